@@ -1,1 +1,26 @@
-//! core
+//! The Florence-2 model in burn, generic over the backend and naming none.
+//!
+//! The data's way through this crate:
+//!
+//! 1. [`Florence2Config`] reads `config.json` of either layout;
+//! 2. [`weights`] reads the checkpoint into a [`Florence2ForConditionalGeneration`];
+//! 3. [`vision_tower`] and [`multi_modal_projector`] turn pixels into image embeddings;
+//! 4. [`language_model`] encodes them with the prompt and decodes the answer;
+//! 5. [`generate`] chooses tokens: greedy, beam search or sampling.
+
+pub mod attention;
+mod config;
+mod error;
+pub mod generate;
+pub mod language_model;
+mod model;
+pub mod multi_modal_projector;
+pub mod vision_tower;
+pub mod weights;
+
+pub use config::{Florence2Config, Florence2TextConfig, Florence2VisionConfig};
+pub use error::{Error, Result};
+pub use model::{
+    EncoderOutput, Florence2ForConditionalGeneration, Florence2Model, ForwardInput, ForwardOutput,
+    IGNORED_LABEL,
+};

@@ -1,0 +1,466 @@
+//! `config.json` of either layout, as one checked [`Florence2Config`].
+//!
+//! Field names are those of Hugging Face's `configuration_florence2.py`; Microsoft's names
+//! (`dim_embed`, `image_pos_embed.max_pos_embeddings`,
+//! `visual_temporal_embedding.max_temporal_embeddings`) are read as aliases.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The whole model's configuration: HF `Florence2Config`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Florence2Config {
+    /// `"florence2"`; checked when present.
+    pub model_type: String,
+    /// The image encoder's part.
+    pub vision_config: Florence2VisionConfig,
+    /// The language model's part.
+    pub text_config: Florence2TextConfig,
+    /// The id that marks image positions in HF's `input_ids` (default none: Microsoft's layout
+    /// has no such token).
+    pub image_token_id: Option<u32>,
+    /// Whether one matrix serves as embedding and output matrix (default true).
+    pub tie_word_embeddings: bool,
+}
+
+impl Default for Florence2Config {
+    fn default() -> Self {
+        Self {
+            model_type: "florence2".to_owned(),
+            vision_config: Florence2VisionConfig::default(),
+            text_config: Florence2TextConfig::default(),
+            image_token_id: None,
+            tie_word_embeddings: true,
+        }
+    }
+}
+
+/// DaViT's configuration: HF `Florence2VisionConfig`. Lists hold one entry per stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, from = "RawVisionConfig")]
+pub struct Florence2VisionConfig {
+    /// Colour channels of the input (default 3).
+    pub in_channels: usize,
+    /// Blocks per stage (default 1, 1, 9, 1).
+    pub depths: Vec<usize>,
+    /// Kernel size of each stage's convolution (default 7, 3, 3, 3).
+    pub patch_size: Vec<usize>,
+    /// Stride of each stage's convolution (default 4, 2, 2, 2).
+    pub patch_stride: Vec<usize>,
+    /// Zero padding of each stage's convolution (default 3, 1, 1, 1).
+    pub patch_padding: Vec<usize>,
+    /// Whether the layer norm comes before the convolution (default F, T, T, T).
+    pub patch_prenorm: Vec<bool>,
+    /// Channels per stage (default 128, 256, 512, 1024).
+    pub embed_dim: Vec<usize>,
+    /// Heads of the window attention (default 4, 8, 16, 32).
+    pub num_heads: Vec<usize>,
+    /// Groups of the channel attention (default 4, 8, 16, 32).
+    pub num_groups: Vec<usize>,
+    /// Side of the attention window, in positions (default 12).
+    pub window_size: usize,
+    /// Stochastic depth in training; identity at inference (default 0.1).
+    pub drop_path_rate: f64,
+    /// Hidden width of the feed-forward part over the stage's channels (default 4).
+    pub mlp_ratio: f64,
+    /// Whether the qkv projections have a bias (default true).
+    pub qkv_bias: bool,
+    /// Feed-forward activation; only exact `gelu` exists (default `gelu`).
+    pub activation_function: String,
+    /// Width of the image embeddings, equal to `text_config.d_model` (default 1024).
+    pub projection_dim: usize,
+    /// Frames of the temporal embedding (default 100).
+    pub max_temporal_embeddings: usize,
+    /// Rows and columns of the position embedding (default 50).
+    pub max_position_embeddings: usize,
+}
+
+impl Default for Florence2VisionConfig {
+    fn default() -> Self {
+        RawVisionConfig::default().into()
+    }
+}
+
+/// The vision part as it stands in a file, in either layout's words.
+#[derive(Deserialize)]
+#[serde(default)]
+struct RawVisionConfig {
+    in_channels: usize,
+    depths: Vec<usize>,
+    patch_size: Vec<usize>,
+    patch_stride: Vec<usize>,
+    patch_padding: Vec<usize>,
+    patch_prenorm: Vec<bool>,
+    #[serde(alias = "dim_embed")]
+    embed_dim: Vec<usize>,
+    num_heads: Vec<usize>,
+    num_groups: Vec<usize>,
+    window_size: usize,
+    drop_path_rate: f64,
+    mlp_ratio: f64,
+    qkv_bias: bool,
+    activation_function: String,
+    projection_dim: usize,
+    max_temporal_embeddings: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    visual_temporal_embedding: MicrosoftTemporalEmbedding,
+    image_pos_embed: MicrosoftPositionEmbedding,
+}
+
+/// Microsoft's `visual_temporal_embedding`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct MicrosoftTemporalEmbedding {
+    max_temporal_embeddings: usize,
+}
+
+/// Microsoft's `image_pos_embed`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct MicrosoftPositionEmbedding {
+    max_pos_embeddings: usize,
+}
+
+impl Default for MicrosoftTemporalEmbedding {
+    fn default() -> Self {
+        Self {
+            max_temporal_embeddings: 100,
+        }
+    }
+}
+
+impl Default for MicrosoftPositionEmbedding {
+    fn default() -> Self {
+        Self {
+            max_pos_embeddings: 50,
+        }
+    }
+}
+
+impl Default for RawVisionConfig {
+    fn default() -> Self {
+        Self {
+            in_channels: 3,
+            depths: vec![1, 1, 9, 1],
+            patch_size: vec![7, 3, 3, 3],
+            patch_stride: vec![4, 2, 2, 2],
+            patch_padding: vec![3, 1, 1, 1],
+            patch_prenorm: vec![false, true, true, true],
+            embed_dim: vec![128, 256, 512, 1024],
+            num_heads: vec![4, 8, 16, 32],
+            num_groups: vec![4, 8, 16, 32],
+            window_size: 12,
+            drop_path_rate: 0.1,
+            mlp_ratio: 4.0,
+            qkv_bias: true,
+            activation_function: "gelu".to_owned(),
+            projection_dim: 1024,
+            max_temporal_embeddings: None,
+            max_position_embeddings: None,
+            visual_temporal_embedding: MicrosoftTemporalEmbedding::default(),
+            image_pos_embed: MicrosoftPositionEmbedding::default(),
+        }
+    }
+}
+
+impl From<RawVisionConfig> for Florence2VisionConfig {
+    fn from(raw: RawVisionConfig) -> Self {
+        Self {
+            in_channels: raw.in_channels,
+            depths: raw.depths,
+            patch_size: raw.patch_size,
+            patch_stride: raw.patch_stride,
+            patch_padding: raw.patch_padding,
+            patch_prenorm: raw.patch_prenorm,
+            embed_dim: raw.embed_dim,
+            num_heads: raw.num_heads,
+            num_groups: raw.num_groups,
+            window_size: raw.window_size,
+            drop_path_rate: raw.drop_path_rate,
+            mlp_ratio: raw.mlp_ratio,
+            qkv_bias: raw.qkv_bias,
+            activation_function: raw.activation_function,
+            projection_dim: raw.projection_dim,
+            max_temporal_embeddings: raw
+                .max_temporal_embeddings
+                .unwrap_or(raw.visual_temporal_embedding.max_temporal_embeddings),
+            max_position_embeddings: raw
+                .max_position_embeddings
+                .unwrap_or(raw.image_pos_embed.max_pos_embeddings),
+        }
+    }
+}
+
+/// BART's configuration: HF `BartConfig`, the fields that inference and the loss depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Florence2TextConfig {
+    /// Rows of the embedding, padding included (default 51289).
+    pub vocab_size: usize,
+    /// Width of every layer (default 1024).
+    pub d_model: usize,
+    /// Encoder layers (default 12).
+    pub encoder_layers: usize,
+    /// Decoder layers (default 12).
+    pub decoder_layers: usize,
+    /// Encoder heads (default 16).
+    pub encoder_attention_heads: usize,
+    /// Decoder heads (default 16).
+    pub decoder_attention_heads: usize,
+    /// Hidden width of the encoder's feed-forward part (default 4096).
+    pub encoder_ffn_dim: usize,
+    /// Hidden width of the decoder's feed-forward part (default 4096).
+    pub decoder_ffn_dim: usize,
+    /// Feed-forward activation; only exact `gelu` exists (default `gelu`).
+    pub activation_function: String,
+    /// Positions of encoder and decoder each (default 1024).
+    pub max_position_embeddings: usize,
+    /// Whether embeddings are multiplied by sqrt(`d_model`) (default false).
+    pub scale_embedding: bool,
+    /// Start of text (default 0).
+    pub bos_token_id: u32,
+    /// Padding (default 1).
+    pub pad_token_id: u32,
+    /// End of text (default 2).
+    pub eos_token_id: u32,
+    /// What the decoder's input starts with (default 2).
+    pub decoder_start_token_id: u32,
+}
+
+impl Default for Florence2TextConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 51289,
+            d_model: 1024,
+            encoder_layers: 12,
+            decoder_layers: 12,
+            encoder_attention_heads: 16,
+            decoder_attention_heads: 16,
+            encoder_ffn_dim: 4096,
+            decoder_ffn_dim: 4096,
+            activation_function: "gelu".to_owned(),
+            max_position_embeddings: 1024,
+            scale_embedding: false,
+            bos_token_id: 0,
+            pad_token_id: 1,
+            eos_token_id: 2,
+            decoder_start_token_id: 2,
+        }
+    }
+}
+
+impl Florence2Config {
+    /// Reads and checks a `config.json` of either layout. `file` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not such JSON, [`Error::Config`] when a field cannot be.
+    pub fn from_json(json: &[u8], file: &str) -> Result<Self> {
+        let value: serde_json::Value =
+            serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
+        for part in ["vision_config", "text_config"] {
+            if !value.get(part).is_some_and(serde_json::Value::is_object) {
+                let reason = format!("`{part}` is missing, expected a Florence-2 configuration");
+                return Err(Error::malformed(file, reason));
+            }
+        }
+        let config: Self =
+            serde_json::from_value(value).map_err(|error| Error::malformed(file, error))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks that a model can be built from these values.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that cannot be.
+    pub fn validate(&self) -> Result<()> {
+        if self.model_type != "florence2" {
+            return Err(Error::config("model_type", &self.model_type, "florence2"));
+        }
+        self.vision_config.validate()?;
+        self.text_config.validate()?;
+        let (projection_dim, d_model) =
+            (self.vision_config.projection_dim, self.text_config.d_model);
+        if projection_dim != d_model {
+            let expected = format!("{d_model}, the value of text_config.d_model");
+            return Err(Error::config(
+                "vision_config.projection_dim",
+                projection_dim,
+                expected,
+            ));
+        }
+        if let Some(id) = self.image_token_id
+            && id as usize >= self.text_config.vocab_size
+        {
+            let expected = format!("less than vocab_size {}", self.text_config.vocab_size);
+            return Err(Error::config("image_token_id", id, expected));
+        }
+        Ok(())
+    }
+}
+
+impl Florence2VisionConfig {
+    /// Height and width in positions of the last stage's grid, for an image in pixels.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the image is too small, or larger than the position embedding.
+    pub fn grid_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
+        let (mut rows, mut columns) = (height, width);
+        for stage in 0..self.depths.len() {
+            let (kernel, stride, padding) = (
+                self.patch_size[stage],
+                self.patch_stride[stage],
+                self.patch_padding[stage],
+            );
+            let side = |n: usize| {
+                (n > 0 && n + 2 * padding >= kernel)
+                    .then(|| (n + 2 * padding - kernel) / stride + 1)
+            };
+            (rows, columns) = match (side(rows), side(columns)) {
+                (Some(rows), Some(columns)) => (rows, columns),
+                _ => {
+                    let found = format!("{width}x{height} pixels");
+                    return Err(Error::argument("pixel_values", found, "a larger image"));
+                }
+            };
+        }
+        let limit = self.max_position_embeddings;
+        if rows > limit || columns > limit {
+            let found = format!("a grid of {columns}x{rows} positions");
+            let expected = format!("at most {limit}x{limit} (max_position_embeddings)");
+            return Err(Error::argument("pixel_values", found, expected));
+        }
+        Ok([rows, columns])
+    }
+
+    fn validate(&self) -> Result<()> {
+        let stages = self.embed_dim.len();
+        if stages == 0 {
+            return Err(Error::config(
+                "vision_config.embed_dim",
+                "no stage",
+                "at least one",
+            ));
+        }
+        let lengths = [
+            ("depths", self.depths.len()),
+            ("patch_size", self.patch_size.len()),
+            ("patch_stride", self.patch_stride.len()),
+            ("patch_padding", self.patch_padding.len()),
+            ("patch_prenorm", self.patch_prenorm.len()),
+            ("num_heads", self.num_heads.len()),
+            ("num_groups", self.num_groups.len()),
+        ];
+        for (name, length) in lengths {
+            if length != stages {
+                let expected = format!("{stages}, one per entry of embed_dim");
+                let found = format!("{length} entries");
+                return Err(Error::config(
+                    format!("vision_config.{name}"),
+                    found,
+                    expected,
+                ));
+            }
+        }
+        for (name, value) in [
+            ("in_channels", self.in_channels),
+            ("window_size", self.window_size),
+            ("projection_dim", self.projection_dim),
+            ("max_temporal_embeddings", self.max_temporal_embeddings),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            positive(&format!("vision_config.{name}"), value)?;
+        }
+        for stage in 0..stages {
+            let field = |name: &str| format!("vision_config.{name}[{stage}]");
+            positive(&field("patch_size"), self.patch_size[stage])?;
+            positive(&field("patch_stride"), self.patch_stride[stage])?;
+            let dim = self.embed_dim[stage];
+            positive(&field("embed_dim"), dim)?;
+            divides(&field("num_heads"), self.num_heads[stage], dim, "embed_dim")?;
+            divides(
+                &field("num_groups"),
+                self.num_groups[stage],
+                dim,
+                "embed_dim",
+            )?;
+        }
+        if !(self.mlp_ratio.is_finite() && self.mlp_ratio > 0.0) {
+            return Err(Error::config(
+                "vision_config.mlp_ratio",
+                self.mlp_ratio,
+                "more than 0",
+            ));
+        }
+        gelu(
+            "vision_config.activation_function",
+            &self.activation_function,
+        )
+    }
+}
+
+impl Florence2TextConfig {
+    fn validate(&self) -> Result<()> {
+        for (name, value) in [
+            ("vocab_size", self.vocab_size),
+            ("d_model", self.d_model),
+            ("encoder_layers", self.encoder_layers),
+            ("decoder_layers", self.decoder_layers),
+            ("encoder_ffn_dim", self.encoder_ffn_dim),
+            ("decoder_ffn_dim", self.decoder_ffn_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            positive(&format!("text_config.{name}"), value)?;
+        }
+        for (name, heads) in [
+            ("encoder_attention_heads", self.encoder_attention_heads),
+            ("decoder_attention_heads", self.decoder_attention_heads),
+        ] {
+            divides(
+                &format!("text_config.{name}"),
+                heads,
+                self.d_model,
+                "d_model",
+            )?;
+        }
+        for (name, id) in [
+            ("bos_token_id", self.bos_token_id),
+            ("pad_token_id", self.pad_token_id),
+            ("eos_token_id", self.eos_token_id),
+            ("decoder_start_token_id", self.decoder_start_token_id),
+        ] {
+            if id as usize >= self.vocab_size {
+                let expected = format!("less than vocab_size {}", self.vocab_size);
+                return Err(Error::config(format!("text_config.{name}"), id, expected));
+            }
+        }
+        gelu("text_config.activation_function", &self.activation_function)
+    }
+}
+
+fn positive(field: &str, value: usize) -> Result<()> {
+    if value == 0 {
+        return Err(Error::config(field, value, "at least 1"));
+    }
+    Ok(())
+}
+
+fn divides(field: &str, parts: usize, dim: usize, of: &str) -> Result<()> {
+    if parts == 0 || !dim.is_multiple_of(parts) {
+        return Err(Error::config(
+            field,
+            parts,
+            format!("a divisor of {of} {dim}"),
+        ));
+    }
+    Ok(())
+}
+
+fn gelu(field: &str, activation: &str) -> Result<()> {
+    if activation != "gelu" {
+        return Err(Error::config(field, activation, "gelu"));
+    }
+    Ok(())
+}

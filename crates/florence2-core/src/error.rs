@@ -1,0 +1,109 @@
+//! Every way in which the model can refuse to load or to run.
+
+use std::path::PathBuf;
+
+use crate::weights::WeightsReport;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the model: one line that names the file, key or argument, what was found and what
+/// was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("{path}: cannot be read: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A file was read but is not what its name promises.
+    #[error("{file}: {reason}")]
+    Malformed {
+        /// The file, or the name of the buffer.
+        file: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A configuration field holds a value that no model can be built from.
+    #[error("config field `{field}`: found {found}, expected {expected}")]
+    Config {
+        /// The field's full name, such as `vision_config.num_heads[2]`.
+        field: String,
+        /// The value.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// The checkpoint's tensors do not make the configured model.
+    #[error("{0}")]
+    Weights(Box<WeightsReport>),
+    /// An argument of a call is out of its domain.
+    #[error("argument `{argument}`: found {found}, expected {expected}")]
+    Argument {
+        /// The argument's name.
+        argument: &'static str,
+        /// The value.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// More positions were asked for than the model was trained with.
+    #[error("{what}: {found} positions are needed, the model has {limit}")]
+    TooManyPositions {
+        /// The sequence: the encoder's input or the decoder's output.
+        what: &'static str,
+        /// The positions asked for.
+        found: usize,
+        /// The positions that the model has.
+        limit: usize,
+    },
+    /// The model produced no usable probability: its weights or its input hold NaN or infinity.
+    #[error("decoder step {step}: the scores are not finite, expected finite weights and pixels")]
+    NotFinite {
+        /// The step at which this was seen, from 0.
+        step: usize,
+    },
+    /// The caller cancelled the run.
+    #[error("cancelled")]
+    Cancelled,
+    /// The caller's deadline passed.
+    #[error("the deadline passed before the answer was complete")]
+    DeadlineExceeded,
+}
+
+impl Error {
+    pub(crate) fn config(
+        field: impl Into<String>,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Config {
+            field: field.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn argument(
+        argument: &'static str,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Argument {
+            argument,
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn malformed(file: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Malformed {
+            file: file.into(),
+            reason: reason.to_string(),
+        }
+    }
+}

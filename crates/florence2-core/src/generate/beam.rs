@@ -1,0 +1,229 @@
+//! Beam search: HF `_beam_search` of transformers 5.17, for one batch entry.
+//!
+//! The arithmetic is f32 and the order of operations the reference's, down to the -1e9 that stands
+//! for "impossible": beams are chosen by comparing sums, and sums differ by their order.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::greedy::{draw, generator};
+use super::logits_processor::{LogitsProcessors, log_softmax};
+use super::top_k::top_k;
+use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
+use crate::error::Result;
+
+/// The reference's score of what must not be chosen.
+const IMPOSSIBLE: f32 = -1.0e9;
+
+/// A sequence with the sum of its log-probabilities, or its final score once finished.
+#[derive(Clone)]
+struct Beam {
+    token_ids: Vec<u32>,
+    log_probs: Vec<f32>,
+    score: f32,
+    finished: bool,
+}
+
+/// A continuation of a running beam.
+struct Candidate {
+    beam: Beam,
+    parent: usize,
+    hits_stopping_criteria: bool,
+}
+
+/// The state of one entry's search.
+pub(super) struct BeamSearch {
+    running: Vec<Beam>,
+    finished: Vec<Beam>,
+    improvable: bool,
+    max_length: usize,
+    length_penalty: f32,
+    early_stopping: EarlyStopping,
+    num_return_sequences: usize,
+    sampler: Option<ChaCha8Rng>,
+}
+
+impl BeamSearch {
+    pub(super) fn new(config: &GenerationConfig, start: u32, max_length: usize) -> Self {
+        let beam = |score| Beam {
+            token_ids: vec![start],
+            log_probs: vec![0.0],
+            score,
+            finished: false,
+        };
+        // Beams begin equal: only the first may be continued, or all would stay equal.
+        let mut running = vec![beam(IMPOSSIBLE); config.num_beams];
+        running[0].score = 0.0;
+        Self {
+            running,
+            finished: vec![beam(IMPOSSIBLE); config.num_beams],
+            improvable: true,
+            max_length,
+            length_penalty: config.length_penalty,
+            early_stopping: config.early_stopping,
+            num_return_sequences: config.num_return_sequences,
+            sampler: config.do_sample.then(|| generator(config.seed, 0)),
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        logits: &mut [f32],
+        processors: &LogitsProcessors,
+    ) -> Result<Step> {
+        let num_beams = self.running.len();
+        let candidates = self.candidates(logits, processors)?;
+        let ends = candidates
+            .iter()
+            .all(|candidate| candidate.hits_stopping_criteria);
+        let running = self.next_running(&candidates);
+        self.update_finished(&candidates);
+
+        let parents = running
+            .iter()
+            .map(|index| candidates[*index].parent)
+            .collect();
+        self.running = running
+            .iter()
+            .map(|index| {
+                let candidate = &candidates[*index];
+                let mut beam = candidate.beam.clone();
+                beam.score += impossible_if(candidate.hits_stopping_criteria);
+                beam
+            })
+            .collect();
+        self.improvable &= self.can_improve();
+        let full = self.finished.iter().all(|beam| beam.finished);
+        let stopped_early = full && self.early_stopping == EarlyStopping::True;
+        if ends || stopped_early || !self.improvable {
+            return Ok(Step::Done);
+        }
+        debug_assert_eq!(self.running.len(), num_beams);
+        Ok(Step::Continue {
+            parents,
+            next_tokens: self
+                .running
+                .iter()
+                .map(|beam| beam.token_ids.last().copied().unwrap_or_default())
+                .collect(),
+        })
+    }
+
+    /// The best continuations over all running beams: enough that `num_beams` remain when every
+    /// beam's end token is among them.
+    fn candidates(
+        &mut self,
+        logits: &mut [f32],
+        processors: &LogitsProcessors,
+    ) -> Result<Vec<Candidate>> {
+        let num_beams = self.running.len();
+        let row_length = logits.len() / num_beams;
+        let mut token_log_probs = Vec::with_capacity(logits.len());
+        for (beam, scores) in self.running.iter().zip(logits.chunks_mut(row_length)) {
+            log_softmax(scores)?;
+            processors.apply(&beam.token_ids, scores);
+            token_log_probs.extend_from_slice(scores);
+            for score in scores {
+                *score += beam.score;
+            }
+        }
+        let keep = (1 + processors.eos_token_id.len()).max(2) * num_beams;
+        let best = match &mut self.sampler {
+            None => top_k(logits, keep),
+            Some(generator) => draw(logits, keep, generator),
+        };
+        let candidate = |(index, score): (usize, f32)| {
+            let (parent, token_id) = (index / row_length, (index % row_length) as u32);
+            let mut beam = self.running[parent].clone();
+            beam.token_ids.push(token_id);
+            beam.log_probs.push(token_log_probs[index]);
+            beam.score = score;
+            let hits_stopping_criteria = processors.eos_token_id.contains(&token_id)
+                || beam.token_ids.len() >= self.max_length;
+            Candidate {
+                beam,
+                parent,
+                hits_stopping_criteria,
+            }
+        };
+        Ok(best.into_iter().map(candidate).collect())
+    }
+
+    /// The candidates that go on, best first.
+    fn next_running(&self, candidates: &[Candidate]) -> Vec<usize> {
+        let scores: Vec<f32> = candidates
+            .iter()
+            .map(|candidate| candidate.beam.score + impossible_if(candidate.hits_stopping_criteria))
+            .collect();
+        top_k(&scores, self.running.len())
+            .into_iter()
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Takes in the candidates that just ended, if they are among the best of this step and better
+    /// than what is there.
+    fn update_finished(&mut self, candidates: &[Candidate]) {
+        let num_beams = self.finished.len();
+        let full = self.finished.iter().all(|beam| beam.finished);
+        let closed = full && self.early_stopping == EarlyStopping::True;
+        let mut merged = std::mem::take(&mut self.finished);
+        for (rank, candidate) in candidates.iter().enumerate() {
+            let ended = candidate.hits_stopping_criteria && rank < num_beams;
+            let mut beam = candidate.beam.clone();
+            beam.finished = ended;
+            beam.score /= self.length_factor(beam.token_ids.len() - 1);
+            beam.score += impossible_if(closed);
+            beam.score += impossible_if(!self.improvable);
+            beam.score += impossible_if(!ended);
+            merged.push(beam);
+        }
+        let scores: Vec<f32> = merged.iter().map(|beam| beam.score).collect();
+        self.finished = top_k(&scores, num_beams)
+            .into_iter()
+            .map(|(index, _)| merged[index].clone())
+            .collect();
+    }
+
+    /// HF `_check_early_stop_heuristic`: could the best running beam still beat a finished one?
+    fn can_improve(&self) -> bool {
+        let length = self.running[0].token_ids.len();
+        let hypothetical_length = match self.early_stopping {
+            EarlyStopping::Never if self.length_penalty > 0.0 => self.max_length - 1,
+            _ => length - 1,
+        };
+        let best = self.running[0].score / self.length_factor(hypothetical_length);
+        let worst = self
+            .finished
+            .iter()
+            .map(|beam| beam.score)
+            .fold(f32::INFINITY, f32::min);
+        self.finished
+            .iter()
+            .any(|beam| best > if beam.finished { worst } else { IMPOSSIBLE })
+    }
+
+    fn length_factor(&self, new_tokens: usize) -> f32 {
+        (new_tokens as f64).powf(f64::from(self.length_penalty)) as f32
+    }
+
+    pub(super) fn finish(self) -> Vec<GeneratedSequence> {
+        let max_length = self.max_length;
+        self.finished
+            .into_iter()
+            .take(self.num_return_sequences)
+            .map(|beam| GeneratedSequence {
+                finish_reason: match beam.token_ids.len() >= max_length {
+                    true => FinishReason::Length,
+                    false => FinishReason::EndOfText,
+                },
+                token_ids: beam.token_ids,
+                log_probs: beam.log_probs,
+                score: beam.score,
+            })
+            .collect()
+    }
+}
+
+fn impossible_if(condition: bool) -> f32 {
+    if condition { IMPOSSIBLE } else { 0.0 }
+}

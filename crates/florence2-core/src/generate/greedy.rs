@@ -1,0 +1,139 @@
+//! Greedy search and sampling: HF `_sample`.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::logits_processor::{LogitsProcessors, log_softmax};
+use super::top_k::top_k;
+use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
+use crate::error::Result;
+
+/// Sequences of one batch entry that grow independently of each other.
+pub(super) struct GreedySearch {
+    sequences: Vec<GeneratedSequence>,
+    /// The sequence of each decoder row; ended sequences keep their row until all have ended.
+    ended: Vec<bool>,
+    generators: Option<Vec<ChaCha8Rng>>,
+    max_length: usize,
+    length_penalty: f32,
+}
+
+impl GreedySearch {
+    pub(super) fn new(config: &GenerationConfig, start: u32, max_length: usize) -> Self {
+        let count = config.num_return_sequences;
+        let sequence = GeneratedSequence {
+            token_ids: vec![start],
+            log_probs: vec![0.0],
+            score: 0.0,
+            finish_reason: FinishReason::Length,
+        };
+        let generators = config.do_sample.then(|| {
+            (0..count as u64)
+                .map(|stream| generator(config.seed, stream))
+                .collect()
+        });
+        Self {
+            sequences: vec![sequence; count],
+            ended: vec![false; count],
+            generators,
+            max_length,
+            length_penalty: config.length_penalty,
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        logits: &mut [f32],
+        processors: &LogitsProcessors,
+    ) -> Result<Step> {
+        let row_length = logits.len() / self.sequences.len();
+        for (row, scores) in logits.chunks_mut(row_length).enumerate() {
+            if self.ended[row] {
+                continue;
+            }
+            let sequence = &mut self.sequences[row];
+            processors.apply(&sequence.token_ids, scores);
+            log_softmax(scores)?;
+            let generator = self
+                .generators
+                .as_mut()
+                .map(|generators| &mut generators[row]);
+            let (token_id, log_prob) = choose(scores, generator);
+            sequence.token_ids.push(token_id);
+            sequence.log_probs.push(log_prob);
+            if processors.eos_token_id.contains(&token_id) {
+                sequence.finish_reason = FinishReason::EndOfText;
+                self.ended[row] = true;
+            } else if sequence.token_ids.len() >= self.max_length {
+                self.ended[row] = true;
+            }
+        }
+        if self.ended.iter().all(|ended| *ended) {
+            return Ok(Step::Done);
+        }
+        Ok(Step::Continue {
+            parents: (0..self.sequences.len()).collect(),
+            next_tokens: self
+                .sequences
+                .iter()
+                .map(|sequence| sequence.token_ids.last().copied().unwrap_or_default())
+                .collect(),
+        })
+    }
+
+    /// The token chosen last, when there is but one sequence to speak of.
+    pub(super) fn last_token(&self) -> Option<(u32, f32)> {
+        let [sequence] = self.sequences.as_slice() else {
+            return None;
+        };
+        Some((*sequence.token_ids.last()?, *sequence.log_probs.last()?))
+    }
+
+    pub(super) fn finish(mut self) -> Vec<GeneratedSequence> {
+        for sequence in &mut self.sequences {
+            let length = (sequence.token_ids.len() - 1) as f32;
+            let sum: f32 = sequence.log_probs.iter().sum();
+            sequence.score = sum / length.powf(self.length_penalty);
+        }
+        self.sequences
+    }
+}
+
+/// A generator that gives the same draws on every machine.
+pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(stream);
+    generator
+}
+
+/// The likeliest token, or one drawn by probability.
+fn choose(log_probs: &[f32], generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
+    let best = match generator {
+        None => top_k(log_probs, 1),
+        Some(generator) => draw(log_probs, 1, generator),
+    };
+    // INVARIANT: `log_softmax` refused rows without a usable score.
+    let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");
+    (index as u32, log_prob)
+}
+
+/// Draws `count` indices without replacement by their probability, in the order drawn.
+///
+/// Gumbel's trick: the largest of log-probability + Gumbel noise is a draw.
+pub(super) fn draw(
+    log_probs: &[f32],
+    count: usize,
+    generator: &mut ChaCha8Rng,
+) -> Vec<(usize, f32)> {
+    let keys: Vec<f32> = log_probs
+        .iter()
+        .map(|log_prob| {
+            let uniform = (f64::from(generator.next_u32()) + 0.5) / (f64::from(u32::MAX) + 1.0);
+            log_prob + (-(-uniform.ln()).ln()) as f32
+        })
+        .collect();
+    top_k(&keys, count)
+        .into_iter()
+        .map(|(index, _)| (index, log_probs[index]))
+        .collect()
+}

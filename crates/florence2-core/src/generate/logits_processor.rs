@@ -1,0 +1,226 @@
+//! What is done to scores before a token is chosen: HF `generation/logits_process.py`, in the
+//! order of `_get_logits_processor`.
+
+use super::GenerationConfig;
+use super::top_k::top_k;
+use crate::config::Florence2TextConfig;
+use crate::error::{Error, Result};
+
+/// All processors of one configuration.
+pub(super) struct LogitsProcessors {
+    config: GenerationConfig,
+    pub(super) eos_token_id: Vec<u32>,
+    max_length: usize,
+    vocab_size: usize,
+}
+
+impl LogitsProcessors {
+    pub(super) fn new(
+        config: &GenerationConfig,
+        model: &Florence2TextConfig,
+        vocab_size: usize,
+    ) -> Self {
+        let eos_token_id = match config.eos_token_id.as_slice() {
+            [] => vec![model.eos_token_id],
+            ids => ids.to_vec(),
+        };
+        Self {
+            config: config.clone(),
+            eos_token_id,
+            max_length: config.resolved_max_length(model),
+            vocab_size,
+        }
+    }
+
+    /// Changes the scores of the token that would follow `sequence`.
+    pub(super) fn apply(&self, sequence: &[u32], scores: &mut [f32]) {
+        let config = &self.config;
+        let used = self.vocab_size.min(scores.len());
+        scores[used..].fill(f32::NEG_INFINITY);
+        if config.repetition_penalty != 1.0 {
+            penalise_repetition(sequence, scores, config.repetition_penalty);
+        }
+        if config.no_repeat_ngram_size > 0 {
+            ban_repeated_ngrams(sequence, scores, config.no_repeat_ngram_size);
+        }
+        self.ban_bad_words(sequence, scores);
+        // The start token is no new token.
+        if sequence.len() < config.min_length || sequence.len() - 1 < config.min_new_tokens {
+            ban(scores, &self.eos_token_id);
+        }
+        if let Some(id) = config.forced_bos_token_id
+            && sequence.len() == 1
+        {
+            force(scores, id);
+        }
+        if let Some(id) = config.forced_eos_token_id
+            && sequence.len() + 1 == self.max_length
+        {
+            force(scores, id);
+        }
+        ban(scores, &config.suppress_tokens);
+        if config.do_sample {
+            self.warp(scores);
+        }
+    }
+
+    fn ban_bad_words(&self, sequence: &[u32], scores: &mut [f32]) {
+        for word in &self.config.bad_words_ids {
+            let Some((last, prefix)) = word.split_last() else {
+                continue;
+            };
+            // The end token alone is no word: banning it would make every answer endless.
+            if prefix.is_empty() && self.eos_token_id.contains(last) {
+                continue;
+            }
+            if sequence.ends_with(prefix) {
+                ban(scores, &[*last]);
+            }
+        }
+    }
+
+    /// Temperature, top-k, top-p.
+    fn warp(&self, scores: &mut [f32]) {
+        let config = &self.config;
+        // A beam needs something to go on with beside the end tokens.
+        let least = match config.num_beams {
+            1 => 1,
+            _ => self.eos_token_id.len() + 1,
+        };
+        if config.temperature != 1.0 {
+            for score in scores.iter_mut() {
+                *score /= config.temperature;
+            }
+        }
+        if config.top_k > 0 {
+            keep_top_k(scores, config.top_k.max(least));
+        }
+        if config.top_p < 1.0 {
+            keep_top_p(scores, config.top_p, least);
+        }
+    }
+}
+
+/// HF `RepetitionPenaltyLogitsProcessor`.
+fn penalise_repetition(sequence: &[u32], scores: &mut [f32], penalty: f32) {
+    let mut seen: Vec<u32> = sequence.to_vec();
+    seen.sort_unstable();
+    seen.dedup();
+    for id in seen {
+        if let Some(score) = scores.get_mut(id as usize) {
+            *score = if *score < 0.0 {
+                *score * penalty
+            } else {
+                *score / penalty
+            };
+        }
+    }
+}
+
+/// HF `NoRepeatNGramLogitsProcessor`: what once followed the last `size - 1` tokens is banned.
+fn ban_repeated_ngrams(sequence: &[u32], scores: &mut [f32], size: usize) {
+    if sequence.len() < size {
+        return;
+    }
+    let prefix = &sequence[sequence.len() + 1 - size..];
+    for window in sequence.windows(size) {
+        if let Some((last, start)) = window.split_last()
+            && start == prefix
+        {
+            ban(scores, &[*last]);
+        }
+    }
+}
+
+fn ban(scores: &mut [f32], ids: &[u32]) {
+    for id in ids {
+        if let Some(score) = scores.get_mut(*id as usize) {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
+fn force(scores: &mut [f32], id: u32) {
+    scores.fill(f32::NEG_INFINITY);
+    if let Some(score) = scores.get_mut(id as usize) {
+        *score = 0.0;
+    }
+}
+
+/// HF `TopKLogitsWarper`.
+fn keep_top_k(scores: &mut [f32], k: usize) {
+    let Some((_, least)) = top_k(scores, k.min(scores.len())).pop() else {
+        return;
+    };
+    for score in scores.iter_mut().filter(|score| **score < least) {
+        *score = f32::NEG_INFINITY;
+    }
+}
+
+/// HF `TopPLogitsWarper`.
+fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    let max = order.last().map_or(0.0, |index| scores[*index]);
+    let total: f32 = scores.iter().map(|score| (score - max).exp()).sum();
+    let removable = order.len().saturating_sub(least);
+    let mut cumulative = 0.0;
+    for index in &order[..removable] {
+        cumulative += (scores[*index] - max).exp() / total;
+        if cumulative > 1.0 - top_p {
+            break;
+        }
+        scores[*index] = f32::NEG_INFINITY;
+    }
+}
+
+/// Turns scores into log-probabilities in place.
+///
+/// # Errors
+/// [`Error::NotFinite`] when no score is usable.
+pub fn log_softmax(scores: &mut [f32]) -> Result<()> {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = scores
+        .iter()
+        .map(|score| f64::from((score - max).exp()))
+        .sum();
+    let normalizer = max + sum.ln() as f32;
+    if !normalizer.is_finite() {
+        return Err(Error::NotFinite { step: 0 });
+    }
+    for score in scores {
+        *score -= normalizer;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BANNED: f32 = f32::NEG_INFINITY;
+
+    #[test]
+    fn ngrams_are_not_repeated() {
+        let mut scores = [0.0; 6];
+        ban_repeated_ngrams(&[2, 0, 4, 5, 0, 4], &mut scores, 3);
+        assert_eq!(scores, [0.0, 0.0, 0.0, 0.0, 0.0, BANNED]);
+        let mut scores = [0.0; 3];
+        ban_repeated_ngrams(&[2], &mut scores, 3);
+        assert_eq!(scores, [0.0; 3]);
+    }
+
+    #[test]
+    fn nucleus_keeps_the_likely() {
+        let mut scores = [0.5f32.ln(), 0.3f32.ln(), 0.15f32.ln(), 0.05f32.ln()];
+        keep_top_p(&mut scores, 0.75, 1);
+        assert!(scores[..2].iter().all(|score| score.is_finite()));
+        assert_eq!(scores[2..], [BANNED, BANNED]);
+    }
+
+    #[test]
+    fn not_a_number_is_an_error() {
+        assert!(log_softmax(&mut [0.0, f32::NAN]).is_err());
+        assert!(log_softmax(&mut [BANNED, BANNED]).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! The encoder: HF `BartEncoder`.
+
+use burn::module::Module;
+use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::tensor::{Bool, Tensor, backend::Backend};
+
+use super::{Attention, embed_positions, feed_forward, layer_norm, linear, position_table};
+use crate::config::Florence2TextConfig;
+
+/// Positions, layer norm, layers.
+#[derive(Module, Debug)]
+pub struct Encoder<B: Backend> {
+    /// `[max_position_embeddings + 2, d_model]`.
+    pub embed_positions: Embedding<B>,
+    /// The layers.
+    pub layers: Vec<EncoderLayer<B>>,
+    /// Layer norm of the embeddings.
+    pub layernorm_embedding: LayerNorm<B>,
+}
+
+/// Self-attention and feed-forward, each added to its input and then normed: HF
+/// `BartEncoderLayer`.
+#[derive(Module, Debug)]
+pub struct EncoderLayer<B: Backend> {
+    /// The attention.
+    pub self_attn: Attention<B>,
+    /// Layer norm after the attention.
+    pub self_attn_layer_norm: LayerNorm<B>,
+    /// `[d_model, encoder_ffn_dim]`.
+    pub fc1: Linear<B>,
+    /// `[encoder_ffn_dim, d_model]`.
+    pub fc2: Linear<B>,
+    /// Layer norm after the feed-forward part.
+    pub final_layer_norm: LayerNorm<B>,
+}
+
+impl<B: Backend> Encoder<B> {
+    /// The module with lazily initialised parameters.
+    pub fn new(config: &Florence2TextConfig, device: &B::Device) -> Self {
+        let layer = |_| EncoderLayer {
+            self_attn: Attention::new(config.d_model, config.encoder_attention_heads, device),
+            self_attn_layer_norm: layer_norm(config, device),
+            fc1: linear(config.d_model, config.encoder_ffn_dim, device),
+            fc2: linear(config.encoder_ffn_dim, config.d_model, device),
+            final_layer_norm: layer_norm(config, device),
+        };
+        Self {
+            embed_positions: position_table(config, device),
+            layers: (0..config.encoder_layers).map(layer).collect(),
+            layernorm_embedding: layer_norm(config, device),
+        }
+    }
+
+    /// Encodes embeddings.
+    ///
+    /// # Shapes
+    /// - `inputs_embeds`: `[batch, tokens, d_model]`
+    /// - `masked`: `[batch, 1, 1, tokens]`, true where a token is padding
+    /// - output: `[batch, tokens, d_model]`
+    pub fn forward(
+        &self,
+        inputs_embeds: Tensor<B, 3>,
+        masked: Option<&Tensor<B, 4, Bool>>,
+    ) -> Tensor<B, 3> {
+        let tokens = inputs_embeds.dims()[1];
+        let embedded = inputs_embeds + embed_positions(&self.embed_positions, 0, tokens);
+        let hidden_states = self.layernorm_embedding.forward(embedded);
+        self.layers
+            .iter()
+            .fold(hidden_states, |hidden_states, layer| {
+                layer.forward(hidden_states, masked.cloned())
+            })
+    }
+}
+
+impl<B: Backend> EncoderLayer<B> {
+    /// Shapes: as in [`Encoder::forward`].
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<B, 3>,
+        masked: Option<Tensor<B, 4, Bool>>,
+    ) -> Tensor<B, 3> {
+        let keys_values = self.self_attn.keys_values(hidden_states.clone());
+        let attention = self
+            .self_attn
+            .forward(hidden_states.clone(), &keys_values, masked);
+        let hidden_states = self.self_attn_layer_norm.forward(hidden_states + attention);
+        let feed_forward = feed_forward(&self.fc1, &self.fc2, hidden_states.clone());
+        self.final_layer_norm.forward(hidden_states + feed_forward)
+    }
+}

@@ -1,0 +1,95 @@
+//! BART, the language model: HF `BartModel` (BART paper, arXiv:1910.13461).
+
+mod attention;
+mod decoder;
+mod encoder;
+mod kv_cache;
+
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Int, Tensor, activation, backend::Backend};
+
+pub use attention::Attention;
+pub use decoder::{Decoder, DecoderLayer};
+pub use encoder::{Encoder, EncoderLayer};
+pub use kv_cache::{CrossAttentionCache, KvCache, LayerKeysValues};
+
+use crate::config::Florence2TextConfig;
+
+/// BART's learned positions start at row 2 of their table: a leftover of fairseq's padding index.
+const POSITION_OFFSET: usize = 2;
+
+/// Encoder and decoder over one shared token embedding.
+#[derive(Module, Debug)]
+pub struct LanguageModel<B: Backend> {
+    /// `[vocab_size, d_model]`; serves encoder, decoder and, when tied, the output matrix.
+    pub shared: Embedding<B>,
+    /// Reads image embeddings and the prompt.
+    pub encoder: Encoder<B>,
+    /// Writes the answer.
+    pub decoder: Decoder<B>,
+    embed_scale: f64,
+}
+
+impl<B: Backend> LanguageModel<B> {
+    /// The module with lazily initialised parameters.
+    pub fn new(config: &Florence2TextConfig, device: &B::Device) -> Self {
+        let embed_scale = match config.scale_embedding {
+            true => (config.d_model as f64).sqrt(),
+            false => 1.0,
+        };
+        Self {
+            shared: EmbeddingConfig::new(config.vocab_size, config.d_model).init(device),
+            encoder: Encoder::new(config, device),
+            decoder: Decoder::new(config, device),
+            embed_scale,
+        }
+    }
+
+    /// The token embeddings of `input_ids`.
+    ///
+    /// # Shapes
+    /// - `input_ids`: `[batch, tokens]`
+    /// - output: `[batch, tokens, d_model]`
+    pub fn embed_tokens(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        let embeddings = self.shared.forward(input_ids);
+        if self.embed_scale == 1.0 {
+            embeddings
+        } else {
+            embeddings * self.embed_scale
+        }
+    }
+}
+
+/// A linear layer, GELU, a linear layer: `fc1` and `fc2` of HF `BartEncoderLayer`.
+fn feed_forward<B: Backend>(
+    fc1: &Linear<B>,
+    fc2: &Linear<B>,
+    hidden_states: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    fc2.forward(activation::gelu(fc1.forward(hidden_states)))
+}
+
+/// The rows of a learned position table for `tokens` positions after `past`.
+///
+/// Output: `[1, tokens, d_model]`.
+fn embed_positions<B: Backend>(table: &Embedding<B>, past: usize, tokens: usize) -> Tensor<B, 3> {
+    table
+        .weight
+        .val()
+        .narrow(0, POSITION_OFFSET + past, tokens)
+        .unsqueeze_dim(0)
+}
+
+fn position_table<B: Backend>(config: &Florence2TextConfig, device: &B::Device) -> Embedding<B> {
+    let rows = config.max_position_embeddings + POSITION_OFFSET;
+    EmbeddingConfig::new(rows, config.d_model).init(device)
+}
+
+fn layer_norm<B: Backend>(config: &Florence2TextConfig, device: &B::Device) -> LayerNorm<B> {
+    LayerNormConfig::new(config.d_model).init(device)
+}
+
+fn linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {
+    LinearConfig::new(input, output).init(device)
+}

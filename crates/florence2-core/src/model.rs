@@ -1,0 +1,297 @@
+//! The whole model: `encode_image` -> `encode` -> `decode`, and `forward` over all three.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Bool, ElementConversion, Int, Tensor, activation, backend::Backend};
+
+use crate::config::Florence2Config;
+use crate::error::{Error, Result};
+use crate::generate::CancelToken;
+use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
+use crate::multi_modal_projector::MultiModalProjector;
+use crate::vision_tower::VisionTower;
+
+/// Label positions with this value take no part in the loss.
+pub const IGNORED_LABEL: i64 = -100;
+
+/// Florence-2 with its output matrix: HF `Florence2ForConditionalGeneration`.
+#[derive(Module, Debug)]
+pub struct Florence2ForConditionalGeneration<B: Backend> {
+    /// Everything below the output matrix.
+    pub model: Florence2Model<B>,
+    /// `[d_model, vocab_size]`; none when tied to `model.language_model.shared`.
+    pub lm_head: Option<Linear<B>>,
+    #[module(skip)]
+    config: Florence2Config,
+}
+
+/// The vision tower, the projector and the language model: HF `Florence2Model`.
+#[derive(Module, Debug)]
+pub struct Florence2Model<B: Backend> {
+    /// DaViT.
+    pub vision_tower: VisionTower<B>,
+    /// From grid to image embeddings.
+    pub multi_modal_projector: MultiModalProjector<B>,
+    /// BART.
+    pub language_model: LanguageModel<B>,
+}
+
+/// The encoder's output and what the decoder needs of it.
+#[derive(Debug, Clone)]
+pub struct EncoderOutput<B: Backend> {
+    /// `[batch, image tokens + prompt tokens, d_model]`.
+    pub last_hidden_state: Tensor<B, 3>,
+    /// `[batch, 1, 1, image tokens + prompt tokens]`, true where a prompt is padded.
+    pub masked: Option<Tensor<B, 4, Bool>>,
+}
+
+/// What [`Florence2ForConditionalGeneration::forward`] reads.
+#[derive(Debug, Clone)]
+pub struct ForwardInput<B: Backend> {
+    /// `[batch, channels, height, width]`, normalised.
+    pub pixel_values: Tensor<B, 4>,
+    /// The prompt's ids, `[batch, tokens]`: without HF's leading `<image>` placeholders, whose
+    /// place the image embeddings take.
+    pub input_ids: Tensor<B, 2, Int>,
+    /// `[batch, tokens]`, 1 for the prompt and 0 for padding; none when nothing is padded.
+    pub attention_mask: Option<Tensor<B, 2, Int>>,
+    /// `[batch, tokens]`; made from `labels` when none, or a lone start token without labels.
+    pub decoder_input_ids: Option<Tensor<B, 2, Int>>,
+    /// `[batch, tokens]`; positions holding [`IGNORED_LABEL`] are left out of the loss.
+    pub labels: Option<Tensor<B, 2, Int>>,
+}
+
+/// What [`Florence2ForConditionalGeneration::forward`] gives: HF `Florence2Seq2SeqLMOutput`.
+#[derive(Debug, Clone)]
+pub struct ForwardOutput<B: Backend> {
+    /// Mean cross-entropy of the labels, `[1]`; present with labels.
+    pub loss: Option<Tensor<B, 1>>,
+    /// `[batch, decoder tokens, vocab_size]`.
+    pub logits: Tensor<B, 3>,
+    /// `[batch, encoder tokens, d_model]`.
+    pub encoder_last_hidden_state: Tensor<B, 3>,
+    /// The image embeddings, `[batch, image tokens, d_model]`.
+    pub image_hidden_states: Tensor<B, 3>,
+}
+
+impl<B: Backend> Florence2ForConditionalGeneration<B> {
+    /// The module of a validated configuration, with lazily initialised parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration cannot be.
+    pub fn new(config: Florence2Config, device: &B::Device) -> Result<Self> {
+        config.validate()?;
+        let text = &config.text_config;
+        let lm_head = (!config.tie_word_embeddings).then(|| {
+            LinearConfig::new(text.d_model, text.vocab_size)
+                .with_bias(false)
+                .init(device)
+        });
+        Ok(Self {
+            model: Florence2Model {
+                vision_tower: VisionTower::new(&config.vision_config, device),
+                multi_modal_projector: MultiModalProjector::new(&config.vision_config, device),
+                language_model: LanguageModel::new(text, device),
+            },
+            lm_head,
+            config,
+        })
+    }
+
+    /// The configuration that the model was built from.
+    pub fn config(&self) -> &Florence2Config {
+        &self.config
+    }
+
+    /// The device that the parameters are on.
+    pub fn device(&self) -> B::Device {
+        self.model.language_model.shared.weight.device()
+    }
+
+    /// Image embeddings: vision tower and projector; HF `get_image_features`.
+    ///
+    /// # Shapes
+    /// - `pixel_values`: `[batch, channels, height, width]`
+    /// - output: `[batch, image tokens, d_model]`
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the image's size or channels do not fit the model,
+    /// [`Error::Cancelled`].
+    pub fn encode_image(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        cancel: &CancelToken,
+    ) -> Result<Tensor<B, 3>> {
+        let [_, channels, height, width] = pixel_values.dims();
+        let config = &self.config.vision_config;
+        if channels != config.in_channels {
+            let found = format!("{channels} channels");
+            return Err(Error::argument(
+                "pixel_values",
+                found,
+                config.in_channels.to_string(),
+            ));
+        }
+        config.grid_size(height, width)?;
+        let features = self.model.vision_tower.forward(pixel_values, cancel)?;
+        Ok(self.model.multi_modal_projector.forward(features))
+    }
+
+    /// Encodes image embeddings followed by a prompt.
+    ///
+    /// # Shapes
+    /// - `image_features`: `[batch, image tokens, d_model]`
+    /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`] when image and prompt exceed the encoder's positions.
+    pub fn encode(
+        &self,
+        image_features: Tensor<B, 3>,
+        input_ids: Tensor<B, 2, Int>,
+        attention_mask: Option<Tensor<B, 2, Int>>,
+    ) -> Result<EncoderOutput<B>> {
+        let [batch, image_tokens, _] = image_features.dims();
+        let tokens = image_tokens + input_ids.dims()[1];
+        self.check_positions("encoder input (image and prompt)", tokens)?;
+        let masked = attention_mask.map(|attention_mask| {
+            let image = Tensor::ones([batch, image_tokens], &attention_mask.device());
+            Tensor::cat(vec![image, attention_mask], 1)
+                .equal_elem(0)
+                .reshape([batch, 1, 1, tokens])
+        });
+        let prompt = self.model.language_model.embed_tokens(input_ids);
+        let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
+        let encoder = &self.model.language_model.encoder;
+        Ok(EncoderOutput {
+            last_hidden_state: encoder.forward(inputs_embeds, masked.as_ref()),
+            masked,
+        })
+    }
+
+    /// Cross-attention keys and values of every decoder layer, read by all steps and beams.
+    pub fn cross_attention_cache(&self, encoded: &EncoderOutput<B>) -> CrossAttentionCache<B> {
+        self.model
+            .language_model
+            .decoder
+            .cross_attention_cache(&encoded.last_hidden_state, encoded.masked.clone())
+    }
+
+    /// Continues the cached sequences by `input_ids` and scores every next token.
+    ///
+    /// # Shapes
+    /// - `input_ids`: `[beams * batch, tokens]`
+    /// - output: `[beams * batch, tokens, vocab_size]`
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`] when the sequences exceed the decoder's positions.
+    pub fn decode(
+        &self,
+        input_ids: Tensor<B, 2, Int>,
+        cross_attention: &CrossAttentionCache<B>,
+        cache: &mut KvCache<B>,
+    ) -> Result<Tensor<B, 3>> {
+        self.check_positions("decoder output", cache.len() + input_ids.dims()[1])?;
+        let language_model = &self.model.language_model;
+        let hidden_states = language_model.decoder.forward(
+            language_model.embed_tokens(input_ids),
+            cross_attention,
+            cache,
+        );
+        Ok(self.output_logits(hidden_states))
+    }
+
+    /// Logits and, with labels, the loss; HF `forward`.
+    ///
+    /// # Errors
+    /// As [`Self::encode_image`], [`Self::encode`] and [`Self::decode`].
+    pub fn forward(&self, input: ForwardInput<B>) -> Result<ForwardOutput<B>> {
+        let image_features = self.encode_image(input.pixel_values, &CancelToken::default())?;
+        let encoded = self.encode(
+            image_features.clone(),
+            input.input_ids,
+            input.attention_mask,
+        )?;
+        let decoder_input_ids = match (input.decoder_input_ids, &input.labels) {
+            (Some(ids), _) => ids,
+            (None, Some(labels)) => self.shift_tokens_right(labels.clone()),
+            (None, None) => {
+                let start = self.config.text_config.decoder_start_token_id;
+                let batch = image_features.dims()[0];
+                Tensor::full([batch, 1], i64::from(start), &image_features.device())
+            }
+        };
+        let cross_attention = self.cross_attention_cache(&encoded);
+        let logits = self.decode(decoder_input_ids, &cross_attention, &mut KvCache::default())?;
+        let loss = match input.labels {
+            Some(labels) => Some(cross_entropy(logits.clone(), labels)?),
+            None => None,
+        };
+        Ok(ForwardOutput {
+            loss,
+            logits,
+            encoder_last_hidden_state: encoded.last_hidden_state,
+            image_hidden_states: image_features,
+        })
+    }
+
+    /// The decoder's input for given labels: the start token first, ignored labels as padding.
+    fn shift_tokens_right(&self, labels: Tensor<B, 2, Int>) -> Tensor<B, 2, Int> {
+        let config = &self.config.text_config;
+        let [batch, tokens] = labels.dims();
+        let start = i64::from(config.decoder_start_token_id);
+        let start = Tensor::full([batch, 1], start, &labels.device());
+        let shifted = Tensor::cat(vec![start, labels.narrow(1, 0, tokens - 1)], 1);
+        let ignored = shifted.clone().equal_elem(IGNORED_LABEL);
+        shifted.mask_fill(ignored, i64::from(config.pad_token_id))
+    }
+
+    /// `[batch, tokens, d_model]` to `[batch, tokens, vocab_size]`.
+    fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
+        if let Some(lm_head) = &self.lm_head {
+            return lm_head.forward(hidden_states);
+        }
+        let [batch, tokens, d_model] = hidden_states.dims();
+        let embedding = self.model.language_model.shared.weight.val();
+        let vocab_size = embedding.dims()[0];
+        hidden_states
+            .reshape([batch * tokens, d_model])
+            .matmul(embedding.transpose())
+            .reshape([batch, tokens, vocab_size])
+    }
+
+    fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
+        let limit = self.config.text_config.max_position_embeddings;
+        if found > limit {
+            return Err(Error::TooManyPositions { what, found, limit });
+        }
+        Ok(())
+    }
+}
+
+/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`].
+fn cross_entropy<B: Backend>(
+    logits: Tensor<B, 3>,
+    labels: Tensor<B, 2, Int>,
+) -> Result<Tensor<B, 1>> {
+    let ignored = labels.clone().equal_elem(IGNORED_LABEL);
+    let counted = ignored
+        .clone()
+        .bool_not()
+        .int()
+        .sum()
+        .into_scalar()
+        .elem::<i64>();
+    if counted == 0 {
+        return Err(Error::argument(
+            "labels",
+            "only ignored positions",
+            "at least one label",
+        ));
+    }
+    let targets = labels.mask_fill(ignored.clone(), 0).unsqueeze_dim::<3>(2);
+    let log_probs = activation::log_softmax(logits, 2)
+        .gather(2, targets)
+        .squeeze_dim::<2>(2);
+    Ok(log_probs.mask_fill(ignored, 0.0).sum() / -(counted as f64))
+}

@@ -1,0 +1,54 @@
+//! The convolution that opens a stage: HF `Florence2VisionConvEmbed`.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{channels_first, channels_last};
+use crate::config::Florence2VisionConfig;
+
+/// Embeds patches: layer norm before (`patch_prenorm`) or after a strided convolution.
+#[derive(Module, Debug)]
+pub struct ConvEmbed<B: Backend> {
+    /// The strided convolution.
+    pub conv: Conv2d<B>,
+    /// Layer norm over channels.
+    pub norm: LayerNorm<B>,
+    prenorm: bool,
+}
+
+impl<B: Backend> ConvEmbed<B> {
+    /// The module of one stage with lazily initialised parameters.
+    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+        let in_channels = match stage {
+            0 => config.in_channels,
+            _ => config.embed_dim[stage - 1],
+        };
+        let (size, stride) = (config.patch_size[stage], config.patch_stride[stage]);
+        let padding = config.patch_padding[stage];
+        let prenorm = config.patch_prenorm[stage];
+        let dim = config.embed_dim[stage];
+        Self {
+            conv: Conv2dConfig::new([in_channels, dim], [size, size])
+                .with_stride([stride, stride])
+                .with_padding(PaddingConfig2d::Explicit(
+                    padding, padding, padding, padding,
+                ))
+                .init(device),
+            norm: LayerNormConfig::new(if prenorm { in_channels } else { dim }).init(device),
+            prenorm,
+        }
+    }
+
+    /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, embed_dim]`.
+    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
+        if self.prenorm {
+            let hidden_states = self.norm.forward(hidden_states);
+            channels_last(self.conv.forward(channels_first(hidden_states)))
+        } else {
+            let hidden_states = self.conv.forward(channels_first(hidden_states));
+            self.norm.forward(channels_last(hidden_states))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! DaViT, the image encoder: HF `Florence2VisionBackbone` (DaViT paper, arXiv:2204.03645).
+//!
+//! Between blocks the features stay channels-last, `[batch, height, width, channels]`: every
+//! matrix product and layer norm reads them as they lie; only convolutions ask for channels-first.
+
+mod channel_block;
+mod conv_embed;
+mod mlp;
+mod spatial_block;
+
+use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::{Tensor, backend::Backend};
+
+pub use channel_block::{ChannelAttention, ChannelBlock};
+pub use conv_embed::ConvEmbed;
+pub use mlp::Mlp;
+pub use spatial_block::{SpatialBlock, WindowAttention};
+
+use crate::config::Florence2VisionConfig;
+use crate::error::Result;
+use crate::generate::CancelToken;
+
+/// The vision tower: per stage one [`ConvEmbed`] and `depths[stage]` [`VisionBlock`]s.
+#[derive(Module, Debug)]
+pub struct VisionTower<B: Backend> {
+    /// Patch embeddings, one per stage.
+    pub convs: Vec<ConvEmbed<B>>,
+    /// Blocks, `[stage][block]`.
+    pub blocks: Vec<Vec<VisionBlock<B>>>,
+}
+
+/// A spatial block, then a channel block: HF `Florence2VisionBlock`.
+#[derive(Module, Debug)]
+pub struct VisionBlock<B: Backend> {
+    /// Attention within windows of positions.
+    pub spatial_block: SpatialBlock<B>,
+    /// Attention between channels.
+    pub channel_block: ChannelBlock<B>,
+}
+
+impl<B: Backend> VisionTower<B> {
+    /// The module with lazily initialised parameters.
+    pub fn new(config: &Florence2VisionConfig, device: &B::Device) -> Self {
+        let stages = 0..config.embed_dim.len();
+        let convs = stages
+            .clone()
+            .map(|stage| ConvEmbed::new(config, stage, device))
+            .collect();
+        let stage_blocks = |stage| {
+            (0..config.depths[stage])
+                .map(|_| VisionBlock {
+                    spatial_block: SpatialBlock::new(config, stage, device),
+                    channel_block: ChannelBlock::new(config, stage, device),
+                })
+                .collect()
+        };
+        Self {
+            convs,
+            blocks: stages.map(stage_blocks).collect(),
+        }
+    }
+
+    /// Encodes images.
+    ///
+    /// # Shapes
+    /// - `pixel_values`: `[batch, channels, height, width]`
+    /// - output: `[batch, rows, columns, embed_dim]`
+    ///
+    /// # Errors
+    /// [`crate::Error::Cancelled`] when `cancel` fired before a stage.
+    pub fn forward(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        cancel: &CancelToken,
+    ) -> Result<Tensor<B, 4>> {
+        let mut hidden_states = channels_last(pixel_values);
+        for (conv, blocks) in self.convs.iter().zip(&self.blocks) {
+            cancel.check()?;
+            hidden_states = conv.forward(hidden_states);
+            for block in blocks {
+                hidden_states = block.forward(hidden_states);
+            }
+        }
+        Ok(hidden_states)
+    }
+}
+
+impl<B: Backend> VisionBlock<B> {
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.channel_block
+            .forward(self.spatial_block.forward(hidden_states))
+    }
+}
+
+/// A 3x3 convolution of each channel by itself, padded to keep the size.
+fn depthwise<B: Backend>(channels: usize, device: &B::Device) -> Conv2d<B> {
+    Conv2dConfig::new([channels, channels], [3, 3])
+        .with_groups(channels)
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+        .init(device)
+}
+
+/// `hidden_states + conv(hidden_states)` for a depthwise convolution: the block's position
+/// encoding. Shapes: `[batch, height, width, channels]` in and out.
+fn add_depthwise<B: Backend>(conv: &Conv2d<B>, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
+    let position = channels_last(conv.forward(channels_first(hidden_states.clone())));
+    hidden_states + position
+}
+
+/// `[batch, channels, height, width]` to `[batch, height, width, channels]`.
+fn channels_last<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
+    tensor.permute([0, 2, 3, 1])
+}
+
+/// `[batch, height, width, channels]` to `[batch, channels, height, width]`.
+fn channels_first<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
+    tensor.permute([0, 3, 1, 2])
+}

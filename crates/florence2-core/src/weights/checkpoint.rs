@@ -1,0 +1,325 @@
+//! A checkpoint's tensors by name, wherever they are stored, read one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{DType, TensorData};
+use burn_store::TensorSnapshot;
+use burn_store::pytorch::PytorchReader;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, tensor::Metadata};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// safetensors refuses longer headers; a length beyond it is corruption, not a header.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// A checkpoint: tensors by the names that the file gives them.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The file or folder, for messages.
+    pub name: String,
+    /// The tensors, sorted by name.
+    pub tensors: BTreeMap<String, StoredTensor>,
+}
+
+/// One tensor of a checkpoint, not yet read.
+#[derive(Debug)]
+pub struct StoredTensor {
+    /// The dimensions, as stored.
+    pub shape: Vec<usize>,
+    /// The stored type's name, such as `F16`.
+    pub dtype: String,
+    file: String,
+    source: Source,
+}
+
+enum Source {
+    File {
+        file: Arc<Mutex<File>>,
+        offset: u64,
+        length: usize,
+        dtype: Dtype,
+    },
+    Bytes {
+        bytes: Arc<[u8]>,
+        offset: usize,
+        length: usize,
+        dtype: Dtype,
+    },
+    Pytorch(TensorSnapshot),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File { .. } => "File",
+            Self::Bytes { .. } => "Bytes",
+            Self::Pytorch(_) => "Pytorch",
+        })
+    }
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint of a model folder: `model.safetensors`, else
+    /// `model.safetensors.index.json` and its shards, else `pytorch_model.bin`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when none is there, [`Error::Malformed`] naming the file that is broken.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let safetensors = directory.join("model.safetensors");
+        let index = directory.join("model.safetensors.index.json");
+        let pytorch = directory.join("pytorch_model.bin");
+        if safetensors.exists() {
+            Self::open_safetensors(&safetensors)
+        } else if index.exists() {
+            Self::open_shards(directory, &index)
+        } else if pytorch.exists() {
+            Self::open_pytorch(&pytorch)
+        } else {
+            let source = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "no model.safetensors, model.safetensors.index.json or pytorch_model.bin",
+            );
+            Err(Error::Io {
+                path: directory.to_owned(),
+                source,
+            })
+        }
+    }
+
+    /// Opens one safetensors file: the header is read and checked, the tensors stay on disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Malformed`] when the file is truncated or corrupt.
+    pub fn open_safetensors(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let (header, metadata) = read_header(&mut file, size, &name)?;
+        let file = Arc::new(Mutex::new(file));
+        let tensors = metadata.tensors().into_iter().map(|(key, info)| {
+            let (start, end) = info.data_offsets;
+            let source = Source::File {
+                file: Arc::clone(&file),
+                offset: header + start as u64,
+                length: end - start,
+                dtype: info.dtype,
+            };
+            let tensor = StoredTensor {
+                shape: info.shape.clone(),
+                dtype: format!("{:?}", info.dtype),
+                file: name.clone(),
+                source,
+            };
+            (key, tensor)
+        });
+        let tensors = tensors.collect();
+        Ok(Self { name, tensors })
+    }
+
+    /// Reads a safetensors file that is already in memory. `name` is used in messages.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the bytes are truncated or corrupt.
+    pub fn from_safetensors_bytes(bytes: Arc<[u8]>, name: &str) -> Result<Self> {
+        let malformed = |error| Error::malformed(name, error);
+        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
+        SafeTensors::deserialize(&bytes).map_err(malformed)?;
+        let tensors = metadata.tensors().into_iter().map(|(key, info)| {
+            let (start, end) = info.data_offsets;
+            let source = Source::Bytes {
+                bytes: Arc::clone(&bytes),
+                offset: 8 + header + start,
+                length: end - start,
+                dtype: info.dtype,
+            };
+            let tensor = StoredTensor {
+                shape: info.shape.clone(),
+                dtype: format!("{:?}", info.dtype),
+                file: name.to_owned(),
+                source,
+            };
+            (key, tensor)
+        });
+        let tensors = tensors.collect();
+        Ok(Self {
+            name: name.to_owned(),
+            tensors,
+        })
+    }
+
+    fn open_shards(directory: &Path, index_path: &Path) -> Result<Self> {
+        let name = index_path.display().to_string();
+        let io = |source| Error::Io {
+            path: index_path.to_owned(),
+            source,
+        };
+        let json = std::fs::read(index_path).map_err(io)?;
+        let index: ShardIndex =
+            serde_json::from_slice(&json).map_err(|error| Error::malformed(&name, error))?;
+        let files: BTreeSet<&String> = index.weight_map.values().collect();
+        let mut tensors = BTreeMap::new();
+        for file in files {
+            // An index names files beside it; a path would reach outside the model's folder.
+            if Path::new(file).file_name() != Some(file.as_ref()) {
+                let reason = format!("shard `{file}` is a path, expected a file name");
+                return Err(Error::malformed(&name, reason));
+            }
+            tensors.extend(Self::open_safetensors(&directory.join(file))?.tensors);
+        }
+        for (key, file) in &index.weight_map {
+            if !tensors.contains_key(key) {
+                let reason = format!("`{key}` is not in {file}, where the index promises it");
+                return Err(Error::malformed(&name, reason));
+            }
+        }
+        Ok(Self { name, tensors })
+    }
+
+    fn open_pytorch(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let reader = PytorchReader::new(path).map_err(|error| Error::malformed(&name, error))?;
+        let tensors = reader.into_tensors().into_iter().map(|(key, snapshot)| {
+            let tensor = StoredTensor {
+                shape: snapshot.shape.to_vec(),
+                dtype: format!("{:?}", snapshot.dtype),
+                file: name.clone(),
+                source: Source::Pytorch(snapshot),
+            };
+            (key, tensor)
+        });
+        let tensors = tensors.collect();
+        Ok(Self { name, tensors })
+    }
+}
+
+impl StoredTensor {
+    /// Reads the values, row by row, as f32.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Malformed`] when the type is not f32, f16 or bf16.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        match &self.source {
+            Source::File {
+                file,
+                offset,
+                length,
+                dtype,
+            } => {
+                let bytes = read_at(file, *offset, *length).map_err(|source| Error::Io {
+                    path: PathBuf::from(&self.file),
+                    source,
+                })?;
+                self.convert(&bytes, *dtype)
+            }
+            Source::Bytes {
+                bytes,
+                offset,
+                length,
+                dtype,
+            } => self.convert(&bytes[*offset..offset + length], *dtype),
+            Source::Pytorch(snapshot) => {
+                let data = snapshot
+                    .to_data()
+                    .map_err(|error| Error::malformed(&self.file, format!("{error:?}")))?;
+                self.convert_data(data)
+            }
+        }
+    }
+
+    fn convert(&self, bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>> {
+        match dtype {
+            Dtype::F32 => Ok(little_endian(bytes, f32::from_le_bytes)),
+            Dtype::F16 => {
+                let halves = little_endian(bytes, f16::from_le_bytes);
+                Ok(halves.to_f32_vec())
+            }
+            Dtype::BF16 => {
+                let halves = little_endian(bytes, bf16::from_le_bytes);
+                Ok(halves.to_f32_vec())
+            }
+            _ => Err(self.unsupported()),
+        }
+    }
+
+    fn convert_data(&self, data: TensorData) -> Result<Vec<f32>> {
+        if !matches!(
+            data.dtype,
+            DType::F32 | DType::F16 | DType::BF16 | DType::F64
+        ) {
+            return Err(self.unsupported());
+        }
+        data.convert::<f32>()
+            .into_vec()
+            .map_err(|error| Error::malformed(&self.file, format!("{error:?}")))
+    }
+
+    fn unsupported(&self) -> Error {
+        let reason = format!("a tensor of type {}, expected F32, F16 or BF16", self.dtype);
+        Error::malformed(&self.file, reason)
+    }
+}
+
+/// Reads the header: where the data begins, and the tensors' places in it.
+fn read_header(file: &mut File, size: u64, name: &str) -> Result<(u64, Metadata)> {
+    let malformed = |reason: String| Error::malformed(name, reason);
+    let io = |source| Error::Io {
+        path: PathBuf::from(name),
+        source,
+    };
+    if size < 8 {
+        return Err(malformed(format!(
+            "{size} bytes, expected a safetensors file"
+        )));
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io)?;
+    let header = u64::from_le_bytes(length);
+    if header > MAX_HEADER || header > size - 8 {
+        let reason =
+            format!("a header of {header} bytes in a file of {size}: truncated or not safetensors");
+        return Err(malformed(reason));
+    }
+    let mut buffer = vec![0; header as usize + 8];
+    buffer[..8].copy_from_slice(&length);
+    file.read_exact(&mut buffer[8..]).map_err(io)?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(&buffer).map_err(|error| malformed(error.to_string()))?;
+    let expected = 8 + header + metadata.data_len() as u64;
+    if expected != size {
+        return Err(malformed(format!(
+            "{size} bytes, expected {expected}: truncated or corrupt"
+        )));
+    }
+    Ok((8 + header, metadata))
+}
+
+fn read_at(file: &Mutex<File>, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+    // A poisoned lock only means that another reader failed: every read seeks first.
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn little_endian<const N: usize, T>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (values, _) = bytes.as_chunks::<N>();
+    values.iter().map(|value| from(*value)).collect()
+}

@@ -1,0 +1,275 @@
+//! Checkpoint tensors into a module, by walking the module: its paths are the keys.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+
+use super::keys::{
+    FINAL_LOGITS_BIAS_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY, TIED_KEYS, is_ignored,
+    to_hugging_face_key,
+};
+use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
+use crate::config::Florence2Config;
+use crate::error::{Error, Result};
+use crate::model::Florence2ForConditionalGeneration;
+
+/// Builds the configured model from a checkpoint, with LoRA adapters merged in order.
+///
+/// # Errors
+/// [`Error::Weights`] listing every missing, unexpected, mis-shaped and non-finite tensor;
+/// [`Error::Io`] and [`Error::Malformed`] naming the file.
+pub fn load<B: Backend>(
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+    device: &B::Device,
+) -> Result<Florence2ForConditionalGeneration<B>> {
+    let (tensors, report) = by_hugging_face_key(config, checkpoint)?;
+    let model = Florence2ForConditionalGeneration::new(config.clone(), device)?;
+    let mut loader = Loader::new(tensors, adapters, report);
+    let model = model.map(&mut loader);
+    loader.finish()?;
+    Ok(model)
+}
+
+/// Compares a checkpoint with a configuration, by names and shapes alone: no tensor is read.
+///
+/// # Errors
+/// [`Error::Malformed`] when it is no Florence-2 checkpoint, [`Error::Config`].
+pub fn inspect<B: Backend>(
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    device: &B::Device,
+) -> Result<WeightsReport> {
+    let (tensors, report) = by_hugging_face_key(config, checkpoint)?;
+    let mut loader = Loader::new(tensors, &[], report);
+    loader.reads = false;
+    Florence2ForConditionalGeneration::<B>::new(config.clone(), device)?.map(&mut loader);
+    Ok(loader.into_report())
+}
+
+/// The tensors under the names of the module paths, tied names folded into one.
+fn by_hugging_face_key<'a>(
+    config: &Florence2Config,
+    checkpoint: &'a Checkpoint,
+) -> Result<(BTreeMap<String, &'a StoredTensor>, WeightsReport)> {
+    let mut report = WeightsReport {
+        checkpoint: checkpoint.name.clone(),
+        ..WeightsReport::default()
+    };
+    let Some(layout) = KeyLayout::detect(checkpoint.tensors.keys().map(String::as_str)) else {
+        let reason = "no `vision_tower` tensor, expected a Florence-2 checkpoint";
+        return Err(Error::malformed(&checkpoint.name, reason));
+    };
+    let mut tensors = BTreeMap::new();
+    for (key, tensor) in &checkpoint.tensors {
+        match to_hugging_face_key(key, layout) {
+            Some(renamed) if renamed == FINAL_LOGITS_BIAS_KEY => check_zeros(key, tensor)?,
+            Some(renamed) if is_ignored(&renamed) => {}
+            Some(renamed) => {
+                tensors.insert(renamed, tensor);
+            }
+            None => report.unexpected.push(key.clone()),
+        }
+    }
+    fold_tied(config, &mut tensors, &checkpoint.name)?;
+    Ok((tensors, report))
+}
+
+/// Leaves one of the tied names. Several may be present: they must then hold the same values.
+fn fold_tied(
+    config: &Florence2Config,
+    tensors: &mut BTreeMap<String, &StoredTensor>,
+    checkpoint: &str,
+) -> Result<()> {
+    let mut kept: Option<(&str, &StoredTensor)> = None;
+    for key in TIED_KEYS {
+        if key == LM_HEAD_KEY && !config.tie_word_embeddings {
+            continue;
+        }
+        let Some(tensor) = tensors.remove(key) else {
+            continue;
+        };
+        if let Some((first, first_tensor)) = kept {
+            if first_tensor.shape != tensor.shape || first_tensor.to_f32()? != tensor.to_f32()? {
+                let reason = format!("`{first}` and `{key}` differ, expected tied weights");
+                return Err(Error::malformed(checkpoint, reason));
+            }
+        } else {
+            kept = Some((key, tensor));
+        }
+    }
+    if let Some((_, tensor)) = kept {
+        tensors.insert(SHARED_KEY.to_owned(), tensor);
+    }
+    Ok(())
+}
+
+/// The model has no output bias: one that is not zero would be silently lost.
+fn check_zeros(key: &str, tensor: &StoredTensor) -> Result<()> {
+    if tensor.to_f32()?.iter().any(|value| *value != 0.0) {
+        return Err(Error::malformed(key, "non-zero values, expected zeros"));
+    }
+    Ok(())
+}
+
+/// Walks a module and gives every parameter the tensor that bears its path as key.
+struct Loader<'a> {
+    tensors: BTreeMap<String, &'a StoredTensor>,
+    adapters: &'a [Adapter],
+    report: WeightsReport,
+    path: Vec<String>,
+    containers: Vec<String>,
+    failure: Option<Error>,
+    reads: bool,
+    adapted: Vec<usize>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(
+        tensors: BTreeMap<String, &'a StoredTensor>,
+        adapters: &'a [Adapter],
+        report: WeightsReport,
+    ) -> Self {
+        Self {
+            tensors,
+            adapters,
+            report,
+            path: Vec::new(),
+            containers: Vec::new(),
+            failure: None,
+            reads: true,
+            adapted: vec![0; adapters.len()],
+        }
+    }
+
+    fn into_report(mut self) -> WeightsReport {
+        self.report.unexpected.extend(self.tensors.into_keys());
+        self.report
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        for (adapter, adapted) in self.adapters.iter().zip(&self.adapted) {
+            adapter.check_all_used(*adapted)?;
+        }
+        let report = self.into_report();
+        if report.is_clean() {
+            Ok(())
+        } else {
+            Err(Error::Weights(Box::new(report)))
+        }
+    }
+
+    /// The values for the parameter at `key` in the checkpoint's layout `[out, in]`.
+    fn read(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.tensors.remove(key) else {
+            self.report.missing.push(key.to_owned());
+            return Ok(None);
+        };
+        if !fits(key, &tensor.shape, expected) {
+            self.report.mismatched.push(ShapeMismatch {
+                key: key.to_owned(),
+                found: tensor.shape.clone(),
+                expected: expected.to_vec(),
+            });
+            return Ok(None);
+        }
+        if !self.reads {
+            return Ok(None);
+        }
+        let mut values = tensor.to_f32()?;
+        // A vocabulary padded beyond the configured size: the tail is never generated or read.
+        values.truncate(expected.iter().product());
+        for (adapter, adapted) in self.adapters.iter().zip(&mut self.adapted) {
+            *adapted += usize::from(adapter.apply(key, expected, &mut values)?);
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            self.report.not_finite.push(key.to_owned());
+            return Ok(None);
+        }
+        Ok(Some(values))
+    }
+}
+
+fn fits(key: &str, found: &[usize], expected: &[usize]) -> bool {
+    let padded_vocabulary = key == SHARED_KEY || key == LM_HEAD_KEY;
+    found == expected
+        || padded_vocabulary
+            && found.len() == 2
+            && found[1] == expected[1]
+            && found[0] > expected[0]
+}
+
+impl<B: Backend> ModuleMapper<B> for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.failure.is_some() {
+            return param;
+        }
+        let shape = param.lazy_shape().to_vec();
+        let device = param.lazy_device();
+        // burn keeps a linear weight as `[in, out]`, checkpoints as `[out, in]`.
+        let transposed = self.containers.last().is_some_and(|name| name == "Linear") && D == 2;
+        let stored_shape = match transposed {
+            true => vec![shape[1], shape[0]],
+            false => shape.clone(),
+        };
+        let key = hugging_face_path(&self.path);
+        match self.read(&key, &stored_shape) {
+            Ok(None) => param,
+            Ok(Some(values)) => {
+                let values = match transposed {
+                    true => transpose(&values, shape[1], shape[0]),
+                    false => values,
+                };
+                let data = TensorData::new(values, shape);
+                let tensor = Tensor::from_data(data, &device);
+                Param::initialized(param.id, tensor)
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                param
+            }
+        }
+    }
+}
+
+/// A module path as a key: burn calls a layer norm's parameters gamma and beta.
+fn hugging_face_path(path: &[String]) -> String {
+    let mut key = path.join(".");
+    for (burn, hugging_face) in [(".gamma", ".weight"), (".beta", ".bias")] {
+        if let Some(module) = key.strip_suffix(burn) {
+            key = format!("{module}{hugging_face}");
+        }
+    }
+    key
+}
+
+/// `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut transposed = vec![0.0; values.len()];
+    for row_tile in (0..rows).step_by(TILE) {
+        for column_tile in (0..columns).step_by(TILE) {
+            for row in row_tile..rows.min(row_tile + TILE) {
+                for column in column_tile..columns.min(column_tile + TILE) {
+                    transposed[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    transposed
+}
