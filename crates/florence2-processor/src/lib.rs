@@ -1,1 +1,147 @@
-//! processor
+//! Florence-2's inputs: image bytes to pixel values, task and input to token ids, ids to text.
+//!
+//! [`Florence2Processor`] is the counterpart of transformers' class of that name. It knows no
+//! model: its outputs are plain vectors.
+
+mod config;
+mod error;
+mod image;
+mod preprocess;
+mod region;
+mod task;
+mod tokenizer;
+
+use std::path::Path;
+
+use florence2_postprocess::{Compat, ImageSize, ScoredText, TaskResult, TokenSpan, parse};
+
+pub use config::{PreprocessorConfig, Size};
+pub use error::{Error, Result};
+pub use image::{Image, PixelBuffer, PixelFormat};
+pub use preprocess::{ImageProcessor, PixelValues};
+pub use region::region_text;
+pub use task::{Prompt, Task, TaskInput};
+pub use tokenizer::Tokenizer;
+
+/// Image processor and tokenizer: HF `Florence2Processor`.
+#[derive(Debug, Clone)]
+pub struct Florence2Processor {
+    /// Images to pixel values.
+    pub image_processor: ImageProcessor,
+    /// Text to ids and back.
+    pub tokenizer: Tokenizer,
+}
+
+/// What the model reads of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessorOutput {
+    /// The images, `[batch, channels, height, width]`.
+    pub pixel_values: PixelValues,
+    /// The prompts.
+    pub prompts: TokenizedPrompts,
+}
+
+/// Prompts as ids, padded on the right to the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedPrompts {
+    /// `[batch, tokens]`: without HF's leading `<image>` placeholders.
+    pub input_ids: Vec<Vec<u32>>,
+    /// `[batch, tokens]`: 1 for the prompt, 0 for padding.
+    pub attention_mask: Vec<Vec<u8>>,
+}
+
+impl Florence2Processor {
+    /// Reads `preprocessor_config.json` and the tokenizer files of a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Malformed`] naming the file.
+    pub fn from_dir(directory: &Path) -> Result<Self> {
+        let path = directory.join("preprocessor_config.json");
+        let json = std::fs::read(&path).map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let config = PreprocessorConfig::from_json(&json, &path.display().to_string())?;
+        Ok(Self {
+            image_processor: ImageProcessor::new(config),
+            tokenizer: Tokenizer::from_dir(directory)?,
+        })
+    }
+
+    /// As [`Self::from_dir`], from the files' bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the file.
+    pub fn from_bytes(preprocessor_config: &[u8], tokenizer: &[u8]) -> Result<Self> {
+        let config =
+            PreprocessorConfig::from_json(preprocessor_config, "preprocessor_config.json")?;
+        Ok(Self {
+            image_processor: ImageProcessor::new(config),
+            tokenizer: Tokenizer::from_json(tokenizer, "tokenizer.json")?,
+        })
+    }
+
+    /// Makes a batch of images and their prompts.
+    ///
+    /// # Errors
+    /// Those of [`ImageProcessor::preprocess`] and [`Self::tokenize`].
+    pub fn process(&self, batch: &[(&Image, &Prompt)]) -> Result<ProcessorOutput> {
+        let images: Vec<&Image> = batch.iter().map(|(image, _)| *image).collect();
+        let prompts: Vec<(&Prompt, ImageSize)> = batch
+            .iter()
+            .map(|(image, prompt)| (*prompt, image.size()))
+            .collect();
+        Ok(ProcessorOutput {
+            pixel_values: self.image_processor.preprocess(&images)?,
+            prompts: self.tokenize(&prompts)?,
+        })
+    }
+
+    /// Makes a batch of prompts, each about an image of the given size.
+    ///
+    /// # Errors
+    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`].
+    pub fn tokenize(&self, prompts: &[(&Prompt, ImageSize)]) -> Result<TokenizedPrompts> {
+        let mut input_ids = prompts
+            .iter()
+            .map(|(prompt, size)| self.tokenizer.encode(&prompt.expand(*size)?))
+            .collect::<Result<Vec<_>>>()?;
+        let longest = input_ids.iter().map(Vec::len).max().unwrap_or(0);
+        let mut attention_mask = Vec::with_capacity(input_ids.len());
+        for ids in &mut input_ids {
+            let mut mask = vec![1; ids.len()];
+            mask.resize(longest, 0);
+            attention_mask.push(mask);
+            ids.resize(longest, self.tokenizer.pad_token_id());
+        }
+        Ok(TokenizedPrompts {
+            input_ids,
+            attention_mask,
+        })
+    }
+
+    /// Parses generated ids: HF `post_process_generation`.
+    ///
+    /// `log_probs` has one entry per id, or none for an answer without scores.
+    pub fn post_process_generation(
+        &self,
+        token_ids: &[u32],
+        log_probs: &[f32],
+        prompt: &Prompt,
+        image_size: ImageSize,
+        compat: Compat,
+    ) -> TaskResult {
+        let (text, spans) = self.tokenizer.decode_spans(token_ids);
+        let tokens = spans.into_iter().zip(token_ids).zip(log_probs);
+        let tokens = tokens.map(|((range, token_id), log_prob)| TokenSpan {
+            range,
+            token_id: *token_id,
+            log_prob: *log_prob,
+        });
+        let answer = ScoredText {
+            text,
+            tokens: tokens.collect(),
+        };
+        parse(&answer, prompt.family(), image_size, compat)
+    }
+}

@@ -1,1 +1,43 @@
-//! facade
+//! Florence-2 in one call.
+//!
+//! ```no_run
+//! use florence2::{Florence2, Image, Task};
+//!
+//! let model = Florence2::load("Florence-2-base")?;
+//! let image = Image::open("street.jpg")?;
+//! let answer = model.run(&image, Task::ObjectDetection)?;
+//! for region in &answer.result.regions {
+//!     println!("{} {:?}", region.label, region.points);
+//! }
+//! # Ok::<(), florence2::Error>(())
+//! ```
+//!
+//! The layers below are crates of their own: `florence2-processor` (images and prompts),
+//! `florence2-core` (the model) and `florence2-postprocess` (answers).
+
+mod answer;
+#[cfg(feature = "demo")]
+mod demo;
+mod device;
+mod engine;
+mod error;
+mod model;
+mod options;
+
+pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
+pub use device::devices;
+pub use error::{Error, Result};
+pub use florence2_core::Error as ModelError;
+pub use florence2_core::generate::{
+    CancelToken, EarlyStopping, FinishReason, GenerationConfig, GenerationEvent, GenerationObserver,
+};
+pub use florence2_core::{Florence2Config, weights};
+pub use florence2_postprocess::{
+    AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, TaskResult,
+};
+pub use florence2_processor::Error as ProcessorError;
+pub use florence2_processor::{
+    Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput,
+};
+pub use model::{Florence2, ImageFeatures, ModelBytes};
+pub use options::{GenerationOverrides, LoadOptions, RunOptions};

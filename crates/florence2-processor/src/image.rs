@@ -1,0 +1,238 @@
+//! An image in memory, from any of the ways that callers hold one.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use florence2_postprocess::ImageSize;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use crate::error::{Error, Result};
+
+/// 8-bit RGB pixels, row by row without gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+/// The order of a buffer's channels, one byte each. Alpha is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PixelFormat {
+    /// Red, green, blue.
+    Rgb,
+    /// Red, green, blue, alpha.
+    Rgba,
+    /// Blue, green, red.
+    Bgr,
+    /// Blue, green, red, alpha.
+    Bgra,
+    /// Gray.
+    Gray,
+}
+
+/// Pixels that a caller holds, such as a camera's frame.
+#[derive(Debug, Clone, Copy)]
+pub struct PixelBuffer<'a> {
+    /// `height` rows of `stride` bytes; the last row may end with its last pixel.
+    pub data: &'a [u8],
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Bytes from one row's begin to the next's.
+    pub stride: usize,
+    /// The order of the channels.
+    pub format: PixelFormat,
+}
+
+impl PixelFormat {
+    /// Bytes per pixel.
+    pub fn bytes_per_pixel(self) -> usize {
+        match self {
+            Self::Rgb | Self::Bgr => 3,
+            Self::Rgba | Self::Bgra => 4,
+            Self::Gray => 1,
+        }
+    }
+}
+
+impl Image {
+    /// Images with more pixels are refused before they are decoded: a small file can claim any
+    /// size.
+    pub const MAX_PIXELS: u64 = 100_000_000;
+
+    /// Reads a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file and applies its EXIF
+    /// orientation.
+    ///
+    /// 16-bit channels keep their high byte and alpha is dropped, as Pillow's `convert("RGB")`
+    /// does.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Image`], [`Error::TooManyPixels`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::decode(&bytes, &path.display().to_string())
+    }
+
+    /// As [`Self::open`], from the file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Image`], [`Error::TooManyPixels`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::decode(bytes, "image")
+    }
+
+    /// Copies a caller's pixels.
+    ///
+    /// # Errors
+    /// [`Error::PixelBuffer`] when the buffer is too short for its size, [`Error::TooManyPixels`].
+    pub fn from_pixels(buffer: &PixelBuffer<'_>) -> Result<Self> {
+        let PixelBuffer {
+            data,
+            width,
+            height,
+            stride,
+            format,
+        } = *buffer;
+        check_size(width, height, "pixel buffer")?;
+        let row_length = width as usize * format.bytes_per_pixel();
+        if stride < row_length {
+            return Err(Error::PixelBuffer {
+                field: "stride",
+                found: format!("{stride} bytes"),
+                expected: format!("at least {row_length}"),
+            });
+        }
+        let needed = (height as usize - 1)
+            .checked_mul(stride)
+            .and_then(|rows| rows.checked_add(row_length));
+        if needed.is_none_or(|needed| data.len() < needed) {
+            return Err(Error::PixelBuffer {
+                field: "data",
+                found: format!("{} bytes", data.len()),
+                expected: needed.map_or("a smaller stride".to_owned(), |n| format!("at least {n}")),
+            });
+        }
+        let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
+        for row in data.chunks(stride).take(height as usize) {
+            push_rgb(&row[..row_length], format, &mut rgb);
+        }
+        Ok(Self { width, height, rgb })
+    }
+
+    /// Takes RGB pixels, row by row without gaps.
+    ///
+    /// # Errors
+    /// [`Error::PixelBuffer`] when there are not `width * height * 3` bytes.
+    pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
+        check_size(width, height, "pixel buffer")?;
+        let expected = width as usize * height as usize * 3;
+        if rgb.len() != expected {
+            return Err(Error::PixelBuffer {
+                field: "data",
+                found: format!("{} bytes", rgb.len()),
+                expected: format!("{expected}"),
+            });
+        }
+        Ok(Self { width, height, rgb })
+    }
+
+    /// Pixels across.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Pixels down.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Both.
+    pub fn size(&self) -> ImageSize {
+        ImageSize {
+            width: self.width,
+            height: self.height,
+        }
+    }
+
+    /// `width * height * 3` bytes.
+    pub fn as_rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+
+    fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let unreadable = |error: &dyn std::fmt::Display| Error::Image {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        };
+        let mut decoder = ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
+            .map_err(|error| unreadable(&error))?
+            .into_decoder()
+            .map_err(|error| unreadable(&error))?;
+        let (width, height) = decoder.dimensions();
+        check_size(width, height, name)?;
+        let orientation = decoder.orientation().map_err(|error| unreadable(&error))?;
+        let mut decoded =
+            DynamicImage::from_decoder(decoder).map_err(|error| unreadable(&error))?;
+        decoded.apply_orientation(orientation);
+        let rgb = to_rgb8(decoded);
+        Ok(Self {
+            width: rgb.width(),
+            height: rgb.height(),
+            rgb: rgb.into_raw(),
+        })
+    }
+}
+
+/// Pillow keeps the high byte of 16-bit channels; `image` would round.
+fn to_rgb8(decoded: DynamicImage) -> image::RgbImage {
+    match decoded {
+        DynamicImage::ImageLuma16(_)
+        | DynamicImage::ImageLumaA16(_)
+        | DynamicImage::ImageRgb16(_)
+        | DynamicImage::ImageRgba16(_) => {
+            let wide = decoded.into_rgb16();
+            let (width, height) = wide.dimensions();
+            let high = wide.into_raw().into_iter().map(|value| (value >> 8) as u8);
+            // INVARIANT: as many bytes as the 16-bit image of this size has channels.
+            image::RgbImage::from_raw(width, height, high.collect()).expect("same size")
+        }
+        other => other.into_rgb8(),
+    }
+}
+
+fn check_size(width: u32, height: u32, name: &str) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(Error::Image {
+            name: name.to_owned(),
+            reason: format!("{width}x{height} pixels, expected at least 1x1"),
+        });
+    }
+    if u64::from(width) * u64::from(height) > Image::MAX_PIXELS {
+        return Err(Error::TooManyPixels {
+            name: name.to_owned(),
+            width,
+            height,
+            limit: Image::MAX_PIXELS,
+        });
+    }
+    Ok(())
+}
+
+fn push_rgb(row: &[u8], format: PixelFormat, rgb: &mut Vec<u8>) {
+    match format {
+        PixelFormat::Rgb => rgb.extend_from_slice(row),
+        PixelFormat::Gray => rgb.extend(row.iter().flat_map(|value| [*value; 3])),
+        PixelFormat::Rgba => rgb.extend(row.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]])),
+        PixelFormat::Bgr | PixelFormat::Bgra => {
+            let pixels = row.chunks_exact(format.bytes_per_pixel());
+            rgb.extend(pixels.flat_map(|p| [p[2], p[1], p[0]]));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a run gives back.
+
+use std::time::Duration;
+
+use florence2_core::generate::FinishReason;
+use florence2_postprocess::{ImageSize, TaskResult};
+use florence2_processor::Prompt;
+use serde_json::{Value, json};
+
+/// Version of the shape that [`Answer::to_json`] has.
+pub const JSON_SCHEMA: u32 = 1;
+
+/// An answer: its tokens, its text and what the text says.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The question.
+    pub prompt: Prompt,
+    /// The prompt's input as text, where it has one.
+    pub input: Option<String>,
+    /// The image's size, in whose pixels the regions are.
+    pub image_size: ImageSize,
+    /// The text with its special tokens.
+    pub text: String,
+    /// The decoder's sequence, start token first.
+    pub token_ids: Vec<u32>,
+    /// The log-probability of each of `token_ids`; 0 for the start token and forced ones.
+    pub token_log_probs: Vec<f32>,
+    /// HF's `sequences_scores`: sum of log-probabilities over length ^ `length_penalty`.
+    pub sequence_score: f32,
+    /// Why the answer ended.
+    pub finish_reason: FinishReason,
+    /// The parsed answer.
+    pub result: TaskResult,
+    /// The further sequences of `num_return_sequences`, best first.
+    pub alternatives: Vec<Answer>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// How long the parts of a run took; a batch's parts are shared by its answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Resizing and normalising the images.
+    pub preprocess: Duration,
+    /// Vision tower and projector.
+    pub vision: Duration,
+    /// Encoder and decoder.
+    pub generate: Duration,
+}
+
+impl Answer {
+    /// The answer as JSON, for `image` as the caller names it.
+    pub fn to_json(&self, image: &str) -> Value {
+        let key = self.prompt.key();
+        let milliseconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        let mut json = json!({
+            "schema": JSON_SCHEMA,
+            "image": image,
+            "width": self.image_size.width,
+            "height": self.image_size.height,
+            "task": key,
+            "input": self.input,
+            "text": self.text,
+            "token_ids": self.token_ids,
+            "token_log_probs": self.token_log_probs,
+            "sequence_score": self.sequence_score,
+            "finish_reason": self.finish_reason,
+            "score": self.result.score,
+            "result": self.result.to_hf_json(&key),
+            "regions": self.result.regions,
+            "timings_ms": {
+                "preprocess": milliseconds(self.timings.preprocess),
+                "vision": milliseconds(self.timings.vision),
+                "generate": milliseconds(self.timings.generate),
+            },
+        });
+        if !self.alternatives.is_empty() {
+            json["alternatives"] = self.alternatives.iter().map(|a| a.to_json(image)).collect();
+        }
+        json
+    }
+}
+
+/// How likely the model finds a given answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetScore {
+    /// Mean cross-entropy over the tokens: HF's `loss` with these labels.
+    pub loss: f32,
+    /// The target's tokens, `<s>` and `</s>` included.
+    pub tokens: Vec<ScoredToken>,
+}
+
+/// One token of a [`TargetScore`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredToken {
+    /// Its id.
+    pub token_id: u32,
+    /// Its text.
+    pub text: String,
+    /// Its log-probability, given those before it.
+    pub log_prob: f32,
+}

@@ -1,0 +1,63 @@
+//! Devices by name: which backend runs the model is chosen at run time among those compiled in.
+
+use std::path::Path;
+
+use crate::engine::{Engine, LoadedModel};
+use crate::error::{Error, Result};
+use florence2_core::weights::{Adapter, Checkpoint};
+use florence2_core::{Florence2Config, weights};
+
+/// The devices of this build, best first. `auto` stands for the first.
+pub fn devices() -> Vec<&'static str> {
+    let mut devices = Vec::new();
+    if cfg!(feature = "flex") {
+        devices.push("cpu");
+    }
+    if cfg!(feature = "ndarray") {
+        devices.push("ndarray");
+    }
+    devices
+}
+
+/// Loads weights onto a device.
+pub(crate) fn load(
+    device: &str,
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+) -> Result<Box<dyn Engine>> {
+    let known = devices();
+    let name = match device {
+        "auto" => known.first().copied().unwrap_or("auto"),
+        name => name,
+    };
+    match name {
+        #[cfg(feature = "flex")]
+        "cpu" => {
+            let model = weights::load::<burn_flex::Flex>(
+                config,
+                checkpoint,
+                adapters,
+                &burn_flex::FlexDevice,
+            )?;
+            Ok(Box::new(LoadedModel(model)))
+        }
+        #[cfg(feature = "ndarray")]
+        "ndarray" => {
+            let device = burn_ndarray::NdArrayDevice::Cpu;
+            let model =
+                weights::load::<burn_ndarray::NdArray>(config, checkpoint, adapters, &device)?;
+            Ok(Box::new(LoadedModel(model)))
+        }
+        _ => Err(Error::Device {
+            found: device.to_owned(),
+            expected: format!("auto, {}", known.join(", ")),
+        }),
+    }
+}
+
+/// Opens the adapters of a list of folders.
+pub(crate) fn open_adapters<P: AsRef<Path>>(directories: &[P]) -> Result<Vec<Adapter>> {
+    let open = |directory: &P| Adapter::open(directory.as_ref()).map_err(Error::from);
+    directories.iter().map(open).collect()
+}

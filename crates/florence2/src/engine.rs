@@ -1,0 +1,164 @@
+//! The model behind a device name: the one place where the backend's type is forgotten.
+
+use std::any::Any;
+
+use burn::tensor::{Int, Tensor, TensorData, activation, backend::Backend};
+use florence2_core::generate::{
+    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
+};
+use florence2_core::{
+    Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardInput,
+};
+use florence2_processor::{PixelValues, TokenizedPrompts};
+
+use crate::error::Result;
+
+/// Image embeddings on a device, `[batch, tokens, d_model]`, of whichever backend made them.
+pub(crate) type Features = Box<dyn Any + Send + Sync>;
+
+/// The loss of a target and the log-probability of each of its tokens.
+pub(crate) struct TargetScore {
+    pub(crate) loss: f32,
+    pub(crate) log_probs: Vec<f32>,
+}
+
+/// What the facade asks of a model, whatever its backend.
+pub(crate) trait Engine: Send + Sync {
+    fn config(&self) -> &Florence2Config;
+
+    fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features>;
+
+    /// Answers prompts about encoded images; `rows` names the image of each prompt.
+    fn generate(
+        &self,
+        features: &Features,
+        rows: &[usize],
+        prompts: &TokenizedPrompts,
+        options: &Generation<'_>,
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>>;
+
+    fn score(
+        &self,
+        pixel_values: PixelValues,
+        prompts: &TokenizedPrompts,
+        labels: &[u32],
+    ) -> Result<TargetScore>;
+}
+
+/// How to generate.
+pub(crate) struct Generation<'a> {
+    pub(crate) config: &'a GenerationConfig,
+    pub(crate) vocab_size: usize,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+/// A model of one backend.
+pub(crate) struct LoadedModel<B: Backend>(pub(crate) Florence2ForConditionalGeneration<B>);
+
+impl<B: Backend> Engine for LoadedModel<B> {
+    fn config(&self) -> &Florence2Config {
+        self.0.config()
+    }
+
+    fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features> {
+        let pixel_values = self.pixels(pixel_values);
+        Ok(Box::new(self.0.encode_image(pixel_values, cancel)?))
+    }
+
+    fn generate(
+        &self,
+        features: &Features,
+        rows: &[usize],
+        prompts: &TokenizedPrompts,
+        options: &Generation<'_>,
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        let Some(features) = features.downcast_ref::<Tensor<B, 3>>() else {
+            return Err(ModelError::Argument {
+                argument: "image_features",
+                found: "another device's".to_owned(),
+                expected: "those of this model".to_owned(),
+            }
+            .into());
+        };
+        let device = self.0.device();
+        let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+        let features = features
+            .clone()
+            .select(0, Tensor::<B, 1, Int>::from_ints(rows.as_slice(), &device));
+        let (input_ids, attention_mask) = self.tokens(prompts);
+        let encoded = self.0.encode(features, input_ids, attention_mask)?;
+        let Generation {
+            config,
+            vocab_size,
+            cancel,
+        } = options;
+        Ok(generate(
+            &self.0,
+            &encoded,
+            config,
+            *vocab_size,
+            cancel,
+            observer,
+        )?)
+    }
+
+    fn score(
+        &self,
+        pixel_values: PixelValues,
+        prompts: &TokenizedPrompts,
+        labels: &[u32],
+    ) -> Result<TargetScore> {
+        let (input_ids, attention_mask) = self.tokens(prompts);
+        let labels: Vec<i32> = labels.iter().map(|id| *id as i32).collect();
+        let count = labels.len();
+        let labels = Tensor::<B, 1, Int>::from_ints(labels.as_slice(), &self.0.device());
+        let labels: Tensor<B, 2, Int> = labels.reshape([1, count]);
+        let output = self.0.forward(ForwardInput {
+            pixel_values: self.pixels(pixel_values),
+            input_ids,
+            attention_mask,
+            decoder_input_ids: None,
+            labels: Some(labels.clone()),
+        })?;
+        let log_probs = activation::log_softmax(output.logits, 2)
+            .gather(2, labels.unsqueeze_dim::<3>(2))
+            .reshape([count]);
+        let log_probs = to_host(log_probs)?;
+        let loss = -log_probs.iter().sum::<f32>() / count as f32;
+        Ok(TargetScore { loss, log_probs })
+    }
+}
+
+impl<B: Backend> LoadedModel<B> {
+    fn pixels(&self, pixel_values: PixelValues) -> Tensor<B, 4> {
+        let data = TensorData::new(pixel_values.data, pixel_values.shape);
+        Tensor::from_data(data, &self.0.device())
+    }
+
+    /// Ids and, where anything is padded, the mask: `[batch, tokens]` each.
+    fn tokens(&self, prompts: &TokenizedPrompts) -> (Tensor<B, 2, Int>, Option<Tensor<B, 2, Int>>) {
+        let shape = [
+            prompts.input_ids.len(),
+            prompts.input_ids.first().map_or(0, Vec::len),
+        ];
+        let device = self.0.device();
+        let tensor = |values: Vec<i32>| {
+            Tensor::<B, 1, Int>::from_ints(values.as_slice(), &device).reshape(shape)
+        };
+        let ids = prompts.input_ids.iter().flatten().map(|id| *id as i32);
+        let mask = prompts.attention_mask.iter().flatten();
+        let padded = mask.clone().any(|kept| *kept == 0);
+        let mask = padded.then(|| tensor(mask.map(|kept| i32::from(*kept)).collect()));
+        (tensor(ids.collect()), mask)
+    }
+}
+
+fn to_host<B: Backend>(tensor: Tensor<B, 1>) -> Result<Vec<f32>> {
+    let values = tensor.into_data().convert::<f32>().into_vec();
+    Ok(values.map_err(|error| ModelError::Malformed {
+        file: "scores".to_owned(),
+        reason: format!("{error:?}"),
+    })?)
+}

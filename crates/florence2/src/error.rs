@@ -1,0 +1,24 @@
+//! One error type over the layers.
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between an image and its answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image, the prompt, the tokenizer or the preprocessor's configuration.
+    #[error(transparent)]
+    Processor(#[from] florence2_processor::Error),
+    /// The weights, the configuration or the generation.
+    #[error(transparent)]
+    Model(#[from] florence2_core::Error),
+    /// The device does not exist in this build or on this machine.
+    #[error("device: found `{found}`, expected one of {expected}")]
+    Device {
+        /// What was asked for.
+        found: String,
+        /// The devices of this build.
+        expected: String,
+    },
+}
