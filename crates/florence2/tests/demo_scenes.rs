@@ -1,0 +1,54 @@
+//! The demo model on its two scenes, against what transformers 5.17 answered with the model's own
+//! generation settings: ids exactly, texts exactly, sequence scores to 1e-3.
+#![cfg(feature = "demo")]
+
+use std::path::{Path, PathBuf};
+
+use florence2::{Florence2, Image, Prompt, RunOptions};
+use serde_json::{Map, Value};
+
+fn scenes() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model/scenes")
+}
+
+fn expected(name: &str) -> Map<String, Value> {
+    let json = std::fs::read(scenes().join(name)).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn check(image: &str, answers: &str) {
+    let model = Florence2::demo().unwrap();
+    let image = Image::open(scenes().join(image)).unwrap();
+    let expected = expected(answers);
+    assert!(!expected.is_empty());
+    let mut together = Vec::new();
+    for (question, reference) in &expected {
+        let prompt = Prompt::parse(question).unwrap();
+        let answer = model.run(&image, prompt.clone()).unwrap();
+        assert_eq!(answer.token_ids, ids(&reference["reference_ids"]), "{question}");
+        assert_eq!(answer.text, reference["reference_text"], "{question}");
+        let score = reference["reference_sequence_score"].as_f64().unwrap();
+        assert!((f64::from(answer.sequence_score) - score).abs() < 1e-3, "{question}");
+        together.push((prompt, answer.token_ids));
+    }
+    let requests: Vec<(&Image, Prompt)> =
+        together.iter().map(|(prompt, _)| (&image, prompt.clone())).collect();
+    let answers = model.run_batch(&requests, &RunOptions::default()).unwrap();
+    for ((prompt, alone), answer) in together.iter().zip(&answers) {
+        assert_eq!(&answer.token_ids, alone, "in a batch: {prompt:?}");
+    }
+}
+
+#[test]
+fn first_scene_equals_the_reference() {
+    check("scene-1.png", "scene-1.json");
+}
+
+#[test]
+fn second_scene_equals_the_reference() {
+    check("scene-2.jpg", "scene-2.json");
+}
