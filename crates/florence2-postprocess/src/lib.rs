@@ -1,7 +1,7 @@
 //! Florence-2's answers: generated text in, boxes, quads, polygons and labels out.
 //!
-//! [`parse`] does what transformers' `Florence2PostProcessor` does, in one linear pass over any
-//! input, and adds a confidence to every region. It knows neither tokenizer nor model.
+//! [`parse`] does what transformers' `Florence2PostProcessor` does, in linear time on any input, and
+//! adds a confidence to every region. It knows neither tokenizer nor model.
 //!
 //! ```
 //! use florence2_postprocess::{AnswerFamily, Compat, ImageSize, ScoredText, parse};
@@ -53,18 +53,22 @@ pub enum AnswerFamily {
 pub struct ScoredText {
     /// The text.
     pub text: String,
-    /// The tokens in order; empty when nothing is known of them: then nothing has a score.
+    /// The tokens in order, each beginning where the one before ends, none beyond the text.
+    ///
+    /// Empty when nothing is known of them; spans that break the rule count as unknown too. Then
+    /// nothing has a score.
     pub tokens: Vec<TokenSpan>,
 }
 
 /// One token's part in a [`ScoredText`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenSpan {
-    /// The bytes of the text that it wrote.
+    /// The bytes of the text that it wrote; empty for a part of a character that a later token
+    /// completes.
     pub range: Range<usize>,
     /// The token.
     pub token_id: u32,
-    /// Its log-probability.
+    /// Its natural log-probability.
     pub log_prob: f32,
 }
 
@@ -75,5 +79,16 @@ impl ScoredText {
             text: text.into(),
             tokens: Vec::new(),
         }
+    }
+
+    /// Whether the spans follow each other from the text's beginning and stay within it.
+    pub(crate) fn has_token_spans(&self) -> bool {
+        let mut end = 0;
+        let follows = |token: &TokenSpan| {
+            let follows = token.range.start == end && token.range.end >= end;
+            end = token.range.end;
+            follows
+        };
+        !self.tokens.is_empty() && self.tokens.iter().all(follows) && end <= self.text.len()
     }
 }

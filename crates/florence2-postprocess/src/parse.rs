@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::grounding::is_banned;
-use crate::scanner::{Scanned, UnitKind};
-use crate::score::Scores;
+use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
+use crate::score::{LogProbs, Scores};
 use crate::{
     AnswerFamily, Compat, ImageSize, Quantizer, Region, RegionKind, ScoredText, TaskResult,
 };
@@ -16,29 +16,31 @@ const QUAD_LOCATIONS: usize = 8;
 /// Locations and tags that a polygon's phrase has at least.
 const POLYGON_UNITS: usize = 4;
 
-/// Parses a generated text.
+/// Reads a generated text: HF `Florence2Processor.post_process_generation`.
 ///
-/// Never fails: what does not fit the family's grammar is left out, as in the reference.
+/// Never fails: what does not fit the family's grammar is left out, as in the reference. Takes
+/// time linear in the text and the result, whatever they hold (boxes of one phrase each have a copy
+/// of its label).
 pub fn parse(
     answer: &ScoredText,
     family: AnswerFamily,
     image_size: ImageSize,
     compat: Compat,
 ) -> TaskResult {
-    let scanned = Scanned::new(&answer.text);
     let parser = Parser {
-        scanned: &scanned,
-        scores: Scores::new(&answer.tokens),
+        scanned: Scanned::new(&answer.text),
+        scores: Scores::new(answer),
         quantizer: Quantizer { image_size, compat },
     };
     let regions = match family {
-        AnswerFamily::Text | AnswerFamily::BoxesWithoutLabels => parser.boxes_without_labels(),
+        AnswerFamily::Text => parser.boxes_in_text(),
         AnswerFamily::Boxes => parser.boxes(|_| true),
+        AnswerFamily::BoxesWithoutLabels => parser.boxes_without_labels(),
         AnswerFamily::Grounding => parser.boxes(|phrase| !is_banned(phrase)),
         AnswerFamily::Ocr => parser.quads(),
-        AnswerFamily::Polygons => parser.polygons(Labels::Optional),
+        AnswerFamily::Polygons => parser.polygons(),
         AnswerFamily::BoxesOrPolygons if answer.text.contains("<poly>") => {
-            parser.polygons(Labels::Required)
+            parser.polygons_with_labels()
         }
         AnswerFamily::BoxesOrPolygons => parser.boxes(|_| true),
     };
@@ -46,49 +48,56 @@ pub fn parse(
         family,
         compat,
         text: plain_text(&answer.text, compat),
-        score: parser.text_score(answer),
+        score: parser.scores.text(),
         regions,
     }
 }
 
-/// The answer without frame tokens. transformers leaves `<pad>` in.
+/// The answer without frame tokens. The reference leaves `<pad>` in plain text, and only there.
 fn plain_text(text: &str, compat: Compat) -> String {
-    let text = text.replace("<s>", "").replace("</s>", "");
-    let text = match compat {
-        Compat::Centers => text.replace("<pad>", ""),
-        Compat::Hf => text,
+    let frame_tokens = match compat {
+        Compat::Centers => FRAME_TOKENS.as_slice(),
+        Compat::Hf => &["<s>", "</s>"],
     };
-    strip(&text).to_owned()
-}
-
-/// Whether a polygon's phrase must begin with text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Labels {
-    Required,
-    Optional,
+    let text = frame_tokens
+        .iter()
+        .fold(text.to_owned(), |text, token| text.replace(token, ""));
+    text.trim_matches(is_space).to_owned()
 }
 
 struct Parser<'a> {
-    scanned: &'a Scanned,
+    scanned: Scanned,
     scores: Scores<'a>,
     quantizer: Quantizer,
 }
 
+/// A phrase: the bytes of what stands before a run of units, and the run.
+struct Phrase {
+    text: Range<usize>,
+    units: Range<usize>,
+}
+
+/// A region's name, and its tokens' log-probabilities.
+#[derive(Default)]
+struct Label {
+    text: String,
+    log_probs: LogProbs,
+}
+
 impl Parser<'_> {
-    /// Text followed by boxes, each box labelled with it.
+    /// Phrases of locations: boxes that share the phrase's text as their label.
+    ///
+    /// Labels keep ASCII alone, as in the reference; whether to keep one is asked before that.
     fn boxes(&self, keep: impl Fn(&str) -> bool) -> Vec<Region> {
-        let runs = self.scanned.location_runs();
         let mut regions = Vec::new();
-        for (index, unit) in self.scanned.units.iter().enumerate() {
-            if unit.kind != UnitKind::Text || runs[index + 1] < BOX_LOCATIONS {
-                continue;
-            }
-            let Some(phrase) = one_line(&self.scanned.text[unit.range.clone()]) else {
+        for phrase in self.phrases(Unit::is_location, BOX_LOCATIONS) {
+            let Some(text) = self.trimmed_line(phrase.text) else {
                 continue;
             };
-            if keep(phrase) {
-                let locations = index + 1..index + 1 + runs[index + 1];
-                self.push_boxes(&ascii(phrase), &unit.range, locations, &mut regions);
+            if keep(&self.scanned.text[text.clone()]) {
+                let mut label = self.label(&text);
+                label.text.retain(|character| character.is_ascii());
+                self.push_boxes(&label, phrase.units, &mut regions);
             }
         }
         regions
@@ -96,50 +105,58 @@ impl Parser<'_> {
 
     /// Boxes of every run of locations.
     fn boxes_without_labels(&self) -> Vec<Region> {
-        let runs = self.scanned.location_runs();
         let mut regions = Vec::new();
-        let mut index = 0;
-        while index < self.scanned.units.len() {
-            self.push_boxes("", &(0..0), index..index + runs[index], &mut regions);
-            index += runs[index].max(1);
+        for locations in self.runs(Unit::is_location, BOX_LOCATIONS) {
+            self.push_boxes(&Label::default(), locations, &mut regions);
+        }
+        regions
+    }
+
+    /// Boxes of every run of locations, labelled with the words right before it if there are any.
+    /// The reference has no regions in plain text.
+    fn boxes_in_text(&self) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for locations in self.runs(Unit::is_location, BOX_LOCATIONS) {
+            let before = match locations.start.checked_sub(1) {
+                Some(index) => &self.scanned.units[index..locations.start],
+                None => &[],
+            };
+            let label = match before {
+                [unit] if unit.kind == UnitKind::Text => {
+                    self.label(&self.trimmed(unit.range.clone()))
+                }
+                _ => Label::default(),
+            };
+            self.push_boxes(&label, locations, &mut regions);
         }
         regions
     }
 
     /// Every four locations make a box; a remainder is dropped.
-    fn push_boxes(
-        &self,
-        label: &str,
-        label_range: &Range<usize>,
-        locations: Range<usize>,
-        regions: &mut Vec<Region>,
-    ) {
+    fn push_boxes(&self, label: &Label, locations: Range<usize>, regions: &mut Vec<Region>) {
         for start in locations.clone().step_by(BOX_LOCATIONS) {
             let units = start..start + BOX_LOCATIONS;
-            if units.end > locations.end {
-                break;
+            if units.end <= locations.end {
+                regions.push(self.region(RegionKind::Box, label, units, regions.len()));
             }
-            let instance = regions.len();
-            regions.push(self.region(RegionKind::Box, label, label_range, units, instance));
         }
     }
 
-    /// Text lines: anything within a line, then exactly eight locations.
+    /// Text lines: anything within a line, then eight locations. Further locations belong to the
+    /// next line's text, as in the reference.
     fn quads(&self) -> Vec<Region> {
-        let runs = self.scanned.location_runs();
-        let text = &self.scanned.text;
+        let Scanned { text, units, .. } = &self.scanned;
+        let ahead = self.scanned.ahead(Unit::is_location);
         let mut regions = Vec::new();
         let (mut content_start, mut index) = (0, 0);
-        while index < self.scanned.units.len() {
-            let unit = &self.scanned.units[index];
+        while let Some(unit) = units.get(index) {
             let content = content_start..unit.range.start;
-            if runs[index] >= QUAD_LOCATIONS && !content.is_empty() {
-                let label = strip(&text[content.clone()]);
-                let units = index..index + QUAD_LOCATIONS;
-                let instance = regions.len();
-                regions.push(self.region(RegionKind::Quad, label, &content, units, instance));
-                index += QUAD_LOCATIONS;
-                content_start = self.scanned.units[index - 1].range.end;
+            if ahead[index] >= QUAD_LOCATIONS && !content.is_empty() {
+                let label = self.label(&self.trimmed(content));
+                let quad = index..index + QUAD_LOCATIONS;
+                index = quad.end;
+                content_start = units[index - 1].range.end;
+                regions.push(self.region(RegionKind::Quad, &label, quad, regions.len()));
                 continue;
             }
             if let Some(newline) = text[unit.range.clone()].rfind('\n') {
@@ -150,83 +167,66 @@ impl Parser<'_> {
         regions
     }
 
-    /// Runs of locations and polygon tags, after a text where labels are required.
-    fn polygons(&self, labels: Labels) -> Vec<Region> {
-        let units = &self.scanned.units;
-        let is_polygon_unit = |index: usize| {
-            units
-                .get(index)
-                .is_some_and(|unit| !matches!(unit.kind, UnitKind::Text | UnitKind::Stray))
-        };
+    /// Polygons of every run of locations and tags.
+    fn polygons(&self) -> Vec<Region> {
         let mut regions = Vec::new();
-        let mut instances = 0;
-        let mut index = 0;
-        while index < units.len() {
-            let begin = index;
-            if labels == Labels::Required {
-                index += 1;
-                if units[begin].kind != UnitKind::Text {
-                    continue;
-                }
-            }
-            let first = index;
-            while is_polygon_unit(index) {
-                index += 1;
-            }
-            if index - first >= POLYGON_UNITS {
-                self.push_polygons(begin..index, first, &mut instances, &mut regions);
-            }
-            if index == begin {
-                index += 1;
-            }
+        for units in self.runs(Unit::is_polygon_part, POLYGON_UNITS) {
+            // The reference skips a location that a run begins with before it looks for a label,
+            // which tags can be.
+            let first = &self.scanned.units[units.start];
+            let start = match first.is_location() {
+                true => first.range.end,
+                false => first.range.start,
+            };
+            let skipped = usize::from(first.is_location());
+            let text = start..start;
+            self.push_polygons(&Phrase { text, units }, skipped, &mut regions);
         }
         regions
     }
 
-    /// The polygons of one phrase: `units` from its label on, polygon units from `first` on.
-    fn push_polygons(
-        &self,
-        units: Range<usize>,
-        first: usize,
-        instances: &mut usize,
-        regions: &mut Vec<Region>,
-    ) {
-        let Some((label, label_range)) = self.polygon_label(units.clone()) else {
+    /// Polygons of every phrase of locations and tags.
+    fn polygons_with_labels(&self) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for phrase in self.phrases(Unit::is_polygon_part, POLYGON_UNITS) {
+            self.push_polygons(&phrase, 0, &mut regions);
+        }
+        regions
+    }
+
+    /// The polygons of a phrase. Its label ends before the first location or `<poly>` after the
+    /// skipped units.
+    fn push_polygons(&self, phrase: &Phrase, skipped: usize, regions: &mut Vec<Region>) {
+        let mut after = self.scanned.units[phrase.units.clone()]
+            .iter()
+            .skip(skipped);
+        let ends_label = |unit: &&Unit| unit.is_location() || unit.kind == UnitKind::PolygonStart;
+        let Some(label_end) = after.find(ends_label) else {
             return;
         };
-        for instance_units in self.polygon_instances(first..units.end) {
-            let before = regions.len();
-            for ring in self.rings(instance_units) {
-                let kind = RegionKind::Polygon;
-                regions.push(self.region(kind, &label, &label_range, ring, *instances));
+        let Some(text) = self.trimmed_line(phrase.text.start..label_end.range.start) else {
+            return;
+        };
+        let label = self.label(&text);
+        for units in self.polygon_instances(phrase.units.clone()) {
+            let instance = regions.last().map_or(0, |region| region.instance + 1);
+            for ring in self.rings(units) {
+                regions.push(self.region(RegionKind::Polygon, &label, ring, instance));
             }
-            *instances += usize::from(regions.len() > before);
         }
     }
 
-    /// What stands before the first location or `<poly>`, a leading location left out.
-    fn polygon_label(&self, units: Range<usize>) -> Option<(String, Range<usize>)> {
-        let kind = |index: usize| self.scanned.units[index].kind;
-        let skipped = usize::from(matches!(kind(units.start), UnitKind::Location(_)));
-        let begin = units.start + skipped;
-        let end = (begin..units.end)
-            .find(|index| matches!(kind(*index), UnitKind::Location(_) | UnitKind::PolygonStart))?;
-        let range = self.scanned.text_range(begin..end);
-        let label = one_line(&self.scanned.text[range.clone()])?;
-        Some((label.to_owned(), range))
-    }
-
-    /// What stands between `<poly>` and `</poly>`, or everything where one of them is missing.
-    fn polygon_instances(&self, units: Range<usize>) -> Vec<Range<usize>> {
-        let kind = |index: usize| self.scanned.units[index].kind;
-        let has = |wanted: UnitKind| units.clone().any(|index| kind(index) == wanted);
+    /// What stands between `<poly>` and `</poly>`, or everything where either is missing.
+    fn polygon_instances(&self, run: Range<usize>) -> Vec<Range<usize>> {
+        let units = &self.scanned.units;
+        let has = |kind: UnitKind| units[run.clone()].iter().any(|unit| unit.kind == kind);
         if !(has(UnitKind::PolygonStart) && has(UnitKind::PolygonEnd)) {
-            return vec![units];
+            return vec![run];
         }
         let mut instances = Vec::new();
         let mut start = None;
-        for index in units {
-            match (kind(index), start) {
+        for index in run {
+            match (units[index].kind, start) {
                 (UnitKind::PolygonStart, None) => start = Some(index + 1),
                 (UnitKind::PolygonEnd, Some(begin)) => {
                     instances.push(begin..index);
@@ -240,83 +240,116 @@ impl Parser<'_> {
 
     /// Runs of locations that end at `<sep>` or with the instance; an odd last coordinate is
     /// dropped.
-    fn rings(&self, units: Range<usize>) -> Vec<Range<usize>> {
-        let kind = |index: usize| self.scanned.units[index].kind;
+    fn rings(&self, instance: Range<usize>) -> Vec<Range<usize>> {
+        let units = &self.scanned.units;
         let mut rings = Vec::new();
-        let mut index = units.start;
-        while index < units.end {
-            let begin = index;
-            while index < units.end && matches!(kind(index), UnitKind::Location(_)) {
-                index += 1;
+        let mut begin = instance.start;
+        for index in instance.clone() {
+            if units[index].is_location() {
+                continue;
             }
-            let closed = index == units.end || kind(index) == UnitKind::Separator;
-            let points = (index - begin) / 2;
-            if closed && points > 0 {
-                rings.push(begin..begin + 2 * points);
+            if units[index].kind == UnitKind::Separator {
+                rings.push(begin..index);
+            }
+            begin = index + 1;
+        }
+        rings.push(begin..instance.end);
+        let whole_points = |ring: Range<usize>| ring.start..ring.end - ring.len() % 2;
+        rings
+            .into_iter()
+            .filter(|ring| !ring.is_empty())
+            .map(whole_points)
+            // The reference has a ring without points for a lone coordinate.
+            .filter(|ring| !ring.is_empty() || self.quantizer.compat == Compat::Hf)
+            .collect()
+    }
+
+    /// Every longest run of at least `least` units of a sort.
+    fn runs(&self, is_member: impl Fn(&Unit) -> bool, least: usize) -> Vec<Range<usize>> {
+        let ahead = self.scanned.ahead(is_member);
+        let mut runs = Vec::new();
+        let mut index = 0;
+        while index < self.scanned.units.len() {
+            if ahead[index] >= least {
+                runs.push(index..index + ahead[index]);
+            }
+            index += ahead[index].max(1);
+        }
+        runs
+    }
+
+    /// Every run of at least `least` units of a sort that something other than `<` stands before:
+    /// the reference's pattern `[^<]+(?:..){least,}`.
+    ///
+    /// Within a tag that belongs to no phrase, that pattern takes what follows the tag's `<` for
+    /// text.
+    fn phrases(&self, is_member: impl Fn(&Unit) -> bool, least: usize) -> Vec<Phrase> {
+        let ahead = self.scanned.ahead(is_member);
+        let mut phrases = Vec::new();
+        let (mut text_start, mut index) = (0, 0);
+        while let Some(unit) = self.scanned.units.get(index) {
+            let text = text_start..unit.range.start;
+            if ahead[index] >= least && !text.is_empty() {
+                let units = index..index + ahead[index];
+                index = units.end;
+                text_start = self.scanned.units[index - 1].range.end;
+                phrases.push(Phrase { text, units });
+                continue;
+            }
+            if unit.kind != UnitKind::Text {
+                text_start = unit.range.start + "<".len();
             }
             index += 1;
         }
-        rings
+        phrases
     }
 
     fn region(
         &self,
         kind: RegionKind,
-        label: &str,
-        label_range: &Range<usize>,
+        label: &Label,
         units: Range<usize>,
         instance: usize,
     ) -> Region {
         let bins = self.scanned.bins(units.clone());
         let (pairs, _) = bins.as_chunks::<2>();
         let locations = self.scanned.source_range(&self.scanned.text_range(units));
-        let label_range = match label.is_empty() {
-            true => 0..0,
-            false => self.scanned.source_range(label_range),
-        };
         Region {
             kind,
-            label: label.to_owned(),
+            label: label.text.clone(),
             points: pairs
                 .iter()
                 .map(|bins| self.quantizer.dequantize(*bins))
                 .collect(),
             instance,
-            score: self.scores.region(&label_range, &locations),
+            score: self.scores.region(label.log_probs, &locations),
         }
     }
 
-    /// The score of everything but the frame tokens.
-    fn text_score(&self, answer: &ScoredText) -> Option<f32> {
-        answer
-            .tokens
-            .iter()
-            .filter(|token| {
-                let text = answer.text.get(token.range.clone()).unwrap_or_default();
-                !matches!(text, "<s>" | "</s>" | "<pad>")
-            })
-            .map(|token| self.scores.over(&token.range))
-            .reduce(crate::score::LogProbs::and)?
-            .score()
+    fn label(&self, text: &Range<usize>) -> Label {
+        Label {
+            text: self.scanned.text[text.clone()].to_owned(),
+            log_probs: self.scores.over(&self.scanned.source_range(text)),
+        }
     }
-}
 
-/// A phrase without surrounding space; none when it runs over a line's end, which the reference's
-/// pattern does not match.
-fn one_line(phrase: &str) -> Option<&str> {
-    let begun = phrase.trim_start_matches(is_space);
-    (!begun.contains('\n')).then(|| begun.trim_end_matches(is_space))
-}
+    /// A stretch of text without the space around it.
+    fn trimmed(&self, range: Range<usize>) -> Range<usize> {
+        let begun = self.scanned.text[range.clone()].trim_start_matches(is_space);
+        let start = range.end - begun.len();
+        start..start + begun.trim_end_matches(is_space).len()
+    }
 
-fn strip(text: &str) -> &str {
-    text.trim_matches(is_space)
+    /// As [`Self::trimmed`]; none when a line ends after the first word, which the reference's
+    /// pattern does not match.
+    fn trimmed_line(&self, range: Range<usize>) -> Option<Range<usize>> {
+        let end = range.end;
+        let trimmed = self.trimmed(range);
+        (!self.scanned.text[trimmed.start..end].contains('\n')).then_some(trimmed)
+    }
 }
 
 /// Python's idea of white space: Unicode's and the four separators.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
-}
-
-fn ascii(phrase: &str) -> String {
-    phrase.chars().filter(char::is_ascii).collect()
 }

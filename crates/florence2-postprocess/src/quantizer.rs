@@ -14,14 +14,16 @@ pub struct ImageSize {
     pub height: u32,
 }
 
-/// What a bin's coordinate is.
+/// Whose conventions a result follows where they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compat {
-    /// The bin's centre, as Microsoft's code gives it.
+    /// Coordinates are the bins' centres, as Microsoft's code gives them; `<pad>` is no part of a
+    /// plain text; a polygon's ring without points is left out.
     #[default]
     Centers,
-    /// The bin's centre cut to an integer, as transformers 5.17 gives it.
+    /// As transformers 5.17: centres cut to integers, `<pad>` kept in plain text, rings without
+    /// points kept.
     Hf,
 }
 

@@ -11,7 +11,7 @@ use crate::{AnswerFamily, Compat};
 pub enum RegionKind {
     /// Two points: the corners (x1, y1) and (x2, y2).
     Box,
-    /// Four points: the corners of a text line, in reading order.
+    /// Four points: the corners of a text line, as the model wrote them.
     Quad,
     /// One point per vertex of a ring.
     Polygon,
@@ -22,7 +22,8 @@ pub enum RegionKind {
 pub struct RegionScore {
     /// Over the label's and the location tokens together.
     pub overall: f32,
-    /// Over the label's tokens; none when the region has no label.
+    /// Over the label's tokens, shared by the regions of one phrase; none when the region has no
+    /// label.
     pub label: Option<f32>,
     /// Over the location tokens.
     pub locations: f32,
@@ -50,12 +51,13 @@ pub struct TaskResult {
     pub family: AnswerFamily,
     /// Which coordinates the regions have.
     pub compat: Compat,
-    /// The answer as plain text, frame tokens removed.
+    /// The answer as plain text: frame tokens and surrounding space removed, locations kept.
     pub text: String,
     /// Exponential of the mean log-probability of the answer's tokens, frame tokens left out; none
     /// without token log-probabilities.
     pub score: Option<f32>,
-    /// The regions, in the order of the answer.
+    /// The regions, in the order of the answer. A plain text may hold boxes too, which have no part
+    /// in HF's result: they are labelled with the words right before them.
     pub regions: Vec<Region>,
 }
 

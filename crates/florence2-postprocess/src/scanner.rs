@@ -1,9 +1,11 @@
 //! Generated text as a flat list of units, found in one pass.
 
+use std::iter::once;
 use std::ops::Range;
 
-/// Tokens that frame an answer and are no part of it.
-const FRAME_TOKENS: [&str; 3] = ["<s>", "</s>", "<pad>"];
+/// Tokens that frame an answer and are no part of it, in the order in which the reference removes
+/// them: removing one can bring another about.
+pub(crate) const FRAME_TOKENS: [&str; 3] = ["<s>", "</s>", "<pad>"];
 
 /// What a unit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(crate) enum UnitKind {
 }
 
 /// One unit and its bytes in [`Scanned::text`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) kind: UnitKind,
     pub(crate) range: Range<usize>,
@@ -34,50 +36,56 @@ pub(crate) struct Unit {
 pub(crate) struct Scanned {
     pub(crate) text: String,
     pub(crate) units: Vec<Unit>,
-    /// (offset in `text`, offset in the source) where a kept stretch begins.
-    stretches: Vec<(usize, usize)>,
+    /// The byte of the source that each byte of `text` is.
+    source_offsets: Vec<usize>,
+}
+
+impl Unit {
+    pub(crate) fn is_location(&self) -> bool {
+        matches!(self.kind, UnitKind::Location(_))
+    }
+
+    /// A location, or a tag that structures polygons.
+    pub(crate) fn is_polygon_part(&self) -> bool {
+        !matches!(self.kind, UnitKind::Text | UnitKind::Stray)
+    }
 }
 
 impl Scanned {
     pub(crate) fn new(source: &str) -> Self {
-        let (text, stretches) = without_frame_tokens(source);
-        let units = units(&text);
+        let mut text = source.to_owned();
+        let mut source_offsets: Vec<usize> = (0..source.len()).collect();
+        for token in FRAME_TOKENS {
+            (text, source_offsets) = without(token, &text, &source_offsets);
+        }
         Self {
+            units: units(&text),
             text,
-            units,
-            stretches,
+            source_offsets,
         }
     }
 
     /// The bytes of the source that a range of `text` came from.
     pub(crate) fn source_range(&self, range: &Range<usize>) -> Range<usize> {
-        let source = |offset: usize| {
-            let index = self
-                .stretches
-                .partition_point(|(begin, _)| *begin <= offset);
-            match index.checked_sub(1).map(|index| self.stretches[index]) {
-                Some((begin, source)) => source + (offset - begin),
-                None => offset,
-            }
-        };
-        match range.is_empty() {
-            true => source(range.start)..source(range.start),
-            false => source(range.start)..source(range.end - 1) + 1,
+        match self.source_offsets.get(range.clone()) {
+            Some([first, .., last]) => *first..*last + 1,
+            Some([only]) => *only..*only + 1,
+            _ => 0..0,
         }
     }
 
-    /// How many locations follow each other from each unit on; one entry more than units.
-    pub(crate) fn location_runs(&self) -> Vec<usize> {
-        let mut runs = vec![0; self.units.len() + 1];
+    /// How many units of a sort follow each other from each unit on; one entry more than units.
+    pub(crate) fn ahead(&self, is_counted: impl Fn(&Unit) -> bool) -> Vec<usize> {
+        let mut ahead = vec![0; self.units.len() + 1];
         for (index, unit) in self.units.iter().enumerate().rev() {
-            if matches!(unit.kind, UnitKind::Location(_)) {
-                runs[index] = runs[index + 1] + 1;
+            if is_counted(unit) {
+                ahead[index] = ahead[index + 1] + 1;
             }
         }
-        runs
+        ahead
     }
 
-    /// The bins of consecutive location units.
+    /// The bins of the locations among some units.
     pub(crate) fn bins(&self, units: Range<usize>) -> Vec<u32> {
         self.units[units]
             .iter()
@@ -90,40 +98,33 @@ impl Scanned {
 
     /// The bytes of `text` that consecutive units cover.
     pub(crate) fn text_range(&self, units: Range<usize>) -> Range<usize> {
-        match units.is_empty() {
-            true => 0..0,
-            false => self.units[units.start].range.start..self.units[units.end - 1].range.end,
+        match &self.units[units] {
+            [] => 0..0,
+            [only] => only.range.clone(),
+            [first, .., last] => first.range.start..last.range.end,
         }
     }
 }
 
-fn without_frame_tokens(source: &str) -> (String, Vec<(usize, usize)>) {
-    let mut text = String::with_capacity(source.len());
-    let mut stretches = vec![(0, 0)];
-    let mut offset = 0;
-    while offset < source.len() {
-        let rest = &source[offset..];
-        if let Some(token) = FRAME_TOKENS.iter().find(|token| rest.starts_with(**token)) {
-            offset += token.len();
-            stretches.push((text.len(), offset));
-            continue;
-        }
-        // The first character, then all up to the next `<`, which may begin a frame token.
-        let first = rest.chars().next().map_or(1, char::len_utf8);
-        let length = rest[first..]
-            .find('<')
-            .map_or(rest.len(), |index| first + index);
-        text.push_str(&rest[..length]);
-        offset += length;
+/// The text without a token, and the source's byte for each byte left.
+fn without(token: &str, text: &str, source_offsets: &[usize]) -> (String, Vec<usize>) {
+    let mut kept = String::with_capacity(text.len());
+    let mut kept_offsets = Vec::with_capacity(text.len());
+    let mut begin = 0;
+    let ends = text.match_indices(token).map(|(index, _)| index);
+    for end in ends.chain(once(text.len())) {
+        kept.push_str(&text[begin..end]);
+        kept_offsets.extend_from_slice(&source_offsets[begin..end]);
+        begin = end + token.len();
     }
-    (text, stretches)
+    (kept, kept_offsets)
 }
 
 fn units(text: &str) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut offset = 0;
     while offset < text.len() {
-        let (kind, length) = unit(&text[offset..]);
+        let (kind, length) = first_unit(&text[offset..]);
         units.push(Unit {
             kind,
             range: offset..offset + length,
@@ -134,7 +135,7 @@ fn units(text: &str) -> Vec<Unit> {
 }
 
 /// The unit that a non-empty text begins with, and its bytes.
-fn unit(text: &str) -> (UnitKind, usize) {
+fn first_unit(text: &str) -> (UnitKind, usize) {
     if !text.starts_with('<') {
         return (UnitKind::Text, text.find('<').unwrap_or(text.len()));
     }
@@ -154,15 +155,64 @@ fn unit(text: &str) -> (UnitKind, usize) {
 }
 
 /// `<loc_N>` at the beginning of a text: N and the bytes it takes.
+///
+/// N is ASCII: the reference's pattern would take any Unicode digit, but no token has one.
 fn location(text: &str) -> Option<(u32, usize)> {
-    let digits_and_rest = text.strip_prefix("<loc_")?;
-    let digits = digits_and_rest
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
-    if digits == 0 || !digits_and_rest[digits..].starts_with('>') {
+    let after = text.strip_prefix("<loc_")?;
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 || !after[digits..].starts_with('>') {
         return None;
     }
-    let bin = digits_and_rest[..digits].parse().unwrap_or(u32::MAX);
-    Some((bin, "<loc_".len() + digits + 1))
+    // Only digits that overflow fail to parse; no token is anywhere near.
+    let bin = after[..digits].parse().unwrap_or(u32::MAX);
+    Some((bin, "<loc_".len() + digits + ">".len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<UnitKind> {
+        units(text).iter().map(|unit| unit.kind).collect()
+    }
+
+    #[test]
+    fn units_cover_the_text_in_order() {
+        let text = "a b<loc_7><loc_x><sep><poly></poly><<loc_999999999999>é<loc_";
+        let units = units(text);
+        let joined: String = units.iter().map(|unit| &text[unit.range.clone()]).collect();
+        assert_eq!(joined, text);
+        use UnitKind::{Location, PolygonEnd, PolygonStart, Separator, Stray, Text};
+        let expected = [
+            Text,
+            Location(7),
+            Stray,
+            Text,
+            Separator,
+            PolygonStart,
+            PolygonEnd,
+            Stray,
+            Location(u32::MAX),
+            Text,
+            Stray,
+            Text,
+        ];
+        assert_eq!(kinds(text), expected);
+    }
+
+    #[test]
+    fn frame_tokens_go_one_kind_after_the_other() {
+        // Without `<s>` a `</s>` appears, which goes too; without `</s>` a `<s>` appears and stays.
+        let scanned = Scanned::new("<<s>/s>a<</s>s>b<pad>");
+        assert_eq!(scanned.text, "a<s>b");
+        assert_eq!(scanned.source_range(&(0..1)), 7..8);
+        assert_eq!(scanned.source_range(&(1..4)), 8..15);
+        assert_eq!(scanned.source_range(&(2..2)), 0..0);
+    }
+
+    #[test]
+    fn units_ahead_count_down() {
+        let scanned = Scanned::new("a<loc_1><loc_2>b<loc_3>");
+        assert_eq!(scanned.ahead(Unit::is_location), [0, 2, 1, 0, 1, 0]);
+    }
 }

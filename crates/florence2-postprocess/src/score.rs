@@ -2,60 +2,70 @@
 
 use std::ops::Range;
 
-use crate::{RegionScore, TokenSpan};
+use crate::scanner::FRAME_TOKENS;
+use crate::{RegionScore, ScoredText, TokenSpan};
 
-/// Sums of log-probabilities over any stretch of the text, in logarithmic time.
+/// The tokens of an answer, searchable by the bytes that they wrote.
 pub(crate) struct Scores<'a> {
+    text: &'a str,
+    /// Empty when nothing is known of the tokens.
     tokens: &'a [TokenSpan],
-    /// Sum of the log-probabilities before each token; one entry more than tokens.
-    sums: Vec<f64>,
 }
 
 /// Log-probabilities of some tokens.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LogProbs {
     sum: f64,
     count: usize,
 }
 
 impl<'a> Scores<'a> {
-    pub(crate) fn new(tokens: &'a [TokenSpan]) -> Self {
-        let mut sums = Vec::with_capacity(tokens.len() + 1);
-        let mut sum = 0.0;
-        sums.push(sum);
-        for token in tokens {
-            sum += f64::from(token.log_prob);
-            sums.push(sum);
+    pub(crate) fn new(answer: &'a ScoredText) -> Self {
+        let tokens = match answer.has_token_spans() {
+            true => answer.tokens.as_slice(),
+            false => &[],
+        };
+        Self {
+            text: &answer.text,
+            tokens,
         }
-        Self { tokens, sums }
     }
 
     /// The tokens that wrote any of these bytes of the source text.
+    ///
+    /// A token without bytes (a part of a character that a later token completes) counts where it
+    /// stands.
     pub(crate) fn over(&self, range: &Range<usize>) -> LogProbs {
-        let first = self
-            .tokens
-            .partition_point(|token| token.range.end <= range.start);
-        let end = self
-            .tokens
-            .partition_point(|token| token.range.start < range.end);
-        if range.is_empty() || first >= end {
-            return LogProbs::default();
-        }
-        LogProbs {
-            sum: self.sums[end] - self.sums[first],
-            count: end - first,
-        }
+        let is_before = |token: &TokenSpan| {
+            token.range.end < range.start
+                || (token.range.end == range.start && token.range.start < range.start)
+        };
+        let first = self.tokens.partition_point(is_before);
+        self.tokens[first..]
+            .iter()
+            .take_while(|token| token.range.start < range.end)
+            .collect()
     }
 
-    /// The score of a region, from the bytes of its label and of its locations.
-    pub(crate) fn region(
-        &self,
-        label: &Range<usize>,
-        locations: &Range<usize>,
-    ) -> Option<RegionScore> {
-        let (label, locations) = (self.over(label), self.over(locations));
+    /// The confidence of the whole answer, frame tokens left out.
+    pub(crate) fn text(&self) -> Option<f32> {
+        let is_frame = |token: &&TokenSpan| {
+            let written = self.text.get(token.range.clone());
+            written.is_some_and(|written| FRAME_TOKENS.contains(&written))
+        };
+        let tokens = self.tokens.iter().filter(|token| !is_frame(token));
+        tokens.collect::<LogProbs>().score()
+    }
+
+    /// The confidence of a region, from its label's tokens and the bytes of its locations.
+    pub(crate) fn region(&self, label: LogProbs, locations: &Range<usize>) -> Option<RegionScore> {
+        let locations = self.over(locations);
+        let all = LogProbs {
+            sum: label.sum + locations.sum,
+            count: label.count + locations.count,
+        };
         Some(RegionScore {
-            overall: label.and(locations).score()?,
+            overall: all.score()?,
             label: label.score(),
             locations: locations.score()?,
         })
@@ -63,14 +73,18 @@ impl<'a> Scores<'a> {
 }
 
 impl LogProbs {
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            sum: self.sum + other.sum,
-            count: self.count + other.count,
-        }
-    }
-
-    pub(crate) fn score(self) -> Option<f32> {
+    fn score(self) -> Option<f32> {
         (self.count > 0).then(|| (self.sum / self.count as f64).exp() as f32)
+    }
+}
+
+impl<'a> FromIterator<&'a TokenSpan> for LogProbs {
+    fn from_iter<I: IntoIterator<Item = &'a TokenSpan>>(tokens: I) -> Self {
+        let mut log_probs = Self::default();
+        for token in tokens {
+            log_probs.sum += f64::from(token.log_prob);
+            log_probs.count += 1;
+        }
+        log_probs
     }
 }

@@ -1,0 +1,163 @@
+//! Answers parsed here equal those that transformers parses: `tests/fixtures/postprocess.py`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use florence2_postprocess::{AnswerFamily, BINS, Compat, ImageSize, Quantizer, ScoredText, parse};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Reference {
+    families: Vec<String>,
+    tasks: Vec<String>,
+    cases: Vec<Case>,
+    dequantize_sizes: Vec<u32>,
+    /// Size, bin and coordinate wherever it is not the exact centre cut to an integer.
+    dequantize_exceptions: Vec<(u32, u32, u32)>,
+    quantize: Vec<QuantizeCase>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    image_size: (u32, u32),
+    /// One per family.
+    results: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct QuantizeCase {
+    image_size: (u32, u32),
+    point: [f64; 2],
+    bins: [u32; 2],
+}
+
+#[derive(Deserialize)]
+struct PublishedCase {
+    task: String,
+    image_size: (u32, u32),
+    generated_text: String,
+    result_hf: Value,
+}
+
+fn fixture<T: DeserializeOwned>(name: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name);
+    let json = fs::read_to_string(&path).unwrap();
+    serde_json::from_str(&json).unwrap()
+}
+
+fn family(name: &str) -> AnswerFamily {
+    match name {
+        "pure_text" => AnswerFamily::Text,
+        "description_with_bboxes" => AnswerFamily::Boxes,
+        "bboxes" => AnswerFamily::BoxesWithoutLabels,
+        "phrase_grounding" => AnswerFamily::Grounding,
+        "ocr" => AnswerFamily::Ocr,
+        "polygons" => AnswerFamily::Polygons,
+        "description_with_bboxes_or_polygons" => AnswerFamily::BoxesOrPolygons,
+        _ => panic!("unknown family {name}"),
+    }
+}
+
+fn size((width, height): (u32, u32)) -> ImageSize {
+    ImageSize { width, height }
+}
+
+fn parse_as_hf(text: &str, family: AnswerFamily, image_size: (u32, u32), task: &str) -> Value {
+    let answer = ScoredText::unscored(text);
+    let mut json = parse(&answer, family, size(image_size), Compat::Hf).to_hf_json(task);
+    json[task].take()
+}
+
+#[test]
+fn every_family_parses_as_the_reference() {
+    let reference: Reference = fixture("postprocess.json");
+    assert_eq!(reference.families.len(), 7);
+    let mut different = Vec::new();
+    for case in &reference.cases {
+        assert_eq!(case.results.len(), reference.families.len());
+        let kinds = reference.families.iter().zip(&reference.tasks);
+        for ((name, task), expected) in kinds.zip(&case.results) {
+            let found = parse_as_hf(&case.text, family(name), case.image_size, task);
+            if found != *expected {
+                different.push(format!(
+                    "{name} {:?}\n  found    {found}\n  expected {expected}",
+                    case.text
+                ));
+            }
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{} differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
+}
+
+#[test]
+fn published_answers_parse_as_published() {
+    let cases: Vec<PublishedCase> = fixture("published.json");
+    let families = HashMap::from([
+        ("<DETAILED_CAPTION>", AnswerFamily::Text),
+        ("<REGION_PROPOSAL>", AnswerFamily::BoxesWithoutLabels),
+        ("<OPEN_VOCABULARY_DETECTION>", AnswerFamily::BoxesOrPolygons),
+        ("<OD>", AnswerFamily::Boxes),
+        (
+            "<REFERRING_EXPRESSION_SEGMENTATION>",
+            AnswerFamily::Polygons,
+        ),
+    ]);
+    assert_eq!(cases.len(), 7);
+    for case in cases {
+        let family = families[case.task.as_str()];
+        let found = parse_as_hf(&case.generated_text, family, case.image_size, &case.task);
+        assert_eq!(found, case.result_hf, "{}", case.task);
+    }
+}
+
+#[test]
+fn centers_cut_to_integers_as_the_reference() {
+    let reference: Reference = fixture("postprocess.json");
+    let exceptions: HashMap<_, _> = reference
+        .dequantize_exceptions
+        .iter()
+        .map(|(size, bin, coordinate)| ((*size, *bin), *coordinate))
+        .collect();
+    assert!(!exceptions.is_empty());
+    for side in reference.dequantize_sizes {
+        let quantizer = Quantizer {
+            image_size: size((side, side)),
+            compat: Compat::Hf,
+        };
+        for bin in 0..BINS {
+            let exact = (2 * bin + 1) * side / 2000;
+            let expected = f64::from(*exceptions.get(&(side, bin)).unwrap_or(&exact));
+            let found = quantizer.dequantize([bin, bin]);
+            assert_eq!(found, [expected; 2], "bin {bin} of {side} pixels");
+        }
+    }
+}
+
+#[test]
+fn points_have_the_bins_of_the_reference() {
+    let reference: Reference = fixture("postprocess.json");
+    assert!(!reference.quantize.is_empty());
+    for case in reference.quantize {
+        let quantizer = Quantizer {
+            image_size: size(case.image_size),
+            compat: Compat::Centers,
+        };
+        assert_eq!(
+            quantizer.quantize(case.point),
+            case.bins,
+            "{:?}",
+            case.point
+        );
+    }
+}
