@@ -1,2 +1,65 @@
-//! cli
-fn main() {}
+//! `florence2`: Florence-2 on the command line.
+
+mod args;
+mod draw;
+mod inspect;
+mod model;
+mod run;
+mod score;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+
+/// The system's allocator gives large buffers back at once and faults them in again for every
+/// layer; mimalloc keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What ends a command.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The library refused.
+    #[error(transparent)]
+    Florence2(#[from] florence2::Error),
+    /// A file could not be written.
+    #[error("{path}: cannot be written: {reason}")]
+    Write { path: String, reason: String },
+    /// No model was named, and none is embedded.
+    #[cfg(not(feature = "demo"))]
+    #[error("--model: found none, expected a folder (this build has no demo model)")]
+    NoModel,
+    /// Some images failed, and said so.
+    #[error("{failed} of {total} images failed")]
+    Images { failed: usize, total: usize },
+    /// The checkpoint does not fit its configuration, as was printed.
+    #[error("the checkpoint does not fit its configuration")]
+    Unfit,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Score(args) => score::score(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Tasks => {
+            tasks::print();
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let output = &mut std::io::stdout();
+            clap_complete::generate(shell, &mut Cli::command(), "florence2", output);
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("florence2: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -61,3 +61,24 @@ pub(crate) fn open_adapters<P: AsRef<Path>>(directories: &[P]) -> Result<Vec<Ada
     let open = |directory: &P| Adapter::open(directory.as_ref()).map_err(Error::from);
     directories.iter().map(open).collect()
 }
+
+/// Compares names and shapes on whichever backend is there: none computes anything.
+pub(crate) fn inspect(
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+) -> Result<weights::WeightsReport> {
+    #[cfg(feature = "flex")]
+    return Ok(weights::inspect::<burn_flex::Flex>(
+        config,
+        checkpoint,
+        &burn_flex::FlexDevice,
+    )?);
+    #[cfg(all(feature = "ndarray", not(feature = "flex")))]
+    return Ok(weights::inspect::<burn_ndarray::NdArray>(
+        config,
+        checkpoint,
+        &burn_ndarray::NdArrayDevice::Cpu,
+    )?);
+    #[cfg(not(any(feature = "flex", feature = "ndarray")))]
+    compile_error!("florence2 needs a backend: enable the feature flex or ndarray");
+}

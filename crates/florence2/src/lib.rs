@@ -39,5 +39,5 @@ pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
     Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput,
 };
-pub use model::{Florence2, ImageFeatures, ModelBytes};
+pub use model::{Florence2, ImageFeatures, ModelBytes, inspect};
 pub use options::{GenerationOverrides, LoadOptions, RunOptions};

@@ -8,7 +8,7 @@ use florence2_core::Florence2Config;
 use florence2_core::generate::{
     CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver,
 };
-use florence2_core::weights::{Adapter, Checkpoint};
+use florence2_core::weights::{Adapter, Checkpoint, WeightsReport};
 use florence2_postprocess::ImageSize;
 use florence2_processor::{Florence2Processor, Image, Prompt};
 
@@ -102,7 +102,16 @@ impl Florence2 {
     /// [`Error::Device`] when this build has no device.
     #[cfg(feature = "demo")]
     pub fn demo() -> Result<Self> {
-        Self::from_bytes(crate::demo::model(), &LoadOptions::default())
+        Self::demo_with(&LoadOptions::default())
+    }
+
+    /// Loads the embedded demo model as told.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when this build has no such device.
+    #[cfg(feature = "demo")]
+    pub fn demo_with(options: &LoadOptions) -> Result<Self> {
+        Self::from_bytes(crate::demo::model(), options)
     }
 
     fn new(
@@ -341,6 +350,21 @@ impl Florence2 {
             timings,
         })
     }
+}
+
+/// What a model folder holds, and how its tensors differ from its configuration. No tensor is read.
+///
+/// # Errors
+/// [`Error::Model`] naming the file that is missing or broken.
+pub fn inspect(
+    directory: impl AsRef<Path>,
+) -> Result<(Florence2Config, Checkpoint, WeightsReport)> {
+    let directory = directory.as_ref();
+    let path = directory.join("config.json");
+    let config = Florence2Config::from_json(&read(&path)?, &path.display().to_string())?;
+    let checkpoint = Checkpoint::open(directory)?;
+    let report = device::inspect(&config, &checkpoint)?;
+    Ok((config, checkpoint, report))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

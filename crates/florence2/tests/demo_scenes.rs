@@ -17,7 +17,12 @@ fn expected(name: &str) -> Map<String, Value> {
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect()
 }
 
 fn check(image: &str, answers: &str) {
@@ -29,14 +34,23 @@ fn check(image: &str, answers: &str) {
     for (question, reference) in &expected {
         let prompt = Prompt::parse(question).unwrap();
         let answer = model.run(&image, prompt.clone()).unwrap();
-        assert_eq!(answer.token_ids, ids(&reference["reference_ids"]), "{question}");
+        assert_eq!(
+            answer.token_ids,
+            ids(&reference["reference_ids"]),
+            "{question}"
+        );
         assert_eq!(answer.text, reference["reference_text"], "{question}");
         let score = reference["reference_sequence_score"].as_f64().unwrap();
-        assert!((f64::from(answer.sequence_score) - score).abs() < 1e-3, "{question}");
+        assert!(
+            (f64::from(answer.sequence_score) - score).abs() < 1e-3,
+            "{question}"
+        );
         together.push((prompt, answer.token_ids));
     }
-    let requests: Vec<(&Image, Prompt)> =
-        together.iter().map(|(prompt, _)| (&image, prompt.clone())).collect();
+    let requests: Vec<(&Image, Prompt)> = together
+        .iter()
+        .map(|(prompt, _)| (&image, prompt.clone()))
+        .collect();
     let answers = model.run_batch(&requests, &RunOptions::default()).unwrap();
     for ((prompt, alone), answer) in together.iter().zip(&answers) {
         assert_eq!(&answer.token_ids, alone, "in a batch: {prompt:?}");

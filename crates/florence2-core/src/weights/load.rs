@@ -222,7 +222,11 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
         let shape = param.lazy_shape().to_vec();
         let device = param.lazy_device();
         // burn keeps a linear weight as `[in, out]`, checkpoints as `[out, in]`.
-        let transposed = self.containers.last().is_some_and(|name| name == "Struct:Linear") && D == 2;
+        let transposed = self
+            .containers
+            .last()
+            .is_some_and(|name| name == "Struct:Linear")
+            && D == 2;
         let stored_shape = match transposed {
             true => vec![shape[1], shape[0]],
             false => shape.clone(),

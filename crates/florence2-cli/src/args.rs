@@ -1,0 +1,259 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use florence2::{EarlyStopping, GenerationOverrides, Prompt, Task, TaskInput};
+
+/// Caption, detect, ground, segment and read text with Florence-2.
+#[derive(Parser)]
+#[command(version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a task on images.
+    Run(RunArgs),
+    /// Tell how likely the model finds a given answer.
+    Score(ScoreArgs),
+    /// Show a model's configuration and tensors, and whether they fit.
+    Inspect(InspectArgs),
+    /// List the tasks and their prompts.
+    Tasks,
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// Image files: JPEG, PNG, WebP, BMP, GIF, TIFF.
+    #[arg(required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    /// How to print answers.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Coordinates: bin centres, or transformers' integers.
+    #[arg(long, value_enum, default_value_t = CompatArg::Centers)]
+    pub(crate) compat: CompatArg,
+    /// Draw the regions into a PNG file; with several images, their index is added to its name.
+    #[arg(long, value_name = "OUT.png")]
+    pub(crate) draw: Option<PathBuf>,
+    /// Images per batch.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch_size: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct ScoreArgs {
+    /// The image file.
+    pub(crate) image: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// The answer to score.
+    #[arg(long)]
+    pub(crate) target: String,
+    /// How to print the score.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArgs {
+    /// The model's folder.
+    pub(crate) model: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// The model's folder; the embedded demo model when none is given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// A LoRA adapter's folder, merged at load; may be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Vec<PathBuf>,
+    /// Where to run: auto, cpu, ndarray.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+}
+
+#[derive(Args)]
+pub(crate) struct QuestionArgs {
+    /// A task (OD or "<OD>", see `florence2 tasks`), or a fine-tune's own prompt.
+    #[arg(long, default_value = "OD")]
+    pub(crate) task: String,
+    /// The task's input: words, or a region as <loc_..>.
+    #[arg(long, conflicts_with = "r#box")]
+    pub(crate) input: Option<String>,
+    /// The task's input: a region in pixels.
+    #[arg(long, value_name = "x1,y1,x2,y2", value_parser = parse_box, allow_hyphen_values = true)]
+    pub(crate) r#box: Option<[f64; 4]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object, or an array of them for several images.
+    Json,
+    /// One JSON object per line.
+    Jsonl,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum CompatArg {
+    /// Bin centres.
+    Centers,
+    /// Integers, as transformers gives them.
+    Hf,
+}
+
+/// One flag per option, named as its key in `generation_config.json`.
+#[derive(Args)]
+pub(crate) struct GenerationArgs {
+    /// Beams; 1 is greedy or sampling.
+    #[arg(long)]
+    num_beams: Option<usize>,
+    /// Tokens generated at most.
+    #[arg(long)]
+    max_new_tokens: Option<usize>,
+    /// Tokens generated at least.
+    #[arg(long)]
+    min_new_tokens: Option<usize>,
+    /// Draw tokens by their probability.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    do_sample: Option<bool>,
+    /// Divides the scores before drawing.
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Draw among this many likely tokens; 0 for all.
+    #[arg(long)]
+    top_k: Option<usize>,
+    /// Draw among the likeliest tokens that reach this probability.
+    #[arg(long)]
+    top_p: Option<f32>,
+    /// Seed of the draws.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// No sequence of this many tokens twice; 0 allows all.
+    #[arg(long)]
+    no_repeat_ngram_size: Option<usize>,
+    /// Divides the score of tokens already written.
+    #[arg(long)]
+    repetition_penalty: Option<f32>,
+    /// Exponent of the length by which a beam's score is divided.
+    #[arg(long, allow_hyphen_values = true)]
+    length_penalty: Option<f32>,
+    /// When the beam search may stop: true, false or never.
+    #[arg(long)]
+    early_stopping: Option<EarlyStopping>,
+    /// Answers per image.
+    #[arg(long)]
+    num_return_sequences: Option<usize>,
+    /// The first generated token.
+    #[arg(long)]
+    forced_bos_token_id: Option<u32>,
+    /// The token at the maximal length.
+    #[arg(long)]
+    forced_eos_token_id: Option<u32>,
+    /// Tokens never generated.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    suppress_tokens: Option<Vec<u32>>,
+    /// A token sequence never generated; may be repeated.
+    #[arg(long, value_name = "ID,..", value_parser = parse_ids)]
+    bad_words_ids: Option<Vec<Ids>>,
+}
+
+/// A list of ids as one value.
+#[derive(Clone)]
+pub(crate) struct Ids(Vec<u32>);
+
+impl GenerationArgs {
+    pub(crate) fn overrides(&self) -> GenerationOverrides {
+        let words = |words: &Vec<Ids>| words.iter().map(|ids| ids.0.clone()).collect();
+        GenerationOverrides {
+            num_beams: self.num_beams,
+            max_new_tokens: self.max_new_tokens,
+            min_new_tokens: self.min_new_tokens,
+            do_sample: self.do_sample,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+            no_repeat_ngram_size: self.no_repeat_ngram_size,
+            repetition_penalty: self.repetition_penalty,
+            length_penalty: self.length_penalty,
+            early_stopping: self.early_stopping,
+            num_return_sequences: self.num_return_sequences,
+            forced_bos_token_id: self.forced_bos_token_id,
+            forced_eos_token_id: self.forced_eos_token_id,
+            suppress_tokens: self.suppress_tokens.clone(),
+            bad_words_ids: self.bad_words_ids.as_ref().map(words),
+        }
+    }
+}
+
+impl QuestionArgs {
+    /// The prompt: a task by name or token, or text that begins with a fine-tune's own token.
+    pub(crate) fn prompt(&self) -> Result<Prompt, florence2::Error> {
+        let input = match (&self.input, self.r#box) {
+            (Some(text), _) => Some(TaskInput::Text(text.clone())),
+            (None, Some(region)) => Some(TaskInput::Region(region)),
+            (None, None) => None,
+        };
+        let error = match self.task.parse::<Task>() {
+            Ok(task) => return Ok(Prompt::Task { task, input }),
+            Err(error) => error,
+        };
+        // `<VQA>question`, or `<VQA>` with the question as input, is a fine-tune's; a bare word is
+        // a mistyped task.
+        let is_text = self.task.starts_with('<') || self.task.contains(char::is_whitespace);
+        match (Prompt::parse(&self.task)?, input) {
+            (Prompt::Text(text), None) if is_text => Ok(Prompt::Text(text)),
+            (Prompt::Text(text), Some(TaskInput::Text(input))) if is_text => {
+                Ok(Prompt::Text(text + &input))
+            }
+            (
+                Prompt::Task {
+                    task,
+                    input: written,
+                },
+                given,
+            ) => Ok(Prompt::Task {
+                task,
+                input: given.or(written),
+            }),
+            _ => Err(error.into()),
+        }
+    }
+}
+
+fn parse_box(text: &str) -> Result<[f64; 4], String> {
+    let numbers: Result<Vec<f64>, _> = text
+        .split(',')
+        .map(|number| number.trim().parse())
+        .collect();
+    numbers
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| format!("found `{text}`, expected four numbers x1,y1,x2,y2"))
+}
+
+fn parse_ids(text: &str) -> Result<Ids, String> {
+    let ids: Result<Vec<u32>, _> = text.split(',').map(|id| id.trim().parse()).collect();
+    ids.map(Ids)
+        .map_err(|_| format!("found `{text}`, expected ids separated by commas"))
+}
