@@ -1,0 +1,3 @@
+# What CI does.
+check:
+    bash .ci/run
