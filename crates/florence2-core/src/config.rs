@@ -318,13 +318,11 @@ impl Florence2VisionConfig {
                 (n > 0 && n + 2 * padding >= kernel)
                     .then(|| (n + 2 * padding - kernel) / stride + 1)
             };
-            (rows, columns) = match (side(rows), side(columns)) {
-                (Some(rows), Some(columns)) => (rows, columns),
-                _ => {
-                    let found = format!("{width}x{height} pixels");
-                    return Err(Error::argument("pixel_values", found, "a larger image"));
-                }
+            let (Some(next_rows), Some(next_columns)) = (side(rows), side(columns)) else {
+                let found = format!("{width}x{height} pixels");
+                return Err(Error::argument("pixel_values", found, "a larger image"));
             };
+            (rows, columns) = (next_rows, next_columns);
         }
         let limit = self.max_position_embeddings;
         if rows > limit || columns > limit {

@@ -174,11 +174,12 @@ impl Parser<'_> {
             // The reference skips a location that a run begins with before it looks for a label,
             // which tags can be.
             let first = &self.scanned.units[units.start];
-            let start = match first.is_location() {
-                true => first.range.end,
-                false => first.range.start,
-            };
             let skipped = usize::from(first.is_location());
+            let start = if first.is_location() {
+                first.range.end
+            } else {
+                first.range.start
+            };
             let text = start..start;
             self.push_polygons(&Phrase { text, units }, skipped, &mut regions);
         }

@@ -21,9 +21,10 @@ pub(crate) struct LogProbs {
 
 impl<'a> Scores<'a> {
     pub(crate) fn new(answer: &'a ScoredText) -> Self {
-        let tokens = match answer.has_token_spans() {
-            true => answer.tokens.as_slice(),
-            false => &[],
+        let tokens: &[TokenSpan] = if answer.has_token_spans() {
+            &answer.tokens
+        } else {
+            &[]
         };
         Self {
             text: &answer.text,

@@ -90,12 +90,12 @@ impl PreprocessorConfig {
     }
 
     fn validate(&self, file: &str) -> Result<()> {
-        let check = |holds: bool, field: &str, found: String, expected: &str| match holds {
-            true => Ok(()),
-            false => {
-                let reason = format!("`{field}`: found {found}, expected {expected}");
-                Err(Error::malformed(file, reason))
+        let check = |holds: bool, field: &str, found: String, expected: &str| {
+            if holds {
+                return Ok(());
             }
+            let reason = format!("`{field}`: found {found}, expected {expected}");
+            Err(Error::malformed(file, reason))
         };
         for (field, size) in [("size", Some(self.size)), ("crop_size", self.crop_size)] {
             let sides = match size {

@@ -1,6 +1,7 @@
 //! The demo model on its two scenes, against what transformers 5.17 answered with the model's own
 //! generation settings: ids exactly, texts exactly, sequence scores to 1e-3.
 #![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

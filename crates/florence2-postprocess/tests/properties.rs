@@ -1,0 +1,171 @@
+//! What holds for any text: no panic, and results that fit the text.
+
+use florence2_postprocess::{
+    AnswerFamily, Compat, ImageSize, Region, RegionKind, ScoredText, TokenSpan, parse,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const FAMILIES: [AnswerFamily; 7] = [
+    AnswerFamily::Text,
+    AnswerFamily::Boxes,
+    AnswerFamily::BoxesWithoutLabels,
+    AnswerFamily::Grounding,
+    AnswerFamily::Ocr,
+    AnswerFamily::Polygons,
+    AnswerFamily::BoxesOrPolygons,
+];
+
+const IMAGE_SIZE: ImageSize = ImageSize {
+    width: 640,
+    height: 480,
+};
+
+const TAGS: [&str; 15] = [
+    "<sep>",
+    "<poly>",
+    "</poly>",
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<od>",
+    "<",
+    ">",
+    "<loc_",
+    "<loc_x>",
+    "\n",
+    " ",
+    "car",
+    "the image",
+];
+
+fn locations(bins: &[u32]) -> String {
+    let tokens: Vec<String> = bins.iter().map(|bin| format!("<loc_{bin}>")).collect();
+    tokens.concat()
+}
+
+/// The parts of texts: what families look for, and what could mislead them.
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (0_u32..1000).prop_map(|bin| format!("<loc_{bin}>")),
+        2 => vec(0_u32..1000, 4..9).prop_map(|bins| {
+            locations(&bins)
+        }),
+        4 => proptest::sample::select(&TAGS[..]).prop_map(str::to_owned),
+        1 => any::<u64>().prop_map(|bin| format!("<loc_{bin}>")),
+        2 => any::<String>(),
+    ]
+}
+
+/// One token per fragment.
+fn scored_text() -> impl Strategy<Value = ScoredText> {
+    vec((fragment(), -9.0_f32..=0.0), 0..40).prop_map(|fragments| {
+        let mut answer = ScoredText::default();
+        for (fragment, log_prob) in fragments {
+            let begin = answer.text.len();
+            answer.text.push_str(&fragment);
+            answer.tokens.push(TokenSpan {
+                range: begin..answer.text.len(),
+                token_id: 0,
+                log_prob,
+            });
+        }
+        answer
+    })
+}
+
+fn compat() -> impl Strategy<Value = Compat> {
+    prop_oneof![Just(Compat::Centers), Just(Compat::Hf)]
+}
+
+fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
+    let points = region.points.len();
+    match region.kind {
+        RegionKind::Box => prop_assert_eq!(points, 2),
+        RegionKind::Quad => prop_assert_eq!(points, 4),
+        RegionKind::Polygon => prop_assert!(points > 0 || compat == Compat::Hf),
+    }
+    prop_assert!(
+        region
+            .points
+            .iter()
+            .flatten()
+            .all(|value| value.is_finite())
+    );
+    prop_assert_eq!(region.score.is_some(), points > 0);
+    if let Some(score) = region.score {
+        let parts = [Some(score.overall), score.label, Some(score.locations)];
+        prop_assert!(
+            parts
+                .into_iter()
+                .flatten()
+                .all(|part| (0.0..=1.0).contains(&part))
+        );
+        let label = score.label.unwrap_or(score.locations);
+        let (low, high) = (label.min(score.locations), label.max(score.locations));
+        prop_assert!((low - 1e-6..=high + 1e-6).contains(&score.overall));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_parses(answer in scored_text(), compat in compat()) {
+        for family in FAMILIES {
+            let result = parse(&answer, family, IMAGE_SIZE, compat);
+            let locations = answer.text.matches("<loc_").count();
+            let points: usize = result.regions.iter().map(|region| region.points.len()).sum();
+            prop_assert!(2 * points <= locations, "{family:?}");
+            let instances: Vec<usize> = result.regions.iter().map(|r| r.instance).collect();
+            prop_assert!(instances.is_sorted());
+            for region in &result.regions {
+                check(region, compat)?;
+            }
+            let json = result.to_hf_json("<TASK>");
+            prop_assert_eq!(json.as_object().map(serde_json::Map::len), Some(1));
+        }
+    }
+
+    #[test]
+    fn any_spans_are_safe(
+        text in vec(fragment(), 0..20),
+        spans in vec((0_usize..200, 0_usize..200, any::<f32>()), 0..20),
+        width in any::<u32>(),
+        height in any::<u32>(),
+    ) {
+        let token = |(start, end, log_prob)| TokenSpan { range: start..end, token_id: 0, log_prob };
+        let answer = ScoredText {
+            text: text.concat(),
+            tokens: spans.into_iter().map(token).collect(),
+        };
+        for family in FAMILIES {
+            let result = parse(&answer, family, ImageSize { width, height }, Compat::Centers);
+            let _json = result.to_hf_json("<TASK>");
+        }
+    }
+
+    #[test]
+    fn detections_come_back(
+        objects in vec(("[a-z]{1,9}( [a-z]{1,9})?", vec(0_u32..1000, 4), 1_usize..3), 0..12),
+    ) {
+        let mut text = "</s><s>".to_owned();
+        let mut expected = Vec::new();
+        for (label, bins, boxes) in &objects {
+            text.push_str(label);
+            for _ in 0..*boxes {
+                text.push_str(&locations(bins));
+                expected.push((label.clone(), bins.clone()));
+            }
+        }
+        text.push_str("</s>");
+        let thousand = ImageSize { width: 1000, height: 1000 };
+        let result = parse(&ScoredText::unscored(text), AnswerFamily::Boxes, thousand, Compat::Hf);
+        let found: Vec<_> = result.regions.into_iter().map(|region| {
+            let bins: Vec<u32> = region.points.iter().flatten().map(|value| *value as u32).collect();
+            (region.label, bins)
+        }).collect();
+        prop_assert_eq!(found, expected);
+    }
+}
