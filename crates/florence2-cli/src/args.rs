@@ -92,7 +92,7 @@ pub(crate) struct ModelArgs {
 
 #[derive(Args)]
 pub(crate) struct QuestionArgs {
-    /// A task (OD or "<OD>", see `florence2 tasks`), or a fine-tune's own prompt.
+    /// A task (`OD` or `<OD>`, see `florence2 tasks`), or a fine-tune's own prompt.
     #[arg(long, default_value = "OD")]
     pub(crate) task: String,
     /// The task's input: words, or a region as <loc_..>.
