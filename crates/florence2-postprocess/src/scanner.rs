@@ -170,6 +170,8 @@ fn location(text: &str) -> Option<(u32, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use UnitKind::{Location, PolygonEnd, PolygonStart, Separator, Stray, Text};
+
     use super::*;
 
     fn kinds(text: &str) -> Vec<UnitKind> {
@@ -182,7 +184,6 @@ mod tests {
         let units = units(text);
         let joined: String = units.iter().map(|unit| &text[unit.range.clone()]).collect();
         assert_eq!(joined, text);
-        use UnitKind::{Location, PolygonEnd, PolygonStart, Separator, Stray, Text};
         let expected = [
             Text,
             Location(7),
