@@ -67,3 +67,14 @@ fn first_scene_equals_the_reference() {
 fn second_scene_equals_the_reference() {
     check("scene-2.jpg", "scene-2.json");
 }
+
+#[test]
+fn a_folder_and_bytes_hold_the_same_model() {
+    let folder = scenes().join("..");
+    let image = Image::open(scenes().join("scene-1.png")).unwrap();
+    let answer = |model: Florence2| model.run(&image, Prompt::parse("<OD>").unwrap()).unwrap();
+    let embedded = answer(Florence2::demo().unwrap());
+    let loaded = answer(Florence2::load(&folder).unwrap());
+    assert_eq!(embedded.token_ids, loaded.token_ids);
+    assert_eq!(embedded.sequence_score, loaded.sequence_score);
+}

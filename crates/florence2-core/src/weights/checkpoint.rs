@@ -296,11 +296,11 @@ fn read_header(file: &mut File, size: u64, name: &str) -> Result<(u64, Metadata)
             format!("a header of {header} bytes in a file of {size}: truncated or not safetensors");
         return Err(malformed(reason));
     }
-    let mut buffer = vec![0; header as usize + 8];
-    buffer[..8].copy_from_slice(&length);
-    file.read_exact(&mut buffer[8..]).map_err(io)?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&buffer).map_err(|error| malformed(error.to_string()))?;
+    let mut json = vec![0; header as usize];
+    file.read_exact(&mut json).map_err(io)?;
+    // `SafeTensors::read_metadata` asks for the whole file; this reads and checks the header alone.
+    let metadata: Metadata =
+        serde_json::from_slice(&json).map_err(|error| malformed(error.to_string()))?;
     let expected = 8 + header + metadata.data_len() as u64;
     if expected != size {
         return Err(malformed(format!(

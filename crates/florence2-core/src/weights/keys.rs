@@ -54,10 +54,7 @@ const PREFIXES: [(&str, &str); 7] = [
     ("language_model.lm_head.", "lm_head."),
     ("language_model.model.", "model.language_model."),
     ("language_model.final_logits_bias", "final_logits_bias"),
-    (
-        "image_projection",
-        "model.multi_modal_projector.image_projection.weight",
-    ),
+    ("image_projection", IMAGE_PROJECTION_KEY),
 ];
 
 /// A key of `layout` as Hugging Face writes it; none when nothing of the model bears the name.
@@ -98,6 +95,13 @@ pub(super) const SHARED_KEY: &str = "model.language_model.shared.weight";
 
 /// The output matrix.
 pub(super) const LM_HEAD_KEY: &str = "lm_head.weight";
+
+/// The projector's matrix, which Microsoft's layout keeps transposed.
+pub(super) const IMAGE_PROJECTION_KEY: &str = "model.multi_modal_projector.image_projection.weight";
+
+/// The projector's table of sinusoids: a constant, never trained.
+pub(super) const TEMPORAL_EMBEDDING_KEY: &str =
+    "model.multi_modal_projector.visual_temporal_embed.pos_idx_to_embed";
 
 /// Microsoft's additive output bias: a buffer of zeros that the model has no place for.
 pub(super) const FINAL_LOGITS_BIAS_KEY: &str = "final_logits_bias";

@@ -6,8 +6,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use super::keys::{
-    FINAL_LOGITS_BIAS_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY, TIED_KEYS, is_ignored,
-    to_hugging_face_key,
+    FINAL_LOGITS_BIAS_KEY, IMAGE_PROJECTION_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY,
+    TEMPORAL_EMBEDDING_KEY, TIED_KEYS, is_ignored, to_hugging_face_key,
 };
 use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
 use crate::config::Florence2Config;
@@ -25,9 +25,9 @@ pub fn load<B: Backend>(
     adapters: &[Adapter],
     device: &B::Device,
 ) -> Result<Florence2ForConditionalGeneration<B>> {
-    let (tensors, report) = by_hugging_face_key(config, checkpoint)?;
+    let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let model = Florence2ForConditionalGeneration::new(config.clone(), device)?;
-    let mut loader = Loader::new(tensors, adapters, report);
+    let mut loader = Loader::new(layout, tensors, adapters, report);
     let model = model.map(&mut loader);
     loader.finish()?;
     Ok(model)
@@ -42,8 +42,8 @@ pub fn inspect<B: Backend>(
     checkpoint: &Checkpoint,
     device: &B::Device,
 ) -> Result<WeightsReport> {
-    let (tensors, report) = by_hugging_face_key(config, checkpoint)?;
-    let mut loader = Loader::new(tensors, &[], report);
+    let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
+    let mut loader = Loader::new(layout, tensors, &[], report);
     loader.reads = false;
     Florence2ForConditionalGeneration::<B>::new(config.clone(), device)?.map(&mut loader);
     Ok(loader.into_report())
@@ -53,7 +53,7 @@ pub fn inspect<B: Backend>(
 fn by_hugging_face_key<'a>(
     config: &Florence2Config,
     checkpoint: &'a Checkpoint,
-) -> Result<(BTreeMap<String, &'a StoredTensor>, WeightsReport)> {
+) -> Result<(KeyLayout, BTreeMap<String, &'a StoredTensor>, WeightsReport)> {
     let mut report = WeightsReport {
         checkpoint: checkpoint.name.clone(),
         ..WeightsReport::default()
@@ -74,7 +74,7 @@ fn by_hugging_face_key<'a>(
         }
     }
     fold_tied(config, &mut tensors, &checkpoint.name)?;
-    Ok((tensors, report))
+    Ok((layout, tensors, report))
 }
 
 /// Leaves one of the tied names. Several may be present: they must then hold the same values.
@@ -116,6 +116,7 @@ fn check_zeros(key: &str, tensor: &StoredTensor) -> Result<()> {
 
 /// Walks a module and gives every parameter the tensor that bears its path as key.
 struct Loader<'a> {
+    layout: KeyLayout,
     tensors: BTreeMap<String, &'a StoredTensor>,
     adapters: &'a [Adapter],
     report: WeightsReport,
@@ -128,11 +129,13 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn new(
+        layout: KeyLayout,
         tensors: BTreeMap<String, &'a StoredTensor>,
         adapters: &'a [Adapter],
         report: WeightsReport,
     ) -> Self {
         Self {
+            layout,
             tensors,
             adapters,
             report,
@@ -153,15 +156,15 @@ impl<'a> Loader<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        for (adapter, adapted) in self.adapters.iter().zip(&self.adapted) {
-            adapter.check_all_used(*adapted)?;
-        }
+        let (adapters, adapted) = (self.adapters, std::mem::take(&mut self.adapted));
         let report = self.into_report();
-        if report.is_clean() {
-            Ok(())
-        } else {
-            Err(Error::Weights(Box::new(report)))
+        if !report.is_clean() {
+            return Err(Error::Weights(Box::new(report)));
         }
+        for (adapter, adapted) in adapters.iter().zip(adapted) {
+            adapter.check_all_used(adapted)?;
+        }
+        Ok(())
     }
 
     /// The values for the parameter at `key` in the checkpoint's layout `[out, in]`.
@@ -170,11 +173,17 @@ impl<'a> Loader<'a> {
             self.report.missing.push(key.to_owned());
             return Ok(None);
         };
-        if !fits(key, &tensor.shape, expected) {
+        // Microsoft multiplies by this matrix as it stands, `[in, out]`; it is no linear layer.
+        let transposed = self.layout == KeyLayout::Microsoft && key == IMAGE_PROJECTION_KEY;
+        let stored_shape = match transposed {
+            true => vec![expected[1], expected[0]],
+            false => expected.to_vec(),
+        };
+        if !fits(key, &tensor.shape, &stored_shape) {
             self.report.mismatched.push(ShapeMismatch {
                 key: key.to_owned(),
                 found: tensor.shape.clone(),
-                expected: expected.to_vec(),
+                expected: stored_shape,
             });
             return Ok(None);
         }
@@ -182,6 +191,9 @@ impl<'a> Loader<'a> {
             return Ok(None);
         }
         let mut values = tensor.to_f32()?;
+        if transposed {
+            values = transpose(&values, expected[1], expected[0]);
+        }
         // A vocabulary padded beyond the configured size: the tail is never generated or read.
         values.truncate(expected.iter().product());
         for (adapter, adapted) in self.adapters.iter().zip(&mut self.adapted) {
@@ -240,7 +252,8 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
                     false => values,
                 };
                 let data = TensorData::new(values, shape);
-                let tensor = Tensor::from_data(data, &device);
+                let trained = key != TEMPORAL_EMBEDDING_KEY;
+                let tensor = Tensor::from_data(data, &device).set_require_grad(trained);
                 Param::initialized(param.id, tensor)
             }
             Err(failure) => {

@@ -1,0 +1,146 @@
+//! A tiny model's files and goldens.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+use florence2_core::generate::CancelToken;
+use florence2_core::weights::{Adapter, Checkpoint, load};
+use florence2_core::{
+    EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput,
+};
+use serde_json::Value;
+
+/// Stated in `tests/fixtures/manifest.json`: the largest difference over the largest value.
+pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
+
+pub(crate) const MODELS: [&str; 2] = ["tiny-a", "tiny-b"];
+
+pub(crate) struct Fixture {
+    pub(crate) folder: PathBuf,
+    pub(crate) goldens: Value,
+    tensors: Checkpoint,
+}
+
+impl Fixture {
+    pub(crate) fn open(model: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../tests/fixtures")
+            .join(model);
+        let goldens = std::fs::read(folder.join("goldens.json")).unwrap();
+        Self {
+            goldens: serde_json::from_slice(&goldens).unwrap(),
+            tensors: Checkpoint::open_safetensors(&folder.join("goldens.safetensors")).unwrap(),
+            folder,
+        }
+    }
+
+    pub(crate) fn model<B: Backend>(
+        &self,
+        layout: &str,
+        adapters: &[Adapter],
+    ) -> Florence2ForConditionalGeneration<B> {
+        let folder = self.folder.join(layout);
+        let json = std::fs::read(folder.join("config.json")).unwrap();
+        let config = Florence2Config::from_json(&json, "config.json").unwrap();
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        load(&config, &checkpoint, adapters, &B::Device::default()).unwrap()
+    }
+
+    pub(crate) fn tensor<B: Backend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
+        let stored = &self.tensors.tensors[name];
+        let data = TensorData::new(stored.to_f32().unwrap(), stored.shape.clone());
+        Tensor::from_data(data, &B::Device::default())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.tensors.keys().map(String::as_str)
+    }
+
+    /// The prompts by themselves.
+    pub(crate) fn prompts(&self) -> Vec<Vec<i64>> {
+        serde_json::from_value(self.goldens["prompts"].clone()).unwrap()
+    }
+
+    /// All prompts, padded on the right, and their mask.
+    pub(crate) fn padded_prompts<B: Backend>(&self) -> (Tensor<B, 2, Int>, Tensor<B, 2, Int>) {
+        let prompts = self.prompts();
+        let longest = prompts.iter().map(Vec::len).max().unwrap();
+        let mask: Vec<Vec<i64>> = prompts
+            .iter()
+            .map(|prompt| (0..longest).map(|at| (at < prompt.len()).into()).collect())
+            .collect();
+        // What stands in the padding must not matter: any id serves.
+        let ids: Vec<Vec<i64>> = prompts
+            .into_iter()
+            .map(|mut prompt| {
+                prompt.resize(longest, 9);
+                prompt
+            })
+            .collect();
+        (ids_tensor(&ids), ids_tensor(&mask))
+    }
+
+    pub(crate) fn forward_input<B: Backend>(&self) -> ForwardInput<B> {
+        let (input_ids, attention_mask) = self.padded_prompts();
+        let labels: Vec<Vec<i64>> = serde_json::from_value(self.goldens["labels"].clone()).unwrap();
+        ForwardInput {
+            pixel_values: self.tensor("pixel_values"),
+            input_ids,
+            attention_mask: Some(attention_mask),
+            decoder_input_ids: None,
+            labels: Some(ids_tensor(&labels)),
+        }
+    }
+
+    /// One prompt by itself, encoded.
+    pub(crate) fn encode<B: Backend>(
+        &self,
+        model: &Florence2ForConditionalGeneration<B>,
+        entry: usize,
+    ) -> EncoderOutput<B> {
+        let pixels = self.tensor::<B, 4>("pixel_values").narrow(0, entry, 1);
+        let image = model.encode_image(pixels, &CancelToken::default()).unwrap();
+        let prompt = ids_tensor(&self.prompts()[entry..=entry]);
+        model.encode(image, prompt, None).unwrap()
+    }
+
+    /// All prompts in one padded batch, encoded.
+    pub(crate) fn encode_batch<B: Backend>(
+        &self,
+        model: &Florence2ForConditionalGeneration<B>,
+    ) -> EncoderOutput<B> {
+        let pixels = self.tensor("pixel_values");
+        let image = model.encode_image(pixels, &CancelToken::default()).unwrap();
+        let (ids, mask) = self.padded_prompts();
+        model.encode(image, ids, Some(mask)).unwrap()
+    }
+}
+
+pub(crate) fn ids_tensor<B: Backend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
+    let shape = [rows.len(), rows[0].len()];
+    Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
+}
+
+/// Equal up to [`RELATIVE_TOLERANCE`] of the largest expected value.
+pub(crate) fn assert_close<B: Backend, const D: usize>(
+    name: &str,
+    found: Tensor<B, D>,
+    expected: Tensor<B, D>,
+) {
+    assert_eq!(found.dims(), expected.dims(), "{name}");
+    let found: Vec<f32> = found.into_data().convert::<f32>().to_vec().unwrap();
+    let expected: Vec<f32> = expected.into_data().to_vec().unwrap();
+    let largest = expected
+        .iter()
+        .fold(0.0_f32, |max, value| max.max(value.abs()));
+    let difference = found
+        .iter()
+        .zip(&expected)
+        .fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+    assert!(largest > 0.0, "{name}: the golden is all zeros");
+    assert!(
+        difference <= RELATIVE_TOLERANCE * largest,
+        "{name}: found a difference of {difference}, expected at most {RELATIVE_TOLERANCE} of {largest}"
+    );
+}

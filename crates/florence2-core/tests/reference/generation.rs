@@ -1,0 +1,79 @@
+//! Generated ids and scores, alone and in one padded batch.
+
+use burn_flex::Flex;
+use florence2_core::generate::{
+    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
+};
+use florence2_core::{EncoderOutput, Florence2ForConditionalGeneration};
+use serde_json::Value;
+
+use crate::fixture::{Fixture, MODELS};
+
+fn answers(
+    fixture: &Fixture,
+    model: &Florence2ForConditionalGeneration<Flex>,
+    encoded: &EncoderOutput<Flex>,
+    config: &GenerationConfig,
+) -> Vec<Vec<GeneratedSequence>> {
+    let vocab_size = fixture.goldens["vocabulary_used"].as_u64().unwrap() as usize;
+    generate(
+        model,
+        encoded,
+        config,
+        vocab_size,
+        &CancelToken::default(),
+        &mut GenerationObserver::default(),
+    )
+    .unwrap()
+}
+
+fn assert_equal(what: &str, found: &[GeneratedSequence], expected: &Value) {
+    let ids: Vec<&[u32]> = found.iter().map(|one| one.token_ids.as_slice()).collect();
+    assert_eq!(serde_json::json!(ids), expected["sequences"], "{what}");
+    let close = |found: f32, expected: &Value| {
+        let expected = expected.as_f64().unwrap() as f32;
+        assert!(
+            (found - expected).abs() <= 2e-4 * expected.abs().max(1.0),
+            "{what}: found {found}, expected {expected}"
+        );
+    };
+    for (index, sequence) in found.iter().enumerate() {
+        if let Some(scores) = expected["scores"].as_array() {
+            assert_eq!(found.len(), scores.len(), "{what}");
+            close(sequence.score, &scores[index]);
+        }
+        if let Some(log_probs) = expected["log_probs"].as_array() {
+            assert_eq!(sequence.log_probs.len(), 1 + log_probs.len(), "{what}");
+            for (found, expected) in sequence.log_probs[1..].iter().zip(log_probs) {
+                close(*found, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_case_equals_the_reference() {
+    for name in MODELS {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<Flex>("hf", &[]);
+        let entries = fixture.prompts().len();
+        let alone: Vec<_> = (0..entries)
+            .map(|entry| fixture.encode(&model, entry))
+            .collect();
+        let together = fixture.encode_batch(&model);
+        let cases = fixture.goldens["generation"].as_object().unwrap();
+        assert!(!cases.is_empty());
+        for (case, golden) in cases {
+            let config: GenerationConfig =
+                serde_json::from_value(golden["options"].clone()).unwrap();
+            let batch = answers(&fixture, &model, &together, &config);
+            for (entry, encoded) in alone.iter().enumerate() {
+                let expected = &golden["entries"][entry];
+                let found = answers(&fixture, &model, encoded, &config);
+                assert_equal(&format!("{name} {case} [{entry}]"), &found[0], expected);
+                let what = format!("{name} {case} [{entry}] in a batch");
+                assert_equal(&what, &batch[entry], expected);
+            }
+        }
+    }
+}

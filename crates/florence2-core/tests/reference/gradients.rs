@@ -1,0 +1,76 @@
+//! The loss's gradients under burn's autodiff, against torch's.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use burn_autodiff::Autodiff;
+use burn_flex::Flex;
+
+use crate::fixture::{Fixture, MODELS, assert_close};
+
+/// Compares the gradient of each parameter that a golden names.
+struct Comparison<'a, B: AutodiffBackend> {
+    fixture: &'a Fixture,
+    gradients: &'a B::Gradients,
+    path: Vec<String>,
+    compared: usize,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Comparison<'_, B> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let key = self.path.join(".").replace(".gamma", ".weight");
+        let golden = format!("gradient.{key}");
+        if !self.fixture.names().any(|name| name == golden) {
+            return;
+        }
+        let found = param.val().grad(self.gradients).unwrap();
+        let expected: Tensor<B::InnerBackend, D> = self.fixture.tensor(&golden);
+        // burn keeps a linear weight as `[in, out]`, torch as `[out, in]`; these are not square.
+        let expected = match found.dims() == expected.dims() {
+            true => expected,
+            false => expected.swap_dims(D - 2, D - 1),
+        };
+        // A square weight shows its orientation by its values alone.
+        let square_linear = D == 2 && found.dims()[0] == found.dims()[1];
+        let expected = match square_linear {
+            true => expected.swap_dims(D - 2, D - 1),
+            false => expected,
+        };
+        assert_close(&key, found, expected);
+        self.compared += 1;
+    }
+}
+
+#[test]
+fn gradients_equal_those_of_torch() {
+    for name in MODELS {
+        let fixture = Fixture::open(name);
+        let model = fixture.model::<Autodiff<Flex>>("hf", &[]);
+        let loss = model
+            .forward(fixture.forward_input())
+            .unwrap()
+            .loss
+            .unwrap();
+        let gradients = loss.backward();
+        let mut comparison = Comparison {
+            fixture: &fixture,
+            gradients: &gradients,
+            path: Vec::new(),
+            compared: 0,
+        };
+        model.visit(&mut comparison);
+        let goldens = fixture
+            .names()
+            .filter(|key| key.starts_with("gradient."))
+            .count();
+        assert_eq!(comparison.compared, goldens, "{name}");
+    }
+}
