@@ -175,6 +175,9 @@ pub(crate) struct GenerationArgs {
     /// A token sequence never generated; may be repeated.
     #[arg(long, value_name = "ID,..", value_parser = parse_ids)]
     bad_words_ids: Option<Vec<Ids>>,
+    /// Tokens that end an answer.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    eos_token_id: Option<Vec<u32>>,
 }
 
 /// A list of ids as one value.
@@ -202,6 +205,7 @@ impl GenerationArgs {
             forced_eos_token_id: self.forced_eos_token_id,
             suppress_tokens: self.suppress_tokens.clone(),
             bad_words_ids: self.bad_words_ids.as_ref().map(words),
+            eos_token_id: self.eos_token_id.clone(),
         }
     }
 }

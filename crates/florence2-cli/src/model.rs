@@ -10,6 +10,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
     let options = LoadOptions {
         device: args.device.clone(),
         adapters: args.adapter.clone(),
+        ..LoadOptions::default()
     };
     match &args.model {
         Some(directory) => Ok(Florence2::load_with(directory, &options)?),

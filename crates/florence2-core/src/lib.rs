@@ -22,5 +22,5 @@ pub use config::{Florence2Config, Florence2TextConfig, Florence2VisionConfig};
 pub use error::{Error, Result};
 pub use model::{
     EncoderOutput, Florence2ForConditionalGeneration, Florence2Model, ForwardInput, ForwardOutput,
-    IGNORED_LABEL,
+    ForwardText, IGNORED_LABEL,
 };

@@ -50,6 +50,13 @@ pub struct EncoderOutput<B: Backend> {
 pub struct ForwardInput<B: Backend> {
     /// `[batch, channels, height, width]`, normalised.
     pub pixel_values: Tensor<B, 4>,
+    /// What is asked and answered.
+    pub text: ForwardText<B>,
+}
+
+/// The text of a [`ForwardInput`].
+#[derive(Debug, Clone)]
+pub struct ForwardText<B: Backend> {
     /// The prompt's ids, `[batch, tokens]`: without HF's leading `<image>` placeholders, whose
     /// place the image embeddings take.
     pub input_ids: Tensor<B, 2, Int>,
@@ -207,12 +214,20 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// As [`Self::encode_image`], [`Self::encode`] and [`Self::decode`].
     pub fn forward(&self, input: ForwardInput<B>) -> Result<ForwardOutput<B>> {
         let image_features = self.encode_image(input.pixel_values, &CancelToken::default())?;
-        let encoded = self.encode(
-            image_features.clone(),
-            input.input_ids,
-            input.attention_mask,
-        )?;
-        let decoder_input_ids = match (input.decoder_input_ids, &input.labels) {
+        self.forward_text(image_features, input.text)
+    }
+
+    /// [`Self::forward`] on an image that has been encoded, `[batch, image tokens, d_model]`.
+    ///
+    /// # Errors
+    /// As [`Self::encode`] and [`Self::decode`].
+    pub fn forward_text(
+        &self,
+        image_features: Tensor<B, 3>,
+        text: ForwardText<B>,
+    ) -> Result<ForwardOutput<B>> {
+        let encoded = self.encode(image_features.clone(), text.input_ids, text.attention_mask)?;
+        let decoder_input_ids = match (text.decoder_input_ids, &text.labels) {
             (Some(ids), _) => ids,
             (None, Some(labels)) => self.shift_tokens_right(labels.clone()),
             (None, None) => {
@@ -223,7 +238,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         };
         let cross_attention = self.cross_attention_cache(&encoded);
         let logits = self.decode(decoder_input_ids, &cross_attention, &mut KvCache::default())?;
-        let loss = match input.labels {
+        let loss = match text.labels {
             Some(labels) => Some(cross_entropy(logits.clone(), labels)?),
             None => None,
         };

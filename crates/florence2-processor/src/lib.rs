@@ -21,7 +21,7 @@ pub use image::{Image, PixelBuffer, PixelFormat};
 pub use preprocess::{ImageProcessor, PixelValues};
 pub use region::region_text;
 pub use task::{Prompt, Task, TaskInput};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{TextStream, Tokenizer};
 
 /// Image processor and tokenizer: HF `Florence2Processor`.
 #[derive(Debug, Clone)]

@@ -191,6 +191,49 @@ impl Tokenizer {
     }
 }
 
+/// The texts of tokens as they come, for a reader who watches an answer grow.
+///
+/// A character that several tokens write comes with the last of them. The tokens that frame every
+/// answer, `<s>`, `</s>` and `<pad>`, write nothing.
+#[derive(Debug)]
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    /// Tokens whose last character is not complete yet.
+    pending: Vec<u32>,
+}
+
+impl<'a> TextStream<'a> {
+    /// The beginning of an answer.
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            tokenizer,
+            pending: Vec::new(),
+        }
+    }
+
+    /// What the next token adds to the text.
+    pub fn push(&mut self, token_id: u32) -> String {
+        let Tokenizer {
+            bos_token_id,
+            pad_token_id,
+            eos_token_id,
+            ..
+        } = *self.tokenizer;
+        if [bos_token_id, pad_token_id, eos_token_id].contains(&token_id) {
+            return String::new();
+        }
+        self.pending.push(token_id);
+        let text = self.tokenizer.decode(&self.pending);
+        let incomplete = text.ends_with(char::REPLACEMENT_CHARACTER);
+        // No character has more bytes, so four tokens that do not complete one never will.
+        if incomplete && self.pending.len() < 4 {
+            return String::new();
+        }
+        self.pending.clear();
+        text
+    }
+}
+
 fn added(token: &str) -> AddedToken {
     AddedToken::from(token, true).normalized(false)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use florence2_core::generate::FinishReason;
 use florence2_postprocess::{ImageSize, TaskResult};
 use florence2_processor::Prompt;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Version of the shape that [`Answer::to_json`] has.
@@ -91,7 +92,7 @@ pub struct TargetScore {
 }
 
 /// One token of a [`TargetScore`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoredToken {
     /// Its id.
     pub token_id: u32,
@@ -99,4 +100,18 @@ pub struct ScoredToken {
     pub text: String,
     /// Its log-probability, given those before it.
     pub log_prob: f32,
+}
+
+impl TargetScore {
+    /// The score as JSON, for `image` as the caller names it.
+    pub fn to_json(&self, image: &str, prompt: &Prompt, target: &str) -> Value {
+        json!({
+            "schema": JSON_SCHEMA,
+            "image": image,
+            "task": prompt.key(),
+            "target": target,
+            "loss": self.loss,
+            "tokens": self.tokens,
+        })
+    }
 }

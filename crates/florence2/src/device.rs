@@ -19,19 +19,19 @@ pub fn devices() -> Vec<&'static str> {
     devices
 }
 
-/// Loads weights onto a device.
+/// Loads weights onto a device, and names the device.
 pub(crate) fn load(
     device: &str,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-) -> Result<Box<dyn Engine>> {
+) -> Result<(String, Box<dyn Engine>)> {
     let known = devices();
     let name = match device {
         "auto" => known.first().copied().unwrap_or("auto"),
         name => name,
     };
-    match name {
+    let engine: Box<dyn Engine> = match name {
         #[cfg(feature = "flex")]
         "cpu" => {
             let model = weights::load::<burn_flex::Flex>(
@@ -40,20 +40,23 @@ pub(crate) fn load(
                 adapters,
                 &burn_flex::FlexDevice,
             )?;
-            Ok(Box::new(LoadedModel(model)))
+            Box::new(LoadedModel(model))
         }
         #[cfg(feature = "ndarray")]
         "ndarray" => {
             let device = burn_ndarray::NdArrayDevice::Cpu;
             let model =
                 weights::load::<burn_ndarray::NdArray>(config, checkpoint, adapters, &device)?;
-            Ok(Box::new(LoadedModel(model)))
+            Box::new(LoadedModel(model))
         }
-        _ => Err(Error::Device {
-            found: device.to_owned(),
-            expected: format!("auto, {}", known.join(", ")),
-        }),
-    }
+        _ => {
+            return Err(Error::Device {
+                found: device.to_owned(),
+                expected: format!("auto, {}", known.join(", ")),
+            });
+        }
+    };
+    Ok((name.to_owned(), engine))
 }
 
 /// Opens the adapters of a list of folders.

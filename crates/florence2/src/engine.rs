@@ -7,14 +7,21 @@ use florence2_core::generate::{
     CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
 };
 use florence2_core::{
-    Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardInput,
+    Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText,
 };
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Image embeddings on a device, `[batch, tokens, d_model]`, of whichever backend made them.
 pub(crate) type Features = Box<dyn Any + Send + Sync>;
+
+/// One image's place among encoded images.
+#[derive(Clone, Copy)]
+pub(crate) struct FeatureRow<'a> {
+    pub(crate) features: &'a Features,
+    pub(crate) row: usize,
+}
 
 /// The loss of a target and the log-probability of each of its tokens.
 pub(crate) struct TargetScore {
@@ -28,11 +35,10 @@ pub(crate) trait Engine: Send + Sync {
 
     fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features>;
 
-    /// Answers prompts about encoded images; `rows` names the image of each prompt.
+    /// Answers prompts, each about an encoded image.
     fn generate(
         &self,
-        features: &Features,
-        rows: &[usize],
+        images: &[FeatureRow<'_>],
         prompts: &TokenizedPrompts,
         options: &Generation<'_>,
         observer: &mut GenerationObserver<'_>,
@@ -40,7 +46,7 @@ pub(crate) trait Engine: Send + Sync {
 
     fn score(
         &self,
-        pixel_values: PixelValues,
+        image: FeatureRow<'_>,
         prompts: &TokenizedPrompts,
         labels: &[u32],
     ) -> Result<TargetScore>;
@@ -68,25 +74,13 @@ impl<B: Backend> Engine for LoadedModel<B> {
 
     fn generate(
         &self,
-        features: &Features,
-        rows: &[usize],
+        images: &[FeatureRow<'_>],
         prompts: &TokenizedPrompts,
         options: &Generation<'_>,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>> {
-        let Some(features) = features.downcast_ref::<Tensor<B, 3>>() else {
-            return Err(ModelError::Argument {
-                argument: "image_features",
-                found: "another device's".to_owned(),
-                expected: "those of this model".to_owned(),
-            }
-            .into());
-        };
-        let device = self.0.device();
-        let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-        let features = features
-            .clone()
-            .select(0, Tensor::<B, 1, Int>::from_ints(rows.as_slice(), &device));
+        let images: Result<Vec<_>> = images.iter().map(|image| select(*image)).collect();
+        let features = Tensor::cat(images?, 0);
         let (input_ids, attention_mask) = self.tokens(prompts);
         let encoded = self.0.encode(features, input_ids, attention_mask)?;
         let Generation {
@@ -106,7 +100,7 @@ impl<B: Backend> Engine for LoadedModel<B> {
 
     fn score(
         &self,
-        pixel_values: PixelValues,
+        image: FeatureRow<'_>,
         prompts: &TokenizedPrompts,
         labels: &[u32],
     ) -> Result<TargetScore> {
@@ -115,13 +109,13 @@ impl<B: Backend> Engine for LoadedModel<B> {
         let count = labels.len();
         let labels = Tensor::<B, 1, Int>::from_ints(labels.as_slice(), &self.0.device());
         let labels: Tensor<B, 2, Int> = labels.reshape([1, count]);
-        let output = self.0.forward(ForwardInput {
-            pixel_values: self.pixels(pixel_values),
+        let text = ForwardText {
             input_ids,
             attention_mask,
             decoder_input_ids: None,
             labels: Some(labels.clone()),
-        })?;
+        };
+        let output = self.0.forward_text(select(image)?, text)?;
         let log_probs = activation::log_softmax(output.logits, 2)
             .gather(2, labels.unsqueeze_dim::<3>(2))
             .reshape([count]);
@@ -153,6 +147,23 @@ impl<B: Backend> LoadedModel<B> {
         let mask = padded.then(|| tensor(mask.map(|kept| i32::from(*kept)).collect()));
         (tensor(ids.collect()), mask)
     }
+}
+
+/// One image's embeddings, `[1, tokens, d_model]`.
+fn select<B: Backend>(image: FeatureRow<'_>) -> Result<Tensor<B, 3>> {
+    match image.features.downcast_ref::<Tensor<B, 3>>() {
+        Some(features) => Ok(features.clone().narrow(0, image.row, 1)),
+        None => Err(other_models_features()),
+    }
+}
+
+/// Features are numbers that only their own model understands.
+pub(crate) fn other_models_features() -> Error {
+    Error::Model(ModelError::Argument {
+        argument: "image_features",
+        found: "another model's".to_owned(),
+        expected: "those of this model".to_owned(),
+    })
 }
 
 fn to_host<B: Backend>(tensor: Tensor<B, 1>) -> Result<Vec<f32>> {

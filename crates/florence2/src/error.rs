@@ -13,6 +13,22 @@ pub enum Error {
     /// The weights, the configuration or the generation.
     #[error(transparent)]
     Model(#[from] florence2_core::Error),
+    /// One request of a batch.
+    #[error("requests[{index}]: {source}")]
+    Request {
+        /// The request's place in the batch, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// The threads of a model could not be started.
+    #[error("threads: {found} could not be started: {reason}")]
+    Threads {
+        /// How many were asked for.
+        found: usize,
+        /// Why not.
+        reason: String,
+    },
     /// The device does not exist in this build or on this machine.
     #[error("device: found `{found}`, expected one of {expected}")]
     Device {

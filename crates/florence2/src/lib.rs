@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod model;
 mod options;
+mod threads;
 
 pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
 pub use device::devices;
@@ -37,7 +38,7 @@ pub use florence2_postprocess::{
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
-    Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput,
+    Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput, TextStream,
 };
-pub use model::{Florence2, ImageFeatures, ModelBytes, inspect};
+pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect};
 pub use options::{GenerationOverrides, LoadOptions, RunOptions};

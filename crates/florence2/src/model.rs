@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use florence2_core::Florence2Config;
@@ -14,22 +15,64 @@ use florence2_processor::{Florence2Processor, Image, Prompt};
 
 use crate::answer::{Answer, ScoredToken, TargetScore, Timings};
 use crate::device;
-use crate::engine::{Engine, Features, Generation};
+use crate::engine::{Engine, FeatureRow, Features, Generation, other_models_features};
 use crate::error::{Error, Result};
 use crate::options::{LoadOptions, RunOptions};
+use crate::threads::Threads;
 
 /// A loaded model. Immutable: any number of threads may run it at once.
 pub struct Florence2 {
+    id: u64,
     processor: Florence2Processor,
     engine: Box<dyn Engine>,
+    device: String,
+    threads: Threads,
     generation_config: GenerationConfig,
 }
 
+/// Models are told apart by number: features of one are nonsense to another.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
 /// An image that went through the vision tower once and can be asked many times.
 pub struct ImageFeatures {
+    model: u64,
     features: Features,
     image_size: ImageSize,
     timings: Timings,
+}
+
+impl ImageFeatures {
+    /// The image's size in pixels.
+    pub fn size(&self) -> ImageSize {
+        self.image_size
+    }
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// An image.
+    Image(&'a Image),
+    /// An image that has been encoded by the same model.
+    Features(&'a ImageFeatures),
+}
+
+impl Subject<'_> {
+    fn size(&self) -> ImageSize {
+        match self {
+            Self::Image(image) => image.size(),
+            Self::Features(features) => features.image_size,
+        }
+    }
+}
+
+/// A question about an image.
+#[derive(Clone)]
+pub struct Request<'a> {
+    /// The image.
+    pub subject: Subject<'a>,
+    /// The question.
+    pub prompt: Prompt,
 }
 
 /// A model's files in memory.
@@ -122,9 +165,14 @@ impl Florence2 {
         options: &LoadOptions,
     ) -> Result<Self> {
         let adapters: Vec<Adapter> = device::open_adapters(&options.adapters)?;
+        let threads = Threads::new(options.threads)?;
+        let (device, engine) = device::load(&options.device, config, checkpoint, &adapters)?;
         Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             processor,
-            engine: device::load(&options.device, config, checkpoint, &adapters)?,
+            engine,
+            device,
+            threads,
             generation_config,
         })
     }
@@ -148,37 +196,27 @@ impl Florence2 {
         prompt: impl Into<Prompt>,
         options: &RunOptions,
     ) -> Result<Answer> {
-        let features = self.encode_image(image, &options.cancel)?;
-        self.run_features(
-            &features,
-            prompt,
-            options,
-            &mut GenerationObserver::default(),
-        )
+        self.run_request(Subject::Image(image), prompt.into(), options)
     }
 
     /// Runs many prompts, each on its image, in one batch: every answer equals the one that its
     /// prompt gets alone.
     ///
     /// # Errors
-    /// As [`Self::run_with`]; an empty batch gives no answers.
+    /// As [`Self::run_requests`].
     pub fn run_batch(
         &self,
         requests: &[(&Image, Prompt)],
         options: &RunOptions,
     ) -> Result<Vec<Answer>> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let images: Vec<&Image> = requests.iter().map(|(image, _)| *image).collect();
-        let (features, timings) = self.encode_images(&images, &options.cancel)?;
-        let prompts: Vec<(&Prompt, ImageSize)> = requests
+        let requests: Vec<Request<'_>> = requests
             .iter()
-            .map(|(image, prompt)| (prompt, image.size()))
+            .map(|(image, prompt)| Request {
+                subject: Subject::Image(image),
+                prompt: prompt.clone(),
+            })
             .collect();
-        let rows: Vec<usize> = (0..requests.len()).collect();
-        let observer = &mut GenerationObserver::default();
-        self.answer(&features, &rows, &prompts, timings, options, observer)
+        self.run_requests(&requests, options, &mut GenerationObserver::default())
     }
 
     /// Runs the vision tower once, for any number of prompts about the image.
@@ -186,15 +224,18 @@ impl Florence2 {
     /// # Errors
     /// [`florence2_core::Error::Cancelled`].
     pub fn encode_image(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
-        let (features, timings) = self.encode_images(&[image], cancel)?;
+        let (features, timings) = self
+            .threads
+            .install(|| self.encode_images(&[image], cancel))?;
         Ok(ImageFeatures {
+            model: self.id,
             features,
             image_size: image.size(),
             timings,
         })
     }
 
-    /// Runs a prompt on an encoded image, telling `observer` of every token.
+    /// Runs a prompt on an encoded image.
     ///
     /// # Errors
     /// As [`Self::run_with`].
@@ -203,21 +244,36 @@ impl Florence2 {
         features: &ImageFeatures,
         prompt: impl Into<Prompt>,
         options: &RunOptions,
-        observer: &mut GenerationObserver<'_>,
     ) -> Result<Answer> {
-        let prompt = prompt.into();
-        let prompts = [(&prompt, features.image_size)];
-        let timings = features.timings;
-        let answers = self.answer(
-            &features.features,
-            &[0],
-            &prompts,
-            timings,
-            options,
-            observer,
-        )?;
-        // INVARIANT: one prompt, one answer.
-        Ok(answers.into_iter().next().expect("an answer per prompt"))
+        self.run_request(Subject::Features(features), prompt.into(), options)
+    }
+
+    /// Runs requests in one batch, telling `observer` of every token: every answer equals the one
+    /// that its request gets alone. Images that several requests share are encoded once.
+    ///
+    /// # Errors
+    /// As [`Self::run_with`], naming the request; no requests give no answers.
+    pub fn run_requests(
+        &self,
+        requests: &[Request<'_>],
+        options: &RunOptions,
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Vec<Answer>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        for (index, request) in requests.iter().enumerate() {
+            self.check(request).map_err(|error| match requests.len() {
+                1 => error,
+                _ => Error::Request {
+                    index,
+                    source: Box::new(error),
+                },
+            })?;
+        }
+        self.threads.install_observed(observer, |observer| {
+            self.answer(requests, options, observer)
+        })
     }
 
     /// How likely the model finds `target` as the answer: `forward` with labels.
@@ -230,13 +286,35 @@ impl Florence2 {
         prompt: impl Into<Prompt>,
         target: &str,
     ) -> Result<TargetScore> {
-        let prompt = prompt.into();
-        let input = self.processor.process(&[(image, &prompt)])?;
+        let request = Request {
+            subject: Subject::Image(image),
+            prompt: prompt.into(),
+        };
+        self.score_request(&request, target, &CancelToken::default())
+    }
+
+    /// [`Self::score`] of a request.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn score_request(
+        &self,
+        request: &Request<'_>,
+        target: &str,
+        cancel: &CancelToken,
+    ) -> Result<TargetScore> {
+        self.check(request)?;
         let tokenizer = &self.processor.tokenizer;
         let labels = tokenizer.encode(target)?;
-        let score = self
-            .engine
-            .score(input.pixel_values, &input.prompts, &labels)?;
+        let prompts = [(&request.prompt, request.subject.size())];
+        let prompts = self.processor.tokenize(&prompts)?;
+        let score = self.threads.install(|| {
+            let request = std::slice::from_ref(request);
+            let encoded = self.encode_subjects(request, cancel)?;
+            cancel.check()?;
+            self.engine
+                .score(encoded.rows(request)[0], &prompts, &labels)
+        })?;
         let tokens = labels
             .iter()
             .zip(score.log_probs)
@@ -249,6 +327,16 @@ impl Florence2 {
             loss: score.loss,
             tokens: tokens.collect(),
         })
+    }
+
+    /// The device's name, one of [`crate::devices`].
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Threads that the model computes with.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
     }
 
     /// The model's configuration.
@@ -264,6 +352,30 @@ impl Florence2 {
     /// Image processor and tokenizer.
     pub fn processor(&self) -> &Florence2Processor {
         &self.processor
+    }
+
+    fn run_request(
+        &self,
+        subject: Subject<'_>,
+        prompt: Prompt,
+        options: &RunOptions,
+    ) -> Result<Answer> {
+        let request = Request { subject, prompt };
+        let observer = &mut GenerationObserver::default();
+        let answers = self.run_requests(&[request], options, observer)?;
+        // INVARIANT: one request, one answer.
+        Ok(answers.into_iter().next().expect("an answer per request"))
+    }
+
+    /// What can be told before any computing.
+    fn check(&self, request: &Request<'_>) -> Result<()> {
+        if let Subject::Features(features) = request.subject
+            && features.model != self.id
+        {
+            return Err(other_models_features());
+        }
+        request.prompt.expand(request.subject.size())?;
+        Ok(())
     }
 
     fn encode_images(
@@ -283,41 +395,66 @@ impl Florence2 {
         Ok((features, timings))
     }
 
-    /// Prompts about encoded images to answers: tokens in, generation, tokens out, parsing.
+    /// Encodes what is not encoded yet, each image once.
+    fn encode_subjects<'a>(
+        &self,
+        requests: &[Request<'a>],
+        cancel: &CancelToken,
+    ) -> Result<EncodedSubjects<'a>> {
+        let mut images: Vec<&'a Image> = Vec::new();
+        for request in requests {
+            if let Subject::Image(image) = request.subject
+                && position(&images, image).is_none()
+            {
+                images.push(image);
+            }
+        }
+        let encoded = match images.is_empty() {
+            true => None,
+            false => Some(self.encode_images(&images, cancel)?),
+        };
+        Ok(EncodedSubjects { images, encoded })
+    }
+
+    /// Requests to answers: images and tokens in, generation, tokens out, parsing.
     fn answer(
         &self,
-        features: &Features,
-        rows: &[usize],
-        prompts: &[(&Prompt, ImageSize)],
-        mut timings: Timings,
+        requests: &[Request<'_>],
         options: &RunOptions,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Answer>> {
+        let encoded = self.encode_subjects(requests, &options.cancel)?;
         let started = Instant::now();
-        let tokens = self.processor.tokenize(prompts)?;
+        let prompts: Vec<(&Prompt, ImageSize)> = requests
+            .iter()
+            .map(|request| (&request.prompt, request.subject.size()))
+            .collect();
+        let tokens = self.processor.tokenize(&prompts)?;
         let generation = Generation {
             config: &options.generation.apply(&self.generation_config),
             vocab_size: self.processor.tokenizer.vocab_size(),
             cancel: &options.cancel,
         };
-        let sequences = self
-            .engine
-            .generate(features, rows, &tokens, &generation, observer)?;
-        timings.generate = started.elapsed();
-        let answers = prompts
-            .iter()
-            .zip(sequences)
-            .map(|((prompt, size), sequences)| {
-                let mut answers = sequences
-                    .into_iter()
-                    .map(|sequence| self.parse(sequence, prompt, *size, timings, options))
-                    .collect::<Result<Vec<_>>>()?
-                    .into_iter();
-                // INVARIANT: every search gives at least one sequence.
-                let mut best = answers.next().expect("a sequence per prompt");
-                best.alternatives = answers.collect();
-                Ok(best)
-            });
+        let sequences =
+            self.engine
+                .generate(&encoded.rows(requests), &tokens, &generation, observer)?;
+        let generate = started.elapsed();
+        let answers = requests.iter().zip(sequences).map(|(request, sequences)| {
+            let timings = Timings {
+                generate,
+                ..encoded.timings(request)
+            };
+            let size = request.subject.size();
+            let mut answers = sequences
+                .into_iter()
+                .map(|sequence| self.parse(sequence, &request.prompt, size, timings, options))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter();
+            // INVARIANT: every search gives at least one sequence.
+            let mut best = answers.next().expect("a sequence per request");
+            best.alternatives = answers.collect();
+            Ok(best)
+        });
         answers.collect()
     }
 
@@ -350,6 +487,44 @@ impl Florence2 {
             timings,
         })
     }
+}
+
+/// The images of a batch, each encoded once.
+struct EncodedSubjects<'a> {
+    images: Vec<&'a Image>,
+    /// The features of `images`; none when the caller had encoded all.
+    encoded: Option<(Features, Timings)>,
+}
+
+impl EncodedSubjects<'_> {
+    /// Where each request's image is.
+    fn rows<'b>(&'b self, requests: &'b [Request<'_>]) -> Vec<FeatureRow<'b>> {
+        let row = |request: &'b Request<'_>| match (request.subject, &self.encoded) {
+            (Subject::Features(ImageFeatures { features, .. }), _) => {
+                Some(FeatureRow { features, row: 0 })
+            }
+            (Subject::Image(image), Some((features, _))) => {
+                position(&self.images, image).map(|row| FeatureRow { features, row })
+            }
+            (Subject::Image(_), None) => None,
+        };
+        // INVARIANT: these are the requests whose images were encoded.
+        let row = |request| row(request).expect("an encoded image per request");
+        requests.iter().map(row).collect()
+    }
+
+    fn timings(&self, request: &Request<'_>) -> Timings {
+        match (request.subject, &self.encoded) {
+            (Subject::Image(_), Some((_, timings))) => *timings,
+            (Subject::Features(features), _) => features.timings,
+            (Subject::Image(_), None) => Timings::default(),
+        }
+    }
+}
+
+/// Where an image is among others: the same one, not an equal one.
+fn position(images: &[&Image], image: &Image) -> Option<usize> {
+    images.iter().position(|known| std::ptr::eq(*known, image))
 }
 
 /// What a model folder holds, and how its tensors differ from its configuration. No tensor is read.

@@ -1,9 +1,11 @@
 //! What a caller may choose: at load, and for each run.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig};
 use florence2_postprocess::Compat;
+use serde::Deserialize;
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -12,6 +14,9 @@ pub struct LoadOptions {
     pub device: String,
     /// Folders of LoRA adapters, merged in order.
     pub adapters: Vec<PathBuf>,
+    /// Threads that the model computes with, its own; none for those of the process, which all
+    /// models without threads of their own share.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for LoadOptions {
@@ -19,6 +24,7 @@ impl Default for LoadOptions {
         Self {
             device: "auto".to_owned(),
             adapters: Vec::new(),
+            threads: None,
         }
     }
 }
@@ -38,7 +44,10 @@ pub struct RunOptions {
 macro_rules! overrides {
     ($($(#[$doc:meta])* $name:ident: $type:ty => $apply:expr;)*) => {
         /// Options of [`GenerationConfig`] that a caller sets; the others stay the model's.
-        #[derive(Debug, Clone, Default, PartialEq)]
+        ///
+        /// As JSON, an object with the keys of `generation_config.json`; unknown ones are refused.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
         pub struct GenerationOverrides {
             $($(#[$doc])* pub $name: Option<$type>,)*
         }
@@ -92,4 +101,6 @@ overrides! {
     suppress_tokens: Vec<u32> => |config, value| config.suppress_tokens = value;
     /// Token sequences never generated.
     bad_words_ids: Vec<Vec<u32>> => |config, value| config.bad_words_ids = value;
+    /// Tokens that end an answer.
+    eos_token_id: Vec<u32> => |config, value| config.eos_token_id = value;
 }

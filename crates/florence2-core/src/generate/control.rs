@@ -23,6 +23,16 @@ impl CancelToken {
         }
     }
 
+    /// This token, firing by itself at `deadline` too.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        let earlier = self.deadline.map_or(deadline, |own| own.min(deadline));
+        Self {
+            cancelled: Arc::clone(&self.cancelled),
+            deadline: Some(earlier),
+        }
+    }
+
     /// Ends every run that holds a clone of this token.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -49,7 +59,8 @@ impl CancelToken {
 /// What a run tells while it generates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GenerationEvent {
-    /// A token was chosen for good (greedy search and single-sequence sampling).
+    /// A token of an entry's best sequence: as it is chosen by greedy search and single-sequence
+    /// sampling, else when the searches have ended.
     Token {
         /// The batch entry.
         entry: usize,
@@ -81,7 +92,16 @@ impl<'a> GenerationObserver<'a> {
         }
     }
 
-    pub(super) fn notify(&mut self, event: GenerationEvent) -> Result<()> {
+    /// Whether anyone listens.
+    pub fn is_listening(&self) -> bool {
+        self.callback.is_some()
+    }
+
+    /// Tells the listener of an event.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when the listener breaks.
+    pub fn notify(&mut self, event: GenerationEvent) -> Result<()> {
         match self.callback.as_mut().map(|callback| callback(event)) {
             Some(ControlFlow::Break(())) => Err(Error::Cancelled),
             _ => Ok(()),

@@ -173,7 +173,35 @@ pub fn generate<B: Backend>(
             cache.select(&kept_rows);
         }
     }
-    Ok(searches.into_iter().map(Search::finish).collect())
+    let mut answers = Vec::with_capacity(batch);
+    for (entry, search) in searches.into_iter().enumerate() {
+        let told = search.last_token().is_some();
+        let sequences = search.finish();
+        if !told {
+            tell_tokens(entry, &sequences, observer)?;
+        }
+        answers.push(sequences);
+    }
+    Ok(answers)
+}
+
+/// The best sequence's tokens, of a search that could not tell which they would be.
+fn tell_tokens(
+    entry: usize,
+    sequences: &[GeneratedSequence],
+    observer: &mut GenerationObserver<'_>,
+) -> Result<()> {
+    let Some(best) = sequences.first() else {
+        return Ok(());
+    };
+    for (token_id, log_prob) in best.token_ids.iter().zip(&best.log_probs).skip(1) {
+        observer.notify(GenerationEvent::Token {
+            entry,
+            token_id: *token_id,
+            log_prob: *log_prob,
+        })?;
+    }
+    Ok(())
 }
 
 /// The one transfer of a step: `[rows, 1, vocab_size]` scores to the host.

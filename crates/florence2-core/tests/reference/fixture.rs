@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
-    EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput,
+    EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
 };
 use serde_json::Value;
 
@@ -86,10 +86,12 @@ impl Fixture {
         let labels: Vec<Vec<i64>> = serde_json::from_value(self.goldens["labels"].clone()).unwrap();
         ForwardInput {
             pixel_values: self.tensor("pixel_values"),
-            input_ids,
-            attention_mask: Some(attention_mask),
-            decoder_input_ids: None,
-            labels: Some(ids_tensor(&labels)),
+            text: ForwardText {
+                input_ids,
+                attention_mask: Some(attention_mask),
+                decoder_input_ids: None,
+                labels: Some(ids_tensor(&labels)),
+            },
         }
     }
 

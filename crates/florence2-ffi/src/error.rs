@@ -1,0 +1,199 @@
+//! Statuses, and the errors that say more.
+
+use std::any::Any;
+use std::ffi::{CStr, CString, c_char};
+use std::fmt::Display;
+
+use florence2::{Error, ModelError, ProcessorError};
+
+use crate::boundary::{self, Handle};
+use crate::text::c_string;
+
+/// How a call ended. The numbers are fixed; later versions may add further ones.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum florence2_status {
+    /// The call did what it says.
+    Ok = 0,
+    /// An argument, an option or the combination of several cannot be: the message names it.
+    InvalidArgument = 1,
+    /// A file could not be opened or read.
+    Io = 2,
+    /// A file of the model is not what its name promises, or the weights do not fit it.
+    InvalidModel = 3,
+    /// An image cannot be decoded, or has more pixels than are accepted.
+    InvalidImage = 4,
+    /// This build or this machine has no such device, or no such number type on it.
+    UnsupportedDevice = 5,
+    /// This build was made without what the call needs.
+    NotInThisBuild = 6,
+    /// The caller's cancel token was fired, or a callback asked to stop.
+    Cancelled = 7,
+    /// The deadline passed before the answer was complete.
+    DeadlineExceeded = 8,
+    /// The model computed NaN or infinity: its weights or its input hold such numbers.
+    NotFinite = 9,
+    /// A fault of this library. Its handles stay usable.
+    Panic = 10,
+}
+
+impl florence2_status {
+    /// The name, as in the header.
+    pub(crate) fn name(self) -> &'static CStr {
+        match self {
+            Self::Ok => c"FLORENCE2_STATUS_OK",
+            Self::InvalidArgument => c"FLORENCE2_STATUS_INVALID_ARGUMENT",
+            Self::Io => c"FLORENCE2_STATUS_IO",
+            Self::InvalidModel => c"FLORENCE2_STATUS_INVALID_MODEL",
+            Self::InvalidImage => c"FLORENCE2_STATUS_INVALID_IMAGE",
+            Self::UnsupportedDevice => c"FLORENCE2_STATUS_UNSUPPORTED_DEVICE",
+            Self::NotInThisBuild => c"FLORENCE2_STATUS_NOT_IN_THIS_BUILD",
+            Self::Cancelled => c"FLORENCE2_STATUS_CANCELLED",
+            Self::DeadlineExceeded => c"FLORENCE2_STATUS_DEADLINE_EXCEEDED",
+            Self::NotFinite => c"FLORENCE2_STATUS_NOT_FINITE",
+            Self::Panic => c"FLORENCE2_STATUS_PANIC",
+        }
+    }
+
+    fn from_number(number: i32) -> Option<Self> {
+        [
+            Self::Ok,
+            Self::InvalidArgument,
+            Self::Io,
+            Self::InvalidModel,
+            Self::InvalidImage,
+            Self::UnsupportedDevice,
+            Self::NotInThisBuild,
+            Self::Cancelled,
+            Self::DeadlineExceeded,
+            Self::NotFinite,
+            Self::Panic,
+        ]
+        .into_iter()
+        .find(|status| *status as i32 == number)
+    }
+}
+
+/// Why a call failed: a status, and one line that names the argument, file or key, what was found
+/// and what was expected.
+///
+/// Made by the failing call, owned by the caller, to be freed with florence2_error_free. Immutable:
+/// any number of threads may read it at once.
+pub struct florence2_error {
+    status: florence2_status,
+    message: CString,
+}
+
+impl Handle for florence2_error {
+    const NAME: &'static str = "error";
+}
+
+impl From<Failure> for florence2_error {
+    fn from(failure: Failure) -> Self {
+        Self {
+            status: failure.status,
+            message: c_string(&failure.message),
+        }
+    }
+}
+
+/// The error's status. FLORENCE2_STATUS_OK for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_error_status(error: *const florence2_error) -> florence2_status {
+    // SAFETY: the header asks for a living error or NULL.
+    unsafe { boundary::read(error, florence2_status::Ok, |error| error.status) }
+}
+
+/// The error's message: one line of UTF-8, borrowed from the error. The empty string for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_error_message(error: *const florence2_error) -> *const c_char {
+    // SAFETY: the header asks for a living error or NULL.
+    unsafe { boundary::read(error, c"".as_ptr(), |error| error.message.as_ptr()) }
+}
+
+/// Frees an error. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_error_free(error: *mut florence2_error) {
+    // SAFETY: the header asks for an error that nobody uses any more, or NULL.
+    unsafe { boundary::free(error) };
+}
+
+/// The name of a status, such as "FLORENCE2_STATUS_IO": static. NULL for a number that is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn florence2_status_name(status: i32) -> *const c_char {
+    florence2_status::from_number(status).map_or(std::ptr::null(), |status| status.name().as_ptr())
+}
+
+/// A refusal on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: florence2_status,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: florence2_status, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn argument(argument: &str, found: impl Display, expected: impl Display) -> Self {
+        let message = format!("argument `{argument}`: found {found}, expected {expected}");
+        Self::new(florence2_status::InvalidArgument, message)
+    }
+
+    pub(crate) fn panic(payload: &(dyn Any + Send)) -> Self {
+        let said = match (
+            payload.downcast_ref::<&str>(),
+            payload.downcast_ref::<String>(),
+        ) {
+            (Some(text), _) => text,
+            (_, Some(text)) => text.as_str(),
+            _ => "without a message",
+        };
+        Self::new(
+            florence2_status::Panic,
+            format!("a fault of the library: {said}"),
+        )
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(status_of(&error), error.to_string())
+    }
+}
+
+impl From<ProcessorError> for Failure {
+    fn from(error: ProcessorError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+fn status_of(error: &Error) -> florence2_status {
+    match error {
+        Error::Request { source, .. } => status_of(source),
+        Error::Device { .. } => florence2_status::UnsupportedDevice,
+        Error::Processor(error) => match error {
+            ProcessorError::Io { .. } => florence2_status::Io,
+            ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {
+                florence2_status::InvalidImage
+            }
+            ProcessorError::Malformed { .. } => florence2_status::InvalidModel,
+            _ => florence2_status::InvalidArgument,
+        },
+        Error::Model(error) => match error {
+            ModelError::Io { .. } => florence2_status::Io,
+            ModelError::Malformed { .. } | ModelError::Config { .. } | ModelError::Weights(_) => {
+                florence2_status::InvalidModel
+            }
+            ModelError::NotFinite { .. } => florence2_status::NotFinite,
+            ModelError::Cancelled => florence2_status::Cancelled,
+            ModelError::DeadlineExceeded => florence2_status::DeadlineExceeded,
+            _ => florence2_status::InvalidArgument,
+        },
+        _ => florence2_status::InvalidArgument,
+    }
+}

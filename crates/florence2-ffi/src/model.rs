@@ -1,0 +1,335 @@
+//! Loading a model.
+
+use std::ffi::{CString, c_char};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
+
+use florence2::{Florence2, LoadOptions, ModelBytes};
+use serde_json::json;
+
+use crate::boundary::{self, Handle, Options, Outcome};
+use crate::error::{Failure, florence2_error, florence2_status};
+use crate::text::c_string;
+
+/// A loaded model.
+///
+/// Made by one of florence2_model_load*, owned by the caller, to be freed with florence2_model_free.
+/// Immutable: any number of threads may run it at once, and each run has its own memory.
+pub struct florence2_model {
+    pub(crate) model: Florence2,
+    device: CString,
+    info_json: CString,
+}
+
+impl Handle for florence2_model {
+    const NAME: &'static str = "model";
+}
+
+/// How to load a model. To be cleared with florence2_load_options_init; zero is the default
+/// everywhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_load_options {
+    /// The size of this struct, as florence2_load_options_init sets it.
+    pub struct_size: usize,
+    /// One of florence2_device_name's names; NULL or "auto" for the best one.
+    pub device: *const c_char,
+    /// The type of the numbers that the model computes with: NULL, "auto" or "f32".
+    pub dtype: *const c_char,
+    /// Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
+    pub adapters: *const *const c_char,
+    /// How many there are at `adapters`.
+    pub adapters_len: usize,
+    /// Threads that the model starts and computes with, 1 to 1024. 0 for the threads that all models
+    /// of the process share, one for each CPU.
+    pub threads: usize,
+}
+
+// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+unsafe impl Options for florence2_load_options {
+    const NAME: &'static str = "options";
+    const FIRST_SIZE: usize = size_of::<Self>();
+}
+
+/// A model's files in memory. To be cleared with florence2_model_files_init. All are read during the
+/// call only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_model_files {
+    /// The size of this struct, as florence2_model_files_init sets it.
+    pub struct_size: usize,
+    /// config.json.
+    pub config: *const u8,
+    /// Bytes at `config`.
+    pub config_len: usize,
+    /// generation_config.json; NULL when the model has none.
+    pub generation_config: *const u8,
+    /// Bytes at `generation_config`.
+    pub generation_config_len: usize,
+    /// preprocessor_config.json.
+    pub preprocessor_config: *const u8,
+    /// Bytes at `preprocessor_config`.
+    pub preprocessor_config_len: usize,
+    /// tokenizer.json.
+    pub tokenizer: *const u8,
+    /// Bytes at `tokenizer`.
+    pub tokenizer_len: usize,
+    /// model.safetensors.
+    pub weights: *const u8,
+    /// Bytes at `weights`.
+    pub weights_len: usize,
+}
+
+// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+unsafe impl Options for florence2_model_files {
+    const NAME: &'static str = "files";
+    const FIRST_SIZE: usize = size_of::<Self>();
+}
+
+/// Clears `options` and sets its struct_size: `size` is sizeof(florence2_load_options). NULL is
+/// allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_load_options_init(
+    options: *mut florence2_load_options,
+    size: usize,
+) {
+    // SAFETY: the header asks for room for `size` bytes.
+    unsafe { boundary::init_options(options, size) };
+}
+
+/// Clears `files` and sets its struct_size: `size` is sizeof(florence2_model_files). NULL is
+/// allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_files_init(
+    files: *mut florence2_model_files,
+    size: usize,
+) {
+    // SAFETY: the header asks for room for `size` bytes.
+    unsafe { boundary::init_options(files, size) };
+}
+
+/// Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
+/// preprocessor_config.json, a tokenizer and the weights.
+///
+/// `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
+/// Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
+/// that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE. Callable from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_load(
+    directory: *const c_char,
+    options: *const florence2_load_options,
+    model: *mut *mut florence2_model,
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for a string, options of their own size and writable outputs.
+    unsafe {
+        boundary::create(model, error, || {
+            let directory = boundary::text("directory", directory)?;
+            let options = load_options(options)?;
+            timed(|| Florence2::load_with(directory, &options), directory)
+        })
+    }
+}
+
+/// Loads a model whose files are in memory.
+///
+/// `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
+/// goes. Fails as florence2_model_load. Callable from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_load_memory(
+    files: *const florence2_model_files,
+    options: *const florence2_load_options,
+    model: *mut *mut florence2_model,
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for structs of their own size, what they point to, and writable
+    // outputs.
+    unsafe {
+        boundary::create(model, error, || {
+            let files = model_files(files)?;
+            let options = load_options(options)?;
+            timed(|| Florence2::from_bytes(files, &options), "memory")
+        })
+    }
+}
+
+/// Loads the demo model that the library carries: a very small Florence-2 that knows coloured shapes
+/// and short words, and answers nonsense on anything else.
+///
+/// `options`: NULL for the defaults. `model`: where the model goes.
+/// Fails with FLORENCE2_STATUS_NOT_IN_THIS_BUILD when the library was built without it. Callable
+/// from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_load_demo(
+    options: *const florence2_load_options,
+    model: *mut *mut florence2_model,
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for options of their own size and writable outputs.
+    unsafe {
+        boundary::create(model, error, || {
+            let options = load_options(options)?;
+            demo(&options)
+        })
+    }
+}
+
+#[cfg(feature = "demo")]
+fn demo(options: &LoadOptions) -> Outcome<florence2_model> {
+    timed(|| Florence2::demo_with(options), "demo")
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_options: &LoadOptions) -> Outcome<florence2_model> {
+    let message = "the demo model: this build has none, expected one with the feature `demo`";
+    Err(Failure::new(florence2_status::NotInThisBuild, message))
+}
+
+/// Loads, logs how long it took, and prepares what C reads of a model.
+fn timed(
+    load: impl FnOnce() -> florence2::Result<Florence2>,
+    name: &str,
+) -> Outcome<florence2_model> {
+    let started = Instant::now();
+    let model = load()?;
+    let seconds = started.elapsed().as_secs_f64();
+    log::info!("{name}: loaded onto {} in {seconds:.3} s", model.device());
+    let info = json!({
+        "device": model.device(),
+        "dtype": "f32",
+        "threads": model.threads(),
+        "vocab_size": model.processor().tokenizer.vocab_size(),
+        "max_new_tokens": model.config().text_config.max_position_embeddings,
+        "generation_config": model.generation_config(),
+    });
+    Ok(florence2_model {
+        device: c_string(model.device()),
+        info_json: c_string(&info.to_string()),
+        model,
+    })
+}
+
+/// # Safety
+/// As the header asks for options.
+unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOptions> {
+    // SAFETY: as this function's.
+    unsafe {
+        let Some(options) = boundary::options(options)? else {
+            return Ok(LoadOptions::default());
+        };
+        let adapters = boundary::array("options.adapters", options.adapters, options.adapters_len)?;
+        let adapters = adapters.iter().enumerate().map(|(index, adapter)| {
+            let argument = format!("options.adapters[{index}]");
+            Ok(boundary::text(&argument, *adapter)?.into())
+        });
+        let device = boundary::optional_text("options.device", options.device)?;
+        check_dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
+        Ok(LoadOptions {
+            device: device.unwrap_or("auto").to_owned(),
+            adapters: adapters.collect::<Outcome<_>>()?,
+            threads: NonZeroUsize::new(options.threads),
+        })
+    }
+}
+
+fn check_dtype(dtype: Option<&str>) -> Outcome<()> {
+    match dtype {
+        None | Some("auto" | "f32") => Ok(()),
+        Some(other) => {
+            let message = format!("argument `options.dtype`: found {other}, expected auto or f32");
+            Err(Failure::new(florence2_status::UnsupportedDevice, message))
+        }
+    }
+}
+
+/// # Safety
+/// As the header asks for a model's files.
+unsafe fn model_files<'a>(files: *const florence2_model_files) -> Outcome<ModelBytes<'a>> {
+    // SAFETY: as this function's.
+    unsafe {
+        let Some(files) = boundary::options(files)? else {
+            return Err(Failure::argument(
+                "files",
+                "NULL",
+                "a florence2_model_files",
+            ));
+        };
+        let generation_config = boundary::bytes(
+            "files.generation_config",
+            files.generation_config,
+            files.generation_config_len,
+        )?;
+        let preprocessor_config = boundary::bytes(
+            "files.preprocessor_config",
+            files.preprocessor_config,
+            files.preprocessor_config_len,
+        )?;
+        let weights = boundary::bytes("files.weights", files.weights, files.weights_len)?;
+        Ok(ModelBytes {
+            config: boundary::bytes("files.config", files.config, files.config_len)?,
+            generation_config: (!generation_config.is_empty()).then_some(generation_config),
+            preprocessor_config,
+            tokenizer: boundary::bytes("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
+            weights: Arc::from(weights),
+        })
+    }
+}
+
+/// The name of the device that the model is on, such as "cpu": UTF-8, borrowed from the model. The
+/// empty string for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_device(model: *const florence2_model) -> *const c_char {
+    // SAFETY: the header asks for a living model or NULL.
+    unsafe { boundary::read(model, c"".as_ptr(), |model| model.device.as_ptr()) }
+}
+
+/// What the model is, as a JSON object: "device", "dtype", "threads", "vocab_size",
+/// "max_new_tokens" (what an answer can have at most) and "generation_config" (what run options
+/// leave unset). UTF-8, borrowed from the model. The empty string for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_info_json(model: *const florence2_model) -> *const c_char {
+    // SAFETY: the header asks for a living model or NULL.
+    unsafe { boundary::read(model, c"".as_ptr(), |model| model.info_json.as_ptr()) }
+}
+
+/// The id of a token of the model's vocabulary, for the field `eos_token_ids` of
+/// florence2_run_options and the like.
+///
+/// `token`: UTF-8, as the tokenizer's file writes it. `token_id`: where the id goes.
+/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when there is no such token.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_token_id(
+    model: *const florence2_model,
+    token: *const c_char,
+    token_id: *mut u32,
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for a living model, a string and writable outputs.
+    unsafe {
+        boundary::call(error, || {
+            let model = boundary::borrow(model)?;
+            let token = boundary::text("token", token)?;
+            if token_id.is_null() {
+                return Err(Failure::argument("token_id", "NULL", "a place for the id"));
+            }
+            let Some(id) = model.model.processor().tokenizer.token_to_id(token) else {
+                return Err(Failure::argument(
+                    "token",
+                    token,
+                    "a token of the vocabulary",
+                ));
+            };
+            token_id.write(id);
+            Ok(())
+        })
+    }
+}
+
+/// Frees a model, when no call uses it any more. Its images, features and results stay usable. NULL
+/// is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_free(model: *mut florence2_model) {
+    // SAFETY: the header asks for a model that nobody uses any more, or NULL.
+    unsafe { boundary::free(model) };
+}

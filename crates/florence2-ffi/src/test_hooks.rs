@@ -1,0 +1,71 @@
+//! What the tests need to see, and no program: built with the feature `test-hooks` alone.
+
+use std::ffi::c_char;
+use std::mem::offset_of;
+
+use crate::boundary;
+use crate::error::{florence2_error, florence2_status};
+use crate::image::florence2_pixels;
+use crate::model::{florence2_load_options, florence2_model_files};
+use crate::options::{florence2_progress, florence2_run_options};
+use crate::request::florence2_request;
+use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
+
+/// Panics, within the boundary.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_test_panic(
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for a writable error or NULL.
+    unsafe { boundary::call(error, || panic!("as the test asked")) }
+}
+
+/// The sizes of structs and the offsets of their fields.
+macro_rules! layout {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {
+        &[$(
+            (stringify!($name), size_of::<$name>()),
+            $((concat!(stringify!($name), ".", stringify!($field)), offset_of!($name, $field)),)*
+        )*]
+    };
+}
+
+const LAYOUT: &[(&str, usize)] = layout! {
+    florence2_load_options { struct_size, device, dtype, adapters, adapters_len, threads }
+    florence2_model_files {
+        struct_size, config, config_len, generation_config, generation_config_len,
+        preprocessor_config, preprocessor_config_len, tokenizer, tokenizer_len, weights,
+        weights_len,
+    }
+    florence2_pixels {
+        struct_size, data, data_len, stride_bytes, width_px, height_px, format, reserved,
+    }
+    florence2_request {
+        struct_size, image, image_features, task, prompt, input, region, region_unit, reserved,
+    }
+    florence2_run_options {
+        struct_size, num_beams, num_return_sequences, max_new_tokens, min_new_tokens, do_sample,
+        top_k, top_p, temperature, repetition_penalty, length_penalty, no_repeat_ngram_size,
+        early_stopping, compat, reserved, seed, eos_token_ids, eos_token_ids_len,
+        generation_config, deadline_ms, cancel, on_token, on_progress, user,
+    }
+    florence2_progress { new_tokens, max_new_tokens }
+    florence2_point { x_px, y_px }
+    florence2_region {
+        label, points, points_len, instance, kind, score, label_score, location_score,
+    }
+    florence2_token { request, text, token_id, log_prob }
+    florence2_timings { preprocess_ms, vision_ms, generate_ms }
+};
+
+/// The size of a struct ("florence2_region") or the offset of a field ("florence2_region.label") as
+/// Rust has it; SIZE_MAX for neither.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_test_layout(name: *const c_char) -> usize {
+    // SAFETY: the header asks for a string.
+    let Ok(name) = (unsafe { boundary::text("name", name) }) else {
+        return usize::MAX;
+    };
+    let known = LAYOUT.iter().find(|(known, _)| *known == name);
+    known.map_or(usize::MAX, |(_, bytes)| *bytes)
+}

@@ -1,0 +1,58 @@
+//! `cargo xtask`: what the project does to itself.
+
+mod header;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Writes include/florence2.h from the crate florence2-ffi.
+    Header {
+        /// Writes nothing, and fails when the committed header is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// What ends a task: one line.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().task {
+        Task::Header { check: true } => header::check(),
+        Task::Header { check: false } => header::write(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // INVARIANT: this crate is a folder of the workspace.
+    xtask.parent().expect("a workspace around").to_owned()
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, contents).map_err(|error| format!("{}: {error}", path.display()))
+}
