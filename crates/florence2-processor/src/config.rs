@@ -1,10 +1,17 @@
 //! `preprocessor_config.json`.
 
+use std::path::Path;
+
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
 /// How an image becomes pixel values: HF `CLIPImageProcessor`'s fields.
+///
+/// What the file leaves out is as in the published Florence-2 checkpoints. Images are always made
+/// RGB, whatever its `do_convert_rgb` says: the model reads nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PreprocessorConfig {
@@ -16,7 +23,8 @@ pub struct PreprocessorConfig {
     pub resample: u8,
     /// Whether to cut out the centre after resizing (default false).
     pub do_center_crop: bool,
-    /// The size to cut to (default none).
+    /// The size to cut to (default none). A number means a square.
+    #[serde(deserialize_with = "square_if_number")]
     pub crop_size: Option<Size>,
     /// Whether to multiply by `rescale_factor` (default true).
     pub do_rescale: bool,
@@ -30,9 +38,9 @@ pub struct PreprocessorConfig {
     pub image_std: [f64; 3],
 }
 
-/// A size in pixels: `{height, width}` or `{shortest_edge}` or a number for a square.
+/// The size that an image is resized to, in pixels: one of HF's size dictionaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "SizeForm", untagged)]
 pub enum Size {
     /// Both sides; the aspect ratio is not kept.
     Exact {
@@ -41,13 +49,126 @@ pub enum Size {
         /// Pixels across.
         width: u32,
     },
-    /// The shorter side; the longer follows.
+    /// The shorter side; the longer follows. A number means this too.
     ShortestEdge {
-        /// Pixels.
+        /// Pixels of the shorter side.
         shortest_edge: u32,
+        /// What the longer side may not exceed; the shorter then follows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        longest_edge: Option<u32>,
     },
-    /// A square.
-    Square(u32),
+    /// The largest that fits, with the aspect ratio kept.
+    Fit {
+        /// Pixels down.
+        max_height: u32,
+        /// Pixels across.
+        max_width: u32,
+    },
+}
+
+/// The ways in which files write a size.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeForm {
+    Number(u32),
+    /// Height, width.
+    Pair([u32; 2]),
+    Fields(SizeFields),
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SizeFields {
+    height: Option<u32>,
+    width: Option<u32>,
+    shortest_edge: Option<u32>,
+    longest_edge: Option<u32>,
+    max_height: Option<u32>,
+    max_width: Option<u32>,
+}
+
+impl TryFrom<SizeForm> for Size {
+    type Error = &'static str;
+
+    fn try_from(form: SizeForm) -> Result<Self, Self::Error> {
+        let fields = match form {
+            SizeForm::Number(shortest_edge) => {
+                return Ok(Self::ShortestEdge {
+                    shortest_edge,
+                    longest_edge: None,
+                });
+            }
+            SizeForm::Pair([height, width]) => return Ok(Self::Exact { height, width }),
+            SizeForm::Fields(fields) => fields,
+        };
+        let size = match fields {
+            SizeFields {
+                height: Some(height),
+                width: Some(width),
+                ..
+            } => Self::Exact { height, width },
+            SizeFields {
+                shortest_edge: Some(shortest_edge),
+                longest_edge,
+                ..
+            } => Self::ShortestEdge {
+                shortest_edge,
+                longest_edge,
+            },
+            SizeFields {
+                max_height: Some(max_height),
+                max_width: Some(max_width),
+                ..
+            } => Self::Fit {
+                max_height,
+                max_width,
+            },
+            _ => return Err(SIZE_KEYS),
+        };
+        // Keys that do not belong together are a mistake, whichever would win.
+        match SizeFields::from(size) == fields {
+            true => Ok(size),
+            false => Err(SIZE_KEYS),
+        }
+    }
+}
+
+const SIZE_KEYS: &str =
+    "expected height and width, or shortest_edge (and longest_edge), or max_height and max_width";
+
+impl From<Size> for SizeFields {
+    fn from(size: Size) -> Self {
+        let mut fields = Self::default();
+        match size {
+            Size::Exact { height, width } => {
+                (fields.height, fields.width) = (Some(height), Some(width));
+            }
+            Size::ShortestEdge {
+                shortest_edge,
+                longest_edge,
+            } => {
+                (fields.shortest_edge, fields.longest_edge) = (Some(shortest_edge), longest_edge);
+            }
+            Size::Fit {
+                max_height,
+                max_width,
+            } => {
+                (fields.max_height, fields.max_width) = (Some(max_height), Some(max_width));
+            }
+        }
+        fields
+    }
+}
+
+fn square_if_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    let form = SizeForm::deserialize(deserializer)?;
+    let form = match form {
+        SizeForm::Number(side) => SizeForm::Pair([side; 2]),
+        other => other,
+    };
+    Size::try_from(form)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 impl Default for PreprocessorConfig {
@@ -71,73 +192,114 @@ impl Default for PreprocessorConfig {
 }
 
 /// Sides beyond this are a mistake: no Florence-2 has positions for them.
-const MAX_SIDE: u32 = 16_384;
+pub(crate) const MAX_SIDE: u32 = 16_384;
 
 impl PreprocessorConfig {
-    /// Reads and checks the file's bytes. `file` is named in errors.
+    /// Reads a model folder's `processor_config.json` where that holds an `image_processor`, as
+    /// transformers 5 writes it, else its `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file is missing, [`Error::Malformed`] naming the file and the field.
+    pub fn from_dir(directory: &Path) -> Result<Self> {
+        let path = directory.join("processor_config.json");
+        if path.exists() {
+            let (json, name) = (read(&path)?, path.display().to_string());
+            let fields: Map<String, Value> =
+                serde_json::from_slice(&json).map_err(|error| Error::malformed(&name, error))?;
+            if fields.contains_key("image_processor") {
+                return Self::from_json(&json, &name);
+            }
+        }
+        let path = directory.join("preprocessor_config.json");
+        Self::from_json(&read(&path)?, &path.display().to_string())
+    }
+
+    /// Reads and checks the bytes of a `preprocessor_config.json`, or of a `processor_config.json`
+    /// that holds it as `image_processor`. `file` is named in errors.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the field.
     pub fn from_json(json: &[u8], file: &str) -> Result<Self> {
-        let mut fields: serde_json::Map<String, serde_json::Value> =
+        let mut fields: Map<String, Value> =
             serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
+        if let Some(Value::Object(nested)) = fields.remove("image_processor") {
+            fields = nested;
+        }
         // A null means "not set" in these files.
         fields.retain(|_, value| !value.is_null());
-        let config: Self =
-            serde_json::from_value(fields.into()).map_err(|error| Error::malformed(file, error))?;
+        let config: Self = serde_path_to_error::deserialize(Value::from(fields))
+            .map_err(|error| Error::malformed(file, error))?;
         config.validate(file)?;
         Ok(config)
     }
 
     fn validate(&self, file: &str) -> Result<()> {
-        let check = |holds: bool, field: &str, found: String, expected: &str| {
-            if holds {
-                return Ok(());
-            }
-            let reason = format!("`{field}`: found {found}, expected {expected}");
-            Err(Error::malformed(file, reason))
+        let sides = |size: Size| match size {
+            Size::Exact { height, width } => [height, width],
+            Size::ShortestEdge {
+                shortest_edge,
+                longest_edge,
+            } => [shortest_edge, longest_edge.unwrap_or(shortest_edge)],
+            Size::Fit {
+                max_height,
+                max_width,
+            } => [max_height, max_width],
         };
-        for (field, size) in [("size", Some(self.size)), ("crop_size", self.crop_size)] {
-            let sides = match size {
-                None => continue,
-                Some(Size::Exact { height, width }) => [height, width],
-                Some(
-                    Size::ShortestEdge {
-                        shortest_edge: side,
-                    }
-                    | Size::Square(side),
-                ) => [side; 2],
-            };
-            let holds = sides.iter().all(|side| (1..=MAX_SIDE).contains(side));
-            check(
-                holds,
-                field,
-                format!("{sides:?}"),
+        let in_range = |size: Size| {
+            sides(size)
+                .into_iter()
+                .all(|side| (1..=MAX_SIDE).contains(&side))
+        };
+        let numbers = [self.rescale_factor]
+            .into_iter()
+            .chain(self.image_mean)
+            .chain(self.image_std);
+        let checks: [(bool, &str, String, &str); 5] = [
+            (
+                in_range(self.size),
+                "size",
+                format!("{:?}", sides(self.size)),
                 "1 to 16384 pixels a side",
-            )?;
+            ),
+            (
+                !self.do_center_crop
+                    || matches!(self.crop_size, Some(size @ Size::Exact { .. }) if in_range(size)),
+                "crop_size",
+                format!("{:?}", self.crop_size),
+                "height and width of 1 to 16384 pixels, as do_center_crop is true",
+            ),
+            (
+                self.resample <= 5,
+                "resample",
+                self.resample.to_string(),
+                "0 to 5",
+            ),
+            (
+                !self.image_std.contains(&0.0),
+                "image_std",
+                format!("{:?}", self.image_std),
+                "values other than 0",
+            ),
+            (
+                numbers.into_iter().all(f64::is_finite),
+                "rescale_factor, image_mean, image_std",
+                "an infinite value".to_owned(),
+                "finite values",
+            ),
+        ];
+        for (holds, field, found, expected) in checks {
+            if !holds {
+                let reason = format!("`{field}`: found {found}, expected {expected}");
+                return Err(Error::malformed(file, reason));
+            }
         }
-        check(
-            self.resample <= 5,
-            "resample",
-            self.resample.to_string(),
-            "0 to 5",
-        )?;
-        let deviations = self
-            .image_std
-            .iter()
-            .all(|value| value.is_finite() && *value != 0.0);
-        check(
-            deviations,
-            "image_std",
-            format!("{:?}", self.image_std),
-            "finite and not 0",
-        )?;
-        let means = self.image_mean.iter().all(|value| value.is_finite());
-        check(
-            means,
-            "image_mean",
-            format!("{:?}", self.image_mean),
-            "finite values",
-        )
+        Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -8,6 +8,7 @@ mod error;
 mod image;
 mod preprocess;
 mod region;
+mod resample;
 mod task;
 mod tokenizer;
 
@@ -51,19 +52,13 @@ pub struct TokenizedPrompts {
 }
 
 impl Florence2Processor {
-    /// Reads `preprocessor_config.json` and the tokenizer files of a model folder.
+    /// Reads the image processor's and the tokenizer's files of a model folder.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Malformed`] naming the file.
     pub fn from_dir(directory: &Path) -> Result<Self> {
-        let path = directory.join("preprocessor_config.json");
-        let json = std::fs::read(&path).map_err(|source| Error::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let config = PreprocessorConfig::from_json(&json, &path.display().to_string())?;
         Ok(Self {
-            image_processor: ImageProcessor::new(config),
+            image_processor: ImageProcessor::new(PreprocessorConfig::from_dir(directory)?),
             tokenizer: Tokenizer::from_dir(directory)?,
         })
     }

@@ -1,11 +1,11 @@
 //! Images to pixel values: resize, crop, rescale, normalise.
 
-use fast_image_resize::images::{Image as ResizedImage, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use std::borrow::Cow;
 
-use crate::config::{PreprocessorConfig, Size};
+use crate::config::{MAX_SIDE, PreprocessorConfig, Size};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::resample::resize;
 
 /// What the model reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,19 +74,19 @@ impl ImageProcessor {
         })
     }
 
-    fn resize_and_crop(&self, image: &Image) -> Result<(u32, u32, Vec<u8>)> {
+    fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<(u32, u32, Cow<'a, [u8]>)> {
         let (mut width, mut height) = (image.width(), image.height());
-        let mut rgb = image.as_rgb().to_vec();
+        let mut rgb = Cow::Borrowed(image.as_rgb());
         if self.config.do_resize {
-            (width, height) = target_size(self.config.size, width, height);
-            rgb = resize(image, width, height, self.config.resample)?;
+            (width, height) = target_size(self.config.size, width, height)?;
+            rgb = resize(image, width, height, self.config.resample);
         }
         if self.config.do_center_crop
             && let Some(size) = self.config.crop_size
         {
-            let (crop_width, crop_height) = target_size(size, 1, 1);
-            rgb = center_crop(&rgb, (width, height), (crop_width, crop_height));
-            (width, height) = (crop_width, crop_height);
+            let (crop_width, crop_height) = target_size(size, width, height)?;
+            let cropped = center_crop(&rgb, (width, height), (crop_width, crop_height));
+            (width, height, rgb) = (crop_width, crop_height, Cow::Owned(cropped));
         }
         Ok((width, height, rgb))
     }
@@ -104,57 +104,62 @@ fn pixel_value(config: &PreprocessorConfig, channel: usize, byte: f64) -> f32 {
     }
 }
 
-fn target_size(size: Size, width: u32, height: u32) -> (u32, u32) {
-    match size {
-        Size::Exact { height, width } => (width, height),
-        Size::Square(side) => (side, side),
-        Size::ShortestEdge { shortest_edge } => {
-            let longer = |long: u32, short: u32| {
-                (u64::from(shortest_edge) * u64::from(long) / u64::from(short)).max(1) as u32
-            };
+/// The size (width, height) that an image is resized to: HF's functions of the same arguments, in
+/// their order of operations.
+fn target_size(size: Size, width: u32, height: u32) -> Result<(u32, u32)> {
+    let (wide, high) = (f64::from(width), f64::from(height));
+    let (to_width, to_height) = match size {
+        Size::Exact { height, width } => (f64::from(width), f64::from(height)),
+        // `get_resize_output_image_size`
+        Size::ShortestEdge {
+            shortest_edge,
+            longest_edge: None,
+        } => {
+            let edge = f64::from(shortest_edge);
             match width <= height {
-                true => (shortest_edge, longer(height, width)),
-                false => (longer(width, height), shortest_edge),
+                true => (edge, edge * high / wide),
+                false => (edge * wide / high, edge),
             }
         }
-    }
-}
-
-/// Pillow's `Image.resize`.
-fn resize(image: &Image, width: u32, height: u32, resample: u8) -> Result<Vec<u8>> {
-    if (image.width(), image.height()) == (width, height) {
-        return Ok(image.as_rgb().to_vec());
-    }
-    let failed = |error: &dyn std::fmt::Display| Error::Image {
-        name: "image".to_owned(),
-        reason: format!("cannot be resized to {width}x{height}: {error}"),
+        Size::ShortestEdge {
+            shortest_edge,
+            longest_edge: Some(longest_edge),
+        } => size_with_aspect_ratio((wide, high), shortest_edge.into(), longest_edge.into()),
+        // `get_image_size_for_max_height_width`
+        Size::Fit {
+            max_height,
+            max_width,
+        } => {
+            let scale = (f64::from(max_height) / high).min(f64::from(max_width) / wide);
+            (wide * scale, high * scale)
+        }
     };
-    let source = ImageRef::new(
-        image.width(),
-        image.height(),
-        image.as_rgb(),
-        PixelType::U8x3,
-    )
-    .map_err(|error| failed(&error))?;
-    let mut resized = ResizedImage::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new()
-        .resize_alg(algorithm(resample))
-        .use_alpha(false);
-    Resizer::new()
-        .resize(&source, &mut resized, &options)
-        .map_err(|error| failed(&error))?;
-    Ok(resized.into_vec())
+    let holds = |side: f64| (1.0..=f64::from(MAX_SIDE)).contains(&side);
+    if !holds(to_width) || !holds(to_height) {
+        return Err(Error::Image {
+            name: "image".to_owned(),
+            reason: format!(
+                "{width}x{height} pixels become {:.0}x{:.0} by `size`, expected 1 to {MAX_SIDE} a side",
+                to_width.floor(),
+                to_height.floor()
+            ),
+        });
+    }
+    Ok((to_width as u32, to_height as u32))
 }
 
-/// Pillow's numbers for its filters; Catmull-Rom is its bicubic (a = -0.5).
-fn algorithm(resample: u8) -> ResizeAlg {
-    match resample {
-        0 => ResizeAlg::Nearest,
-        1 => ResizeAlg::Convolution(FilterType::Lanczos3),
-        2 => ResizeAlg::Convolution(FilterType::Bilinear),
-        4 => ResizeAlg::Convolution(FilterType::Box),
-        5 => ResizeAlg::Convolution(FilterType::Hamming),
-        _ => ResizeAlg::Convolution(FilterType::CatmullRom),
+/// HF `get_size_with_aspect_ratio`.
+fn size_with_aspect_ratio((width, height): (f64, f64), edge: f64, longest: f64) -> (f64, f64) {
+    let (short, long) = (width.min(height), width.max(height));
+    let raw = (long / short * edge > longest).then(|| longest * short / long);
+    let edge = raw.map_or(edge, f64::round_ties_even);
+    if short == edge {
+        return (width, height);
+    }
+    let other = raw.unwrap_or(edge);
+    match width < height {
+        true => (edge, other * height / width),
+        false => (other * width / height, edge),
     }
 }
 

@@ -198,8 +198,8 @@ impl Tokenizer {
 #[derive(Debug)]
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    /// Tokens whose last character is not complete yet.
-    pending: Vec<u32>,
+    /// Bytes of a character that is not complete yet.
+    pending: Vec<u8>,
 }
 
 impl<'a> TextStream<'a> {
@@ -214,23 +214,36 @@ impl<'a> TextStream<'a> {
     /// What the next token adds to the text.
     pub fn push(&mut self, token_id: u32) -> String {
         let Tokenizer {
+            tokenizer,
             bos_token_id,
             pad_token_id,
             eos_token_id,
-            ..
-        } = *self.tokenizer;
-        if [bos_token_id, pad_token_id, eos_token_id].contains(&token_id) {
-            return String::new();
-        }
-        self.pending.push(token_id);
-        let text = self.tokenizer.decode(&self.pending);
-        let incomplete = text.ends_with(char::REPLACEMENT_CHARACTER);
-        // No character has more bytes, so four tokens that do not complete one never will.
-        if incomplete && self.pending.len() < 4 {
-            return String::new();
-        }
-        self.pending.clear();
+        } = self.tokenizer;
+        let complete = if [*bos_token_id, *pad_token_id, *eos_token_id].contains(&token_id) {
+            // Nothing completes the character any more.
+            self.pending.len()
+        } else {
+            if let Some(token) = tokenizer.id_to_token(token_id) {
+                self.pending.extend(token_bytes(&token));
+            }
+            complete_length(&self.pending)
+        };
+        let (text, _) = decode_lossy(&self.pending[..complete]);
+        self.pending.drain(..complete);
         text
+    }
+}
+
+/// The bytes before a character that further bytes may complete.
+fn complete_length(bytes: &[u8]) -> usize {
+    let tail = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&[][..], |chunk| chunk.invalid());
+    let incomplete = std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
+    match incomplete {
+        true => bytes.len() - tail.len(),
+        false => bytes.len(),
     }
 }
 
