@@ -1,5 +1,7 @@
 //! Pixel values equal Pillow's and transformers': `tests/fixtures/images.py`.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{bytes, fixture, fnv1a, picture};

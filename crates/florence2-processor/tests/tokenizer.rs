@@ -4,6 +4,8 @@
 //! `tokenizer` beside the checkout (or `FLORENCE2_TOKENIZER`), which holds `ms/` and `hf/` as in the
 //! two checkpoint layouts, and say so where it is absent.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::{Path, PathBuf};
