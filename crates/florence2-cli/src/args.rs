@@ -7,7 +7,7 @@ use florence2::{EarlyStopping, GenerationOverrides, Prompt, Task, TaskInput};
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "florence2", version, about)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -21,6 +21,9 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Show a model's configuration and tensors, and whether they fit.
     Inspect(InspectArgs),
+    /// Bring a model of the Hugging Face hub into its cache.
+    #[cfg(feature = "hub")]
+    Pull(PullArgs),
     /// List the tasks and their prompts.
     Tasks,
     /// Print a shell's completions.
@@ -73,14 +76,25 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Args)]
 pub(crate) struct InspectArgs {
-    /// The model's folder.
+    /// The model's folder, or its name on the hub.
     pub(crate) model: PathBuf,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Args)]
+pub(crate) struct PullArgs {
+    /// The model, as ORG/NAME.
+    #[arg(value_name = "HUB_ID")]
+    pub(crate) id: String,
+    /// A branch, tag or commit.
+    #[arg(long, default_value = "main")]
+    pub(crate) revision: String,
 }
 
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model's folder; the embedded demo model when none is given.
-    #[arg(long, value_name = "DIR")]
+    /// The model's folder, or its name on the hub; the embedded demo model when none is given.
+    #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: Option<PathBuf>,
     /// A LoRA adapter's folder, merged at load; may be repeated.
     #[arg(long, value_name = "DIR")]
@@ -96,7 +110,7 @@ pub(crate) struct QuestionArgs {
     #[arg(long, default_value = "OD")]
     pub(crate) task: String,
     /// The task's input: words, or a region as <loc_..>.
-    #[arg(long, conflicts_with = "r#box")]
+    #[arg(long, conflicts_with = "box")]
     pub(crate) input: Option<String>,
     /// The task's input: a region in pixels.
     #[arg(long, value_name = "x1,y1,x2,y2", value_parser = parse_box, allow_hyphen_values = true)]

@@ -2,11 +2,11 @@
 
 use florence2::weights::{Checkpoint, KeyLayout};
 
-use crate::Failure;
 use crate::args::InspectArgs;
+use crate::{Failure, model};
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
-    let (config, checkpoint, report) = florence2::inspect(&args.model)?;
+    let (config, checkpoint, report) = florence2::inspect(model::folder(&args.model)?)?;
     println!("layout    {}", layout(&checkpoint));
     let (vision, text) = (&config.vision_config, &config.text_config);
     println!(

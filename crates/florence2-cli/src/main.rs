@@ -4,6 +4,8 @@ mod args;
 mod draw;
 mod inspect;
 mod model;
+#[cfg(feature = "hub")]
+mod pull;
 mod run;
 mod score;
 mod tasks;
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        #[cfg(feature = "hub")]
+        Command::Pull(args) => pull::pull(&args.id, &args.revision).map(|folder| {
+            println!("{}", folder.display());
+        }),
         Command::Tasks => {
             tasks::print();
             Ok(())

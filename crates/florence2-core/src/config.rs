@@ -265,8 +265,8 @@ impl Florence2Config {
                 return Err(Error::malformed(file, reason));
             }
         }
-        let config: Self =
-            serde_json::from_value(value).map_err(|error| Error::malformed(file, error))?;
+        let config: Self = serde_path_to_error::deserialize(value)
+            .map_err(|error| Error::malformed(file, error))?;
         config.validate()?;
         Ok(config)
     }

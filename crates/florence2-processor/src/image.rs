@@ -178,6 +178,9 @@ impl Image {
         let (width, height) = decoder.dimensions();
         check_size(width, height, name)?;
         let orientation = decoder.orientation().map_err(|error| unreadable(&error))?;
+        if is_cut_jpeg(bytes) {
+            return Err(unreadable(&"the file ends before the image does"));
+        }
         let mut decoded =
             DynamicImage::from_decoder(decoder).map_err(|error| unreadable(&error))?;
         decoded.apply_orientation(orientation);
@@ -188,6 +191,29 @@ impl Image {
             rgb: rgb.into_raw(),
         })
     }
+}
+
+/// Whether a JPEG lacks its end: the decoder would fill the rest with gray, Pillow refuses.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
+    const END_OF_IMAGE: u8 = 0xD9;
+    if !bytes.starts_with(&START_OF_IMAGE) {
+        return false;
+    }
+    let mut at = START_OF_IMAGE.len();
+    // Entropy-coded data holds no marker but restarts (D0 to D7): an 0xFF in it is followed by 0.
+    while let [byte, marker, rest @ ..] = &bytes[at..] {
+        match (byte, marker) {
+            (0xFF, &END_OF_IMAGE) => return false,
+            (0xFF, 0xC0..=0xCF | 0xDA..=0xFE) => {
+                let [high, low, ..] = rest else { return true };
+                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+                at = at.min(bytes.len());
+            }
+            _ => at += 1,
+        }
+    }
+    true
 }
 
 /// Pillow keeps the high byte of 16-bit channels; `image` would round.

@@ -29,6 +29,15 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A model on the hub, or one of its files.
+    #[cfg(feature = "hub")]
+    #[error("{what}: cannot be pulled: {reason}")]
+    Hub {
+        /// The model or file, as `ORG/NAME/FILE`.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// The device does not exist in this build or on this machine.
     #[error("device: found `{found}`, expected one of {expected}")]
     Device {

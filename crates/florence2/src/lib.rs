@@ -21,6 +21,8 @@ mod demo;
 mod device;
 mod engine;
 mod error;
+#[cfg(feature = "hub")]
+mod hub;
 mod model;
 mod options;
 mod threads;
@@ -40,5 +42,7 @@ pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
     Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput, TextStream,
 };
+#[cfg(feature = "hub")]
+pub use hub::{Download, Hub};
 pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect};
 pub use options::{GenerationOverrides, LoadOptions, RunOptions};

@@ -140,7 +140,7 @@ impl GenerationConfig {
         }
         // A null means "not set" in these files, whatever the field's type.
         fields.retain(|_, value| !value.is_null());
-        serde_json::from_value(fields.into())
+        serde_path_to_error::deserialize(serde_json::Value::from(fields))
             .map_err(|error| Error::malformed("generation_config.json", error))
     }
 
@@ -213,7 +213,17 @@ impl GenerationConfig {
                 limit: model.max_position_embeddings,
             });
         }
-        Ok(())
+        let max_new_tokens = self.resolved_max_length(model) - 1;
+        if self.min_new_tokens > max_new_tokens {
+            let expected = format!("at most max_new_tokens ({max_new_tokens})");
+            return Err(Error::argument(
+                "min_new_tokens",
+                self.min_new_tokens,
+                expected,
+            ));
+        }
+        in_vocabulary("forced_bos_token_id", self.forced_bos_token_id, model)?;
+        in_vocabulary("forced_eos_token_id", self.forced_eos_token_id, model)
     }
 
     /// The length of the decoder's sequence at most, the start token included.
@@ -247,6 +257,20 @@ fn positive(argument: &'static str, value: usize) -> Result<()> {
         return Err(Error::argument(argument, value, "at least 1"));
     }
     Ok(())
+}
+
+fn in_vocabulary(
+    argument: &'static str,
+    id: Option<u32>,
+    model: &Florence2TextConfig,
+) -> Result<()> {
+    match id {
+        Some(id) if id as usize >= model.vocab_size => {
+            let expected = format!("less than the vocabulary's {}", model.vocab_size);
+            Err(Error::argument(argument, id, expected))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Serialize for EarlyStopping {

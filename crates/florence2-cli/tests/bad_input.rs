@@ -1,0 +1,265 @@
+//! Every kind of bad input is one readable line on standard error and a non-zero exit: never a
+//! panic, never a hang, never an answer.
+
+#![cfg(all(feature = "demo", feature = "hub"))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{demo_model, florence2, scene};
+use serde_json::{Value, json};
+
+/// A command, and a part of what it must say.
+struct Case {
+    name: &'static str,
+    arguments: Vec<String>,
+    says: &'static str,
+}
+
+/// Bad files, made in a folder that goes with the test.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> String {
+        fs::write(self.0.path().join(name), content).unwrap();
+        self.path(name)
+    }
+
+    /// The scene in a format that is recognised by the file's name.
+    fn scene_as(&self, name: &str) -> Vec<u8> {
+        let path = self.0.path().join(name);
+        image::open(scene()).unwrap().to_rgb8().save(&path).unwrap();
+        fs::read(path).unwrap()
+    }
+
+    /// The demo model with one file changed: `None` takes it away.
+    fn model(&self, name: &str, file: &str, content: Option<&[u8]>) -> String {
+        let folder = self.0.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        for kept in [
+            "config.json",
+            "generation_config.json",
+            "preprocessor_config.json",
+            "tokenizer.json",
+            "model.safetensors",
+        ] {
+            fs::copy(demo_model().join(kept), folder.join(kept)).unwrap();
+        }
+        match content {
+            Some(content) => fs::write(folder.join(file), content).unwrap(),
+            None => fs::remove_file(folder.join(file)).unwrap(),
+        }
+        folder.display().to_string()
+    }
+
+    /// The demo model with one value of a JSON file changed.
+    fn model_with(&self, name: &str, file: &str, pointer: &str, value: Value) -> String {
+        let mut json: Value =
+            serde_json::from_slice(&fs::read(demo_model().join(file)).unwrap()).unwrap();
+        *json.pointer_mut(pointer).unwrap() = value;
+        self.model(name, file, Some(json.to_string().as_bytes()))
+    }
+}
+
+/// `run` on the scene with more arguments.
+fn run(arguments: &[&str]) -> Vec<String> {
+    let scene = scene().display().to_string();
+    let command = ["run", scene.as_str()];
+    command
+        .iter()
+        .chain(arguments)
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn run_image(image: String) -> Vec<String> {
+    vec!["run".to_owned(), image]
+}
+
+fn run_model(model: String) -> Vec<String> {
+    run(&["--model", model.as_str()])
+}
+
+fn score(arguments: &[&str]) -> Vec<String> {
+    let mut command = run(arguments);
+    command[0] = "score".into();
+    command
+}
+
+macro_rules! cases {
+    ($($name:literal: $arguments:expr => $says:literal;)*) => {
+        vec![$(Case { name: $name, arguments: $arguments, says: $says },)*]
+    };
+}
+
+fn images(files: &Files) -> Vec<Case> {
+    let jpeg = files.scene_as("scene.jpg");
+    let png = files.scene_as("scene.png");
+    let mut flipped = png.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle..middle + 64].fill(0xFF);
+    cases! {
+        "wrong path": run_image(files.path("nowhere.png")) => "nowhere.png: cannot be read";
+        "a folder": run_image(files.0.path().display().to_string()) => "cannot be read";
+        "empty file": run_image(files.write("empty.png", b"")) => "empty.png: not a readable image";
+        "text file": run_image(files.write("text.png", b"no image")) => "text.png: not a readable image";
+        "truncated JPEG": run_image(files.write("short.jpg", &jpeg[..jpeg.len() / 2])) => "short.jpg: not a readable image";
+        "JPEG of a header": run_image(files.write("head.jpg", &jpeg[..20])) => "head.jpg: not a readable image";
+        "truncated PNG": run_image(files.write("short.png", &png[..png.len() / 2])) => "short.png: not a readable image";
+        "corrupt PNG": run_image(files.write("flipped.png", &flipped)) => "flipped.png: not a readable image";
+        "decompression bomb": run_image(files.write("bomb.png", &png_of(60_000, 60_000))) => "60000x60000 pixels, expected at most 100000000 in all";
+        "no pixels": run_image(files.write("none.png", &png_of(0, 7))) => "none.png: not a readable image";
+    }
+}
+
+/// A PNG's beginning that announces a size.
+fn png_of(width: u32, height: u32) -> Vec<u8> {
+    let mut header = [
+        b"IHDR".as_slice(),
+        &width.to_be_bytes(),
+        &height.to_be_bytes(),
+        &[8, 2, 0, 0, 0],
+    ]
+    .concat();
+    let checksum = crc32(&header);
+    header.extend(checksum.to_be_bytes());
+    let data = b"\0\0\0\0IDAT\x35\xaf\x06\x1e";
+    [b"\x89PNG\r\n\x1a\n\0\0\0\x0d".as_slice(), &header, data].concat()
+}
+
+/// PNG's checksum.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg())
+        })
+    })
+}
+
+fn models(files: &Files) -> Vec<Case> {
+    let weights = fs::read(demo_model().join("model.safetensors")).unwrap();
+    let mut not_a_number = weights.clone();
+    let end = weights.len();
+    not_a_number[end - 2..].copy_from_slice(&0x7E00_u16.to_le_bytes());
+    let mut header = weights.clone();
+    header[8..16].fill(b'?');
+    let folder = |name: &str| {
+        fs::create_dir(files.0.path().join(name)).unwrap();
+        files.path(name)
+    };
+    let unfit = vec![
+        "inspect".to_owned(),
+        files.model_with("m0", "config.json", "/text_config/encoder_layers", json!(9)),
+    ];
+    cases! {
+        "no such model": run_model(files.path("no/model/here")) => "config.json: cannot be read";
+        "empty folder": run_model(folder("hollow")) => "config.json: cannot be read";
+        "broken config": run_model(files.model("m1", "config.json", Some(b"{"))) => "config.json";
+        "config of another model": run_model(files.model("m2", "config.json", Some(br#"{"model_type": "bert"}"#))) => "config.json";
+        "heads that do not divide": run_model(files.model_with("m3", "config.json", "/text_config/encoder_attention_heads", json!(7))) => "encoder_attention_heads";
+        "zero heads": run_model(files.model_with("m4", "config.json", "/text_config/decoder_attention_heads", json!(0))) => "decoder_attention_heads";
+        "config and weights mismatch": run_model(files.model_with("m5", "config.json", "/text_config/decoder_layers", json!(9))) => "missing";
+        "a wrong number": run_model(files.model_with("m6", "config.json", "/text_config/d_model", json!("wide"))) => "d_model";
+        "a huge model": run_model(files.model_with("m7", "config.json", "/text_config/vocab_size", json!(u64::MAX))) => "shared.weight";
+        "missing weights": run_model(files.model("m8", "model.safetensors", None)) => "model.safetensors";
+        "empty weights": run_model(files.model("m9", "model.safetensors", Some(b""))) => "model.safetensors";
+        "truncated weights": run_model(files.model("m10", "model.safetensors", Some(&weights[..end / 2]))) => "model.safetensors";
+        "corrupt header": run_model(files.model("m11", "model.safetensors", Some(&header))) => "model.safetensors";
+        "NaN weights": run_model(files.model("m12", "model.safetensors", Some(&not_a_number))) => "not finite";
+        "missing tokenizer": run_model(files.model("m13", "tokenizer.json", None)) => "tokenizer.json";
+        "broken tokenizer": run_model(files.model("m14", "tokenizer.json", Some(b"[]"))) => "tokenizer.json";
+        "missing preprocessor": run_model(files.model("m15", "preprocessor_config.json", None)) => "preprocessor_config.json";
+        "broken preprocessor": run_model(files.model("m16", "preprocessor_config.json", Some(br#"{"size": {"height": 0, "width": 5}}"#))) => "size";
+        "broken generation config": run_model(files.model("m17", "generation_config.json", Some(br#"{"num_beams": "many"}"#))) => "num_beams";
+        "inspected mismatch": unfit => "does not fit";
+        "no such adapter": run(&["--adapter", files.path("lora").as_str()]) => "adapter_config.json";
+        "broken adapter": run(&["--adapter", Path::new(&files.model("m18", "adapter_config.json", Some(b"{}"))).to_str().unwrap()]) => "adapter";
+        "unreachable hub": run(&["--model", "nobody/nothing"]) => "nobody/nothing: cannot be pulled";
+        "wrong hub name": vec!["pull".to_owned(), "../etc".to_owned()] => "expected a model as ORG/NAME";
+    }
+}
+
+fn questions() -> Vec<Case> {
+    let long = "word ".repeat(5000);
+    cases! {
+        "unknown task": run(&["--task", "DETECT"]) => "task: found `DETECT`";
+        "unknown token": run(&["--task", "<OD> and more"]) => "<OD>";
+        "input missing": run(&["--task", "CAPTION_TO_PHRASE_GROUNDING"]) => "no input given";
+        "input for a task that has none": run(&["--task", "OD", "--input", "a dog"]) => "expected none";
+        "over-long prompt": run(&["--task", "CAPTION_TO_PHRASE_GROUNDING", "--input", &long]) => "positions are needed, the model has 256";
+        "three numbers": run(&["--task", "REGION_TO_CATEGORY", "--box", "1,2,3"]) => "four numbers";
+        "box that is no box": run(&["--task", "REGION_TO_CATEGORY", "--box", "9,9,1,1"]) => "region";
+        "box of NaN": run(&["--task", "REGION_TO_CATEGORY", "--box", "NaN,0,9,9"]) => "region";
+        "input and box": run(&["--input", "a", "--box", "1,1,2,2"]) => "cannot be used with";
+        "unknown device": run(&["--device", "abacus"]) => "device: found `abacus`";
+        "unknown format": run(&["--format", "xml"]) => "xml";
+        "no image": vec!["run".to_owned()] => "required";
+        "nowhere to draw": run(&["--draw", "/nowhere/out.png"]) => "/nowhere/out.png: cannot be written";
+        "target too long": score(&["--target", &long]) => "positions are needed, the model has 256";
+        "score without a target": score(&[]) => "--target";
+    }
+}
+
+fn generations() -> Vec<Case> {
+    cases! {
+        "zero beams": run(&["--num-beams", "0"]) => "`num_beams`: found 0";
+        "beams beyond reason": run(&["--num-beams", "99999999999"]) => "num_beams";
+        "no new tokens": run(&["--max-new-tokens", "0"]) => "max_new_tokens";
+        "more positions than there are": run(&["--max-new-tokens", "100000"]) => "max_new_tokens";
+        "least above most": run(&["--min-new-tokens", "9", "--max-new-tokens", "3"]) => "min_new_tokens";
+        "zero temperature": run(&["--do-sample", "--num-beams", "1", "--temperature", "0"]) => "temperature";
+        "NaN temperature": run(&["--do-sample", "--num-beams", "1", "--temperature", "NaN"]) => "temperature";
+        "top_p above one": run(&["--do-sample", "--num-beams", "1", "--top-p", "1.5"]) => "top_p";
+        "more answers than beams": run(&["--num-beams", "2", "--num-return-sequences", "3"]) => "num_return_sequences";
+        "zero repetition penalty": run(&["--repetition-penalty", "0"]) => "repetition_penalty";
+        "unknown early stopping": run(&["--early-stopping", "maybe"]) => "maybe";
+        "forced token out of the vocabulary": run(&["--forced-bos-token-id", "4000000"]) => "forced_bos_token_id";
+        "suppressed everything": run(&["--suppress-tokens", "x"]) => "x";
+    }
+}
+
+#[test]
+fn every_bad_input_is_one_readable_error() {
+    let files = Files(tempfile::tempdir().unwrap());
+    let cases: Vec<Case> = [images(&files), models(&files), questions(), generations()]
+        .into_iter()
+        .flatten()
+        .collect();
+    assert!(cases.len() >= 30);
+    let mut wrong = Vec::new();
+    for case in cases {
+        let arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+        let output = florence2(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let refused = matches!(output.status.code(), Some(1 | 2));
+        let readable = said.contains(case.says) && !said.contains("panicked");
+        if !refused
+            || !readable
+            || !output.stdout.is_empty()
+                && case.name != "inspected mismatch"
+                && case.name != "nowhere to draw"
+        {
+            wrong.push(format!("{}: {:?}\n{said}", case.name, output.status.code()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Odd, but images.
+#[test]
+fn extreme_images_are_answered() {
+    let files = Files(tempfile::tempdir().unwrap());
+    for (width, height) in [(1, 1), (1, 20_000), (20_000, 1)] {
+        let path: PathBuf = files.0.path().join("thin.png");
+        image::RgbImage::new(width, height).save(&path).unwrap();
+        let output = florence2(&["run", path.to_str().unwrap(), "--max-new-tokens", "3"]);
+        assert!(output.status.success(), "{width}x{height}: {output:?}");
+    }
+}

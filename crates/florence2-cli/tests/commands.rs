@@ -1,0 +1,212 @@
+//! What each command prints and writes.
+
+#![cfg(all(feature = "demo", feature = "hub"))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::process::Output;
+
+use common::{demo_model, florence2, scene};
+use serde_json::Value;
+
+/// Standard output of a command that must succeed.
+fn printed(arguments: &[&str]) -> String {
+    let output = florence2(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn run_json(arguments: &[&str]) -> Value {
+    let scene = scene();
+    let command = [
+        &["run", scene.to_str().unwrap(), "--format", "json"],
+        arguments,
+    ]
+    .concat();
+    serde_json::from_str(&printed(&command)).unwrap()
+}
+
+#[test]
+fn json_has_every_field() {
+    let answer = run_json(&["--task", "<OD>"]);
+    assert_eq!(answer["schema"], 1);
+    assert_eq!(answer["image"], scene().to_str().unwrap());
+    assert_eq!(
+        (&answer["width"], &answer["height"]),
+        (&192.into(), &192.into())
+    );
+    assert_eq!(answer["task"], "<OD>");
+    assert_eq!(answer["input"], Value::Null);
+    assert!(
+        answer["text"]
+            .as_str()
+            .unwrap()
+            .contains("white circle<loc_")
+    );
+    assert_eq!(answer["token_ids"][0], 2);
+    assert!(answer["sequence_score"].as_f64().unwrap() < 0.0);
+    assert_eq!(answer["result"]["<OD>"]["labels"][0], "white circle");
+    assert_eq!(answer["regions"].as_array().unwrap().len(), 3);
+    for field in ["kind", "label", "points", "score"] {
+        assert!(!answer["regions"][0][field].is_null(), "{field}");
+    }
+    for part in ["preprocess", "vision", "generate"] {
+        assert!(answer["timings_ms"][part].is_f64(), "{part}");
+    }
+}
+
+#[test]
+fn one_bad_image_does_not_stop_the_rest() {
+    let scene = scene();
+    let scene = scene.to_str().unwrap();
+    for batch in ["1", "3"] {
+        let output = florence2(&[
+            "run",
+            scene,
+            "gone.png",
+            scene,
+            "--format",
+            "json",
+            "--batch-size",
+            batch,
+        ]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("gone.png: cannot be read"));
+        assert!(said(&output).contains("1 of 3 images failed"));
+        let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[0]["regions"], answers[1]["regions"]);
+    }
+    let lines = printed(&["run", scene, scene, "--format", "jsonl"]);
+    assert_eq!(lines.lines().count(), 2);
+    assert!(
+        lines
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+    );
+}
+
+#[test]
+fn a_folder_answers_as_the_embedded_model() {
+    let folder = demo_model();
+    let named = run_json(&["--model", folder.to_str().unwrap()]);
+    assert_eq!(named["token_ids"], run_json(&[])["token_ids"]);
+    let ndarray = run_json(&["--device", "ndarray"]);
+    assert_eq!(named["token_ids"], ndarray["token_ids"]);
+}
+
+/// Each flag does what its key in `generation_config.json` does, or the answer would be the same.
+#[test]
+fn every_generation_flag_is_heard() {
+    let greedy = ["--task", "CAPTION", "--num-beams", "1"];
+    let tokens = |more: &[&str]| run_json(&[&greedy, more].concat())["token_ids"].clone();
+    let plain = tokens(&[]);
+    let first = plain[1].to_string();
+    let second = plain[2].to_string();
+    let both = format!("{first},{second}");
+    let changing: [&[&str]; 12] = [
+        &["--max-new-tokens", "2"],
+        &["--min-new-tokens", "40", "--max-new-tokens", "60"],
+        &["--do-sample", "--temperature", "30", "--seed", "1"],
+        &["--do-sample", "--temperature", "30", "--seed", "2"],
+        &["--forced-bos-token-id", "5"],
+        &["--max-new-tokens", "3", "--forced-eos-token-id", "7"],
+        &["--suppress-tokens", &second],
+        &["--bad-words-ids", &both],
+        &["--eos-token-id", &second],
+        &["--no-repeat-ngram-size", "1"],
+        &["--repetition-penalty", "9"],
+        &["--num-beams", "3"],
+    ];
+    for flags in changing {
+        let arguments: Vec<&str> = greedy[..2].iter().chain(flags).copied().collect();
+        let found = match flags[0] {
+            "--num-beams" => run_json(&arguments)["sequence_score"].clone(),
+            _ => tokens(flags),
+        };
+        assert_ne!(found, plain, "{flags:?}");
+    }
+    let same: [&[&str]; 2] = [
+        &["--do-sample", "--temperature", "30", "--top-k", "1"],
+        &["--do-sample", "--temperature", "3", "--top-p", "0.000001"],
+    ];
+    for flags in same {
+        assert_eq!(tokens(flags), plain, "{flags:?}");
+    }
+    let beams =
+        |more: &[&str]| run_json(&[&["--task", "CAPTION", "--num-beams", "3"], more].concat());
+    let several = beams(&["--num-return-sequences", "3"]);
+    assert_eq!(several["alternatives"].as_array().unwrap().len(), 2);
+    assert_ne!(
+        beams(&["--length-penalty", "-2"])["sequence_score"],
+        beams(&[])["sequence_score"]
+    );
+    for early in ["true", "false", "never"] {
+        beams(&["--early-stopping", early]);
+    }
+}
+
+#[test]
+fn drawn_regions_are_where_the_answer_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.png");
+    let scene = scene();
+    let scene = scene.to_str().unwrap();
+    printed(&["run", scene, "--draw", out.to_str().unwrap()]);
+    let drawn = image::open(&out).unwrap().to_rgb8();
+    assert_eq!(drawn.dimensions(), (768, 768));
+    // The first box's left edge, in the first colour; the circle inside it is as it was.
+    assert_eq!(drawn.get_pixel(31 * 4 + 2, 260).0, [230, 25, 75]);
+    assert_eq!(
+        drawn.get_pixel(67 * 4, 67 * 4).0,
+        image::open(scene).unwrap().to_rgb8().get_pixel(67, 67).0
+    );
+    printed(&["run", scene, scene, "--draw", out.to_str().unwrap()]);
+    assert!(folder.path().join("out-0.png").exists() && folder.path().join("out-1.png").exists());
+}
+
+#[test]
+fn scores_add_up_to_the_loss() {
+    let scene = scene();
+    let command = [
+        "score",
+        scene.to_str().unwrap(),
+        "--task",
+        "CAPTION",
+        "--target",
+        "a white circle",
+    ];
+    let json: Value =
+        serde_json::from_str(&printed(&[&command[..], &["--format", "json"]].concat())).unwrap();
+    let tokens = json["tokens"].as_array().unwrap();
+    let sum: f64 = tokens
+        .iter()
+        .map(|token| token["log_prob"].as_f64().unwrap())
+        .sum();
+    let loss = json["loss"].as_f64().unwrap();
+    assert!((loss + sum / tokens.len() as f64).abs() < 1e-5);
+    assert!(printed(&command).starts_with(&format!("loss {loss:.6}")));
+    let unlikely = [&command[..4], &["--target", "zzz qqq", "--format", "jsonl"]].concat();
+    let unlikely: Value = serde_json::from_str(&printed(&unlikely)).unwrap();
+    assert!(unlikely["loss"].as_f64().unwrap() > loss);
+}
+
+#[test]
+fn the_other_commands_print() {
+    let folder = demo_model();
+    let inspected = printed(&["inspect", folder.to_str().unwrap()]);
+    assert!(inspected.contains("weights fit the configuration"));
+    assert_eq!(printed(&["tasks"]).lines().count(), 15);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(
+            printed(&["completions", shell]).contains("florence2"),
+            "{shell}"
+        );
+    }
+    assert!(printed(&["--version"]).starts_with("florence2 0."));
+}
