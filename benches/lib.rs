@@ -1,0 +1,1 @@
+//! Benchmarks only: `cargo bench -p florence2-benches`.

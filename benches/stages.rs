@@ -1,0 +1,275 @@
+//! What each stage costs at the sizes of the published checkpoints, with random weights, and how
+//! much memory loading and answering take.
+//!
+//! `cargo bench -p florence2-benches [-- base|large]`
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Distribution, Int, Tensor};
+use burn_flex::{Flex, FlexDevice};
+use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::language_model::KvCache;
+use florence2_core::weights::{self, Checkpoint};
+use florence2_core::{EncoderOutput, Florence2Config, Florence2ForConditionalGeneration};
+use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
+use half::f16;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Model = Florence2ForConditionalGeneration<Flex>;
+
+/// Side of the published checkpoints' input.
+const SIDE: usize = 768;
+/// `What does the image describe in detail?` and the like have about this many tokens.
+const PROMPT_TOKENS: usize = 13;
+/// Tokens of a detailed caption.
+const CAPTION_TOKENS: usize = 48;
+/// A measurement goes on this long, and runs three times at least.
+const MEASURE: Duration = Duration::from_secs(5);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, size, checkpoint] = arguments.as_slice()
+        && flag == "--memory"
+    {
+        load_and_answer(size, Path::new(checkpoint));
+        return;
+    }
+    let sizes = ["base", "large"];
+    let named = |size: &&str| arguments.iter().any(|argument| argument == size);
+    let any = sizes.iter().any(named);
+    println!("| model | part | median ms | min ms |\n|---|---|---|---|");
+    for size in sizes.iter().filter(|size| !any || named(size)) {
+        measure_model(size);
+    }
+}
+
+/// The published sizes, Hugging Face's field names.
+fn config(size: &str) -> Florence2Config {
+    let (embed_dim, heads, d_model, layers, attention_heads) = match size {
+        "base" => ([128, 256, 512, 1024], [4, 8, 16, 32], 768, 6, 12),
+        _ => ([256, 512, 1024, 2048], [8, 16, 32, 64], 1024, 12, 16),
+    };
+    let json = json!({
+        "model_type": "florence2",
+        "vision_config": {
+            "embed_dim": embed_dim, "num_heads": heads, "num_groups": heads, "depths": [1, 1, 9, 1],
+            "projection_dim": d_model,
+        },
+        "text_config": {
+            "d_model": d_model, "vocab_size": 51289, "max_position_embeddings": 1024,
+            "encoder_layers": layers, "decoder_layers": layers,
+            "encoder_attention_heads": attention_heads, "decoder_attention_heads": attention_heads,
+            "encoder_ffn_dim": 4 * d_model, "decoder_ffn_dim": 4 * d_model,
+        },
+    });
+    Florence2Config::from_json(json.to_string().as_bytes(), size).unwrap()
+}
+
+fn measure_model(size: &str) {
+    let row = |part: &str, work: &mut dyn FnMut()| {
+        let mut times = Vec::new();
+        let started = Instant::now();
+        work();
+        while times.len() < 3 || started.elapsed() < MEASURE && times.len() < 50 {
+            let begun = Instant::now();
+            work();
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        println!(
+            "| {size} | {part} | {:.1} | {:.1} |",
+            times[times.len() / 2],
+            times[0]
+        );
+    };
+    let device = FlexDevice;
+    let model = Model::new(config(size), &device).unwrap();
+    let cancel = CancelToken::default();
+
+    let picture = Image::from_rgb(1024, 768, vec![127; 1024 * 768 * 3]).unwrap();
+    let processor = ImageProcessor::new(PreprocessorConfig::default());
+    row("preprocess 1024x768", &mut || {
+        black_box(processor.preprocess(&[&picture]).unwrap());
+    });
+
+    let pixels = Tensor::random([1, 3, SIDE, SIDE], Distribution::Normal(0.0, 1.0), &device);
+    let tower = &model.model.vision_tower;
+    let mut hidden_states = pixels.clone().permute([0, 2, 3, 1]);
+    for (stage, (conv, blocks)) in tower.convs.iter().zip(&tower.blocks).enumerate() {
+        row(
+            &format!("vision stage {stage}: patch embedding"),
+            &mut || {
+                black_box(conv.forward(hidden_states.clone()));
+            },
+        );
+        hidden_states = conv.forward(hidden_states);
+        row(
+            &format!("vision stage {stage}: a block of {}", blocks.len()),
+            &mut || {
+                black_box(blocks[0].forward(hidden_states.clone()));
+            },
+        );
+        hidden_states = blocks[0].forward(hidden_states);
+    }
+    row("vision tower and projector", &mut || {
+        black_box(model.encode_image(pixels.clone(), &cancel).unwrap());
+    });
+
+    let features = model.encode_image(pixels.clone(), &cancel).unwrap();
+    let prompt: Tensor<Flex, 2, Int> = Tensor::full([1, PROMPT_TOKENS], 7, &device);
+    let encode = || {
+        model
+            .encode(features.clone(), prompt.clone(), None)
+            .unwrap()
+    };
+    row("encoder", &mut || {
+        black_box(encode());
+    });
+    let encoded = encode();
+    row("cross-attention cache", &mut || {
+        black_box(model.cross_attention_cache(&encoded));
+    });
+    for beams in [1, 3] {
+        let cross_attention = model.cross_attention_cache(&encoded);
+        let ids = |tokens| Tensor::<Flex, 2, Int>::full([beams, tokens], 7, &device);
+        let mut past = KvCache::default();
+        model.decode(ids(32), &cross_attention, &mut past).unwrap();
+        row(
+            &format!("decoder step, {beams} beam(s), 32 tokens so far"),
+            &mut || {
+                black_box(
+                    model
+                        .decode(ids(1), &cross_attention, &mut past.clone())
+                        .unwrap(),
+                );
+            },
+        );
+    }
+    row(
+        &format!("whole caption, {CAPTION_TOKENS} tokens, 3 beams"),
+        &mut || {
+            black_box(caption(&model, pixels.clone()));
+        },
+    );
+    report_memory(size, &model);
+}
+
+/// Image to tokens, of a fixed number.
+fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
+    let cancel = CancelToken::default();
+    let features = model.encode_image(pixels, &cancel).unwrap();
+    let prompt = Tensor::full([1, PROMPT_TOKENS], 7, &model.device());
+    let encoded: EncoderOutput<Flex> = model.encode(features, prompt, None).unwrap();
+    let config = GenerationConfig {
+        num_beams: 3,
+        max_new_tokens: Some(CAPTION_TOKENS),
+        min_new_tokens: CAPTION_TOKENS,
+        eos_token_id: vec![2],
+        ..GenerationConfig::default()
+    };
+    let mut observer = GenerationObserver::default();
+    let vocab_size = model.config().text_config.vocab_size;
+    let answers = generate(model, &encoded, &config, vocab_size, &cancel, &mut observer).unwrap();
+    answers[0][0].token_ids.len()
+}
+
+/// The peak of a process of its own that loads an f16 checkpoint and answers once.
+fn report_memory(size: &str, model: &Model) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("model.safetensors");
+    write_f16(model, &checkpoint);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--memory", size, checkpoint.to_str().unwrap()])
+        .output()
+        .unwrap();
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn load_and_answer(size: &str, checkpoint: &Path) {
+    let config = config(size);
+    let started = Instant::now();
+    let stored = Checkpoint::open(checkpoint.parent().unwrap()).unwrap();
+    let model: Model = weights::load(&config, &stored, &[], &FlexDevice).unwrap();
+    drop(stored);
+    let loaded = started.elapsed().as_secs_f64() * 1e3;
+    println!("| {size} | load f16 as f32 | {loaded:.1} | |");
+    println!(
+        "| {size} | peak memory after loading, MiB | {} | |",
+        peak_mebibytes()
+    );
+    caption(&model, Tensor::zeros([1, 3, SIDE, SIDE], &FlexDevice));
+    println!(
+        "| {size} | peak memory after a caption, MiB | {} | |",
+        peak_mebibytes()
+    );
+}
+
+/// `VmHWM`: the most that was resident so far.
+fn peak_mebibytes() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kibibytes.map_or("unknown".to_owned(), |peak| (peak >> 10).to_string())
+}
+
+/// The model's parameters under Hugging Face's names, as f16.
+fn write_f16(model: &Model, path: &Path) {
+    let mut writer = Writer::default();
+    model.visit(&mut writer);
+    let views = writer.tensors.iter().map(|(key, shape, bytes)| {
+        (
+            key,
+            TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap(),
+        )
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
+#[derive(Default)]
+struct Writer {
+    path: Vec<String>,
+    containers: Vec<String>,
+    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+}
+
+impl ModuleVisitor<Flex> for Writer {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Flex, D>>) {
+        let key = self.path.join(".");
+        let key = key.replace(".gamma", ".weight").replace(".beta", ".bias");
+        let linear = self
+            .containers
+            .last()
+            .is_some_and(|name| name == "Struct:Linear");
+        let tensor = match linear && D == 2 {
+            true => param.val().transpose(),
+            false => param.val(),
+        };
+        let shape = tensor.dims().to_vec();
+        let values = tensor.into_data().into_vec::<f32>().unwrap();
+        let bytes = values
+            .iter()
+            .flat_map(|value| f16::from_f32(*value).to_le_bytes());
+        self.tensors.push((key, shape, bytes.collect()));
+    }
+}
