@@ -1,0 +1,119 @@
+//! [`Backend`]: what the model asks of a backend.
+
+use burn::nn::conv::Conv2d;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Bool, Tensor, backend::Backend as BurnBackend};
+
+use crate::portable;
+
+/// A burn backend with the operations of Florence-2.
+///
+/// Layer norms have the epsilon 1e-5, burn's and the model's default.
+pub trait Backend: BurnBackend {
+    /// `hidden_states + conv(hidden_states)`, for a depthwise 3x3 convolution that keeps the size.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn add_depthwise(hidden_states: Tensor<Self, 4>, conv: &Conv2d<Self>) -> Tensor<Self, 4> {
+        portable::add_depthwise(hidden_states, conv)
+    }
+
+    /// The strided convolution that opens a stage of DaViT, with its norm before or after.
+    ///
+    /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
+    fn patch_embedding(
+        hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
+        norm: &LayerNorm<Self>,
+        prenorm: bool,
+    ) -> Tensor<Self, 4> {
+        portable::patch_embedding(hidden_states, conv, norm, prenorm)
+    }
+
+    /// `hidden_states + proj(attention(qkv(norm(hidden_states))))` within square windows.
+    ///
+    /// Windows that reach over the edge are filled with zeros after the norm, which take part.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn add_window_attention(
+        hidden_states: Tensor<Self, 4>,
+        norm: &LayerNorm<Self>,
+        qkv: &Linear<Self>,
+        proj: &Linear<Self>,
+        num_heads: usize,
+        window_size: usize,
+    ) -> Tensor<Self, 4> {
+        portable::add_window_attention(hidden_states, norm, qkv, proj, num_heads, window_size)
+    }
+
+    /// `hidden_states + proj(attention(qkv(norm(hidden_states))))` between the channels of a group.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn add_channel_attention(
+        hidden_states: Tensor<Self, 4>,
+        norm: &LayerNorm<Self>,
+        qkv: &Linear<Self>,
+        proj: &Linear<Self>,
+        num_groups: usize,
+    ) -> Tensor<Self, 4> {
+        portable::add_channel_attention(hidden_states, norm, qkv, proj, num_groups)
+    }
+
+    /// `hidden_states + fc2(gelu(fc1(norm(hidden_states))))`.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn add_feed_forward(
+        hidden_states: Tensor<Self, 4>,
+        norm: &LayerNorm<Self>,
+        fc1: &Linear<Self>,
+        fc2: &Linear<Self>,
+    ) -> Tensor<Self, 4> {
+        portable::add_feed_forward(hidden_states, norm, fc1, fc2)
+    }
+
+    /// `norm(hidden_states + fc2(gelu(fc1(hidden_states))))`.
+    ///
+    /// Shapes: `[batch, tokens, dim]` in and out.
+    fn feed_forward_then_norm(
+        hidden_states: Tensor<Self, 3>,
+        fc1: &Linear<Self>,
+        fc2: &Linear<Self>,
+        norm: &LayerNorm<Self>,
+    ) -> Tensor<Self, 3> {
+        portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm)
+    }
+
+    /// `hidden_states * weight + bias`.
+    ///
+    /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]`.
+    fn linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
+        portable::linear(hidden_states, linear)
+    }
+
+    /// `hidden_states * embedding^T`: the scores of every row of a tied embedding.
+    ///
+    /// Shapes: `[batch, tokens, dim]` and `[rows, dim]` to `[batch, tokens, rows]`.
+    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: Tensor<Self, 2>) -> Tensor<Self, 3> {
+        portable::tied_logits(hidden_states, embedding)
+    }
+
+    /// `softmax(q k^T * scale) v` for each head, where the heads of `q` and the result lie side by
+    /// side in `dim`.
+    ///
+    /// # Shapes
+    /// - `q` and output: `[batch, queries, dim]`
+    /// - `k`, `v`: `[batch, heads, keys, dim / heads]`
+    /// - `masked`: `[batch or 1, 1, queries or 1, keys]`, true where a key must not be seen
+    fn attention(
+        q: Tensor<Self, 3>,
+        k: Tensor<Self, 4>,
+        v: Tensor<Self, 4>,
+        masked: Option<Tensor<Self, 4, Bool>>,
+    ) -> Tensor<Self, 3> {
+        portable::attention(q, k, v, masked)
+    }
+}
+
+impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {}
+
+#[cfg(feature = "ndarray")]
+impl Backend for burn_ndarray::NdArray {}

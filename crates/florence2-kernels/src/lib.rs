@@ -1,0 +1,14 @@
+//! The operations that Florence-2 is made of.
+//!
+//! [`Backend`] is burn's backend with one method per operation that the model needs as a whole: a
+//! norm, a product and what follows it, rather than each alone. Every method has a portable default
+//! in burn's own operations ([`portable`]), which also differentiates; a backend that can do better
+//! overrides it. burn-flex does: its tensors go through memory once per operation instead of once
+//! per step of it.
+
+mod backend;
+#[cfg(feature = "flex")]
+mod flex;
+pub mod portable;
+
+pub use backend::Backend;

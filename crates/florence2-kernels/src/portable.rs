@@ -1,0 +1,196 @@
+//! Every operation of [`crate::Backend`] in burn's own: for any backend, differentiable, and what
+//! the fused ones are tested against.
+
+use burn::nn::conv::Conv2d;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Bool, Tensor, activation, backend::Backend};
+
+/// See [`crate::Backend::add_depthwise`].
+pub fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) -> Tensor<B, 4> {
+    let position = channels_last(conv.forward(channels_first(hidden_states.clone())));
+    hidden_states + position
+}
+
+/// See [`crate::Backend::patch_embedding`].
+pub fn patch_embedding<B: Backend>(
+    hidden_states: Tensor<B, 4>,
+    conv: &Conv2d<B>,
+    norm: &LayerNorm<B>,
+    prenorm: bool,
+) -> Tensor<B, 4> {
+    if prenorm {
+        let hidden_states = norm.forward(hidden_states);
+        channels_last(conv.forward(channels_first(hidden_states)))
+    } else {
+        norm.forward(channels_last(conv.forward(channels_first(hidden_states))))
+    }
+}
+
+/// See [`crate::Backend::add_window_attention`].
+pub fn add_window_attention<B: Backend>(
+    hidden_states: Tensor<B, 4>,
+    norm: &LayerNorm<B>,
+    qkv: &Linear<B>,
+    proj: &Linear<B>,
+    num_heads: usize,
+    window_size: usize,
+) -> Tensor<B, 4> {
+    let [batch, height, width, dim] = hidden_states.dims();
+    let window = window_size;
+    let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
+    let (padded_height, padded_width) = (rows * window, columns * window);
+
+    // The padding takes part in the attention as zeros after the norm: no mask, as trained.
+    let normed = pad(
+        norm.forward(hidden_states.clone()),
+        padded_height,
+        padded_width,
+    );
+    let count = batch * rows * columns;
+    let windows = normed
+        .reshape([batch, rows, window, columns, window, dim])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([count, window * window, dim]);
+    let [q, k, v] = split_qkv(qkv.forward(windows)).map(|part| split_heads(part, num_heads));
+    let scale = ((dim / num_heads) as f64).powf(-0.5);
+    let attention = scaled_dot_product_attention(q, k, v, None, scale)
+        .swap_dims(1, 2)
+        .reshape([count, window * window, dim]);
+    let attention = proj
+        .forward(attention)
+        .reshape([batch, rows, columns, window, window, dim])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([batch, padded_height, padded_width, dim])
+        .slice([0..batch, 0..height, 0..width, 0..dim]);
+    hidden_states + attention
+}
+
+/// See [`crate::Backend::add_channel_attention`].
+pub fn add_channel_attention<B: Backend>(
+    hidden_states: Tensor<B, 4>,
+    norm: &LayerNorm<B>,
+    qkv: &Linear<B>,
+    proj: &Linear<B>,
+    num_groups: usize,
+) -> Tensor<B, 4> {
+    let [batch, height, width, dim] = hidden_states.dims();
+    let tokens = height * width;
+    let normed = norm
+        .forward(hidden_states.clone())
+        .reshape([batch, tokens, dim]);
+    let [q, k, v] = split_qkv(qkv.forward(normed)).map(|part| {
+        part.reshape([batch, tokens, num_groups, dim / num_groups])
+            .permute([0, 2, 3, 1])
+    });
+    // Scaled by the number of positions, not of channels: they are the features here.
+    let scale = (tokens as f64).powf(-0.5);
+    let attention = scaled_dot_product_attention(q, k, v, None, scale)
+        .permute([0, 3, 1, 2])
+        .reshape([batch, tokens, dim]);
+    hidden_states + proj.forward(attention).reshape([batch, height, width, dim])
+}
+
+/// See [`crate::Backend::add_feed_forward`].
+pub fn add_feed_forward<B: Backend>(
+    hidden_states: Tensor<B, 4>,
+    norm: &LayerNorm<B>,
+    fc1: &Linear<B>,
+    fc2: &Linear<B>,
+) -> Tensor<B, 4> {
+    let hidden = activation::gelu(fc1.forward(norm.forward(hidden_states.clone())));
+    hidden_states + fc2.forward(hidden)
+}
+
+/// See [`crate::Backend::feed_forward_then_norm`].
+pub fn feed_forward_then_norm<B: Backend>(
+    hidden_states: Tensor<B, 3>,
+    fc1: &Linear<B>,
+    fc2: &Linear<B>,
+    norm: &LayerNorm<B>,
+) -> Tensor<B, 3> {
+    let hidden = activation::gelu(fc1.forward(hidden_states.clone()));
+    norm.forward(hidden_states + fc2.forward(hidden))
+}
+
+/// See [`crate::Backend::linear`].
+pub fn linear<B: Backend>(hidden_states: Tensor<B, 3>, linear: &Linear<B>) -> Tensor<B, 3> {
+    linear.forward(hidden_states)
+}
+
+/// See [`crate::Backend::tied_logits`].
+pub fn tied_logits<B: Backend>(
+    hidden_states: Tensor<B, 3>,
+    embedding: Tensor<B, 2>,
+) -> Tensor<B, 3> {
+    let [batch, tokens, dim] = hidden_states.dims();
+    let rows = embedding.dims()[0];
+    hidden_states
+        .reshape([batch * tokens, dim])
+        .matmul(embedding.transpose())
+        .reshape([batch, tokens, rows])
+}
+
+/// See [`crate::Backend::attention`].
+pub fn attention<B: Backend>(
+    q: Tensor<B, 3>,
+    k: Tensor<B, 4>,
+    v: Tensor<B, 4>,
+    masked: Option<Tensor<B, 4, Bool>>,
+) -> Tensor<B, 3> {
+    let [batch, queries, dim] = q.dims();
+    let [_, heads, _, head_dim] = k.dims();
+    let scale = (head_dim as f64).powf(-0.5);
+    scaled_dot_product_attention(split_heads(q, heads), k, v, masked, scale)
+        .swap_dims(1, 2)
+        .reshape([batch, queries, dim])
+}
+
+/// `softmax(q k^T * scale) v`; HF `eager_attention_forward`.
+fn scaled_dot_product_attention<B: Backend>(
+    q: Tensor<B, 4>,
+    k: Tensor<B, 4>,
+    v: Tensor<B, 4>,
+    masked: Option<Tensor<B, 4, Bool>>,
+    scale: f64,
+) -> Tensor<B, 4> {
+    let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    if let Some(masked) = masked {
+        let shape = scores.shape();
+        scores = scores.mask_fill(masked.expand(shape), f32::NEG_INFINITY);
+    }
+    activation::softmax(scores, 3).matmul(v)
+}
+
+/// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
+fn split_heads<B: Backend>(projected: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
+    let [batch, tokens, dim] = projected.dims();
+    projected
+        .reshape([batch, tokens, heads, dim / heads])
+        .swap_dims(1, 2)
+}
+
+/// `[batch, tokens, 3 * dim]` to three times `[batch, tokens, dim]`.
+fn split_qkv<B: Backend>(qkv: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {
+    let dim = qkv.dims()[2] / 3;
+    [0, 1, 2].map(|part| qkv.clone().narrow(2, part * dim, dim))
+}
+
+/// Zeros to the right and below, up to the given size.
+fn pad<B: Backend>(tensor: Tensor<B, 4>, height: usize, width: usize) -> Tensor<B, 4> {
+    let [batch, old_height, old_width, dim] = tensor.dims();
+    if (old_height, old_width) == (height, width) {
+        return tensor;
+    }
+    let zeros = Tensor::zeros([batch, height, width, dim], &tensor.device());
+    zeros.slice_assign([0..batch, 0..old_height, 0..old_width, 0..dim], tensor)
+}
+
+/// `[batch, channels, height, width]` to `[batch, height, width, channels]`.
+fn channels_last<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
+    tensor.permute([0, 2, 3, 1])
+}
+
+/// `[batch, height, width, channels]` to `[batch, channels, height, width]`.
+fn channels_first<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
+    tensor.permute([0, 3, 1, 2])
+}
