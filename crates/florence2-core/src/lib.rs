@@ -8,7 +8,6 @@
 //! 4. [`language_model`] encodes them with the prompt and decodes the answer;
 //! 5. [`generate`] chooses tokens: greedy, beam search or sampling.
 
-pub mod attention;
 mod config;
 mod error;
 pub mod generate;

@@ -2,7 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Bool, ElementConversion, Int, Tensor, activation, backend::Backend};
+use burn::tensor::{Bool, ElementConversion, Int, Tensor, activation};
+use florence2_kernels::Backend;
 
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
@@ -264,15 +265,10 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// `[batch, tokens, d_model]` to `[batch, tokens, vocab_size]`.
     fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
         if let Some(lm_head) = &self.lm_head {
-            return lm_head.forward(hidden_states);
+            return B::apply_linear(hidden_states, lm_head);
         }
-        let [batch, tokens, d_model] = hidden_states.dims();
         let embedding = self.model.language_model.shared.weight.val();
-        let vocab_size = embedding.dims()[0];
-        hidden_states
-            .reshape([batch * tokens, d_model])
-            .matmul(embedding.transpose())
-            .reshape([batch, tokens, vocab_size])
+        B::tied_logits(hidden_states, embedding)
     }
 
     fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {

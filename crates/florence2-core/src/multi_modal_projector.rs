@@ -2,7 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Distribution, Tensor, backend::Backend};
+use burn::tensor::{Distribution, Tensor};
+use florence2_kernels::Backend;
 
 use crate::config::Florence2VisionConfig;
 
@@ -83,7 +84,7 @@ impl<B: Backend> MultiModalProjector<B> {
         let tokens = (image_features + positions + frame).reshape([batch, rows * columns, dim]);
         let pooled = Tensor::cat(vec![tokens.clone().mean_dim(1), tokens], 1);
         self.image_proj_norm
-            .forward(self.image_projection.forward(pooled))
+            .forward(B::apply_linear(pooled, &self.image_projection))
     }
 }
 

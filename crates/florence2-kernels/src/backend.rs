@@ -85,8 +85,8 @@ pub trait Backend: BurnBackend {
     /// `hidden_states * weight + bias`.
     ///
     /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]`.
-    fn linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
-        portable::linear(hidden_states, linear)
+    fn apply_linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
+        portable::apply_linear(hidden_states, linear)
     }
 
     /// `hidden_states * embedding^T`: the scores of every row of a tied embedding.
@@ -96,6 +96,11 @@ pub trait Backend: BurnBackend {
         portable::tied_logits(hidden_states, embedding)
     }
 
+    /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`, to be read often.
+    fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
+        portable::split_heads(projected, heads)
+    }
+
     /// `softmax(q k^T * scale) v` for each head, where the heads of `q` and the result lie side by
     /// side in `dim`.
     ///
@@ -103,13 +108,13 @@ pub trait Backend: BurnBackend {
     /// - `q` and output: `[batch, queries, dim]`
     /// - `k`, `v`: `[batch, heads, keys, dim / heads]`
     /// - `masked`: `[batch or 1, 1, queries or 1, keys]`, true where a key must not be seen
-    fn attention(
+    fn multi_head_attention(
         q: Tensor<Self, 3>,
         k: Tensor<Self, 4>,
         v: Tensor<Self, 4>,
         masked: Option<Tensor<Self, 4, Bool>>,
     ) -> Tensor<Self, 3> {
-        portable::attention(q, k, v, masked)
+        portable::multi_head_attention(q, k, v, masked)
     }
 }
 

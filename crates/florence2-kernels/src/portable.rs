@@ -112,8 +112,8 @@ pub fn feed_forward_then_norm<B: Backend>(
     norm.forward(hidden_states + fc2.forward(hidden))
 }
 
-/// See [`crate::Backend::linear`].
-pub fn linear<B: Backend>(hidden_states: Tensor<B, 3>, linear: &Linear<B>) -> Tensor<B, 3> {
+/// See [`crate::Backend::apply_linear`].
+pub fn apply_linear<B: Backend>(hidden_states: Tensor<B, 3>, linear: &Linear<B>) -> Tensor<B, 3> {
     linear.forward(hidden_states)
 }
 
@@ -130,8 +130,8 @@ pub fn tied_logits<B: Backend>(
         .reshape([batch, tokens, rows])
 }
 
-/// See [`crate::Backend::attention`].
-pub fn attention<B: Backend>(
+/// See [`crate::Backend::multi_head_attention`].
+pub fn multi_head_attention<B: Backend>(
     q: Tensor<B, 3>,
     k: Tensor<B, 4>,
     v: Tensor<B, 4>,
@@ -161,8 +161,8 @@ fn scaled_dot_product_attention<B: Backend>(
     activation::softmax(scores, 3).matmul(v)
 }
 
-/// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
-fn split_heads<B: Backend>(projected: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
+/// See [`crate::Backend::split_heads`].
+pub fn split_heads<B: Backend>(projected: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
     let [batch, tokens, dim] = projected.dims();
     projected
         .reshape([batch, tokens, heads, dim / heads])

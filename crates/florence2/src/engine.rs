@@ -2,13 +2,14 @@
 
 use std::any::Any;
 
-use burn::tensor::{Int, Tensor, TensorData, activation, backend::Backend};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 use florence2_core::generate::{
     CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
 };
 use florence2_core::{
     Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText,
 };
+use florence2_kernels::Backend;
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
 use crate::error::{Error, Result};

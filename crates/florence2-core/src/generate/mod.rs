@@ -10,7 +10,8 @@ mod greedy;
 mod logits_processor;
 mod top_k;
 
-use burn::tensor::{Int, Tensor, backend::Backend};
+use burn::tensor::{Int, Tensor};
+use florence2_kernels::Backend;
 
 pub use config::{EarlyStopping, GenerationConfig};
 pub use control::{CancelToken, GenerationEvent, GenerationObserver};

@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Bool, Tensor, backend::Backend};
+use burn::tensor::{Bool, Tensor};
+use florence2_kernels::Backend;
 
 use super::{LayerKeysValues, linear};
-use crate::attention::scaled_dot_product_attention;
 
 /// Projections and heads of one attention.
 #[derive(Module, Debug)]
@@ -36,8 +36,11 @@ impl<B: Backend> Attention<B> {
     /// Keys and values of `hidden_states` `[batch, tokens, d_model]`.
     pub fn keys_values(&self, hidden_states: Tensor<B, 3>) -> LayerKeysValues<B> {
         LayerKeysValues {
-            keys: self.split_heads(self.k_proj.forward(hidden_states.clone())),
-            values: self.split_heads(self.v_proj.forward(hidden_states)),
+            keys: B::split_heads(
+                B::apply_linear(hidden_states.clone(), &self.k_proj),
+                self.num_heads,
+            ),
+            values: B::split_heads(B::apply_linear(hidden_states, &self.v_proj), self.num_heads),
         }
     }
 
@@ -59,27 +62,13 @@ impl<B: Backend> Attention<B> {
     ) -> Tensor<B, 3> {
         let [rows, tokens, d_model] = hidden_states.dims();
         let batch = keys_values.keys.dims()[0];
-        let head_dim = d_model / self.num_heads;
-        let queries =
-            self.q_proj
-                .forward(hidden_states)
-                .reshape([batch, rows / batch * tokens, d_model]);
-        let attention = scaled_dot_product_attention(
-            self.split_heads(queries),
+        let queries = B::apply_linear(hidden_states, &self.q_proj);
+        let attention = B::multi_head_attention(
+            queries.reshape([batch, rows / batch * tokens, d_model]),
             keys_values.keys.clone(),
             keys_values.values.clone(),
             masked,
-            (head_dim as f64).powf(-0.5),
         );
-        let attention = attention.swap_dims(1, 2).reshape([rows, tokens, d_model]);
-        self.out_proj.forward(attention)
-    }
-
-    /// `[batch, tokens, d_model]` to `[batch, heads, tokens, head_dim]`.
-    fn split_heads(&self, projected: Tensor<B, 3>) -> Tensor<B, 4> {
-        let [batch, tokens, d_model] = projected.dims();
-        projected
-            .reshape([batch, tokens, self.num_heads, d_model / self.num_heads])
-            .swap_dims(1, 2)
+        B::apply_linear(attention.reshape([rows, tokens, d_model]), &self.out_proj)
     }
 }

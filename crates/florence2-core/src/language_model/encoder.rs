@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::{Bool, Tensor, backend::Backend};
+use burn::tensor::{Bool, Tensor};
+use florence2_kernels::Backend;
 
-use super::{Attention, embed_positions, feed_forward, layer_norm, linear, position_table};
+use super::{Attention, embed_positions, layer_norm, linear, position_table};
 use crate::config::Florence2TextConfig;
 
 /// Positions, layer norm, layers.
@@ -85,7 +86,6 @@ impl<B: Backend> EncoderLayer<B> {
             .self_attn
             .forward(hidden_states.clone(), &keys_values, masked);
         let hidden_states = self.self_attn_layer_norm.forward(hidden_states + attention);
-        let feed_forward = feed_forward(&self.fc1, &self.fc2, hidden_states.clone());
-        self.final_layer_norm.forward(hidden_states + feed_forward)
+        B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
 }

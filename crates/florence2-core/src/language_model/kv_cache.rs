@@ -1,6 +1,7 @@
 //! What the decoder remembers between steps.
 
-use burn::tensor::{Bool, Int, Tensor, backend::Backend};
+use burn::tensor::{Bool, Int, Tensor};
+use florence2_kernels::Backend;
 
 /// Keys and values of one attention, each `[batch, heads, tokens, head_dim]`.
 #[derive(Debug, Clone)]

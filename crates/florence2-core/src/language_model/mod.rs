@@ -7,7 +7,8 @@ mod kv_cache;
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Int, Tensor, activation, backend::Backend};
+use burn::tensor::{Int, Tensor};
+use florence2_kernels::Backend;
 
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer};
@@ -59,15 +60,6 @@ impl<B: Backend> LanguageModel<B> {
             embeddings * self.embed_scale
         }
     }
-}
-
-/// A linear layer, GELU, a linear layer: `fc1` and `fc2` of HF `BartEncoderLayer`.
-fn feed_forward<B: Backend>(
-    fc1: &Linear<B>,
-    fc2: &Linear<B>,
-    hidden_states: Tensor<B, 3>,
-) -> Tensor<B, 3> {
-    fc2.forward(activation::gelu(fc1.forward(hidden_states)))
 }
 
 /// The rows of a learned position table for `tokens` positions after `past`.

@@ -3,11 +3,10 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use florence2_kernels::Backend;
 
-use super::spatial_block::split_qkv;
-use super::{Mlp, add_depthwise, depthwise};
-use crate::attention::scaled_dot_product_attention;
+use super::{Mlp, depthwise};
 use crate::config::Florence2VisionConfig;
 
 /// Depthwise convolution, channel attention, depthwise convolution, feed-forward: each added to
@@ -44,13 +43,10 @@ impl<B: Backend> ChannelBlock<B> {
 
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = add_depthwise(&self.conv1, hidden_states);
-        let attention = self
-            .channel_attn
-            .forward(self.norm1.forward(hidden_states.clone()));
-        let hidden_states = add_depthwise(&self.conv2, hidden_states + attention);
-        let feed_forward = self.ffn.forward(self.norm2.forward(hidden_states.clone()));
-        hidden_states + feed_forward
+        let hidden_states = B::add_depthwise(hidden_states, &self.conv1);
+        let hidden_states = self.channel_attn.add(hidden_states, &self.norm1);
+        let hidden_states = B::add_depthwise(hidden_states, &self.conv2);
+        self.ffn.add(hidden_states, &self.norm2)
     }
 }
 
@@ -78,23 +74,10 @@ impl<B: Backend> ChannelAttention<B> {
         }
     }
 
+    /// `hidden_states + self(norm(hidden_states))`.
+    ///
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [batch, height, width, dim] = hidden_states.dims();
-        let tokens = height * width;
-        let group_dim = dim / self.num_groups;
-        let hidden_states = hidden_states.reshape([batch, tokens, dim]);
-        let [q, k, v] = split_qkv(self.qkv.forward(hidden_states)).map(|part| {
-            part.reshape([batch, tokens, self.num_groups, group_dim])
-                .permute([0, 2, 3, 1])
-        });
-        // Scaled by the number of positions, not of channels: they are the features here.
-        let scale = (tokens as f64).powf(-0.5);
-        let attention = scaled_dot_product_attention(q, k, v, None, scale)
-            .permute([0, 3, 1, 2])
-            .reshape([batch, tokens, dim]);
-        self.proj
-            .forward(attention)
-            .reshape([batch, height, width, dim])
+    pub fn add(&self, hidden_states: Tensor<B, 4>, norm: &LayerNorm<B>) -> Tensor<B, 4> {
+        B::add_channel_attention(hidden_states, norm, &self.qkv, &self.proj, self.num_groups)
     }
 }

@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use florence2_kernels::Backend;
 
-use super::{channels_first, channels_last};
 use crate::config::Florence2VisionConfig;
 
 /// Embeds patches: layer norm before (`patch_prenorm`) or after a strided convolution.
@@ -43,12 +43,6 @@ impl<B: Backend> ConvEmbed<B> {
 
     /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, embed_dim]`.
     pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        if self.prenorm {
-            let hidden_states = self.norm.forward(hidden_states);
-            channels_last(self.conv.forward(channels_first(hidden_states)))
-        } else {
-            let hidden_states = self.conv.forward(channels_first(hidden_states));
-            self.norm.forward(channels_last(hidden_states))
-        }
+        B::patch_embedding(hidden_states, &self.conv, &self.norm, self.prenorm)
     }
 }

@@ -1,8 +1,9 @@
 //! The feed-forward part of a vision block: HF `Florence2VisionMLP`.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Tensor, activation, backend::Backend};
+use burn::nn::{LayerNorm, Linear, LinearConfig};
+use burn::tensor::Tensor;
+use florence2_kernels::Backend;
 
 use crate::config::Florence2VisionConfig;
 
@@ -26,9 +27,10 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// Shapes: `[.., dim]` in and out.
-    pub fn forward<const D: usize>(&self, hidden_states: Tensor<B, D>) -> Tensor<B, D> {
-        let hidden_states = activation::gelu(self.fc1.forward(hidden_states));
-        self.fc2.forward(hidden_states)
+    /// `hidden_states + self(norm(hidden_states))`.
+    ///
+    /// Shapes: `[batch, height, width, dim]` in and out.
+    pub fn add(&self, hidden_states: Tensor<B, 4>, norm: &LayerNorm<B>) -> Tensor<B, 4> {
+        B::add_feed_forward(hidden_states, norm, &self.fc1, &self.fc2)
     }
 }

@@ -11,7 +11,8 @@ mod spatial_block;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use florence2_kernels::Backend;
 
 pub use channel_block::{ChannelAttention, ChannelBlock};
 pub use conv_embed::ConvEmbed;
@@ -75,7 +76,7 @@ impl<B: Backend> VisionTower<B> {
         pixel_values: Tensor<B, 4>,
         cancel: &CancelToken,
     ) -> Result<Tensor<B, 4>> {
-        let mut hidden_states = channels_last(pixel_values);
+        let mut hidden_states = pixel_values.permute([0, 2, 3, 1]);
         for (conv, blocks) in self.convs.iter().zip(&self.blocks) {
             cancel.check()?;
             hidden_states = conv.forward(hidden_states);
@@ -101,21 +102,4 @@ fn depthwise<B: Backend>(channels: usize, device: &B::Device) -> Conv2d<B> {
         .with_groups(channels)
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .init(device)
-}
-
-/// `hidden_states + conv(hidden_states)` for a depthwise convolution: the block's position
-/// encoding. Shapes: `[batch, height, width, channels]` in and out.
-fn add_depthwise<B: Backend>(conv: &Conv2d<B>, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-    let position = channels_last(conv.forward(channels_first(hidden_states.clone())));
-    hidden_states + position
-}
-
-/// `[batch, channels, height, width]` to `[batch, height, width, channels]`.
-fn channels_last<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
-    tensor.permute([0, 2, 3, 1])
-}
-
-/// `[batch, height, width, channels]` to `[batch, channels, height, width]`.
-fn channels_first<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
-    tensor.permute([0, 3, 1, 2])
 }

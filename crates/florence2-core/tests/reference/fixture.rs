@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::Backend as BurnBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
     EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
 };
+use florence2_kernels::Backend;
 use serde_json::Value;
 
 /// Stated in `tests/fixtures/manifest.json`: the largest difference over the largest value.
@@ -47,7 +48,7 @@ impl Fixture {
         load(&config, &checkpoint, adapters, &B::Device::default()).unwrap()
     }
 
-    pub(crate) fn tensor<B: Backend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
+    pub(crate) fn tensor<B: BurnBackend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
         let stored = &self.tensors.tensors[name];
         let data = TensorData::new(stored.to_f32().unwrap(), stored.shape.clone());
         Tensor::from_data(data, &B::Device::default())
@@ -119,13 +120,13 @@ impl Fixture {
     }
 }
 
-pub(crate) fn ids_tensor<B: Backend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
+pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
     let shape = [rows.len(), rows[0].len()];
     Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
 }
 
 /// Equal up to [`RELATIVE_TOLERANCE`] of the largest expected value.
-pub(crate) fn assert_close<B: Backend, const D: usize>(
+pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     name: &str,
     found: Tensor<B, D>,
     expected: Tensor<B, D>,

@@ -1,10 +1,10 @@
 //! Every stage's tensors, on both CPU backends.
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use florence2_core::generate::CancelToken;
+use florence2_kernels::Backend;
 
 use crate::fixture::{Fixture, MODELS, assert_close};
 

@@ -150,10 +150,10 @@ impl Backend for Flex {
         )
     }
 
-    fn linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
+    fn apply_linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
         let [batch, tokens, _] = hidden_states.dims();
         let Some(input) = values(&hidden_states) else {
-            return portable::linear(hidden_states, linear);
+            return portable::apply_linear(hidden_states, linear);
         };
         let linear = Affine::new(linear);
         let output = product::linear(slice(&input), &linear);
@@ -173,7 +173,15 @@ impl Backend for Flex {
         tensor(output, [batch, tokens, rows])
     }
 
-    fn attention(
+    fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
+        let split = portable::split_heads(projected, heads);
+        match values(&split) {
+            Some(values) => Tensor::from_primitive(TensorPrimitive::Float(values)),
+            None => split,
+        }
+    }
+
+    fn multi_head_attention(
         q: Tensor<Self, 3>,
         k: Tensor<Self, 4>,
         v: Tensor<Self, 4>,
@@ -182,10 +190,10 @@ impl Backend for Flex {
         let shape = q.dims();
         // Masks come with batches of unlike prompts; a decoder's step has none.
         let (Some(queries), None) = (values(&q), &masked) else {
-            return portable::attention(q, k, v, masked);
+            return portable::multi_head_attention(q, k, v, masked);
         };
         let (Some(keys), Some(values_)) = (values(&k), values(&v)) else {
-            return portable::attention(q, k, v, masked);
+            return portable::multi_head_attention(q, k, v, masked);
         };
         let [_, heads, _, _] = k.dims();
         let output =
