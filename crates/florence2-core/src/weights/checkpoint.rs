@@ -11,6 +11,7 @@ use burn_store::TensorSnapshot;
 use burn_store::pytorch::PytorchReader;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use serde::Deserialize;
 
@@ -245,15 +246,15 @@ impl StoredTensor {
 
     fn convert(&self, bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>> {
         match dtype {
-            Dtype::F32 => Ok(little_endian(bytes, f32::from_le_bytes)),
-            Dtype::F16 => {
-                let halves = little_endian(bytes, f16::from_le_bytes);
-                Ok(halves.to_f32_vec())
-            }
-            Dtype::BF16 => {
-                let halves = little_endian(bytes, bf16::from_le_bytes);
-                Ok(halves.to_f32_vec())
-            }
+            Dtype::F32 => Ok(convert(bytes, |bytes, values| {
+                values.copy_from_slice(&little_endian(bytes, f32::from_le_bytes));
+            })),
+            Dtype::F16 => Ok(convert(bytes, |bytes, values| {
+                little_endian(bytes, f16::from_le_bytes).convert_to_f32_slice(values);
+            })),
+            Dtype::BF16 => Ok(convert(bytes, |bytes, values| {
+                little_endian(bytes, bf16::from_le_bytes).convert_to_f32_slice(values);
+            })),
             _ => Err(self.unsupported()),
         }
     }
@@ -274,6 +275,21 @@ impl StoredTensor {
         let reason = format!("a tensor of type {}, expected F32, F16 or BF16", self.dtype);
         Error::malformed(&self.file, reason)
     }
+}
+
+/// Converts stored values on all threads, in parts that stay in the cache.
+fn convert<const SIZE: usize>(
+    bytes: &[u8],
+    convert_part: impl Fn(&[[u8; SIZE]], &mut [f32]) + Sync,
+) -> Vec<f32> {
+    const PART: usize = 1 << 14;
+    let (stored, _) = bytes.as_chunks::<SIZE>();
+    let mut values = vec![0.0; stored.len()];
+    stored
+        .par_chunks(PART)
+        .zip(values.par_chunks_mut(PART))
+        .for_each(|(stored, values)| convert_part(stored, values));
+    values
 }
 
 /// Reads the header: where the data begins, and the tensors' places in it.
@@ -319,7 +335,6 @@ fn read_at(file: &Mutex<File>, offset: u64, length: usize) -> std::io::Result<Ve
     Ok(bytes)
 }
 
-fn little_endian<const N: usize, T>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (values, _) = bytes.as_chunks::<N>();
-    values.iter().map(|value| from(*value)).collect()
+fn little_endian<const N: usize, T>(stored: &[[u8; N]], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    stored.iter().map(|value| from(*value)).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use florence2_kernels::Backend;
+use rayon::prelude::*;
 
 use super::keys::{
     FINAL_LOGITS_BIAS_KEY, IMAGE_PROJECTION_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY,
@@ -200,7 +201,7 @@ impl<'a> Loader<'a> {
         for (adapter, adapted) in self.adapters.iter().zip(&mut self.adapted) {
             *adapted += usize::from(adapter.apply(key, expected, &mut values)?);
         }
-        if values.iter().any(|value| !value.is_finite()) {
+        if values.par_iter().any(|value| !value.is_finite()) {
             self.report.not_finite.push(key.to_owned());
             return Ok(None);
         }
@@ -280,14 +281,16 @@ fn hugging_face_path(path: &[String]) -> String {
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut transposed = vec![0.0; values.len()];
-    for row_tile in (0..rows).step_by(TILE) {
-        for column_tile in (0..columns).step_by(TILE) {
-            for row in row_tile..rows.min(row_tile + TILE) {
-                for column in column_tile..columns.min(column_tile + TILE) {
-                    transposed[column * rows + row] = values[row * columns + column];
+    let stripes = transposed.par_chunks_mut(TILE * rows).enumerate();
+    stripes.for_each(|(tile, stripe)| {
+        for row_tile in (0..rows).step_by(TILE) {
+            for (column, line) in stripe.chunks_exact_mut(rows).enumerate() {
+                let column = tile * TILE + column;
+                for row in row_tile..rows.min(row_tile + TILE) {
+                    line[row] = values[row * columns + column];
                 }
             }
         }
-    }
+    });
     transposed
 }

@@ -67,3 +67,20 @@ pub(super) fn attention(
     }
     output
 }
+
+/// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
+pub(super) fn split_heads(rows: &[f32], tokens: usize, dim: usize, heads: usize) -> Vec<f32> {
+    let head_dim = dim / heads;
+    let mut split = vec![0.0; rows.len()];
+    split
+        .par_chunks_mut(tokens * head_dim)
+        .enumerate()
+        .for_each(|(index, head)| {
+            let (entry, column) = (index / heads, index % heads * head_dim);
+            let entry = rows[entry * tokens * dim..].chunks_exact(dim);
+            for (head, row) in head.chunks_exact_mut(head_dim).zip(entry) {
+                head.copy_from_slice(&row[column..column + head_dim]);
+            }
+        });
+    split
+}

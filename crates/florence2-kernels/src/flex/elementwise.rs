@@ -81,13 +81,13 @@ fn erf(x: f32) -> f32 {
     let x = if x > 4.0 { 4.0 } else { x };
     let x = if x < -4.0 { -4.0 } else { x };
     let square = x * x;
-    let mut numerator = -2.726_142_3e-10_f32;
+    let mut numerator = -2.726_142_4e-10_f32;
     for coefficient in [
         2.770_681_4e-8,
         -2.101_024e-6,
         -5.692_506_4e-5,
         -7.349_906_3e-4,
-        -2.954_599_8e-3,
+        -2.954_6e-3,
         -1.609_603_3e-2,
     ] {
         numerator = numerator * square + coefficient;

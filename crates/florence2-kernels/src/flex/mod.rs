@@ -174,10 +174,13 @@ impl Backend for Flex {
     }
 
     fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
-        let split = portable::split_heads(projected, heads);
-        match values(&split) {
-            Some(values) => Tensor::from_primitive(TensorPrimitive::Float(values)),
-            None => split,
+        let [batch, tokens, dim] = projected.dims();
+        match values(&projected) {
+            Some(rows) => tensor(
+                attention::split_heads(slice(&rows), tokens, dim, heads),
+                [batch, heads, tokens, dim / heads],
+            ),
+            None => portable::split_heads(projected, heads),
         }
     }
 

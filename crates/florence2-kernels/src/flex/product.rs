@@ -164,73 +164,70 @@ pub(super) fn linear(rows: &[f32], linear: &Affine) -> Vec<f32> {
     result
 }
 
-/// Columns that a thread takes at a time: their sums stay in the first cache.
-const COLUMNS: usize = 256;
+/// Parts of a weight, each of whole lines, so that memory is read in order. Their number is fixed:
+/// the sum over them is the same for any number of threads.
+const PARTS: usize = 8;
+
+/// Columns of a part that are summed at a time: the sums of all rows stay in the first cache.
+const COLUMNS: usize = 1024;
 
 /// `result += rows * weight`, for few rows: the weights are read once for all of them.
 fn few_rows(rows: &[f32], weight: &[f32], outputs: usize, result: &mut [f32]) {
-    let count = result.len() / outputs;
-    let inputs = rows.len() / count;
-    let tasks: Vec<(usize, Vec<f32>)> = (0..outputs)
-        .step_by(COLUMNS)
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|first| {
-            let columns = COLUMNS.min(outputs - first);
-            let mut sums = vec![0.0; count * columns];
-            sum_columns(rows, inputs, &weight[first..], outputs, &mut sums, columns);
-            (first, sums)
+    let inputs = weight.len() / outputs;
+    let per_part = inputs.div_ceil(PARTS);
+    let parts: Vec<Vec<f32>> = weight
+        .par_chunks(per_part * outputs)
+        .enumerate()
+        .map(|(part, lines)| {
+            let mut sums = vec![0.0; result.len()];
+            sum_lines(rows, inputs, part * per_part, lines, outputs, &mut sums);
+            sums
         })
         .collect();
-    for (first, sums) in tasks {
-        let columns = sums.len() / count;
-        for (result, sums) in result
-            .chunks_exact_mut(outputs)
-            .zip(sums.chunks_exact(columns))
-        {
-            super::elementwise::add(&mut result[first..first + columns], sums);
-        }
+    for part in &parts {
+        super::elementwise::add(result, part);
     }
 }
 
-/// `sums += rows * weight`, four of the weight's rows at a time.
+/// `sums += rows[first..] * lines`, four of the weight's lines at a time.
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma",
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn sum_columns(
+fn sum_lines(
     rows: &[f32],
     inputs: usize,
-    weight: &[f32],
-    step: usize,
+    first: usize,
+    lines: &[f32],
+    outputs: usize,
     sums: &mut [f32],
-    columns: usize,
 ) {
     const UNROLL: usize = 4;
-    let whole = inputs / UNROLL * UNROLL;
-    for input in (0..whole).step_by(UNROLL) {
-        let line = |index: usize| &weight[(input + index) * step..][..columns];
-        let (first, second, third, fourth) = (line(0), line(1), line(2), line(3));
-        for (row, sums) in rows
-            .chunks_exact(inputs)
-            .zip(sums.chunks_exact_mut(columns))
-        {
-            let [a, b, c, d] = [row[input], row[input + 1], row[input + 2], row[input + 3]];
-            for index in 0..columns {
-                sums[index] +=
-                    (a * first[index] + b * second[index]) + (c * third[index] + d * fourth[index]);
-            }
-        }
-    }
-    for input in whole..inputs {
-        let line = &weight[input * step..][..columns];
-        for (row, sums) in rows
-            .chunks_exact(inputs)
-            .zip(sums.chunks_exact_mut(columns))
-        {
-            for (sum, weight) in sums.iter_mut().zip(line) {
-                *sum += row[input] * weight;
+    for column in (0..outputs).step_by(COLUMNS) {
+        let columns = column..outputs.min(column + COLUMNS);
+        for (step, lines) in lines.chunks(UNROLL * outputs).enumerate() {
+            let input = first + step * UNROLL;
+            let line = |index: usize| lines.get(index * outputs..(index + 1) * outputs);
+            for (row, sums) in rows
+                .chunks_exact(inputs)
+                .zip(sums.chunks_exact_mut(outputs))
+            {
+                let sums = &mut sums[columns.clone()];
+                if let [Some(a), Some(b), Some(c), Some(d)] = [0, 1, 2, 3].map(line) {
+                    let [a, b, c, d] = [a, b, c, d].map(|line| &line[columns.clone()]);
+                    let row = &row[input..input + UNROLL];
+                    let others = a.iter().zip(b).zip(c).zip(d);
+                    for (sum, (((a, b), c), d)) in sums.iter_mut().zip(others) {
+                        *sum += (row[0] * a + row[1] * b) + (row[2] * c + row[3] * d);
+                    }
+                    continue;
+                }
+                for (index, line) in lines.chunks_exact(outputs).enumerate() {
+                    for (sum, weight) in sums.iter_mut().zip(&line[columns.clone()]) {
+                        *sum += row[input + index] * weight;
+                    }
+                }
             }
         }
     }
