@@ -44,6 +44,12 @@ fn main() {
         load_and_answer(size, Path::new(checkpoint));
         return;
     }
+    if let [_, flag, checkpoint] = arguments.as_slice()
+        && flag == "--serve"
+    {
+        serve(Path::new(checkpoint));
+        return;
+    }
     let sizes = ["base", "large"];
     let named = |size: &&str| arguments.iter().any(|argument| argument == size);
     let any = sizes.iter().any(named);
@@ -162,6 +168,55 @@ fn measure_model(size: &str) {
         },
     );
     report_memory(size, &model);
+}
+
+/// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
+/// take turns.
+fn serve(checkpoint: &Path) {
+    let json = std::fs::read(checkpoint.join("config.json")).unwrap();
+    let config = Florence2Config::from_json(&json, "config.json").unwrap();
+    let stored = Checkpoint::open(checkpoint).unwrap();
+    let model: Model = weights::load(&config, &stored, &[], &FlexDevice).unwrap();
+    let cancel = CancelToken::default();
+    let pixels: Tensor<Flex, 4> = Tensor::random(
+        [1, 3, SIDE, SIDE],
+        Distribution::Normal(0.0, 1.0),
+        &FlexDevice,
+    );
+    let features = model.encode_image(pixels.clone(), &cancel).unwrap();
+    let prompt: Tensor<Flex, 2, Int> = Tensor::full([1, PROMPT_TOKENS], 7, &FlexDevice);
+    let encode = || {
+        model
+            .encode(features.clone(), prompt.clone(), None)
+            .unwrap()
+    };
+    let cross_attention = model.cross_attention_cache(&encode());
+    let past = |beams| {
+        let mut past = KvCache::default();
+        let ids = Tensor::full([beams, 32], 7, &FlexDevice);
+        model.decode(ids, &cross_attention, &mut past).unwrap();
+        past
+    };
+    let pasts = [past(1), past(3)];
+    let step = |beams: usize| {
+        let ids = Tensor::full([beams, 1], 7, &FlexDevice);
+        let mut past = pasts[usize::from(beams > 1)].clone();
+        black_box(model.decode(ids, &cross_attention, &mut past).unwrap());
+    };
+    for part in std::io::stdin().lines() {
+        let started = Instant::now();
+        match part.unwrap().as_str() {
+            "vision" => drop(black_box(
+                model.encode_image(pixels.clone(), &cancel).unwrap(),
+            )),
+            "encoder" => drop(black_box(encode())),
+            "step 1" => step(1),
+            "step 3" => step(3),
+            "caption" => drop(black_box(caption(&model, pixels.clone()))),
+            part => panic!("found `{part}`, expected vision, encoder, step 1, step 3 or caption"),
+        }
+        println!("{}", started.elapsed().as_secs_f64());
+    }
 }
 
 /// Image to tokens, of a fixed number.

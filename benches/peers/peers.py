@@ -1,0 +1,258 @@
+"""libflorence2 beside its peers: the same random weights, every engine in turn, round after round.
+
+Run by run.sh. Prints a table with ratios; --json OUT writes the rows.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import onnxruntime
+import openvino
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import Florence2Config, Florence2ForConditionalGeneration
+
+SIDE, PROMPT_TOKENS, PAST_TOKENS, CAPTION_TOKENS, VOCABULARY = 768, 13, 32, 48, 51289
+IMAGE_TOKENS = 577
+ROUNDS = {"vision": 5, "encoder": 7, "step": 25, "caption": 3}
+
+
+def config(size):
+    dim, layers, heads = (768, 6, 12) if size == "base" else (1024, 12, 16)
+    widths = [128, 256, 512, 1024] if size == "base" else [256, 512, 1024, 2048]
+    vision_heads = [width // 32 for width in widths]
+    text = dict(
+        model_type="bart", vocab_size=VOCABULARY, max_position_embeddings=1024, d_model=dim,
+        encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads,
+        decoder_attention_heads=heads, encoder_ffn_dim=4 * dim, decoder_ffn_dim=4 * dim,
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2,
+        is_encoder_decoder=True, scale_embedding=False, tie_word_embeddings=True,
+    )
+    vision = dict(
+        depths=[1, 1, 9, 1], embed_dim=widths, num_heads=vision_heads, num_groups=vision_heads,
+        window_size=12, projection_dim=dim,
+    )
+    return Florence2Config(text_config=text, vision_config=vision, image_token_id=VOCABULARY - 1)
+
+
+class Vision(torch.nn.Module):
+    """Vision tower and projector."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.vision_tower = model.model.vision_tower
+        self.projector = model.model.multi_modal_projector
+
+    def forward(self, pixels):
+        return self.projector(self.vision_tower(pixels).last_hidden_state)
+
+
+class Encoder(torch.nn.Module):
+    """The encoder on embeddings."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.encoder = model.model.language_model.encoder
+
+    def forward(self, embeddings):
+        return self.encoder(inputs_embeds=embeddings).last_hidden_state
+
+
+class Step(torch.nn.Module):
+    """A decoder step over caches; written out because transformers' own cannot be exported."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.decoder, self.head = model.model.language_model.decoder, model.lm_head
+        self.heads = model.config.text_config.decoder_attention_heads
+
+    def forward(self, ids, past_keys, past_values, keys, values):
+        decoder, rows = self.decoder, ids.shape[0]
+        position = decoder.embed_positions.weight[2 + PAST_TOKENS]
+        x = decoder.layernorm_embedding(F.embedding(ids, decoder.embed_tokens.weight) + position)
+        dim = x.shape[-1]
+        split = lambda y: y.view(rows, 1, self.heads, dim // self.heads).transpose(1, 2)
+        join = lambda y: y.transpose(1, 2).reshape(rows, 1, dim)
+        for index, layer in enumerate(decoder.layers):
+            a = layer.self_attn
+            k = torch.cat([past_keys[index], split(a.k_proj(x))], 2)
+            v = torch.cat([past_values[index], split(a.v_proj(x))], 2)
+            attended = F.scaled_dot_product_attention(split(a.q_proj(x)), k, v)
+            x = layer.self_attn_layer_norm(x + a.out_proj(join(attended)))
+            a = layer.encoder_attn
+            k, v = (cache[index].expand(rows, -1, -1, -1) for cache in (keys, values))
+            attended = F.scaled_dot_product_attention(split(a.q_proj(x)), k, v)
+            x = layer.encoder_attn_layer_norm(x + a.out_proj(join(attended)))
+            x = layer.final_layer_norm(x + layer.fc2(F.gelu(layer.fc1(x))))
+        return self.head(x[:, 0])
+
+
+def step_inputs(model, beams):
+    text = model.config.text_config
+    layers, heads, head_dim = text.decoder_layers, text.decoder_attention_heads, text.d_model // text.decoder_attention_heads
+    past = [torch.randn(layers, beams, heads, PAST_TOKENS, head_dim) for _ in "kv"]
+    cross = [torch.randn(layers, 1, heads, IMAGE_TOKENS + PROMPT_TOKENS, head_dim) for _ in "kv"]
+    return [torch.full((beams, 1), 7), *past, *cross]
+
+
+class Ours:
+    """The benches' binary, which does one part for each line that it reads."""
+
+    def __init__(self, binary, checkpoint, threads):
+        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            [binary, "--serve", str(checkpoint)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, part):
+        self.process.stdin.write(part + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the benches' binary ended at `{part}`")
+        return float(line)
+
+
+def timed(work):
+    def run():
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return run
+
+
+def exported_engines(name, module, inputs, folder, threads):
+    """The same module in ONNX Runtime and OpenVINO."""
+    path = folder / f"{name}.onnx"
+    names = [f"input{index}" for index in range(len(inputs))]
+    if not path.exists():
+        with torch.no_grad():
+            torch.onnx.export(module, tuple(inputs), str(path), dynamo=False, opset_version=17, input_names=names)
+    quantized = folder / f"{name}.int8.onnx"
+    if not quantized.exists():
+        quantize_dynamic(str(path), str(quantized), weight_type=QuantType.QInt8)
+    feed = {name: value.numpy() for name, value in zip(names, inputs)}
+    engines = {}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    for precision, file in (("f32", path), ("int8", quantized)):
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        engines["onnxruntime", precision] = timed(lambda session=session: session.run(None, feed))
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    for precision in ("f32", "bf16"):
+        hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        request = core.compile_model(model, "CPU", hints).create_infer_request()
+        engines["openvino", precision] = timed(lambda request=request: request.infer(feed))
+    if name.endswith("vision"):
+        # Static int8 with the transformer's own scheme, as OpenVINO's users do it.
+        import nncf
+
+        compressed = folder / f"{name}.nncf.xml"
+        if not compressed.exists():
+            data = nncf.Dataset([np.random.randn(*inputs[0].shape).astype("f4") for _ in range(3)], lambda x: {names[0]: x})
+            static = nncf.quantize(model, data, subset_size=3, model_type=nncf.ModelType.TRANSFORMER)
+            openvino.save_model(static, str(compressed))
+        hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        request = core.compile_model(core.read_model(str(compressed)), "CPU", hints).create_infer_request()
+        engines["openvino", "int8"] = timed(lambda: request.infer(feed))
+    return engines
+
+
+def torch_engines(make_module, model, inputs):
+    engines = {}
+    for precision, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
+        cast = make_module(model[precision])
+        values = [value.to(dtype) if value.is_floating_point() else value for value in inputs]
+
+        def work(cast=cast, values=values):
+            with torch.inference_mode():
+                cast(*values)
+
+        engines["torch", precision] = timed(work)
+    return engines
+
+
+def caption_engines(model):
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    ids = torch.tensor([[VOCABULARY - 1] * IMAGE_TOKENS + [7] * PROMPT_TOKENS])
+    engines = {}
+    for precision, dtype in (("f32", torch.float32), ("bf16", torch.bfloat16)):
+
+        def work(precision=precision, dtype=dtype):
+            with torch.inference_mode():
+                model[precision].generate(
+                    input_ids=ids, pixel_values=pixels.to(dtype), num_beams=3, do_sample=False,
+                    max_new_tokens=CAPTION_TOKENS, min_new_tokens=CAPTION_TOKENS,
+                )
+
+        engines["torch", precision] = timed(work)
+    return engines
+
+
+def measure(rows, size, part, beams, engines):
+    """Every engine in turn; the first round warms up."""
+    times = {engine: [] for engine in engines}
+    for _ in range(1 + ROUNDS[part]):
+        for engine, run in engines.items():
+            times[engine].append(run())
+    base = statistics.median(times["openvino", "bf16"][1:]) if ("openvino", "bf16") in times else None
+    for (engine, precision), seconds in times.items():
+        median, least = statistics.median(seconds[1:]), min(seconds[1:])
+        rows.append(dict(model=size, part=part, engine=engine, precision=precision, beams=beams, median_s=median, min_s=least))
+        ratio = f"{median / base:.2f}" if base else ""
+        print(f"| {size} | {part} | {beams} | {engine} | {precision} | {median * 1e3:.1f} | {least * 1e3:.1f} | {ratio} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
+    parser.add_argument("--json", type=pathlib.Path)
+    arguments = parser.parse_args()
+    threads = arguments.threads
+    torch.set_num_threads(threads)
+    peaks = json.loads(subprocess.check_output([arguments.folder / "peaks", str(threads)]))
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    print(f"{cpu}, {threads} threads: {peaks['f32_gflops']} GFLOP/s f32, reads {peaks['read_gb_per_s']} GB/s\n")
+    print("| model | part | beams | engine | precision | median ms | min ms | of OpenVINO bf16 |\n|---|---|---|---|---|---|---|---|")
+    rows = []
+    for size in ["base"] if arguments.quick else ["base", "large"]:
+        torch.manual_seed(0)
+        plain = Florence2ForConditionalGeneration(config(size)).eval()
+        checkpoint = arguments.folder / f"{size}-checkpoint"
+        plain.save_pretrained(checkpoint)
+        half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
+        model = {"f32": plain, "bf16": half}
+        ours = Ours(arguments.ours, checkpoint, threads)
+        run_ours = lambda part: {("florence2", "f32"): lambda: ours.run(part)}
+        exported = lambda name, module, inputs: exported_engines(f"{size}-{name}", module, inputs, arguments.folder, threads)
+        parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
+        if not arguments.quick:
+            tokens = IMAGE_TOKENS + PROMPT_TOKENS
+            parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
+        parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
+        for part, beams, command, module, inputs in parts:
+            name = command.replace(" ", "-")
+            engines = {**run_ours(command), **exported(name, module(plain), inputs), **torch_engines(module, model, inputs)}
+            measure(rows, size, part, beams, engines)
+        if not arguments.quick:
+            measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
+        ours.process.stdin.close()
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"cpu": cpu, "peaks": peaks, "rows": rows}, indent=1) + "\n")
+
+
+main()

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# libflorence2 beside OpenVINO, ONNX Runtime and torch, on the same random weights, taking turns.
+#   benches/peers/run.sh [--quick] [--json OUT]
+# --quick: the base model's vision tower and decoder step only. Installs what it needs under target/peers.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+folder=target/peers
+mkdir -p "$folder"
+if ! test -f "$folder/installed"; then
+    python3 -m venv "$folder/venv"
+    "$folder/venv/bin/pip" install --quiet -r benches/peers/requirements.txt
+    touch "$folder/installed"
+fi
+cc -O3 -march=native -pthread benches/peers/peaks.c -o "$folder/peaks"
+ours=$(cargo bench -p florence2-benches --bench stages --no-run --message-format json \
+    | sed -n 's/.*"executable":"\([^"]*stages[^"]*\)".*/\1/p' | tail -n 1)
+exec "$folder/venv/bin/python" benches/peers/peers.py --ours "$ours" --folder "$folder" "$@"

@@ -1,0 +1,30 @@
+"""Microsoft's Florence-2: caption, detect, ground, segment and read text, by libflorence2.
+
+>>> from florence2 import Model
+>>> model = Model.demo()
+>>> result = model.run("scene.png", "<OD>")
+>>> [region.label for region in result.regions]
+"""
+
+from ._model import Cancel, Image, ImageFeatures, Model, Request
+from ._native import Error, Status, abi_version, devices, version
+from ._result import Region, RegionScore, Result, Score, ScoredToken
+
+__all__ = [
+    "Cancel",
+    "Error",
+    "Image",
+    "ImageFeatures",
+    "Model",
+    "Region",
+    "RegionScore",
+    "Request",
+    "Result",
+    "Score",
+    "ScoredToken",
+    "Status",
+    "abi_version",
+    "devices",
+    "version",
+]
+__version__ = version()

@@ -1,0 +1,104 @@
+"""What runs give back, as plain values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """How sure the model is: exponentials of mean log-probabilities, from 0 to 1."""
+
+    overall: float
+    label: float | None
+    locations: float | None
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box (two corners), quad or polygon in pixels of the image, with its label."""
+
+    kind: str
+    label: str
+    points: list[tuple[float, float]]
+    score: RegionScore | None
+    instance: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer."""
+
+    task: str
+    text: str
+    """The answer without special tokens."""
+    raw_text: str
+    """The answer as it was generated."""
+    regions: list[Region]
+    score: float | None
+    sequence_score: float
+    finish_reason: str
+    token_ids: list[int]
+    token_log_probs: list[float]
+    size: tuple[int, int]
+    """Width and height of the image in pixels."""
+    timings_ms: dict[str, float]
+    hf: dict[str, Any]
+    """The answer as transformers' `post_process_generation` shapes it."""
+    alternatives: list[Result] = field(default_factory=list)
+
+    @staticmethod
+    def from_json(text: str, document: str) -> Result:
+        """Reads the library's JSON."""
+        json_ = json.loads(document)
+        return Result(
+            task=json_["task"],
+            text=text,
+            raw_text=json_["text"],
+            regions=[_region(region) for region in json_["regions"]],
+            score=json_["score"],
+            sequence_score=json_["sequence_score"],
+            finish_reason=json_["finish_reason"],
+            token_ids=json_["token_ids"],
+            token_log_probs=json_["token_log_probs"],
+            size=(json_["width"], json_["height"]),
+            timings_ms=json_["timings_ms"],
+            hf=json_["result"],
+        )
+
+
+def _region(json_: dict[str, Any]) -> Region:
+    score = json_.get("score")
+    return Region(
+        kind=json_["kind"],
+        label=json_["label"],
+        points=[(x, y) for x, y in json_["points"]],
+        score=score and RegionScore(score["overall"], score.get("label"), score.get("locations")),
+        instance=json_["instance"],
+    )
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """A token of a target."""
+
+    token_id: int
+    text: str
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely the model finds a target: the mean cross-entropy, and each token's log-probability."""
+
+    loss: float
+    tokens: list[ScoredToken]
+
+    @staticmethod
+    def from_json(document: str) -> Score:
+        """Reads the library's JSON."""
+        json_ = json.loads(document)
+        tokens = [ScoredToken(token["token_id"], token["text"], token["log_prob"]) for token in json_["tokens"]]
+        return Score(json_["loss"], tokens)
