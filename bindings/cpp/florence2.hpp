@@ -1,0 +1,415 @@
+// libflorence2 in C++17: one header over florence2.h.
+//
+// Models, images, features and cancels are move-only handles; results are plain values; what fails
+// throws florence2::error. A model may be used by any number of threads at once. A callback may throw:
+// the exception ends the run and is thrown from it.
+//
+//     florence2::model model = florence2::model::load("Florence-2-base");
+//     florence2::image image = florence2::image::from_path("street.jpg");
+//     for (const florence2::region &region : model.run({image, "<OD>"}).regions) { ... }
+#ifndef FLORENCE2_HPP
+#define FLORENCE2_HPP
+
+#include <florence2.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace florence2 {
+
+/// A call that failed.
+class error : public std::runtime_error {
+  public:
+    error(florence2_status status, const std::string &message)
+        : std::runtime_error(message), status_(status) {}
+
+    /// Why.
+    florence2_status status() const noexcept { return status_; }
+
+  private:
+    florence2_status status_;
+};
+
+namespace detail {
+
+template <typename T, void (*Free)(T *)> struct deleter {
+    void operator()(T *pointer) const noexcept { Free(pointer); }
+};
+
+template <typename T, void (*Free)(T *)> using handle = std::unique_ptr<T, deleter<T, Free>>;
+
+/// Calls `function(arguments.., &error)` and throws what it refuses.
+template <typename Function, typename... Arguments>
+void call(Function function, Arguments... arguments) {
+    florence2_error *raised = nullptr;
+    florence2_status status = function(arguments..., &raised);
+    if (status != FLORENCE2_STATUS_OK) {
+        handle<florence2_error, florence2_error_free> owned(raised);
+        throw error(status, florence2_error_message(raised));
+    }
+}
+
+} // namespace detail
+
+/// The library's version.
+inline std::string version() { return florence2_version(); }
+
+/// What a model can be loaded onto.
+inline std::vector<std::string> devices() {
+    std::vector<std::string> names;
+    for (std::size_t index = 0; index < florence2_device_count(); index++) {
+        names.emplace_back(florence2_device_name(index));
+    }
+    return names;
+}
+
+/// A decoded image.
+class image {
+  public:
+    static image from_path(const std::string &path) {
+        florence2_image *made = nullptr;
+        detail::call(florence2_image_from_path, path.c_str(), &made);
+        return image(made);
+    }
+
+    /// Of a JPEG, PNG, WebP, BMP, GIF or TIFF file's bytes.
+    static image from_encoded(const std::uint8_t *data, std::size_t size) {
+        florence2_image *made = nullptr;
+        detail::call(florence2_image_from_encoded, data, size, &made);
+        return image(made);
+    }
+
+    /// Of a caller's pixels, which are copied; a stride of 0 is that of rows without gaps.
+    static image from_pixels(const std::uint8_t *data, std::size_t size, std::uint32_t width_px,
+                             std::uint32_t height_px, florence2_pixel_format format,
+                             std::size_t stride_bytes = 0) {
+        florence2_pixels pixels;
+        florence2_pixels_init(&pixels, sizeof pixels);
+        pixels.data = data;
+        pixels.data_len = size;
+        pixels.stride_bytes = stride_bytes;
+        pixels.width_px = width_px;
+        pixels.height_px = height_px;
+        pixels.format = static_cast<std::int32_t>(format);
+        florence2_image *made = nullptr;
+        detail::call(florence2_image_from_pixels, static_cast<const florence2_pixels *>(&pixels),
+                     &made);
+        return image(made);
+    }
+
+    std::uint32_t width_px() const noexcept { return florence2_image_width_px(get()); }
+    std::uint32_t height_px() const noexcept { return florence2_image_height_px(get()); }
+    const florence2_image *get() const noexcept { return handle_.get(); }
+
+  private:
+    explicit image(florence2_image *made) : handle_(made) {}
+    detail::handle<florence2_image, florence2_image_free> handle_;
+};
+
+/// An image that went through the vision tower once, to be asked often.
+class image_features {
+  public:
+    explicit image_features(florence2_image_features *made) : handle_(made) {}
+    const florence2_image_features *get() const noexcept { return handle_.get(); }
+
+  private:
+    detail::handle<florence2_image_features, florence2_image_features_free> handle_;
+};
+
+/// Ends runs early, from any thread.
+class cancel {
+  public:
+    cancel() {
+        florence2_cancel *made = nullptr;
+        detail::call(florence2_cancel_new, &made);
+        handle_.reset(made);
+    }
+
+    void fire() const noexcept { florence2_cancel_fire(get()); }
+    bool is_fired() const noexcept { return florence2_cancel_is_fired(get()); }
+    const florence2_cancel *get() const noexcept { return handle_.get(); }
+
+  private:
+    detail::handle<florence2_cancel, florence2_cancel_free> handle_;
+};
+
+struct point {
+    double x_px, y_px;
+};
+
+/// A box (two corners), quad or polygon, with its label. Scores are from 0 to 1.
+struct region {
+    florence2_region_kind kind;
+    std::string label;
+    std::vector<point> points;
+    float score, label_score, location_score;
+    std::size_t instance;
+};
+
+/// An answer.
+struct result {
+    std::string text;     ///< without special tokens
+    std::string raw_text; ///< as it was generated
+    std::string task;
+    std::string json;
+    std::vector<region> regions;
+    std::vector<std::uint32_t> token_ids;
+    std::vector<float> token_log_probs;
+    float score, sequence_score;
+    florence2_finish_reason finish_reason;
+    std::vector<result> alternatives; ///< of num_return_sequences, best first
+};
+
+/// How likely the model finds a target.
+struct target_score {
+    struct token {
+        std::uint32_t token_id;
+        std::string text;
+        float log_prob;
+    };
+    float loss;
+    std::vector<token> tokens;
+};
+
+/// A question about an image, which must outlive the run.
+struct request {
+    request(const image &subject, std::string task_, std::optional<std::string> input_ = {})
+        : image_(subject.get()), task(std::move(task_)), input(std::move(input_)) {}
+    request(const image_features &subject, std::string task_, std::optional<std::string> input_ = {})
+        : features_(subject.get()), task(std::move(task_)), input(std::move(input_)) {}
+
+    const florence2_image *image_ = nullptr;
+    const florence2_image_features *features_ = nullptr;
+    std::string task; ///< such as "<OD>"; empty with a prompt
+    std::optional<std::string> input;
+    std::optional<std::string> prompt; ///< free text, for fine-tunes
+    std::optional<std::vector<double>> region_px; ///< x1, y1, x2, y2
+};
+
+/// How to load.
+struct load_options {
+    std::string device = "auto";
+    std::vector<std::string> adapters;
+    std::size_t threads = 0; ///< 0 for the process's own
+};
+
+/// How to run; zero and empty are the model's own.
+struct run_options {
+    run_options() { florence2_run_options_init(&native, sizeof native); }
+
+    florence2_run_options native;
+    std::string generation_config; ///< JSON of any options of generation_config.json
+    const cancel *cancelled_by = nullptr;
+    /// Hears of each token; false ends the run.
+    std::function<bool(const florence2_token &)> on_token;
+    /// Hears of each step; false ends the run.
+    std::function<bool(const florence2_progress &)> on_progress;
+};
+
+/// A loaded model. Immutable: any number of threads may run it at once.
+class model {
+  public:
+    static model load(const std::string &directory, const load_options &options = {}) {
+        return with_options(options, [&](const florence2_load_options *native) {
+            florence2_model *made = nullptr;
+            detail::call(florence2_model_load, directory.c_str(), native, &made);
+            return made;
+        });
+    }
+
+    /// The embedded demo model, where the library was built with it.
+    static model demo(const load_options &options = {}) {
+        return with_options(options, [](const florence2_load_options *native) {
+            florence2_model *made = nullptr;
+            detail::call(florence2_model_load_demo, native, &made);
+            return made;
+        });
+    }
+
+    std::string device() const { return florence2_model_device(get()); }
+
+    result run(const request &asked, const run_options &options = {}) const {
+        return std::move(run_batch({asked}, options).front());
+    }
+
+    /// Answers requests together, each as it would be answered alone.
+    std::vector<result> run_batch(const std::vector<request> &asked,
+                                  const run_options &options = {}) const {
+        std::vector<florence2_request> native;
+        for (const request &one : asked) {
+            native.push_back(native_request(one));
+        }
+        std::vector<florence2_result *> made(asked.size(), nullptr);
+        observed(options, [&](const florence2_run_options *native_options) {
+            detail::call(florence2_model_run_batch, get(),
+                         static_cast<const florence2_request *>(native.data()), native.size(),
+                         native_options, made.data());
+        });
+        std::vector<detail::handle<florence2_result, florence2_result_free>> owned(made.begin(),
+                                                                                   made.end());
+        std::vector<result> results;
+        for (const auto &one : owned) {
+            results.push_back(copy(one.get()));
+        }
+        return results;
+    }
+
+    image_features encode_image(const image &subject, const run_options &options = {}) const {
+        florence2_image_features *made = nullptr;
+        observed(options, [&](const florence2_run_options *native) {
+            detail::call(florence2_model_encode_image, get(), subject.get(), native, &made);
+        });
+        return image_features(made);
+    }
+
+    target_score score(const request &asked, const std::string &target,
+                       const run_options &options = {}) const {
+        florence2_request native = native_request(asked);
+        florence2_score *made = nullptr;
+        observed(options, [&](const florence2_run_options *native_options) {
+            detail::call(florence2_model_score, get(),
+                         static_cast<const florence2_request *>(&native), target.c_str(),
+                         native_options, &made);
+        });
+        detail::handle<florence2_score, florence2_score_free> owned(made);
+        target_score copied{florence2_score_loss(made), {}};
+        for (std::size_t index = 0; index < florence2_score_token_count(made); index++) {
+            const florence2_token *token = florence2_score_token(made, index);
+            copied.tokens.push_back({token->token_id, token->text, token->log_prob});
+        }
+        return copied;
+    }
+
+    const florence2_model *get() const noexcept { return handle_.get(); }
+
+  private:
+    explicit model(florence2_model *made) : handle_(made) {}
+
+    template <typename Load> static model with_options(const load_options &options, Load load) {
+        std::vector<const char *> adapters;
+        for (const std::string &adapter : options.adapters) {
+            adapters.push_back(adapter.c_str());
+        }
+        florence2_load_options native;
+        florence2_load_options_init(&native, sizeof native);
+        native.device = options.device.c_str();
+        native.adapters = adapters.data();
+        native.adapters_len = adapters.size();
+        native.threads = options.threads;
+        return model(load(&native));
+    }
+
+    static florence2_request native_request(const request &asked) {
+        florence2_request native;
+        florence2_request_init(&native, sizeof native);
+        native.image = asked.image_;
+        native.image_features = asked.features_;
+        native.task = asked.task.empty() ? nullptr : asked.task.c_str();
+        native.prompt = asked.prompt ? asked.prompt->c_str() : nullptr;
+        native.input = asked.input ? asked.input->c_str() : nullptr;
+        if (asked.region_px) {
+            if (asked.region_px->size() != 4) {
+                throw error(FLORENCE2_STATUS_INVALID_ARGUMENT,
+                            "argument `region_px`: expected four numbers");
+            }
+            for (std::size_t index = 0; index < 4; index++) {
+                native.region[index] = (*asked.region_px)[index];
+            }
+            native.region_unit = FLORENCE2_REGION_UNIT_PX;
+        }
+        return native;
+    }
+
+    /// What a run's callbacks see: the options, and the exception that one of them threw.
+    struct observer {
+        const run_options &options;
+        std::exception_ptr thrown;
+
+        template <typename Hear> std::int32_t hear(Hear hear) noexcept {
+            try {
+                return hear() ? 0 : 1;
+            } catch (...) {
+                thrown = std::current_exception();
+                return 1;
+            }
+        }
+    };
+
+    template <typename Run> static void observed(const run_options &options, Run run) {
+        observer observing{options, nullptr};
+        florence2_run_options native = options.native;
+        native.user = &observing;
+        if (!options.generation_config.empty()) {
+            native.generation_config = options.generation_config.c_str();
+        }
+        if (options.cancelled_by != nullptr) {
+            native.cancel = options.cancelled_by->get();
+        }
+        if (options.on_token) {
+            native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
+                observer *observing = static_cast<observer *>(user);
+                return observing->hear([&] { return observing->options.on_token(*token); });
+            };
+        }
+        if (options.on_progress) {
+            native.on_progress = [](const florence2_progress *progress, void *user) -> std::int32_t {
+                observer *observing = static_cast<observer *>(user);
+                return observing->hear([&] { return observing->options.on_progress(*progress); });
+            };
+        }
+        try {
+            run(&native);
+        } catch (const error &) {
+            if (observing.thrown) {
+                std::rethrow_exception(observing.thrown);
+            }
+            throw;
+        }
+    }
+
+    static result copy(const florence2_result *native) {
+        result copied{florence2_result_text(native),
+                      florence2_result_raw_text(native),
+                      florence2_result_task(native),
+                      florence2_result_json(native),
+                      {},
+                      {},
+                      {},
+                      florence2_result_score(native),
+                      florence2_result_sequence_score(native),
+                      florence2_result_finish_reason(native),
+                      {}};
+        for (std::size_t index = 0; index < florence2_result_region_count(native); index++) {
+            const florence2_region *one = florence2_result_region(native, index);
+            region made{one->kind,        one->label,          {},           one->score,
+                        one->label_score, one->location_score, one->instance};
+            for (std::size_t at = 0; at < one->points_len; at++) {
+                made.points.push_back({one->points[at].x_px, one->points[at].y_px});
+            }
+            copied.regions.push_back(std::move(made));
+        }
+        std::size_t tokens = florence2_result_token_count(native);
+        const std::uint32_t *ids = florence2_result_token_ids(native);
+        const float *log_probs = florence2_result_token_log_probs(native);
+        copied.token_ids.assign(ids, ids + tokens);
+        copied.token_log_probs.assign(log_probs, log_probs + tokens);
+        for (std::size_t index = 0; index < florence2_result_alternative_count(native); index++) {
+            copied.alternatives.push_back(copy(florence2_result_alternative(native, index)));
+        }
+        return copied;
+    }
+
+    detail::handle<florence2_model, florence2_model_free> handle_;
+};
+
+} // namespace florence2
+
+#endif // FLORENCE2_HPP
