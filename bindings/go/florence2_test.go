@@ -1,0 +1,263 @@
+package florence2_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/png"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"florence2"
+)
+
+const (
+	folder = "../../assets/demo-model"
+	scene  = folder + "/scenes/scene-1.png"
+)
+
+var background = context.Background()
+
+func demo(t testing.TB) (*florence2.Model, *florence2.Image) {
+	t.Helper()
+	model, err := florence2.Demo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := florence2.OpenImage(scene)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { model.Close(); img.Close() })
+	return model, img
+}
+
+func run(t testing.TB, model *florence2.Model, request florence2.Request, options *florence2.RunOptions) *florence2.Result {
+	t.Helper()
+	result, err := model.Run(background, request, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func Example() {
+	model, err := florence2.Demo(nil)
+	if err != nil {
+		panic(err)
+	}
+	defer model.Close()
+	img, err := florence2.OpenImage(scene)
+	if err != nil {
+		panic(err)
+	}
+	defer img.Close()
+	result, err := model.Run(context.Background(), florence2.Request{Image: img, Task: "<OD>"}, nil)
+	if err != nil {
+		panic(err)
+	}
+	for _, region := range result.Regions {
+		fmt.Printf("%s %.0f\n", region.Label, region.Points)
+	}
+	// Output:
+	// white circle [[31 31] [103 104]]
+	// orange star [[116 91] [180 153]]
+	// purple square [[134 38] [171 74]]
+}
+
+func TestEveryKindOfImage(t *testing.T) {
+	model, img := demo(t)
+	expected := run(t, model, florence2.Request{Image: img, Task: "<OD>"}, nil)
+	encoded, err := os.ReadFile(scene)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := florence2.ReadImage(bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, _, err := image.Decode(bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := florence2.NewImage(decoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := image.NewNRGBA(image.Rect(-5, -5, 300, 300))
+	bounds := decoded.Bounds()
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			large.Set(x, y, decoded.At(x, y))
+		}
+	}
+	part, err := florence2.NewImage(large.SubImage(bounds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []*florence2.Image{read, taken, part} {
+		if width, height := other.Size(); width != 192 || height != 192 {
+			t.Errorf("%dx%d", width, height)
+		}
+		result := run(t, model, florence2.Request{Image: other, Task: "<OD>"}, nil)
+		if !slices.Equal(result.TokenIDs, expected.TokenIDs) {
+			t.Errorf("found %s, expected %s", result.RawText, expected.RawText)
+		}
+	}
+	if _, err := florence2.NewImage(image.NewGray(image.Rectangle{})); !errors.Is(err, florence2.InvalidImage) {
+		t.Error(err)
+	}
+}
+
+func TestBatchesFeaturesAndOptions(t *testing.T) {
+	model, img := demo(t)
+	features, err := model.EncodeImage(background, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer features.Close()
+	region := [4]float64{30, 30, 104, 104}
+	requests := []florence2.Request{
+		{Features: features, Task: "<CAPTION>"},
+		{Image: img, Task: "<REGION_TO_CATEGORY>", Region: &region},
+		{Image: img, Task: "<CAPTION_TO_PHRASE_GROUNDING>", Input: "ein weißer Kreis 🟠"},
+	}
+	results, err := model.RunBatch(background, requests, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for index, request := range requests {
+		if alone := run(t, model, request, nil); alone.RawText != results[index].RawText {
+			t.Errorf("found %s, expected %s", results[index].RawText, alone.RawText)
+		}
+	}
+	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 3, "num_return_sequences": 3}, HFCompat: true}
+	if result := run(t, model, requests[0], options); len(result.Alternatives) != 2 {
+		t.Error(result)
+	}
+	score, err := model.Score(background, requests[0], "a white circle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, token := range score.Tokens {
+		sum += token.LogProb
+	}
+	if math.Abs(score.Loss+sum/float64(len(score.Tokens))) > 1e-4 {
+		t.Error(score)
+	}
+}
+
+func TestTokensAreHeard(t *testing.T) {
+	model, img := demo(t)
+	request := florence2.Request{Image: img, Task: "<CAPTION>"}
+	greedy := map[string]any{"num_beams": 1}
+	var heard strings.Builder
+	result := run(t, model, request, &florence2.RunOptions{Generation: greedy, OnToken: func(token florence2.Token) error {
+		heard.WriteString(token.Text)
+		return nil
+	}})
+	if !strings.Contains(heard.String(), result.Text) || result.Text == "" {
+		t.Errorf("heard %q of %q", heard.String(), result.Text)
+	}
+	mine := errors.New("mine")
+	_, err := model.Run(background, request, &florence2.RunOptions{Generation: greedy, OnToken: func(florence2.Token) error { return mine }})
+	if !errors.Is(err, mine) {
+		t.Error(err)
+	}
+	defer func() {
+		if recover() != "mine" {
+			t.Error("the callback's panic was lost")
+		}
+	}()
+	model.Run(background, request, &florence2.RunOptions{Generation: greedy, OnToken: func(florence2.Token) error { panic("mine") }})
+}
+
+func TestContexts(t *testing.T) {
+	model, img := demo(t)
+	long := &florence2.RunOptions{Generation: map[string]any{"num_beams": 8, "min_new_tokens": 200, "max_new_tokens": 200}}
+	request := florence2.Request{Image: img, Task: "<CAPTION>"}
+	ctx, cancel := context.WithCancel(background)
+	time.AfterFunc(30*time.Millisecond, cancel)
+	if _, err := model.Run(ctx, request, long); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := model.Run(ctx, request, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	late, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	if _, err := model.Run(late, request, long); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, florence2.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	model, img := demo(t)
+	for status, refused := range map[florence2.Status]func() error{
+		florence2.IO: func() error { _, err := florence2.OpenImage("/nowhere.png"); return err },
+		florence2.InvalidImage: func() error {
+			_, err := florence2.ReadImage(strings.NewReader("no image"))
+			return err
+		},
+		florence2.UnsupportedDevice: func() error {
+			_, err := florence2.Demo(&florence2.LoadOptions{Device: "abacus"})
+			return err
+		},
+		florence2.InvalidArgument: func() error {
+			_, err := model.Run(background, florence2.Request{Image: img, Task: "<NOTHING>"}, nil)
+			return err
+		},
+	} {
+		if err := refused(); !errors.Is(err, status) || !strings.HasPrefix(err.Error(), "florence2: ") {
+			t.Errorf("found %v, expected %v", err, status)
+		}
+	}
+	if _, err := florence2.Load(folder, &florence2.LoadOptions{Adapters: []string{"/nowhere"}}); err == nil {
+		t.Error("a missing adapter was taken")
+	}
+	closed, err := florence2.OpenImage(scene)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	closed.Close()
+	if _, err := model.Run(background, florence2.Request{Image: closed, Task: "<OD>"}, nil); !errors.Is(err, florence2.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestManyGoroutines(t *testing.T) {
+	_, img := demo(t)
+	model, err := florence2.Load(folder, &florence2.LoadOptions{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := florence2.Request{Image: img, Task: "<OD>"}
+	expected := run(t, model, request, nil)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			result, err := model.Run(background, request, nil)
+			// Closing waits for those who run; those who come later are told.
+			if errors.Is(err, florence2.ErrClosed) {
+				return
+			}
+			if err != nil || !slices.Equal(result.TokenIDs, expected.TokenIDs) {
+				t.Error(result, err)
+			}
+		}()
+	}
+	time.Sleep(5 * time.Millisecond)
+	model.Close()
+	group.Wait()
+}

@@ -1,0 +1,3 @@
+module florence2
+
+go 1.24

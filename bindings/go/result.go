@@ -1,0 +1,77 @@
+package florence2
+
+// #include <florence2.h>
+import "C"
+
+import "encoding/json"
+
+// Point is a position in pixels of the image: x, y.
+type Point [2]float64
+
+// RegionScore says how sure the model is: exponentials of mean log-probabilities, from 0 to 1.
+type RegionScore struct {
+	Overall   float64 `json:"overall"`
+	Label     float64 `json:"label"`
+	Locations float64 `json:"locations"`
+}
+
+// Region is a box (two corners), quad or polygon with its label.
+type Region struct {
+	Kind     string      `json:"kind"`
+	Label    string      `json:"label"`
+	Points   []Point     `json:"points"`
+	Score    RegionScore `json:"score"`
+	Instance int         `json:"instance"`
+}
+
+// Result is an answer.
+type Result struct {
+	Task string `json:"task"`
+	// Text is the answer without special tokens.
+	Text string `json:"-"`
+	// RawText is the answer as it was generated.
+	RawText       string    `json:"text"`
+	Regions       []Region  `json:"regions"`
+	Score         *float64  `json:"score"`
+	SequenceScore float64   `json:"sequence_score"`
+	FinishReason  string    `json:"finish_reason"`
+	TokenIDs      []uint32  `json:"token_ids"`
+	TokenLogProbs []float64 `json:"token_log_probs"`
+	// Width and Height are the image's, in pixels.
+	Width     int                `json:"width"`
+	Height    int                `json:"height"`
+	TimingsMS map[string]float64 `json:"timings_ms"`
+	// HF is the answer as transformers' post_process_generation shapes it.
+	HF json.RawMessage `json:"result"`
+	// Alternatives are the further sequences of num_return_sequences, best first.
+	Alternatives []*Result `json:"-"`
+}
+
+// ScoredToken is a token of a target.
+type ScoredToken struct {
+	ID      uint32  `json:"token_id"`
+	Text    string  `json:"text"`
+	LogProb float64 `json:"log_prob"`
+}
+
+// Score says how likely the model finds a target: the mean cross-entropy, and each token's
+// log-probability.
+type Score struct {
+	Loss   float64       `json:"loss"`
+	Tokens []ScoredToken `json:"tokens"`
+}
+
+func newResult(native *C.florence2_result) (*Result, error) {
+	result := &Result{Text: C.GoString(C.florence2_result_text(native))}
+	if err := json.Unmarshal([]byte(C.GoString(C.florence2_result_json(native))), result); err != nil {
+		return nil, err
+	}
+	for index := C.size_t(0); index < C.florence2_result_alternative_count(native); index++ {
+		alternative, err := newResult(C.florence2_result_alternative(native, index))
+		if err != nil {
+			return nil, err
+		}
+		result.Alternatives = append(result.Alternatives, alternative)
+	}
+	return result, nil
+}
