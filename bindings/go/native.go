@@ -76,7 +76,7 @@ func check(status C.florence2_status, raised *C.florence2_error) error {
 	return &Error{Status(status), C.GoString(C.florence2_error_message(raised))}
 }
 
-// strings holds C strings until free.
+// cStrings holds C strings until free.
 type cStrings []unsafe.Pointer
 
 // of gives the string, or NULL for an empty one.

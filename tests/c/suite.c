@@ -142,7 +142,7 @@ static void answers(void) {
     CHECK(florence2_result_timings(result)->vision_ms > 0);
     florence2_result_free(result);
 
-    // Pixels answer as their file does.
+    // The further sequences of a beam search, best first.
     florence2_run_options options = options_of(2);
     options.num_return_sequences = 2;
     request = request_of("<CAPTION>");

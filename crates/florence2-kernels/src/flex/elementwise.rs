@@ -70,7 +70,7 @@ pub(super) fn gelu(values: &mut [f32]) {
     }
 }
 
-/// The error function as a ratio of polynomials, to 3e-7: the coefficients are Eigen's.
+/// The error function as a ratio of polynomials, to 5e-7: the coefficients are Eigen's.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
