@@ -28,7 +28,7 @@ type Region struct {
 type Result struct {
 	Task string `json:"task"`
 	// Text is the answer without special tokens.
-	Text string `json:"-"`
+	Text string `json:"plain_text"`
 	// RawText is the answer as it was generated.
 	RawText       string    `json:"text"`
 	Regions       []Region  `json:"regions"`
@@ -44,7 +44,7 @@ type Result struct {
 	// HF is the answer as transformers' post_process_generation shapes it.
 	HF json.RawMessage `json:"result"`
 	// Alternatives are the further sequences of num_return_sequences, best first.
-	Alternatives []*Result `json:"-"`
+	Alternatives []*Result `json:"alternatives"`
 }
 
 // ScoredToken is a token of a target.
@@ -62,16 +62,6 @@ type Score struct {
 }
 
 func newResult(native *C.florence2_result) (*Result, error) {
-	result := &Result{Text: C.GoString(C.florence2_result_text(native))}
-	if err := json.Unmarshal([]byte(C.GoString(C.florence2_result_json(native))), result); err != nil {
-		return nil, err
-	}
-	for index := C.size_t(0); index < C.florence2_result_alternative_count(native); index++ {
-		alternative, err := newResult(C.florence2_result_alternative(native, index))
-		if err != nil {
-			return nil, err
-		}
-		result.Alternatives = append(result.Alternatives, alternative)
-	}
-	return result, nil
+	result := &Result{}
+	return result, json.Unmarshal([]byte(C.GoString(C.florence2_result_json(native))), result)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what the project does to itself.
 
+mod dist;
 mod header;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Builds libflorence2 and lays it out for C toolchains: lib/, include/, pkg-config and CMake.
+    Dist {
+        /// Where to.
+        #[arg(long, default_value = "target/dist")]
+        out: PathBuf,
+        /// Features of the crate florence2-ffi, such as demo.
+        #[arg(long, value_delimiter = ',')]
+        features: Vec<String>,
+    },
 }
 
 /// What ends a task: one line.
@@ -32,6 +42,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().task {
         Task::Header { check: true } => header::check(),
         Task::Header { check: false } => header::write(),
+        Task::Dist { out, features } => dist::dist(&out, &features),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

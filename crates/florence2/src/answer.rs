@@ -62,6 +62,7 @@ impl Answer {
             "task": key,
             "input": self.input,
             "text": self.text,
+            "plain_text": self.result.text,
             "token_ids": self.token_ids,
             "token_log_probs": self.token_log_probs,
             "sequence_score": self.sequence_score,

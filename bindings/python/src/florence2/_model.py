@@ -198,7 +198,7 @@ class Model(_Handle):
                 raise raised[0] from None
             raise
         try:
-            return [_result(result) for result in results]
+            return [Result.from_json(call("result_json", result).decode()) for result in results]
         finally:
             for result in results:
                 call("result_free", result)
@@ -263,15 +263,3 @@ def _token_callback(on_token: Callable[[int, str, float], object], raised: list[
             return 1
 
     return _native.TokenCallback(hear)
-
-
-def _result(pointer: int) -> Result:
-    def one(result: int) -> Result:
-        return Result.from_json(call("result_text", result).decode(), call("result_json", result).decode())
-
-    alternatives = [
-        one(call("result_alternative", pointer, index)) for index in range(call("result_alternative_count", pointer))
-    ]
-    best = one(pointer)
-    best.alternatives.extend(alternatives)
-    return best

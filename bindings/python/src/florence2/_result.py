@@ -50,23 +50,27 @@ class Result:
     alternatives: list[Result] = field(default_factory=list)
 
     @staticmethod
-    def from_json(text: str, document: str) -> Result:
+    def from_json(document: str) -> Result:
         """Reads the library's JSON."""
-        json_ = json.loads(document)
-        return Result(
-            task=json_["task"],
-            text=text,
-            raw_text=json_["text"],
-            regions=[_region(region) for region in json_["regions"]],
-            score=json_["score"],
-            sequence_score=json_["sequence_score"],
-            finish_reason=json_["finish_reason"],
-            token_ids=json_["token_ids"],
-            token_log_probs=json_["token_log_probs"],
-            size=(json_["width"], json_["height"]),
-            timings_ms=json_["timings_ms"],
-            hf=json_["result"],
-        )
+        return _result(json.loads(document))
+
+
+def _result(json_: dict[str, Any]) -> Result:
+    return Result(
+        task=json_["task"],
+        text=json_["plain_text"],
+        raw_text=json_["text"],
+        regions=[_region(region) for region in json_["regions"]],
+        score=json_["score"],
+        sequence_score=json_["sequence_score"],
+        finish_reason=json_["finish_reason"],
+        token_ids=json_["token_ids"],
+        token_log_probs=json_["token_log_probs"],
+        size=(json_["width"], json_["height"]),
+        timings_ms=json_["timings_ms"],
+        hf=json_["result"],
+        alternatives=[_result(alternative) for alternative in json_.get("alternatives", [])],
+    )
 
 
 def _region(json_: dict[str, Any]) -> Region:

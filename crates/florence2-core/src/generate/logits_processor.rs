@@ -160,7 +160,8 @@ fn keep_top_k(scores: &mut [f32], k: usize) {
 /// HF `TopPLogitsWarper`.
 fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    // Of equal scores the first is the likeliest, as in a search.
+    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)));
     let max = order.last().map_or(0.0, |index| scores[*index]);
     let total: f32 = scores.iter().map(|score| (score - max).exp()).sum();
     let removable = order.len().saturating_sub(least);
@@ -195,7 +196,10 @@ pub fn log_softmax(scores: &mut [f32]) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const BANNED: f32 = f32::NEG_INFINITY;
@@ -216,6 +220,39 @@ mod tests {
         keep_top_p(&mut scores, 0.75, 1);
         assert!(scores[..2].iter().all(|score| score.is_finite()));
         assert_eq!(scores[2..], [BANNED, BANNED]);
+    }
+
+    /// What transformers leaves of random scores, all processors together.
+    #[test]
+    fn samples_are_drawn_from_what_the_reference_leaves() {
+        let goldens = include_str!("../../../../tests/fixtures/sampling.json");
+        let goldens: Value = serde_json::from_str(goldens).unwrap();
+        let sequence: Vec<u32> = serde_json::from_value(goldens["sequence"].clone()).unwrap();
+        for case in goldens["cases"].as_array().unwrap() {
+            let options = &case["options"];
+            let config: GenerationConfig = serde_json::from_value(options.clone()).unwrap();
+            let config = GenerationConfig {
+                do_sample: true,
+                max_length: Some(30),
+                eos_token_id: vec![2],
+                ..config
+            };
+            let mut scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
+            let size = scores.len();
+            let model = Florence2TextConfig::default();
+            LogitsProcessors::new(&config, &model, size).apply(&sequence, &mut scores);
+            for (index, (found, expected)) in scores
+                .iter()
+                .zip(case["left"].as_array().unwrap())
+                .enumerate()
+            {
+                let expected = expected.as_f64().map_or(BANNED, |value| value as f32);
+                assert!(
+                    *found == expected || (found - expected).abs() < 1e-5,
+                    "{options}, token {index}: found {found}, expected {expected}"
+                );
+            }
+        }
     }
 
     #[test]

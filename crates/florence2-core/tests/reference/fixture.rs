@@ -41,11 +41,7 @@ impl Fixture {
         layout: &str,
         adapters: &[Adapter],
     ) -> Florence2ForConditionalGeneration<B> {
-        let folder = self.folder.join(layout);
-        let json = std::fs::read(folder.join("config.json")).unwrap();
-        let config = Florence2Config::from_json(&json, "config.json").unwrap();
-        let checkpoint = Checkpoint::open(&folder).unwrap();
-        load(&config, &checkpoint, adapters, &B::Device::default()).unwrap()
+        model_of_folder(&self.folder.join(layout), adapters)
     }
 
     pub(crate) fn tensor<B: BurnBackend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
@@ -54,8 +50,14 @@ impl Fixture {
         Tensor::from_data(data, &B::Device::default())
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.tensors.keys().map(String::as_str)
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.tensors.contains_key(name)
+    }
+
+    /// How many goldens there are of a kind.
+    pub(crate) fn count(&self, prefix: &str) -> usize {
+        let names = self.tensors.tensors.keys();
+        names.filter(|name| name.starts_with(prefix)).count()
     }
 
     /// The prompts by themselves.
@@ -120,6 +122,16 @@ impl Fixture {
     }
 }
 
+pub(crate) fn model_of_folder<B: Backend>(
+    folder: &Path,
+    adapters: &[Adapter],
+) -> Florence2ForConditionalGeneration<B> {
+    let json = std::fs::read(folder.join("config.json")).unwrap();
+    let config = Florence2Config::from_json(&json, "config.json").unwrap();
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    load(&config, &checkpoint, adapters, &B::Device::default()).unwrap()
+}
+
 pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
     let shape = [rows.len(), rows[0].len()];
     Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
@@ -145,5 +157,15 @@ pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     assert!(
         difference <= RELATIVE_TOLERANCE * largest,
         "{name}: found a difference of {difference}, expected at most {RELATIVE_TOLERANCE} of {largest}"
+    );
+}
+
+/// The loss, equal up to [`RELATIVE_TOLERANCE`].
+pub(crate) fn assert_loss<B: BurnBackend>(found: Option<Tensor<B, 1>>, fixture: &Fixture) {
+    let found: f32 = found.unwrap().into_data().to_vec().unwrap()[0];
+    let expected = fixture.goldens["loss"].as_f64().unwrap() as f32;
+    assert!(
+        (found - expected).abs() <= RELATIVE_TOLERANCE * expected,
+        "loss: found {found}, expected {expected}"
     );
 }

@@ -28,7 +28,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Comparison<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         let key = self.path.join(".").replace(".gamma", ".weight");
         let golden = format!("gradient.{key}");
-        if !self.fixture.names().any(|name| name == golden) {
+        if !self.fixture.has(&golden) {
             return;
         }
         let found = param.val().grad(self.gradients).unwrap();
@@ -67,10 +67,6 @@ fn gradients_equal_those_of_torch() {
             compared: 0,
         };
         model.visit(&mut comparison);
-        let goldens = fixture
-            .names()
-            .filter(|key| key.starts_with("gradient."))
-            .count();
-        assert_eq!(comparison.compared, goldens, "{name}");
+        assert_eq!(comparison.compared, fixture.count("gradient."), "{name}");
     }
 }

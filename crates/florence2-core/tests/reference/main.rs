@@ -2,6 +2,7 @@
 //! makes: every stage, both checkpoint layouts, losses, gradients and generated ids.
 #![allow(clippy::unwrap_used)]
 
+mod demo;
 mod fixture;
 mod generation;
 mod gradients;

@@ -1,0 +1,1 @@
+#include <florence2.h>

@@ -1,0 +1,59 @@
+import CFlorence2
+
+/// A call that failed.
+public struct Florence2Error: Error, Equatable, CustomStringConvertible {
+    /// Why a call failed: `florence2_status`.
+    public struct Status: RawRepresentable, Hashable, Sendable {
+        public let rawValue: Int32
+
+        public init(rawValue: Int32) { self.rawValue = rawValue }
+
+        /// An argument, an option or the combination of several cannot be.
+        public static let invalidArgument = Status(rawValue: 1)
+        /// A file could not be opened or read.
+        public static let io = Status(rawValue: 2)
+        /// A file of the model is not what its name promises, or the weights do not fit it.
+        public static let invalidModel = Status(rawValue: 3)
+        /// An image cannot be decoded, or has more pixels than are accepted.
+        public static let invalidImage = Status(rawValue: 4)
+        /// The library or the machine has no such device.
+        public static let unsupportedDevice = Status(rawValue: 5)
+        /// The library was built without what the call needs.
+        public static let notInThisBuild = Status(rawValue: 6)
+        /// The run was cancelled.
+        public static let cancelled = Status(rawValue: 7)
+        /// The deadline passed before the answer was complete.
+        public static let deadlineExceeded = Status(rawValue: 8)
+        /// The model computed NaN or infinity.
+        public static let notFinite = Status(rawValue: 9)
+        /// A fault of the library.
+        public static let panic = Status(rawValue: 10)
+    }
+
+    public let status: Status
+    /// One line that names the argument, file or key, what was found and what was expected.
+    public let message: String
+
+    public var description: String { message }
+}
+
+/// Calls the library, and throws what it says when it fails.
+func check(_ call: (UnsafeMutablePointer<OpaquePointer?>) -> Int32) throws(Florence2Error) {
+    var error: OpaquePointer?
+    let status = call(&error)
+    guard status != 0 else { return }
+    defer { florence2_error_free(error) }
+    throw Florence2Error(status: .init(rawValue: status), message: String(cString: florence2_error_message(error)))
+}
+
+/// Calls the library for an object.
+func make(
+    _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
+) throws(Florence2Error) -> OpaquePointer {
+    var made: OpaquePointer?
+    try check { call(&made, $0) }
+    guard let made else {
+        throw Florence2Error(status: .panic, message: "libflorence2: found neither an object nor an error")
+    }
+    return made
+}

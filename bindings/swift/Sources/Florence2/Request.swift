@@ -1,0 +1,72 @@
+import CFlorence2
+
+/// A question about an image.
+public struct Request: Sendable {
+    /// What is asked about.
+    public enum Subject: Sendable {
+        case image(Image)
+        case features(ImageFeatures)
+    }
+
+    /// A place in the image.
+    public enum Region: Sendable {
+        /// Corners in pixels of the image.
+        case pixels(x1: Double, y1: Double, x2: Double, y2: Double)
+        /// Corners as fractions of the image's size.
+        case normalized(x1: Double, y1: Double, x2: Double, y2: Double)
+    }
+
+    public var subject: Subject
+    /// A task's token, such as `<OD>`.
+    public var task: String?
+    /// Free text instead of a task, for fine-tunes.
+    public var prompt: String?
+    /// The task's text, where it needs one.
+    public var input: String?
+    /// The task's place, where it needs one.
+    public var region: Region?
+
+    public init(
+        _ image: Image, task: String? = nil, input: String? = nil, region: Region? = nil, prompt: String? = nil
+    ) {
+        self.init(.image(image), task: task, input: input, region: region, prompt: prompt)
+    }
+
+    public init(
+        _ features: ImageFeatures, task: String? = nil, input: String? = nil, region: Region? = nil,
+        prompt: String? = nil
+    ) {
+        self.init(.features(features), task: task, input: input, region: region, prompt: prompt)
+    }
+
+    private init(_ subject: Subject, task: String?, input: String?, region: Region?, prompt: String?) {
+        self.subject = subject
+        self.task = task
+        self.prompt = prompt
+        self.input = input
+        self.region = region
+    }
+
+    /// As C reads it, while `texts` and this live.
+    func native(_ texts: CStrings) throws(Florence2Error) -> florence2_request {
+        var native = florence2_request()
+        florence2_request_init(&native, MemoryLayout<florence2_request>.size)
+        switch subject {
+        case .image(let image): native.image = image.handle.pointer
+        case .features(let features): native.image_features = features.handle.pointer
+        }
+        native.task = try texts.of(task, "task")
+        native.prompt = try texts.of(prompt, "prompt")
+        native.input = try texts.of(input, "input")
+        switch region {
+        case .pixels(let x1, let y1, let x2, let y2):
+            native.region = (x1, y1, x2, y2)
+            native.region_unit = 1
+        case .normalized(let x1, let y1, let x2, let y2):
+            native.region = (x1, y1, x2, y2)
+            native.region_unit = 2
+        case nil: break
+        }
+        return native
+    }
+}

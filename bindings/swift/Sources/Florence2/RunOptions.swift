@@ -1,0 +1,93 @@
+import CFlorence2
+import Foundation
+
+/// How to run; what is nil is as the model's files say.
+public struct RunOptions: Sendable {
+    public var numBeams: Int?
+    public var numReturnSequences: Int?
+    public var maxNewTokens: Int?
+    public var minNewTokens: Int?
+    public var lengthPenalty: Float?
+    public var repetitionPenalty: Float?
+    public var noRepeatNgramSize: Int?
+    public var doSample: Bool?
+    public var temperature: Float?
+    public var topK: Int?
+    public var topP: Float?
+    public var seed: UInt64?
+    /// Further options as a JSON object, by their names in generation_config.json.
+    public var generationConfig: String?
+    /// Whether coordinates are transformers' whole numbers.
+    public var hfCompat = false
+    /// Milliseconds until the run ends with ``Florence2Error/Status-swift.struct/deadlineExceeded``; 0 for never.
+    public var deadlineMilliseconds: UInt64 = 0
+
+    public init(numBeams: Int? = nil, maxNewTokens: Int? = nil) {
+        self.numBeams = numBeams
+        self.maxNewTokens = maxNewTokens
+    }
+
+    /// All generation options as one JSON object: the library checks their values.
+    func json() throws(Florence2Error) -> String? {
+        var options: [String: Any] = [:]
+        if let generationConfig {
+            let object = try? JSONSerialization.jsonObject(with: Data(generationConfig.utf8))
+            guard let object = object as? [String: Any] else {
+                throw Florence2Error(
+                    status: .invalidArgument, message: "argument `generationConfig`: expected a JSON object")
+            }
+            options = object
+        }
+        let named: [(String, Any?)] = [
+            ("num_beams", numBeams), ("num_return_sequences", numReturnSequences),
+            ("max_new_tokens", maxNewTokens), ("min_new_tokens", minNewTokens),
+            ("length_penalty", lengthPenalty), ("repetition_penalty", repetitionPenalty),
+            ("no_repeat_ngram_size", noRepeatNgramSize), ("do_sample", doSample),
+            ("temperature", temperature), ("top_k", topK), ("top_p", topP), ("seed", seed),
+        ]
+        for case (let name, let value?) in named { options[name] = value }
+        guard !options.isEmpty else { return nil }
+        guard JSONSerialization.isValidJSONObject(options),
+            let data = try? JSONSerialization.data(withJSONObject: options)
+        else {
+            throw Florence2Error(
+                status: .invalidArgument, message: "argument `options`: found a number that is not finite")
+        }
+        return String(decoding: data, as: UTF8.self)
+    }
+}
+
+/// Ends runs early, from any thread.
+final class Cancel: Sendable {
+    private let handle: Handle
+
+    init() throws(Florence2Error) {
+        handle = Handle(try make { florence2_cancel_new($0, $1) }) { florence2_cancel_free($0) }
+    }
+
+    var pointer: OpaquePointer { handle.pointer }
+
+    func fire() { florence2_cancel_fire(handle.pointer) }
+}
+
+/// Carries a closure's error past the library, which nothing may unwind through.
+final class TokenListener {
+    let onToken: (Token) throws -> Void
+    var failed: (any Error)?
+
+    init(_ onToken: @escaping (Token) throws -> Void) { self.onToken = onToken }
+
+    /// Non-zero ends the run.
+    func hear(_ token: florence2_token) -> Int32 {
+        do {
+            try onToken(
+                Token(
+                    request: token.request, id: token.token_id, text: String(cString: token.text),
+                    logProb: token.log_prob))
+            return 0
+        } catch {
+            failed = error
+            return 1
+        }
+    }
+}

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes CFlorence2.xcframework beside this file: macOS, iOS and its simulator. Needs a Mac with Xcode and rustup.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+features=${FEATURES:-}
+folder=target/xcframework
+rm -rf "$folder" bindings/swift/CFlorence2.xcframework
+mkdir -p "$folder/include"
+cp include/florence2.h "$folder/include/"
+printf 'module CFlorence2 {\n    header "florence2.h"\n    export *\n}\n' > "$folder/include/module.modulemap"
+
+build() {
+    rustup target add "$1"
+    cargo build --release --package florence2-ffi --features "$features" --target "$1"
+}
+
+# One archive of all architectures of a platform.
+platform() {
+    local name=$1 archives=()
+    shift
+    for target in "$@"; do
+        build "$target"
+        archives+=("target/$target/release/libflorence2.a")
+    done
+    mkdir -p "$folder/$name"
+    lipo -create "${archives[@]}" -output "$folder/$name/libflorence2.a"
+    arguments+=(-library "$folder/$name/libflorence2.a" -headers "$folder/include")
+}
+
+arguments=()
+platform macos aarch64-apple-darwin x86_64-apple-darwin
+platform ios aarch64-apple-ios
+platform ios-simulator aarch64-apple-ios-sim x86_64-apple-ios
+xcodebuild -create-xcframework "${arguments[@]}" -output bindings/swift/CFlorence2.xcframework

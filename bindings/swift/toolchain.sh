@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs a command where there is Swift: here, or in a Debian 13 root that is made at first use (550 MB, needs root).
+#   toolchain.sh FOLDER COMMAND..    FOLDER is seen there under its own path, and is where the command runs
+set -euo pipefail
+folder=$(realpath "$1")
+shift
+if command -v swift > /dev/null; then
+    cd "$folder"
+    exec "$@"
+fi
+root=${SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/swift}
+if ! test -f "$root.ready"; then
+    command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
+    # The mirror that this system's packages come from.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'IDENTIFIER: Packages' "CODENAME: $(. /etc/os-release; echo "$VERSION_CODENAME")" | head -n 1)
+    mkdir -p "$(dirname "$root")"
+    rm -rf --one-file-system "$root"
+    mmdebstrap --quiet --mode=root --variant=minbase --skip=check/qemu \
+        --include=swiftlang,libc6-dev,libstdc++-14-dev,pkgconf \
+        --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
+        trixie "$root" "deb ${mirror%/} trixie main"
+    touch "$root.ready"
+fi
+# The mounts are this command's own, and end with it.
+exec unshare --mount --propagation private -- bash -euc '
+    root=$1 folder=$2
+    shift 2
+    mount -t proc proc "$root/proc"
+    mount --bind /dev "$root/dev"
+    mkdir -p "$root$folder"
+    mount --bind "$folder" "$root$folder"
+    exec chroot "$root" /usr/bin/env --chdir="$folder" HOME=/root LANG=C.UTF-8 \
+        PATH=/usr/libexec/swift/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+' bash "$root" "$folder" "$@"

@@ -1,0 +1,128 @@
+//! What a C toolchain finds the library by: `lib/`, `include/`, pkg-config's and CMake's files.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Failure, read, root, write};
+
+const PKG_CONFIG: &str = include_str!("florence2.pc");
+const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
+const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
+
+/// Builds the library with these features and lays it out in `folder`.
+pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
+    build(features)?;
+    let release = target().join("release");
+    let lib = folder.join("lib");
+    make_folder(&lib.join("pkgconfig"))?;
+    make_folder(&lib.join("cmake/florence2"))?;
+
+    let archive = lib.join("libflorence2.a");
+    copy(&release.join("libflorence2.a"), &archive)?;
+    run(Command::new("strip").arg("--strip-debug").arg(&archive))?;
+    let shared = lay_out_shared(&release, &lib)?;
+
+    let include = folder.join("include");
+    make_folder(&include)?;
+    for header in ["include/florence2.h", "bindings/cpp/florence2.hpp"] {
+        copy_into(&root().join(header), &include)?;
+    }
+    for (template, path) in [
+        (PKG_CONFIG, "pkgconfig/florence2.pc"),
+        (CMAKE_CONFIG, "cmake/florence2/florence2Config.cmake"),
+        (
+            CMAKE_VERSION,
+            "cmake/florence2/florence2ConfigVersion.cmake",
+        ),
+    ] {
+        let text = template
+            .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+            .replace("@SHARED@", &shared);
+        write(&lib.join(path), text.as_bytes())?;
+    }
+    let licences = folder.join("share/licenses/florence2");
+    make_folder(&licences)?;
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        copy_into(&root().join(licence), &licences)?;
+    }
+    Ok(())
+}
+
+fn build(features: &[String]) -> Result<(), Failure> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--package", "florence2-ffi"]);
+    if !features.is_empty() {
+        cargo.args(["--features", &features.join(",")]);
+    }
+    run(cargo.current_dir(root()))
+}
+
+/// The stripped shared library under its SONAME, and the name that linkers look for. Gives the
+/// file's name.
+fn lay_out_shared(release: &Path, lib: &Path) -> Result<String, Failure> {
+    let plain = format!("{DLL_PREFIX}florence2{DLL_SUFFIX}");
+    let abi = abi_version()?;
+    let versioned = match std::env::consts::OS {
+        "macos" => format!("libflorence2.{abi}.dylib"),
+        "windows" => plain.clone(),
+        _ => format!("libflorence2.so.{abi}"),
+    };
+    let shared = lib.join(&versioned);
+    copy(&release.join(&plain), &shared)?;
+    // Mac's strip knows no long options.
+    let symbols = if cfg!(target_os = "macos") {
+        "-x"
+    } else {
+        "--strip-unneeded"
+    };
+    run(Command::new("strip").arg(symbols).arg(&shared))?;
+    #[cfg(unix)]
+    if plain != versioned {
+        let link = lib.join(&plain);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&versioned, &link)
+            .map_err(|error| format!("{}: {error}", link.display()))?;
+    }
+    Ok(versioned)
+}
+
+/// The header's `FLORENCE2_ABI_VERSION`.
+fn abi_version() -> Result<String, Failure> {
+    let header = read(&root().join("include/florence2.h"))?;
+    header
+        .lines()
+        .find_map(|line| line.strip_prefix("#define FLORENCE2_ABI_VERSION "))
+        .map(ToOwned::to_owned)
+        .ok_or_else(|| {
+            "include/florence2.h: expected a line `#define FLORENCE2_ABI_VERSION`".to_owned()
+        })
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
+}
+
+fn copy_into(file: &Path, folder: &Path) -> Result<(), Failure> {
+    // INVARIANT: every path that is copied ends with a file's name.
+    copy(file, &folder.join(file.file_name().expect("a file's name")))
+}
+
+fn run(command: &mut Command) -> Result<(), Failure> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}

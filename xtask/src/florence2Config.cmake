@@ -1,0 +1,18 @@
+# florence2::florence2 is the shared library, florence2::florence2_static the static one.
+get_filename_component(_florence2_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+
+if(NOT TARGET florence2::florence2)
+  add_library(florence2::florence2 SHARED IMPORTED)
+  set_target_properties(florence2::florence2 PROPERTIES
+    IMPORTED_LOCATION "${_florence2_prefix}/lib/@SHARED@"
+    IMPORTED_SONAME "@SHARED@"
+    INTERFACE_INCLUDE_DIRECTORIES "${_florence2_prefix}/include")
+  add_library(florence2::florence2_static STATIC IMPORTED)
+  set_target_properties(florence2::florence2_static PROPERTIES
+    IMPORTED_LOCATION "${_florence2_prefix}/lib/libflorence2.a"
+    INTERFACE_INCLUDE_DIRECTORIES "${_florence2_prefix}/include")
+  if(UNIX AND NOT APPLE)
+    set_target_properties(florence2::florence2_static PROPERTIES INTERFACE_LINK_LIBRARIES "pthread;m;dl")
+  endif()
+endif()
+unset(_florence2_prefix)
