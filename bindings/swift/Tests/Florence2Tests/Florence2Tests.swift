@@ -127,7 +127,7 @@ struct Florence2Tests {
     @Test func manyThreadsShareAFolderModel() async throws {
         let model = try Model(contentsOf: folder, options: .init(threads: 2))
         let request = Request(image, task: "<OD>")
-        let expected = try model.run(request).tokenIDs
+        let expected = try await model.run(request).tokenIDs
         let answers = try await withThrowingTaskGroup(of: [UInt32].self) { group in
             for _ in 0..<16 { group.addTask { try await model.run(request).tokenIDs } }
             return try await group.reduce(into: []) { $0.append($1) }
