@@ -140,7 +140,7 @@ def batches(cases):
 def control_cases(reference, cases):
     caption = {"image": "scene-1.png", "task": "<CAPTION>"}
     ids, _ = reference.generate("<CAPTION>", None, {"num_beams": 1})
-    text = reference.tokenizer.decode(ids, skip_special_tokens=True)
+    text = reference.tokenizer.decode(ids[0], skip_special_tokens=True)
     yield {"name": "stream", "call": "stream", "generation": {"num_beams": 1}, "requests": [caption], "expected": {"streamed": text}}
     yield {"name": "stop", "call": "stop", "stop_after": 3, "generation": {"num_beams": 1}, "requests": [caption], "expected": {"stopped": 3}}
     yield {"name": "cancel", "call": "cancel", "after_ms": 20, "generation": LONG, "requests": [caption], "expected": {"cancelled": True}}
