@@ -1,0 +1,9 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+let package = Package(
+    name: "conformance",
+    platforms: [.macOS(.v13)],
+    dependencies: [.package(name: "Florence2", path: "../../../bindings/swift")],
+    targets: [.executableTarget(name: "driver", dependencies: ["Florence2"])]
+)
