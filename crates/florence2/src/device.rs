@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
+use crate::options::LoadOptions;
 use florence2_core::weights::{Adapter, Checkpoint};
 use florence2_core::{Florence2Config, weights};
 
@@ -21,13 +22,14 @@ pub fn devices() -> Vec<&'static str> {
 
 /// Loads weights onto a device, and names the device.
 pub(crate) fn load(
-    device: &str,
+    options: &LoadOptions,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
 ) -> Result<(String, Box<dyn Engine>)> {
     let known = devices();
-    let name = match device {
+    let precision = options.dtype;
+    let name = match options.device.as_str() {
         "auto" => known.first().copied().unwrap_or("auto"),
         name => name,
     };
@@ -38,6 +40,7 @@ pub(crate) fn load(
                 config,
                 checkpoint,
                 adapters,
+                precision,
                 &burn_flex::FlexDevice,
             )?;
             Box::new(LoadedModel(model))
@@ -45,13 +48,14 @@ pub(crate) fn load(
         #[cfg(feature = "ndarray")]
         "ndarray" => {
             let device = burn_ndarray::NdArrayDevice::Cpu;
-            let model =
-                weights::load::<burn_ndarray::NdArray>(config, checkpoint, adapters, &device)?;
+            let model = weights::load::<burn_ndarray::NdArray>(
+                config, checkpoint, adapters, precision, &device,
+            )?;
             Box::new(LoadedModel(model))
         }
         _ => {
             return Err(Error::Device {
-                found: device.to_owned(),
+                found: options.device.clone(),
                 expected: format!("auto, {}", known.join(", ")),
             });
         }
