@@ -220,6 +220,17 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("found %v, expected %v", err, status)
 		}
 	}
+	for _, refused := range []error{
+		refusal(florence2.OpenImage("a\x00b")),
+		refusal(florence2.Load(folder+"\x00", nil)),
+		refusal(florence2.Demo(&florence2.LoadOptions{Device: "cpu\x00"})),
+		refusal(model.Run(background, florence2.Request{Image: img, Task: "<OD>\x00"}, nil)),
+		refusal(model.Score(background, florence2.Request{Image: img, Task: "<OD>"}, "\x00")),
+	} {
+		if !errors.Is(refused, florence2.InvalidArgument) || !strings.Contains(refused.Error(), "NUL") {
+			t.Errorf("found %v, expected a refusal of NUL", refused)
+		}
+	}
 	if _, err := florence2.Load(folder, &florence2.LoadOptions{Adapters: []string{"/nowhere"}}); err == nil {
 		t.Error("a missing adapter was taken")
 	}
@@ -233,6 +244,8 @@ func TestRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func refusal[T any](_ T, err error) error { return err }
 
 func TestManyGoroutines(t *testing.T) {
 	_, img := demo(t)
