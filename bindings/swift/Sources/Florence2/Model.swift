@@ -16,6 +16,7 @@ public final class Model: Sendable {
         /// Threads that the model computes with, its own; 0 for the process's.
         public var threads = 0
 
+        /// On a device, `nil` for the best one, with so many threads.
         public init(device: String? = nil, threads: Int = 0) {
             self.device = device
             self.threads = threads
