@@ -86,6 +86,8 @@ type Model struct{ handle *handle }
 type LoadOptions struct {
 	// Device is one of Devices, or auto.
 	Device string
+	// Dtype is the type of the numbers that the model computes with, such as f32; empty for the best one.
+	Dtype string
 	// Adapters are folders of LoRA adapters, merged in order.
 	Adapters []string
 	// Threads that the model computes with, its own; 0 for the process's.
@@ -125,7 +127,7 @@ func load(options *LoadOptions, with loader) (*Model, error) {
 	defer texts.free()
 	var native C.florence2_load_options
 	C.florence2_load_options_init(&native, C.size_t(unsafe.Sizeof(native)))
-	native.device = texts.of(options.Device)
+	native.device, native.dtype = texts.of(options.Device), texts.of(options.Dtype)
 	native.threads = C.size_t(options.Threads)
 	if count := len(options.Adapters); count > 0 {
 		// Pointers to C strings must lie in C's memory too.

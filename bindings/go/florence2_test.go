@@ -231,6 +231,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("found %v, expected a refusal of NUL", refused)
 		}
 	}
+	if _, err := florence2.Demo(&florence2.LoadOptions{Dtype: "f99"}); !errors.Is(err, florence2.UnsupportedDevice) {
+		t.Errorf("found %v, expected a refusal of f99", err)
+	}
 	if _, err := florence2.Load(folder, &florence2.LoadOptions{Adapters: []string{"/nowhere"}}); err == nil {
 		t.Error("a missing adapter was taken")
 	}
