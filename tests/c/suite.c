@@ -1,5 +1,5 @@
 // The C API as a C program meets it: what it answers, and what it does with what it must refuse.
-// Run by tests/c/run.sh with the folder of the demo model.
+// Run by tests/c/run.sh:   suite DEMO_MODEL_FOLDER THREADS
 #define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
 
@@ -691,15 +691,17 @@ static void *run_on_thread(void *expected) {
     return same ? expected : NULL;
 }
 
-static void sixteen_threads(void) {
+enum { MOST_THREADS = 64 };
+
+static void many_threads(int count) {
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
     TAKEN(florence2_model_run(model, &request, NULL, &result, &error));
-    pthread_t threads[16];
-    for (int i = 0; i < 16; i++) {
+    pthread_t threads[MOST_THREADS];
+    for (int i = 0; i < count; i++) {
         pthread_create(&threads[i], NULL, run_on_thread, (void *)florence2_result_raw_text(result));
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < count; i++) {
         void *same = NULL;
         pthread_join(threads[i], &same);
         CHECK(same != NULL);
@@ -708,8 +710,9 @@ static void sixteen_threads(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: suite DEMO_MODEL_FOLDER\n");
+    int threads = argc == 3 ? atoi(argv[2]) : 0;
+    if (threads < 1 || threads > MOST_THREADS) {
+        fprintf(stderr, "usage: suite DEMO_MODEL_FOLDER THREADS\n");
         return 2;
     }
     TAKEN(florence2_model_load_demo(NULL, &model, &error));
@@ -727,7 +730,7 @@ int main(int argc, char **argv) {
     loading(argv[1]);
     loading_from_memory(argv[1]);
     pixels_answer_like_files();
-    sixteen_threads();
+    many_threads(threads);
     florence2_image_free(image);
     florence2_model_free(model);
     printf("%d checks, %d failed\n", checks, failures);
