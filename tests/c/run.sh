@@ -58,7 +58,8 @@ suites plain target/release/libflorence2.a
 
 # Threads take turns there, so few are asked for. It is busy with one core while the next library is built.
 command -v valgrind > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends valgrind > /dev/null; }
-RAYON_NUM_THREADS=1 valgrind --quiet --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+RAYON_NUM_THREADS=1 valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,indirect \
+    --errors-for-leak-kinds=definite,indirect \
     "$folder/plain" assets/demo-model 2 > "$folder/valgrind.log" 2>&1 < /dev/null &
 valgrind=$!
 trap 'kill "$valgrind" 2> /dev/null || true; rm -rf "$folder"' EXIT
