@@ -136,7 +136,8 @@ pub unsafe extern "C" fn florence2_model_load(
 /// Loads a model whose files are in memory.
 ///
 /// `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
-/// goes. Fails as florence2_model_load. Callable from any thread.
+/// goes. Fails as florence2_model_load, and with FLORENCE2_STATUS_INVALID_ARGUMENT for a missing
+/// file. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load_memory(
     files: *const florence2_model_files,
@@ -264,19 +265,29 @@ unsafe fn model_files<'a>(files: *const florence2_model_files) -> Outcome<ModelB
             files.generation_config,
             files.generation_config_len,
         )?;
-        let preprocessor_config = boundary::bytes(
-            "files.preprocessor_config",
-            files.preprocessor_config,
-            files.preprocessor_config_len,
-        )?;
-        let weights = boundary::bytes("files.weights", files.weights, files.weights_len)?;
         Ok(ModelBytes {
-            config: boundary::bytes("files.config", files.config, files.config_len)?,
+            config: required("files.config", files.config, files.config_len)?,
             generation_config: (!generation_config.is_empty()).then_some(generation_config),
-            preprocessor_config,
-            tokenizer: boundary::bytes("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
-            weights: Arc::from(weights),
+            preprocessor_config: required(
+                "files.preprocessor_config",
+                files.preprocessor_config,
+                files.preprocessor_config_len,
+            )?,
+            tokenizer: required("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
+            weights: Arc::from(required("files.weights", files.weights, files.weights_len)?),
         })
+    }
+}
+
+/// A file that every model has.
+///
+/// # Safety
+/// As [`boundary::bytes`].
+unsafe fn required<'a>(argument: &str, data: *const u8, len: usize) -> Outcome<&'a [u8]> {
+    // SAFETY: as this function's.
+    match unsafe { boundary::bytes(argument, data, len) }? {
+        [] => Err(Failure::argument(argument, "no bytes", "the file's")),
+        bytes => Ok(bytes),
     }
 }
 
