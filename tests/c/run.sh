@@ -17,8 +17,8 @@ echo "the header compiles as C11 and C++17, twice included"
 shared=target/release/libflorence2.so
 others=$(nm -D --defined-only "$shared" | awk '{ print $3 }' | grep -v '^florence2_' || true)
 test -z "$others" || { echo "other symbols are exported: $others"; exit 1; }
-if nm -D --defined-only "$shared" | grep -q florence2_test_; then echo "test hooks are exported"; exit 1; fi
-readelf -d "$shared" | grep -q 'SONAME.*libflorence2.so.1'
+if nm -D --defined-only "$shared" | grep florence2_test_ > /dev/null; then echo "test hooks are exported"; exit 1; fi
+readelf -d "$shared" | grep 'SONAME.*libflorence2.so.1' > /dev/null
 echo "florence2_* alone is exported, by libflorence2.so.1"
 
 # The program that the header opens with.
@@ -68,7 +68,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS=-Zsanitizer=address cargo +nightly build "${checked[@]}" --target "$host" --target-dir target/address
 library=target/address/$host/release/libflorence2.so
 ln -sf libflorence2.so "$(dirname "$library")/libflorence2.so.1"
-nm -D "$library" | grep -q __asan_report_load || { echo "$library: found no address sanitizer in it"; exit 1; }
+nm -D "$library" | grep __asan_report_load > /dev/null || { echo "$library: found no address sanitizer in it"; exit 1; }
 suites sanitized "$library" -fsanitize=address,undefined
 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1 LD_LIBRARY_PATH=$(dirname "$library")
 export ASAN_OPTIONS UBSAN_OPTIONS LD_LIBRARY_PATH

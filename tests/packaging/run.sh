@@ -15,8 +15,8 @@ echo "libflorence2.so without the demo model: $bytes bytes"
 cargo xtask dist --features demo --out "$folder/dist"
 find "$folder/dist" -type f -o -type l | sed "s|$folder/dist/||" | LC_ALL=C sort > "$folder/found"
 diff tests/packaging/layout.txt "$folder/found"
-readelf -d "$folder/dist/lib/libflorence2.so.1" | grep -q 'SONAME.*libflorence2.so.1'
-if readelf -S "$folder/dist/lib/libflorence2.so.1" | grep -q '\.symtab\|\.debug'; then echo "libflorence2.so is not stripped"; exit 1; fi
+readelf -d "$folder/dist/lib/libflorence2.so.1" | grep 'SONAME.*libflorence2.so.1' > /dev/null
+if readelf -S "$folder/dist/lib/libflorence2.so.1" | grep '\.symtab\|\.debug' > /dev/null; then echo "libflorence2.so is not stripped"; exit 1; fi
 
 # From here on, with nothing else of the project in reach.
 cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
@@ -48,10 +48,10 @@ for package in florence2 florence2-static; do
     prints "examples/cpp by pkg-config, $package" env LD_LIBRARY_PATH="$folder/dist/lib" "./cpp-$package"
 done
 for program in build-c-OFF/detect build-cpp-OFF/detect c-florence2 cpp-florence2; do
-    readelf -d "$program" | grep -q 'NEEDED.*libflorence2.so.1'
+    readelf -d "$program" | grep 'NEEDED.*libflorence2.so.1' > /dev/null
 done
 for program in build-c-ON/detect build-cpp-ON/detect c-florence2-static cpp-florence2-static; do
-    if readelf -d "$program" | grep -q 'NEEDED.*libflorence2'; then echo "$program: found the shared library in it"; exit 1; fi
+    if readelf -d "$program" | grep 'NEEDED.*libflorence2' > /dev/null; then echo "$program: found the shared library in it"; exit 1; fi
 done
 
 # The same program, where the library has no demo model.
