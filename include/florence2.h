@@ -530,7 +530,8 @@ typedef struct florence2_load_options {
      */
     const char *device;
     /**
-     * The type of the numbers that the model computes with: NULL, "auto" or "f32".
+     * How weights are kept and multiplied: "f32", "bf16" or "int8", each smaller and faster; NULL
+     * or "auto" for f32. The device "cpu" has them all.
      */
     const char *dtype;
     /**

@@ -72,7 +72,7 @@ pub struct Packed {
 #[cfg(feature = "flex")]
 type PackedMatrix = std::sync::Arc<crate::flex::PackedMatrix>;
 #[cfg(not(feature = "flex"))]
-type PackedMatrix = std::convert::Infallible;
+type PackedMatrix = std::sync::Arc<std::convert::Infallible>;
 
 impl<B: Backend, const D: usize> Weight<B, D> {
     /// A lazily initialised weight, uniform as torch initialises linear layers.

@@ -10,6 +10,7 @@ use super::packed_matrix::PackedMatrix;
 use super::parameters::{Affine, Norm};
 use super::product::{Epilogue, Part, affine, multiply, plain, rows_per_task, sized};
 use super::rows::{Rows, row_step};
+use super::spare;
 use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 
 /// The layer's parameters.
@@ -41,7 +42,7 @@ impl Layer<'_> {
     fn add_to_image(&self, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_task(tokens) * channels;
-        let mut values = vec![0.0; image.len()];
+        let mut values = spare::take(image.len());
         let scores: Vec<Vec<f32>> = image
             .par_chunks(per_task)
             .zip(values.par_chunks_mut(per_task))
@@ -74,6 +75,7 @@ impl Layer<'_> {
                 let part = Part::whole(&weight);
                 multiply(values, &weight, &part, rows, channels, epilogue);
             });
+        spare::give(values);
     }
 
     /// Writes the rows' values, and gives their part of `q^T k` per group.

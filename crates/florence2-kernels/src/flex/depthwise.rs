@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::level::vectorised;
+use super::spare;
 
 /// Taps of the kernel in each direction.
 const SIDE: usize = 3;
@@ -29,7 +30,7 @@ pub(super) fn add_depthwise(
         *tap += 1.0;
     }
     let line = width * channels;
-    let mut output = vec![0.0; input.len()];
+    let mut output = spare::take(input.len());
     output
         .par_chunks_exact_mut(line)
         .enumerate()

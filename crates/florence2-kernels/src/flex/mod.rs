@@ -13,6 +13,7 @@ mod parameters;
 mod patch_embedding;
 mod product;
 mod rows;
+mod spare;
 mod tile;
 mod window_attention;
 
@@ -77,12 +78,14 @@ impl Backend for Flex {
     fn add_depthwise(hidden_states: Tensor<Self, 4>, conv: &Conv2d<Self>) -> Tensor<Self, 4> {
         let shape = hidden_states.dims();
         let is_kernel = conv.kernel_size == [3, 3] && conv.groups == shape[3];
-        let Some(input) = values(&hidden_states).filter(|_| is_kernel) else {
+        if !is_kernel {
             return portable::add_depthwise(hidden_states, conv);
-        };
+        }
         let (weight, bias) = parameters::convolution(conv);
         let bias = bias.as_ref().map(slice);
-        let output = depthwise::add_depthwise(slice(&input), shape, slice(&weight), bias);
+        let input = into_values(hidden_states);
+        let output = depthwise::add_depthwise(&input, shape, slice(&weight), bias);
+        spare::give(input);
         tensor(output, shape)
     }
 

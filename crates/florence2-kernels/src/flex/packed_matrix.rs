@@ -16,7 +16,7 @@ pub(crate) struct PackedMatrix {
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     /// `[panel][step][32]`.
-    lines: Vec<Line>,
+    lines: Box<[Line]>,
     /// Of int8: a scale per output, padded to whole panels.
     scales: Vec<f32>,
     /// Of int8: 128 times the sum of an output's weights in a block, `[panel][block][32]`: what the
@@ -103,7 +103,7 @@ impl PackedMatrix {
             format,
             outputs,
             inputs,
-            lines: vec![Line([0; PANEL]); panels * steps],
+            lines: zeroed(panels * steps),
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
         }
@@ -227,6 +227,13 @@ impl PackedMatrix {
     }
 }
 
+/// Lines of zeros as the system gives them, which are first touched by the threads that pack them.
+#[allow(unsafe_code)]
+fn zeroed(count: usize) -> Box<[Line]> {
+    // SAFETY: zeros are valid lines.
+    unsafe { Box::new_zeroed_slice(count).assume_init() }
+}
+
 /// The value in a part of a word.
 #[inline(always)]
 #[allow(
@@ -287,6 +294,18 @@ pub(super) fn bf16(value: f32) -> u32 {
     if value.is_nan() { 0x7fc0 } else { rounded }
 }
 
+/// The nearest integer, of up to 8 bits in either sign, as a byte.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be vectorised with its caller"
+)]
+pub(super) fn nearest(value: f32) -> u8 {
+    /// Adding it leaves the nearest integer in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    (value + ROUND).to_bits() as u8
+}
+
 /// Words of up to 32 rows `[inputs]` side by side.
 fn pack_panel(rows: &[f32], inputs: usize, lines: &mut [Line], format: Format) {
     let values = format.values();
@@ -315,10 +334,9 @@ fn pack_panel(rows: &[f32], inputs: usize, lines: &mut [Line], format: Format) {
 
 /// As [`pack_panel`], each row divided by its scale.
 fn quantise_panel(rows: &[f32], inputs: usize, lines: &mut [Line], scales: &mut [f32]) {
+    let mut quantised = vec![0_u32; lines.len()];
     for (column, (row, scale)) in rows.chunks_exact(inputs).zip(scales).enumerate() {
-        let largest = row
-            .iter()
-            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let largest = super::rows::magnitude(row);
         // A row of zeros has any scale.
         *scale = if largest > 0.0 {
             largest / LARGEST
@@ -326,12 +344,18 @@ fn quantise_panel(rows: &[f32], inputs: usize, lines: &mut [Line], scales: &mut 
             1.0
         };
         let inverse = 1.0 / *scale;
-        for (line, quad) in lines.iter_mut().zip(row.chunks(4)) {
-            let mut bytes = [0; 4];
-            for (byte, value) in bytes.iter_mut().zip(quad) {
-                *byte = ((value * inverse).round() as i8).cast_unsigned();
-            }
-            line.0[column] = u32::from_le_bytes(bytes);
+        quantised.fill(0);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut quantised);
+        super::level::vectorised(
+            #[inline(always)]
+            || {
+                for (byte, value) in bytes.iter_mut().zip(row) {
+                    *byte = nearest(value * inverse);
+                }
+            },
+        );
+        for (line, word) in lines.iter_mut().zip(&quantised) {
+            line.0[column] = *word;
         }
     }
 }

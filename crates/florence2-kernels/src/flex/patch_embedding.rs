@@ -7,6 +7,7 @@ use super::elementwise::layer_norm;
 use super::parameters::{Affine, Norm};
 use super::product::{Epilogue, Part, multiply, rows_per_task, sized};
 use super::rows::{Rows, row_step};
+use super::spare;
 use crate::PatchConv;
 
 /// Where patches lie.
@@ -93,13 +94,15 @@ pub(super) fn patch_embedding(
 ) -> Vec<f32> {
     if prenorm {
         let in_channels = geometry.in_channels;
-        let mut normed = vec![0.0; input.len()];
+        let mut normed = spare::take(input.len());
         let per_task = rows_per_task(input.len() / in_channels) * in_channels;
         normed
             .par_chunks_mut(per_task)
             .zip(input.par_chunks(per_task))
             .for_each(|(normed, input)| layer_norm(input, norm, normed, in_channels));
-        return convolve(&normed, geometry, conv, None);
+        let output = convolve(&normed, geometry, conv, None);
+        spare::give(normed);
+        return output;
     }
     convolve(input, geometry, conv, Some(norm))
 }
@@ -121,7 +124,7 @@ fn convolve(
     let (channels, length) = (geometry.channels, geometry.patch_length());
     let positions = geometry.batch * geometry.rows * geometry.columns;
     let per_task = rows_per_task(positions);
-    let mut output = vec![0.0; positions * channels];
+    let mut output = spare::take(positions * channels);
     output
         .par_chunks_mut(per_task * channels)
         .enumerate()

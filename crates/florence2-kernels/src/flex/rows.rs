@@ -1,7 +1,7 @@
 //! Activations as words that a product reads.
 
 use super::level::vectorised;
-use super::packed_matrix::{LARGEST, OFFSET, bf16};
+use super::packed_matrix::{LARGEST, OFFSET, bf16, nearest};
 use super::tile::{Format, Left};
 
 /// Words between the ends of a row and the next: rows whose length is a power of two would all
@@ -132,14 +132,37 @@ fn encode_bf16(row: &[f32], words: &mut [u32]) {
 /// Writes a row divided by its scale, and gives the scale. A row with values that are not finite
 /// has a scale that is none either, so that they are not lost.
 fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
-    let largest = vectorised(
+    let largest = magnitude(row);
+    let scale = largest / LARGEST;
+    let inverse = if largest > 0.0 {
+        LARGEST / largest
+    } else {
+        0.0
+    };
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+    let (used, unused) = bytes.split_at_mut(row.len());
+    vectorised(
+        #[inline(always)]
+        || {
+            for (byte, value) in used.iter_mut().zip(row) {
+                *byte = nearest(value * inverse + OFFSET as f32);
+            }
+        },
+    );
+    // The weights beyond the row are zeros: what stands here does not matter, but is defined.
+    unused.fill(OFFSET as u8);
+    scale
+}
+
+/// The largest absolute value; NaN when there is one among them.
+pub(super) fn magnitude(row: &[f32]) -> f32 {
+    vectorised(
         #[inline(always)]
         || {
             const LANES: usize = 32;
             let mut largest = [0.0_f32; LANES];
             let mut sums = [0.0_f32; LANES];
-            let chunks = row.chunks_exact(LANES);
-            let tail = chunks.remainder();
+            let (chunks, tail) = row.as_chunks::<LANES>();
             for chunk in chunks {
                 for ((largest, sum), value) in largest.iter_mut().zip(&mut sums).zip(chunk) {
                     let value = value.abs();
@@ -150,30 +173,12 @@ fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
             let all = largest.iter().chain(tail);
             let largest = all.fold(0.0_f32, |largest, value| largest.max(value.abs()));
             // A sum keeps a NaN, which a comparison loses.
-            let sum = sums.iter().chain(tail).sum::<f32>();
+            let sum = sums
+                .iter()
+                .chain(tail)
+                .map(|value| value.abs())
+                .sum::<f32>();
             if sum.is_nan() { f32::NAN } else { largest }
         },
-    );
-    let scale = largest / LARGEST;
-    let inverse = if largest > 0.0 {
-        LARGEST / largest
-    } else {
-        0.0
-    };
-    vectorised(
-        #[inline(always)]
-        || {
-            /// Adding it leaves the nearest integer in the lowest bits.
-            const ROUND: f32 = 12_582_912.0;
-            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut *words);
-            for (byte, value) in bytes.iter_mut().zip(row) {
-                let rounded = value * inverse + (ROUND + OFFSET as f32);
-                *byte = rounded.to_bits() as u8;
-            }
-        },
-    );
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-    // The weights beyond the row are zeros: what stands here does not matter, but is defined.
-    bytes[row.len()..].fill(OFFSET as u8);
-    scale
+    )
 }

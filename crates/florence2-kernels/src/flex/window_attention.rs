@@ -76,9 +76,12 @@ impl Layer<'_> {
         let side = self.window_size;
         let tokens = side * side;
         let step = row_step(channels);
-        // Outside the image are zeros after the norm, which take part, as trained.
         let normed = sized(&mut scratch.normed, windows.len() * tokens * step);
-        normed.fill(0.0);
+        let lines = windows.iter().flatten();
+        if lines.map(|line| line.len()).sum::<usize>() < windows.len() * tokens * channels {
+            // Outside the image are zeros after the norm, which take part, as trained.
+            normed.fill(0.0);
+        }
         for (window, normed) in windows.iter().zip(normed.chunks_exact_mut(tokens * step)) {
             for (line, normed) in window.iter().zip(normed.chunks_exact_mut(side * step)) {
                 layer_norm(line, self.norm, normed, step);

@@ -136,7 +136,7 @@ impl Dot for Floats {
         unsafe {
             match (&mut sums[..], &right[..]) {
                 ([first, second], &[a, b]) => {
-                    [*first, *second] = floats_row(*first, *second, left, a, b)
+                    [*first, *second] = floats_row(*first, *second, left, a, b);
                 }
                 ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
                 // INVARIANT: tiles are one or two vectors wide.
@@ -192,7 +192,7 @@ impl Dot for Pairs {
         unsafe {
             match (&mut sums[..], &right[..]) {
                 ([first, second], &[a, b]) => {
-                    [*first, *second] = pairs_row(*first, *second, left, a, b)
+                    [*first, *second] = pairs_row(*first, *second, left, a, b);
                 }
                 ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
                 // INVARIANT: tiles are one or two vectors wide.
@@ -246,7 +246,7 @@ impl Dot for Quads {
         unsafe {
             match (&mut sums[..], &right[..]) {
                 ([first, second], &[a, b]) => {
-                    [*first, *second] = quads_row(*first, *second, left, a, b)
+                    [*first, *second] = quads_row(*first, *second, left, a, b);
                 }
                 ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
                 // INVARIANT: tiles are one or two vectors wide.

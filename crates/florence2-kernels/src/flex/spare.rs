@@ -1,0 +1,33 @@
+//! Large buffers that are kept from operation to operation: the system clears memory that it gives,
+//! page by page, which takes longer than writing it.
+
+use std::sync::{Mutex, PoisonError};
+
+/// As many as are in use beside the image itself.
+const KEPT: usize = 2;
+
+static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// A buffer of `length` values, of which nothing is known.
+pub(super) fn take(length: usize) -> Vec<f32> {
+    // A poisoned lock only means that another operation panicked: the buffers are whole.
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = spare.iter().position(|buffer| buffer.len() >= length);
+    let mut buffer = match fitting {
+        Some(index) => spare.swap_remove(index),
+        None => return vec![0.0; length],
+    };
+    drop(spare);
+    buffer.truncate(length);
+    buffer
+}
+
+/// Keeps a buffer for the next operation, in place of the smallest one when there are enough.
+pub(super) fn give(buffer: Vec<f32>) {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    spare.push(buffer);
+    if spare.len() > KEPT {
+        spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.len()));
+        spare.truncate(KEPT);
+    }
+}
