@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Bool, ElementConversion, Int, Tensor, activation};
+use burn::tensor::{Bool, DType, ElementConversion, Int, Tensor, activation};
 use florence2_kernels::Backend;
 
 use crate::config::Florence2Config;
@@ -264,6 +264,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
 
     /// `[batch, tokens, d_model]` to `[batch, tokens, vocab_size]`.
     fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
+        let hidden_states = hidden_states.cast(DType::F32);
         if let Some(lm_head) = &self.lm_head {
             return B::apply_linear(hidden_states, lm_head);
         }

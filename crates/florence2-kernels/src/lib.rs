@@ -9,6 +9,8 @@
 mod backend;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod portable;
 
 pub use backend::Backend;

@@ -1,9 +1,12 @@
 //! Every operation of [`crate::Backend`] in burn's own: for any backend, differentiable, and what
 //! the fused ones are tested against.
+//!
+//! They compute in the type of the parameters, f32, f16 or bf16; norms and softmax in f32 whatever
+//! that is, since squares and sums of f16 overflow.
 
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Bool, Tensor, activation, backend::Backend};
+use burn::tensor::{Bool, DType, Tensor, activation, backend::Backend};
 
 /// See [`crate::Backend::add_depthwise`].
 pub fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) -> Tensor<B, 4> {
@@ -18,11 +21,14 @@ pub fn patch_embedding<B: Backend>(
     norm: &LayerNorm<B>,
     prenorm: bool,
 ) -> Tensor<B, 4> {
+    // Pixels come as f32.
+    let hidden_states = hidden_states.cast(conv.weight.dtype());
     if prenorm {
-        let hidden_states = norm.forward(hidden_states);
+        let hidden_states = apply_norm(hidden_states, norm);
         channels_last(conv.forward(channels_first(hidden_states)))
     } else {
-        norm.forward(channels_last(conv.forward(channels_first(hidden_states))))
+        let hidden_states = channels_last(conv.forward(channels_first(hidden_states)));
+        apply_norm(hidden_states, norm)
     }
 }
 
@@ -42,7 +48,7 @@ pub fn add_window_attention<B: Backend>(
 
     // The padding takes part in the attention as zeros after the norm: no mask, as trained.
     let normed = pad(
-        norm.forward(hidden_states.clone()),
+        apply_norm(hidden_states.clone(), norm),
         padded_height,
         padded_width,
     );
@@ -75,9 +81,7 @@ pub fn add_channel_attention<B: Backend>(
 ) -> Tensor<B, 4> {
     let [batch, height, width, dim] = hidden_states.dims();
     let tokens = height * width;
-    let normed = norm
-        .forward(hidden_states.clone())
-        .reshape([batch, tokens, dim]);
+    let normed = apply_norm(hidden_states.clone(), norm).reshape([batch, tokens, dim]);
     let [q, k, v] = split_qkv(qkv.forward(normed)).map(|part| {
         part.reshape([batch, tokens, num_groups, dim / num_groups])
             .permute([0, 2, 3, 1])
@@ -97,7 +101,7 @@ pub fn add_feed_forward<B: Backend>(
     fc1: &Linear<B>,
     fc2: &Linear<B>,
 ) -> Tensor<B, 4> {
-    let hidden = activation::gelu(fc1.forward(norm.forward(hidden_states.clone())));
+    let hidden = activation::gelu(fc1.forward(apply_norm(hidden_states.clone(), norm)));
     hidden_states + fc2.forward(hidden)
 }
 
@@ -109,7 +113,16 @@ pub fn feed_forward_then_norm<B: Backend>(
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
     let hidden = activation::gelu(fc1.forward(hidden_states.clone()));
-    norm.forward(hidden_states + fc2.forward(hidden))
+    apply_norm(hidden_states + fc2.forward(hidden), norm)
+}
+
+/// See [`crate::Backend::apply_norm`].
+pub fn apply_norm<B: Backend, const D: usize>(
+    hidden_states: Tensor<B, D>,
+    norm: &LayerNorm<B>,
+) -> Tensor<B, D> {
+    let dtype = hidden_states.dtype();
+    norm.forward(hidden_states.cast(DType::F32)).cast(dtype)
 }
 
 /// See [`crate::Backend::apply_linear`].
@@ -153,12 +166,14 @@ fn scaled_dot_product_attention<B: Backend>(
     masked: Option<Tensor<B, 4, Bool>>,
     scale: f64,
 ) -> Tensor<B, 4> {
-    let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    let dtype = q.dtype();
+    let mut scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32);
     if let Some(masked) = masked {
         let shape = scores.shape();
-        scores = scores.mask_fill(masked.expand(shape), f32::NEG_INFINITY);
+        // As good as -inf, but a row that is masked as a whole stays a number.
+        scores = scores.mask_fill(masked.expand(shape), f32::MIN);
     }
-    activation::softmax(scores, 3).matmul(v)
+    activation::softmax(scores, 3).cast(dtype).matmul(v)
 }
 
 /// See [`crate::Backend::split_heads`].
@@ -181,7 +196,8 @@ fn pad<B: Backend>(tensor: Tensor<B, 4>, height: usize, width: usize) -> Tensor<
     if (old_height, old_width) == (height, width) {
         return tensor;
     }
-    let zeros = Tensor::zeros([batch, height, width, dim], &tensor.device());
+    let options = (&tensor.device(), tensor.dtype());
+    let zeros = Tensor::zeros([batch, height, width, dim], options);
     zeros.slice_assign([0..batch, 0..old_height, 0..old_width, 0..dim], tensor)
 }
 

@@ -4,11 +4,31 @@ use std::path::Path;
 
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+#[cfg(feature = "gpu")]
+use burn::tensor::DType;
 use florence2_core::weights::{Adapter, Checkpoint};
 use florence2_core::{Florence2Config, weights};
 
-/// The devices of this build, best first. `auto` stands for the first.
-pub fn devices() -> Vec<&'static str> {
+/// The devices that this build can compute on on this machine, best first: GPUs, CPU, and last what
+/// plays a GPU on the CPU. `auto` stands for the first that works.
+pub fn devices() -> Vec<String> {
+    let cpus = cpus().into_iter().map(str::to_owned);
+    #[cfg(feature = "gpu")]
+    {
+        let names = |software| {
+            let gpus = gpu::gpus().filter(move |gpu| gpu.software == software);
+            gpus.map(|gpu| gpu.name.clone())
+        };
+        names(false).chain(cpus).chain(names(true)).collect()
+    }
+    #[cfg(not(feature = "gpu"))]
+    cpus.collect()
+}
+
+/// The CPU backends, best first.
+fn cpus() -> Vec<&'static str> {
     let mut devices = Vec::new();
     if cfg!(feature = "flex") {
         devices.push("cpu");
@@ -26,9 +46,12 @@ pub(crate) fn load(
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
 ) -> Result<(String, Box<dyn Engine>)> {
-    let known = devices();
+    #[cfg(feature = "gpu")]
+    if let Some(loaded) = gpu::load(device, config, checkpoint, adapters, DType::F32)? {
+        return Ok(loaded);
+    }
     let name = match device {
-        "auto" => known.first().copied().unwrap_or("auto"),
+        "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
     };
     let engine: Box<dyn Engine> = match name {
@@ -52,7 +75,7 @@ pub(crate) fn load(
         _ => {
             return Err(Error::Device {
                 found: device.to_owned(),
-                expected: format!("auto, {}", known.join(", ")),
+                expected: format!("auto, {}", devices().join(", ")),
             });
         }
     };
