@@ -136,5 +136,5 @@ fn every_answer<B: Backend>() {
 }
 
 on_every_backend!(every_stage);
-// Fewer digits choose other neighbours among the locations of one question.
+// In f16, other locations were chosen in <CAPTION_TO_PHRASE_GROUNDING>; later questions were not compared.
 on_every_backend_in_f32!(every_answer);
