@@ -1,7 +1,7 @@
 //! What each stage costs at the sizes of the published checkpoints, with random weights, and how
 //! much memory loading and answering take.
 //!
-//! `cargo bench -p florence2-benches [-- base|large]`
+//! `cargo bench -p florence2-benches [-- base|large] [f32|bf16|int8]`
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,13 +10,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
 use florence2_core::language_model::KvCache;
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{EncoderOutput, Florence2Config, Florence2ForConditionalGeneration};
+use florence2_kernels::Precision;
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
@@ -38,24 +39,26 @@ const MEASURE: Duration = Duration::from_secs(5);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, size, checkpoint] = arguments.as_slice()
+    if let [_, flag, size, precision, checkpoint] = arguments.as_slice()
         && flag == "--memory"
     {
-        load_and_answer(size, Path::new(checkpoint));
+        let precision = Precision::named(precision).unwrap();
+        load_and_answer(size, precision, Path::new(checkpoint));
         return;
     }
-    if let [_, flag, checkpoint] = arguments.as_slice()
+    if let [_, flag, precision, checkpoint] = arguments.as_slice()
         && flag == "--serve"
     {
-        serve(Path::new(checkpoint));
+        serve(Precision::named(precision).unwrap(), Path::new(checkpoint));
         return;
     }
     let sizes = ["base", "large"];
     let named = |size: &&str| arguments.iter().any(|argument| argument == size);
     let any = sizes.iter().any(named);
-    println!("| model | part | median ms | min ms |\n|---|---|---|---|");
+    let asked = arguments.iter().find_map(|name| Precision::named(name));
+    println!("| model | precision | part | median ms | min ms |\n|---|---|---|---|---|");
     for size in sizes.iter().filter(|size| !any || named(size)) {
-        measure_model(size);
+        measure_model(size, asked.unwrap_or_default());
     }
 }
 
@@ -81,7 +84,7 @@ fn config(size: &str) -> Florence2Config {
     Florence2Config::from_json(json.to_string().as_bytes(), size).unwrap()
 }
 
-fn measure_model(size: &str) {
+fn measure_model(size: &str, precision: Precision) {
     let row = |part: &str, work: &mut dyn FnMut()| {
         let mut times = Vec::new();
         let started = Instant::now();
@@ -93,13 +96,13 @@ fn measure_model(size: &str) {
         }
         times.sort_by(f64::total_cmp);
         println!(
-            "| {size} | {part} | {:.1} | {:.1} |",
+            "| {size} | {precision} | {part} | {:.1} | {:.1} |",
             times[times.len() / 2],
             times[0]
         );
     };
     let device = FlexDevice;
-    let model = Model::new(config(size), &device).unwrap();
+    let model = random_model(size, precision);
     let cancel = CancelToken::default();
 
     let picture = Image::from_rgb(1024, 768, vec![127; 1024 * 768 * 3]).unwrap();
@@ -167,16 +170,34 @@ fn measure_model(size: &str) {
             black_box(caption(&model, pixels.clone()));
         },
     );
-    report_memory(size, &model);
+    report_memory(size, precision);
+}
+
+/// A model of a published size, initialised at random and packed.
+fn random_model(size: &str, precision: Precision) -> Model {
+    let model = Model::new(config(size), precision, &FlexDevice).unwrap();
+    model.map(&mut Initialiser)
+}
+
+/// Gives every parameter its lazily made value.
+struct Initialiser;
+
+impl ModuleMapper<Flex> for Initialiser {
+    fn map_float<const D: usize>(
+        &mut self,
+        param: Param<Tensor<Flex, D>>,
+    ) -> Param<Tensor<Flex, D>> {
+        Param::initialized(param.id, param.val())
+    }
 }
 
 /// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
 /// take turns.
-fn serve(checkpoint: &Path) {
+fn serve(precision: Precision, checkpoint: &Path) {
     let json = std::fs::read(checkpoint.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let stored = Checkpoint::open(checkpoint).unwrap();
-    let model: Model = weights::load(&config, &stored, &[], &FlexDevice).unwrap();
+    let model: Model = weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
     let cancel = CancelToken::default();
     let pixels: Tensor<Flex, 4> = Tensor::random(
         [1, 3, SIDE, SIDE],
@@ -239,33 +260,41 @@ fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
 }
 
 /// The peak of a process of its own that loads an f16 checkpoint and answers once.
-fn report_memory(size: &str, model: &Model) {
+fn report_memory(size: &str, precision: Precision) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("model.safetensors");
-    write_f16(model, &checkpoint);
+    write_f16(
+        &Model::new(config(size), Precision::F32, &FlexDevice).unwrap(),
+        &checkpoint,
+    );
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--memory", size, checkpoint.to_str().unwrap()])
+        .args([
+            "--memory",
+            size,
+            precision.name(),
+            checkpoint.to_str().unwrap(),
+        ])
         .output()
         .unwrap();
     print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{output:?}");
 }
 
-fn load_and_answer(size: &str, checkpoint: &Path) {
+fn load_and_answer(size: &str, precision: Precision, checkpoint: &Path) {
     let config = config(size);
     let started = Instant::now();
     let stored = Checkpoint::open(checkpoint.parent().unwrap()).unwrap();
-    let model: Model = weights::load(&config, &stored, &[], &FlexDevice).unwrap();
+    let model: Model = weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
     drop(stored);
     let loaded = started.elapsed().as_secs_f64() * 1e3;
-    println!("| {size} | load f16 as f32 | {loaded:.1} | |");
+    println!("| {size} | {precision} | load an f16 checkpoint | {loaded:.1} | |");
     println!(
-        "| {size} | peak memory after loading, MiB | {} | |",
+        "| {size} | {precision} | peak memory after loading, MiB | {} | |",
         peak_mebibytes()
     );
     caption(&model, Tensor::zeros([1, 3, SIDE, SIDE], &FlexDevice));
     println!(
-        "| {size} | peak memory after a caption, MiB | {} | |",
+        "| {size} | {precision} | peak memory after a caption, MiB | {} | |",
         peak_mebibytes()
     );
 }
@@ -294,32 +323,22 @@ fn write_f16(model: &Model, path: &Path) {
 #[derive(Default)]
 struct Writer {
     path: Vec<String>,
-    containers: Vec<String>,
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
 }
 
 impl ModuleVisitor<Flex> for Writer {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
-        self.containers.push(container_type.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.path.pop();
-        self.containers.pop();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Flex, D>>) {
         let key = self.path.join(".");
         let key = key.replace(".gamma", ".weight").replace(".beta", ".bias");
-        let linear = self
-            .containers
-            .last()
-            .is_some_and(|name| name == "Struct:Linear");
-        let tensor = match linear && D == 2 {
-            true => param.val().transpose(),
-            false => param.val(),
-        };
+        let tensor = param.val();
         let shape = tensor.dims().to_vec();
         let values = tensor.into_data().into_vec::<f32>().unwrap();
         let bytes = values

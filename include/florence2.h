@@ -1015,7 +1015,8 @@ florence2_status florence2_model_load(const char *directory,
  * Loads a model whose files are in memory.
  *
  * `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
- * goes. Fails as florence2_model_load. Callable from any thread.
+ * goes. Fails as florence2_model_load, and with FLORENCE2_STATUS_INVALID_ARGUMENT for a missing
+ * file. Callable from any thread.
  */
 florence2_status florence2_model_load_memory(const struct florence2_model_files *files,
                                              const struct florence2_load_options *options,

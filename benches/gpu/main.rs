@@ -14,8 +14,8 @@ use burn::tensor::{DType, Distribution, Int, Tensor, TensorData};
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
-use florence2_kernels::Backend;
 use florence2_kernels::gpu::{self, Adapter, Unavailable};
+use florence2_kernels::{Backend, Precision};
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use serde_json::{Value, json};
 
@@ -153,11 +153,11 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let json = std::fs::read(folder.join("config.json")).unwrap();
                 let config = Florence2Config::from_json(&json, "config.json").unwrap();
                 let stored = Checkpoint::open(folder).unwrap();
-                weights::load(&config, &stored, &[], device).unwrap()
+                weights::load(&config, &stored, &[], Precision::F32, device).unwrap()
             }
             None => {
                 let config = Florence2Config::from_json(CONFIG.as_bytes(), "base.json").unwrap();
-                Florence2ForConditionalGeneration::new(config, device).unwrap()
+                Florence2ForConditionalGeneration::new(config, Precision::F32, device).unwrap()
             }
         };
         let mut bench = Self {

@@ -112,10 +112,10 @@ def step_inputs(model, beams):
 class Ours:
     """The benches' binary, which does one part for each line that it reads."""
 
-    def __init__(self, binary, checkpoint, threads):
+    def __init__(self, binary, precision, checkpoint, threads):
         environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
-            [binary, "--serve", str(checkpoint)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [binary, "--serve", precision, str(checkpoint)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def run(self, part):
@@ -242,8 +242,10 @@ def main():
         plain.save_pretrained(checkpoint)
         half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
         model = {"f32": plain, "bf16": half}
-        ours = Ours(arguments.ours, checkpoint, threads)
-        run_ours = lambda part: {("florence2", "f32"): lambda: ours.run(part)}
+        ours = {name: Ours(arguments.ours, name, checkpoint, threads) for name in ("f32", "bf16", "int8")}
+        run_ours = lambda part: {
+            ("florence2", name): lambda engine=engine: engine.run(part) for name, engine in ours.items()
+        }
         exported = lambda name, module, inputs: exported_engines(f"{size}-{name}", module, inputs, arguments.folder, threads)
         parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
         if not arguments.quick:
@@ -256,7 +258,8 @@ def main():
             measure(rows, size, part, beams, engines)
         if not arguments.quick:
             measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
-        ours.process.stdin.close()
+        for engine in ours.values():
+            engine.process.stdin.close()
     if arguments.json:
         arguments.json.write_text(json.dumps({"cpu": cpu, "peaks": peaks, "rows": rows}, indent=1) + "\n")
 

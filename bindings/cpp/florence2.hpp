@@ -12,6 +12,8 @@
 
 #include <florence2.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -57,6 +59,15 @@ void call(Function function, Arguments... arguments) {
     }
 }
 
+/// As C reads it: it ends with NUL, so none may be inside.
+inline const char *c_string(const std::string &text, const char *argument) {
+    if (text.find('\0') != std::string::npos) {
+        throw error(FLORENCE2_STATUS_INVALID_ARGUMENT, std::string("argument `") + argument +
+                                                           "`: found a NUL character, expected none");
+    }
+    return text.c_str();
+}
+
 } // namespace detail
 
 /// The library's version.
@@ -74,9 +85,10 @@ inline std::vector<std::string> devices() {
 /// A decoded image.
 class image {
   public:
+    /// Of a JPEG, PNG, WebP, BMP, GIF or TIFF file.
     static image from_path(const std::string &path) {
         florence2_image *made = nullptr;
-        detail::call(florence2_image_from_path, path.c_str(), &made);
+        detail::call(florence2_image_from_path, detail::c_string(path, "path"), &made);
         return image(made);
     }
 
@@ -105,8 +117,11 @@ class image {
         return image(made);
     }
 
+    /// Pixels across.
     std::uint32_t width_px() const noexcept { return florence2_image_width_px(get()); }
+    /// Pixels down.
     std::uint32_t height_px() const noexcept { return florence2_image_height_px(get()); }
+    /// As the C API takes it.
     const florence2_image *get() const noexcept { return handle_.get(); }
 
   private:
@@ -117,7 +132,9 @@ class image {
 /// An image that went through the vision tower once, to be asked often.
 class image_features {
   public:
+    /// Takes what florence2_model_encode_image made.
     explicit image_features(florence2_image_features *made) : handle_(made) {}
+    /// As the C API takes it.
     const florence2_image_features *get() const noexcept { return handle_.get(); }
 
   private:
@@ -133,14 +150,18 @@ class cancel {
         handle_.reset(made);
     }
 
+    /// Ends every run that was given this.
     void fire() const noexcept { florence2_cancel_fire(get()); }
+    /// Whether it was fired.
     bool is_fired() const noexcept { return florence2_cancel_is_fired(get()); }
+    /// As the C API takes it.
     const florence2_cancel *get() const noexcept { return handle_.get(); }
 
   private:
     detail::handle<florence2_cancel, florence2_cancel_free> handle_;
 };
 
+/// A position in pixels of the image, from its upper left corner.
 struct point {
     double x_px, y_px;
 };
@@ -191,13 +212,14 @@ struct request {
     std::string task; ///< such as "<OD>"; empty with a prompt
     std::optional<std::string> input;
     std::optional<std::string> prompt; ///< free text, for fine-tunes
-    std::optional<std::vector<double>> region_px; ///< x1, y1, x2, y2
+    std::optional<std::array<double, 4>> region_px; ///< x1, y1, x2, y2
 };
 
 /// How to load.
 struct load_options {
-    std::string device = "auto";
-    std::vector<std::string> adapters;
+    std::string device = "auto"; ///< one of devices()
+    std::string dtype = "auto";  ///< the type of the numbers that the model computes with
+    std::vector<std::string> adapters; ///< folders of LoRA adapters, merged in order
     std::size_t threads = 0; ///< 0 for the process's own
 };
 
@@ -217,10 +239,11 @@ struct run_options {
 /// A loaded model. Immutable: any number of threads may run it at once.
 class model {
   public:
+    /// A folder in Microsoft's or Hugging Face's layout.
     static model load(const std::string &directory, const load_options &options = {}) {
         return with_options(options, [&](const florence2_load_options *native) {
             florence2_model *made = nullptr;
-            detail::call(florence2_model_load, directory.c_str(), native, &made);
+            detail::call(florence2_model_load, detail::c_string(directory, "directory"), native, &made);
             return made;
         });
     }
@@ -234,8 +257,10 @@ class model {
         });
     }
 
+    /// Where the model is, such as "cpu".
     std::string device() const { return florence2_model_device(get()); }
 
+    /// Answers a request.
     result run(const request &asked, const run_options &options = {}) const {
         return std::move(run_batch({asked}, options).front());
     }
@@ -262,6 +287,7 @@ class model {
         return results;
     }
 
+    /// Sends an image through the vision tower, once for any number of requests.
     image_features encode_image(const image &subject, const run_options &options = {}) const {
         florence2_image_features *made = nullptr;
         observed(options, [&](const florence2_run_options *native) {
@@ -270,14 +296,15 @@ class model {
         return image_features(made);
     }
 
+    /// Tells how likely the model finds `target` as the answer.
     target_score score(const request &asked, const std::string &target,
                        const run_options &options = {}) const {
         florence2_request native = native_request(asked);
         florence2_score *made = nullptr;
         observed(options, [&](const florence2_run_options *native_options) {
             detail::call(florence2_model_score, get(),
-                         static_cast<const florence2_request *>(&native), target.c_str(),
-                         native_options, &made);
+                         static_cast<const florence2_request *>(&native),
+                         detail::c_string(target, "target"), native_options, &made);
         });
         detail::handle<florence2_score, florence2_score_free> owned(made);
         target_score copied{florence2_score_loss(made), {}};
@@ -288,19 +315,26 @@ class model {
         return copied;
     }
 
+    /// As the C API takes it.
     const florence2_model *get() const noexcept { return handle_.get(); }
 
   private:
     explicit model(florence2_model *made) : handle_(made) {}
 
     template <typename Load> static model with_options(const load_options &options, Load load) {
+        if (florence2_abi_version() != FLORENCE2_ABI_VERSION) {
+            throw error(FLORENCE2_STATUS_NOT_IN_THIS_BUILD,
+                        "libflorence2: found ABI " + std::to_string(florence2_abi_version()) +
+                            ", expected " + std::to_string(FLORENCE2_ABI_VERSION));
+        }
         std::vector<const char *> adapters;
         for (const std::string &adapter : options.adapters) {
-            adapters.push_back(adapter.c_str());
+            adapters.push_back(detail::c_string(adapter, "adapters"));
         }
         florence2_load_options native;
         florence2_load_options_init(&native, sizeof native);
-        native.device = options.device.c_str();
+        native.device = detail::c_string(options.device, "device");
+        native.dtype = detail::c_string(options.dtype, "dtype");
         native.adapters = adapters.data();
         native.adapters_len = adapters.size();
         native.threads = options.threads;
@@ -312,17 +346,11 @@ class model {
         florence2_request_init(&native, sizeof native);
         native.image = asked.image_;
         native.image_features = asked.features_;
-        native.task = asked.task.empty() ? nullptr : asked.task.c_str();
-        native.prompt = asked.prompt ? asked.prompt->c_str() : nullptr;
-        native.input = asked.input ? asked.input->c_str() : nullptr;
+        native.task = asked.task.empty() ? nullptr : detail::c_string(asked.task, "task");
+        native.prompt = asked.prompt ? detail::c_string(*asked.prompt, "prompt") : nullptr;
+        native.input = asked.input ? detail::c_string(*asked.input, "input") : nullptr;
         if (asked.region_px) {
-            if (asked.region_px->size() != 4) {
-                throw error(FLORENCE2_STATUS_INVALID_ARGUMENT,
-                            "argument `region_px`: expected four numbers");
-            }
-            for (std::size_t index = 0; index < 4; index++) {
-                native.region[index] = (*asked.region_px)[index];
-            }
+            std::copy(asked.region_px->begin(), asked.region_px->end(), native.region);
             native.region_unit = FLORENCE2_REGION_UNIT_PX;
         }
         return native;
@@ -348,7 +376,7 @@ class model {
         florence2_run_options native = options.native;
         native.user = &observing;
         if (!options.generation_config.empty()) {
-            native.generation_config = options.generation_config.c_str();
+            native.generation_config = detail::c_string(options.generation_config, "generation_config");
         }
         if (options.cancelled_by != nullptr) {
             native.cancel = options.cancelled_by->get();

@@ -8,11 +8,11 @@
 //	defer img.Close()
 //	result, err := model.Run(ctx, florence2.Request{Image: img, Task: "<OD>"}, nil)
 //
-// It is linked with libflorence2: set CGO_CFLAGS and CGO_LDFLAGS to where it is.
+// It is linked with libflorence2, which pkg-config finds: PKG_CONFIG_PATH says where `cargo xtask dist` put it.
 package florence2
 
 /*
-#cgo LDFLAGS: -lflorence2
+#cgo pkg-config: florence2
 #include <florence2.h>
 #include <stdlib.h>
 */
@@ -86,6 +86,8 @@ type Model struct{ handle *handle }
 type LoadOptions struct {
 	// Device is one of Devices, or auto.
 	Device string
+	// Dtype is the type of the numbers that the model computes with, such as f32; empty for the best one.
+	Dtype string
 	// Adapters are folders of LoRA adapters, merged in order.
 	Adapters []string
 	// Threads that the model computes with, its own; 0 for the process's.
@@ -94,19 +96,25 @@ type LoadOptions struct {
 
 // Load loads a model folder in either layout. A nil options is the default.
 func Load(directory string, options *LoadOptions) (*Model, error) {
-	return load(options, func(texts *cStrings, native *C.florence2_load_options, model **C.florence2_model, raised **C.florence2_error) C.florence2_status {
-		return C.florence2_model_load(texts.of(directory), native, model, raised)
+	var texts cStrings
+	defer texts.free()
+	folder := texts.of(directory)
+	if texts.err != nil {
+		return nil, texts.err
+	}
+	return load(options, func(native *C.florence2_load_options, model **C.florence2_model, raised **C.florence2_error) C.florence2_status {
+		return C.florence2_model_load(folder, native, model, raised)
 	})
 }
 
 // Demo loads the embedded demo model, which knows coloured shapes and short words.
 func Demo(options *LoadOptions) (*Model, error) {
-	return load(options, func(_ *cStrings, native *C.florence2_load_options, model **C.florence2_model, raised **C.florence2_error) C.florence2_status {
+	return load(options, func(native *C.florence2_load_options, model **C.florence2_model, raised **C.florence2_error) C.florence2_status {
 		return C.florence2_model_load_demo(native, model, raised)
 	})
 }
 
-type loader func(*cStrings, *C.florence2_load_options, **C.florence2_model, **C.florence2_error) C.florence2_status
+type loader func(*C.florence2_load_options, **C.florence2_model, **C.florence2_error) C.florence2_status
 
 func load(options *LoadOptions, with loader) (*Model, error) {
 	if options == nil {
@@ -119,7 +127,7 @@ func load(options *LoadOptions, with loader) (*Model, error) {
 	defer texts.free()
 	var native C.florence2_load_options
 	C.florence2_load_options_init(&native, C.size_t(unsafe.Sizeof(native)))
-	native.device = texts.of(options.Device)
+	native.device, native.dtype = texts.of(options.Device), texts.of(options.Dtype)
 	native.threads = C.size_t(options.Threads)
 	if count := len(options.Adapters); count > 0 {
 		// Pointers to C strings must lie in C's memory too.
@@ -130,9 +138,12 @@ func load(options *LoadOptions, with loader) (*Model, error) {
 		}
 		native.adapters, native.adapters_len = (**C.char)(adapters), C.size_t(count)
 	}
+	if texts.err != nil {
+		return nil, texts.err
+	}
 	var made *C.florence2_model
 	var raised *C.florence2_error
-	if err := check(with(&texts, &native, &made, &raised), raised); err != nil {
+	if err := check(with(&native, &made, &raised), raised); err != nil {
 		return nil, err
 	}
 	model := &Model{newHandle(unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_model_free((*C.florence2_model)(p)) })}
@@ -159,9 +170,13 @@ func newImage(made *C.florence2_image) *Image {
 func OpenImage(path string) (*Image, error) {
 	var texts cStrings
 	defer texts.free()
+	native := texts.of(path)
+	if texts.err != nil {
+		return nil, texts.err
+	}
 	var made *C.florence2_image
 	var raised *C.florence2_error
-	if err := check(C.florence2_image_from_path(texts.of(path), &made, &raised), raised); err != nil {
+	if err := check(C.florence2_image_from_path(native, &made, &raised), raised); err != nil {
 		return nil, err
 	}
 	return newImage(made), nil
@@ -332,8 +347,12 @@ func (m *Model) Score(ctx context.Context, request Request, target string) (*Sco
 		return nil, err
 	}
 	defer call.release()
-	text := C.CString(target)
-	defer C.free(unsafe.Pointer(text))
+	var texts cStrings
+	defer texts.free()
+	text := texts.of(target)
+	if texts.err != nil {
+		return nil, texts.err
+	}
 	var made *C.florence2_score
 	var raised *C.florence2_error
 	status := C.florence2_model_score(call.model, call.requests, text, call.options, &made, &raised)
@@ -433,7 +452,7 @@ func (c *nativeCall) fill(native *C.florence2_request, request Request, texts *c
 		}
 		native.region_unit = C.FLORENCE2_REGION_UNIT_PX
 	}
-	return nil
+	return texts.err
 }
 
 func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions, texts *cStrings) error {

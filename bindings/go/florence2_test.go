@@ -27,11 +27,7 @@ var background = context.Background()
 
 func demo(t testing.TB) (*florence2.Model, *florence2.Image) {
 	t.Helper()
-	model, err := florence2.Demo(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := florence2.OpenImage(scene)
+	model, img, err := demoAndScene()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +66,67 @@ func Example() {
 	// white circle [[31 31] [103 104]]
 	// orange star [[116 91] [180 153]]
 	// purple square [[134 38] [171 74]]
+}
+
+// An image is encoded once, then asked twice.
+func ExampleModel_EncodeImage() {
+	model, img, err := demoAndScene()
+	if err != nil {
+		panic(err)
+	}
+	defer model.Close()
+	defer img.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	features, err := model.EncodeImage(ctx, img)
+	if err != nil {
+		panic(err)
+	}
+	defer features.Close()
+	results, err := model.RunBatch(ctx, []florence2.Request{
+		{Features: features, Task: "<CAPTION>"},
+		{Features: features, Task: "<OCR>"},
+	}, nil)
+	if err != nil {
+		panic(err)
+	}
+	for _, result := range results {
+		fmt.Printf("%s %q\n", result.Task, result.Text)
+	}
+	// Output:
+	// <CAPTION> "a white circle, an orange star and a purple square on a light gray background"
+	// <OCR> "WORLD\nRUST"
+}
+
+// Tokens are heard as they are chosen; an error of the listener's ends the run.
+func ExampleRunOptions() {
+	model, img, err := demoAndScene()
+	if err != nil {
+		panic(err)
+	}
+	defer model.Close()
+	defer img.Close()
+	enough := errors.New("enough")
+	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 1}}
+	options.OnToken = func(token florence2.Token) error {
+		fmt.Print(token.Text)
+		if strings.Contains(token.Text, ",") {
+			return enough
+		}
+		return nil
+	}
+	_, err = model.Run(context.Background(), florence2.Request{Image: img, Task: "<CAPTION>"}, options)
+	fmt.Println(" -", err)
+	// Output: a white circle, - enough
+}
+
+func demoAndScene() (*florence2.Model, *florence2.Image, error) {
+	model, err := florence2.Demo(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	img, err := florence2.OpenImage(scene)
+	return model, img, err
 }
 
 func TestEveryKindOfImage(t *testing.T) {
@@ -220,6 +277,20 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("found %v, expected %v", err, status)
 		}
 	}
+	for _, refused := range []error{
+		refusal(florence2.OpenImage("a\x00b")),
+		refusal(florence2.Load(folder+"\x00", nil)),
+		refusal(florence2.Demo(&florence2.LoadOptions{Device: "cpu\x00"})),
+		refusal(model.Run(background, florence2.Request{Image: img, Task: "<OD>\x00"}, nil)),
+		refusal(model.Score(background, florence2.Request{Image: img, Task: "<OD>"}, "\x00")),
+	} {
+		if !errors.Is(refused, florence2.InvalidArgument) || !strings.Contains(refused.Error(), "NUL") {
+			t.Errorf("found %v, expected a refusal of NUL", refused)
+		}
+	}
+	if _, err := florence2.Demo(&florence2.LoadOptions{Dtype: "f99"}); !errors.Is(err, florence2.UnsupportedDevice) {
+		t.Errorf("found %v, expected a refusal of f99", err)
+	}
 	if _, err := florence2.Load(folder, &florence2.LoadOptions{Adapters: []string{"/nowhere"}}); err == nil {
 		t.Error("a missing adapter was taken")
 	}
@@ -233,6 +304,8 @@ func TestRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func refusal[T any](_ T, err error) error { return err }
 
 func TestManyGoroutines(t *testing.T) {
 	_, img := demo(t)

@@ -20,6 +20,7 @@ import "C"
 import (
 	"fmt"
 	"runtime/cgo"
+	"strings"
 	"unsafe"
 )
 
@@ -76,21 +77,28 @@ func check(status C.florence2_status, raised *C.florence2_error) error {
 	return &Error{Status(status), C.GoString(C.florence2_error_message(raised))}
 }
 
-// cStrings holds C strings until free.
-type cStrings []unsafe.Pointer
+// cStrings holds C strings until free, and the first text that C could not read.
+type cStrings struct {
+	made []unsafe.Pointer
+	err  error
+}
 
-// of gives the string, or NULL for an empty one.
+// of gives the string, or NULL for an empty one. C's end with NUL, so none may be inside.
 func (s *cStrings) of(text string) *C.char {
 	if text == "" {
 		return nil
 	}
+	if strings.ContainsRune(text, 0) {
+		s.err = &Error{InvalidArgument, fmt.Sprintf("text %q: found a NUL character, expected none", text)}
+		return nil
+	}
 	made := C.CString(text)
-	*s = append(*s, unsafe.Pointer(made))
+	s.made = append(s.made, unsafe.Pointer(made))
 	return made
 }
 
 func (s *cStrings) free() {
-	for _, text := range *s {
+	for _, text := range s.made {
 		C.free(text)
 	}
 }

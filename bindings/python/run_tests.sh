@@ -4,13 +4,14 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo build --release -p florence2-ffi --features demo --quiet
+cargo xtask dist --features demo
 cp -r bindings/python "$folder/source"
-cp target/release/libflorence2.so "$folder/source/src/florence2/"
+cp target/dist/lib/libflorence2.so "$folder/source/src/florence2/"
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$folder" "$folder/source"
 wheel=$(echo "$folder"/florence2-*.whl)
 "$folder/venv/bin/pip" install --quiet "$wheel[test]"
 sed -n '/^```python/,/^```/p' bindings/python/README.md | sed '1d;$d' > "$folder/readme.py"
 "$folder/venv/bin/python" "$folder/readme.py" | grep 'white circle'
+"$folder/venv/bin/python" -m mypy --strict --no-error-summary --cache-dir "$folder/mypy" examples/python/detect.py
 "$folder/venv/bin/python" -m pytest --quiet -p no:cacheprovider bindings/python/tests

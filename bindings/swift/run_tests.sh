@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Tests the Swift binding against the library as it is laid out for others, once more with the address sanitizer.
+# Lints and tests the Swift binding against the library as it is laid out for others, once more with the address
+# sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo xtask dist --features demo
-bindings/swift/toolchain.sh "$PWD" bash -euc '
-    export PKG_CONFIG_PATH=$PWD/target/dist/lib/pkgconfig LD_LIBRARY_PATH=$PWD/target/dist/lib
-    build=$PWD/target/swift
-    cd bindings/swift
-    swift format lint --strict --recursive --configuration .swift-format Package.swift Sources Tests
-    swift test --quiet --scratch-path "$build" -Xswiftc -warnings-as-errors
-    # XCTest itself leaks.
-    ASAN_OPTIONS=detect_leaks=0 swift test --quiet --scratch-path "$build-address" --sanitize=address
-'
+export PKG_CONFIG_PATH=$PWD/target/dist/lib/pkgconfig LD_LIBRARY_PATH=$PWD/target/dist/lib
+
+undocumented=$(awk '/^ *public / && previous !~ /\/\/\// { print FILENAME ":" FNR ": " $0 } { previous = $0 }' \
+    bindings/swift/Sources/Florence2/*.swift)
+test -z "$undocumented" || { echo "public, without a comment: $undocumented"; exit 1; }
+swift() {
+    bindings/swift/toolchain.sh "$PWD" swift "$@"
+}
+swift format lint --strict --recursive --configuration bindings/swift/.swift-format \
+    bindings/swift/{Package.swift,Sources,Tests} examples/swift/detect/{Package.swift,main.swift} \
+    tests/conformance/swift-driver/{Package.swift,Sources}
+swift test --quiet --package-path bindings/swift --scratch-path target/swift -Xswiftc -warnings-as-errors
+# XCTest itself leaks.
+export ASAN_OPTIONS=detect_leaks=0
+swift test --quiet --package-path bindings/swift --scratch-path target/swift-address --sanitize=address

@@ -1,5 +1,5 @@
 // The C API as a C program meets it: what it answers, and what it does with what it must refuse.
-// Run by tests/c/run.sh with the folder of the demo model.
+// Run by tests/c/run.sh:   suite DEMO_MODEL_FOLDER THREADS
 #define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
 
@@ -75,36 +75,97 @@ static florence2_run_options options_of(uint32_t beams) {
     return options;
 }
 
-// Every struct is laid out as the library has it.
+// Every struct and every field of it lies as the library has it.
 static void layouts(void) {
 #define SIZE(name) CHECK(florence2_test_layout(#name) == sizeof(name))
 #define FIELD(name, field) CHECK(florence2_test_layout(#name "." #field) == offsetof(name, field))
     SIZE(florence2_load_options);
+    FIELD(florence2_load_options, struct_size);
+    FIELD(florence2_load_options, device);
+    FIELD(florence2_load_options, dtype);
+    FIELD(florence2_load_options, adapters);
+    FIELD(florence2_load_options, adapters_len);
     FIELD(florence2_load_options, threads);
     SIZE(florence2_model_files);
+    FIELD(florence2_model_files, struct_size);
+    FIELD(florence2_model_files, config);
+    FIELD(florence2_model_files, config_len);
+    FIELD(florence2_model_files, generation_config);
+    FIELD(florence2_model_files, generation_config_len);
+    FIELD(florence2_model_files, preprocessor_config);
+    FIELD(florence2_model_files, preprocessor_config_len);
+    FIELD(florence2_model_files, tokenizer);
+    FIELD(florence2_model_files, tokenizer_len);
+    FIELD(florence2_model_files, weights);
     FIELD(florence2_model_files, weights_len);
     SIZE(florence2_pixels);
+    FIELD(florence2_pixels, struct_size);
+    FIELD(florence2_pixels, data);
+    FIELD(florence2_pixels, data_len);
     FIELD(florence2_pixels, stride_bytes);
+    FIELD(florence2_pixels, width_px);
+    FIELD(florence2_pixels, height_px);
     FIELD(florence2_pixels, format);
+    FIELD(florence2_pixels, reserved);
     SIZE(florence2_request);
+    FIELD(florence2_request, struct_size);
+    FIELD(florence2_request, image);
+    FIELD(florence2_request, image_features);
+    FIELD(florence2_request, task);
     FIELD(florence2_request, prompt);
+    FIELD(florence2_request, input);
     FIELD(florence2_request, region);
     FIELD(florence2_request, region_unit);
+    FIELD(florence2_request, reserved);
     SIZE(florence2_run_options);
+    FIELD(florence2_run_options, struct_size);
+    FIELD(florence2_run_options, num_beams);
+    FIELD(florence2_run_options, num_return_sequences);
+    FIELD(florence2_run_options, max_new_tokens);
+    FIELD(florence2_run_options, min_new_tokens);
+    FIELD(florence2_run_options, do_sample);
+    FIELD(florence2_run_options, top_k);
     FIELD(florence2_run_options, top_p);
+    FIELD(florence2_run_options, temperature);
+    FIELD(florence2_run_options, repetition_penalty);
+    FIELD(florence2_run_options, length_penalty);
+    FIELD(florence2_run_options, no_repeat_ngram_size);
+    FIELD(florence2_run_options, early_stopping);
     FIELD(florence2_run_options, compat);
+    FIELD(florence2_run_options, reserved);
     FIELD(florence2_run_options, seed);
+    FIELD(florence2_run_options, eos_token_ids);
+    FIELD(florence2_run_options, eos_token_ids_len);
+    FIELD(florence2_run_options, generation_config);
     FIELD(florence2_run_options, deadline_ms);
+    FIELD(florence2_run_options, cancel);
+    FIELD(florence2_run_options, on_token);
     FIELD(florence2_run_options, on_progress);
     FIELD(florence2_run_options, user);
     SIZE(florence2_progress);
+    FIELD(florence2_progress, new_tokens);
+    FIELD(florence2_progress, max_new_tokens);
     SIZE(florence2_point);
+    FIELD(florence2_point, x_px);
+    FIELD(florence2_point, y_px);
     SIZE(florence2_region);
+    FIELD(florence2_region, label);
+    FIELD(florence2_region, points);
+    FIELD(florence2_region, points_len);
+    FIELD(florence2_region, instance);
     FIELD(florence2_region, kind);
+    FIELD(florence2_region, score);
+    FIELD(florence2_region, label_score);
     FIELD(florence2_region, location_score);
     SIZE(florence2_token);
+    FIELD(florence2_token, request);
+    FIELD(florence2_token, text);
+    FIELD(florence2_token, token_id);
     FIELD(florence2_token, log_prob);
     SIZE(florence2_timings);
+    FIELD(florence2_timings, preprocess_ms);
+    FIELD(florence2_timings, vision_ms);
+    FIELD(florence2_timings, generate_ms);
     CHECK(florence2_test_layout("florence2_nothing") == SIZE_MAX);
 }
 
@@ -318,9 +379,49 @@ static void refusals(void) {
     load.device = "abacus";
     REFUSED(florence2_model_load_demo(&load, &other, &error),
             FLORENCE2_STATUS_UNSUPPORTED_DEVICE, "abacus");
+    florence2_load_options_init(&load, sizeof load);
+    load.dtype = "f99";
+    REFUSED(florence2_model_load_demo(&load, &other, &error),
+            FLORENCE2_STATUS_UNSUPPORTED_DEVICE, "f99");
     REFUSED(florence2_model_load("/nowhere", NULL, &other, &error), FLORENCE2_STATUS_IO,
             "/nowhere");
     CHECK(other == NULL);
+}
+
+static void huge_counts(void) {
+    const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    const char *adapter = "/nowhere";
+    florence2_model *other = NULL;
+    florence2_load_options load;
+    florence2_load_options_init(&load, sizeof load);
+    load.adapters = &adapter;
+    load.adapters_len = SIZE_MAX;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "adapters_len");
+    florence2_load_options_init(&load, sizeof load);
+    load.threads = SIZE_MAX;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "threads");
+
+    uint8_t byte = 0;
+    florence2_model_files files;
+    florence2_model_files_init(&files, sizeof files);
+    files.config = &byte;
+    files.config_len = SIZE_MAX;
+    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error), bad, "config_len");
+    florence2_image *none = NULL;
+    REFUSED(florence2_image_from_encoded(&byte, SIZE_MAX, &none, &error), bad, "data_len");
+
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    florence2_run_options options = options_of(1);
+    uint32_t id = 2;
+    options.eos_token_ids = &id;
+    options.eos_token_ids_len = SIZE_MAX;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad,
+            "eos_token_ids_len");
+    options = options_of(UINT32_MAX);
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "num_beams");
+    request.struct_size = SIZE_MAX;
+    REFUSED(florence2_model_run(model, &request, NULL, &result, &error), bad, "struct_size");
 }
 
 static void nothing_is_fine(void) {
@@ -336,6 +437,69 @@ static void nothing_is_fine(void) {
     CHECK(florence2_result_region(NULL, 0) == NULL);
     CHECK(strcmp(florence2_error_message(NULL), "") == 0);
     CHECK(isnan(florence2_score_loss(NULL)));
+}
+
+typedef struct {
+    size_t errors, infos;
+    florence2_status nested;
+} logged;
+
+static void on_log(florence2_log_level level, const char *target, const char *message, void *user) {
+    logged *l = user;
+    l->errors += level == FLORENCE2_LOG_LEVEL_ERROR && strstr(message, "freed twice") != NULL;
+    l->infos += level == FLORENCE2_LOG_LEVEL_INFO && target[0] != '\0';
+    l->nested = florence2_log_set(NULL, NULL, FLORENCE2_LOG_LEVEL_OFF, NULL);
+}
+
+// The library is built with its feature handle-checks here, which debug builds have.
+static void freed_handles_are_known(void) {
+    logged l = {0, 0, FLORENCE2_STATUS_OK};
+    TAKEN(florence2_log_set(on_log, &l, FLORENCE2_LOG_LEVEL_INFO, &error));
+    REFUSED(florence2_log_set(on_log, &l, 77, &error), FLORENCE2_STATUS_INVALID_ARGUMENT,
+            "max_level");
+    uint8_t gray = 7;
+    florence2_pixels pixels;
+    florence2_pixels_init(&pixels, sizeof pixels);
+    pixels.data = &gray;
+    pixels.data_len = pixels.width_px = pixels.height_px = 1;
+    pixels.format = FLORENCE2_PIXEL_FORMAT_GRAY;
+    florence2_image *freed = NULL;
+    TAKEN(florence2_image_from_pixels(&pixels, &freed, &error));
+    CHECK(florence2_image_width_px(freed) == 1);
+    florence2_image_free(freed);
+    CHECK(l.errors == 0);
+    florence2_image_free(freed);
+    CHECK(l.errors == 1 && l.nested == FLORENCE2_STATUS_INVALID_ARGUMENT);
+    CHECK(florence2_image_width_px(freed) == 0);
+    florence2_request request = request_of("<OD>");
+    request.image = freed;
+    florence2_result *result = NULL;
+    REFUSED(florence2_model_run(model, &request, NULL, &result, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "image");
+    // A handle of another type is none, and stays what it is.
+    request = request_of("<OD>");
+    REFUSED(florence2_model_run((florence2_model *)image, &request, NULL, &result, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "model");
+    florence2_model_free((florence2_model *)image);
+    CHECK(l.errors == 2 && florence2_image_width_px(image) == 192);
+    // What is borrowed is not the caller's to free.
+    florence2_run_options options = options_of(2);
+    options.num_return_sequences = 2;
+    TAKEN(florence2_model_run(model, &request, &options, &result, &error));
+    florence2_result_free((florence2_result *)florence2_result_alternative(result, 0));
+    CHECK(l.errors == 3 && florence2_result_alternative_count(result) == 1);
+    florence2_result_free(result);
+    florence2_result_free(result);
+    CHECK(l.errors == 4);
+
+    CHECK(l.infos == 0);
+    florence2_model *other = NULL;
+    TAKEN(florence2_model_load_demo(NULL, &other, &error));
+    CHECK(l.infos > 0);
+    florence2_model_free(other);
+    TAKEN(florence2_log_set(NULL, NULL, FLORENCE2_LOG_LEVEL_OFF, &error));
+    florence2_model_free(other);
+    CHECK(l.errors == 4);
 }
 
 static void panics_are_statuses(void) {
@@ -364,6 +528,159 @@ static void loading(const char *folder) {
     florence2_result_free(result);
 }
 
+// The bytes of a file, to be freed.
+static uint8_t *file_bytes(const char *folder, const char *name, size_t *len) {
+    FILE *file = fopen(in_folder(folder, name), "rb");
+    if (file == NULL) {
+        fprintf(stderr, "%s cannot be opened\n", path);
+        exit(2);
+    }
+    fseek(file, 0, SEEK_END);
+    *len = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *bytes = malloc(*len);
+    CHECK(bytes != NULL && fread(bytes, 1, *len, file) == *len);
+    fclose(file);
+    return bytes;
+}
+
+static void loading_from_memory(const char *folder) {
+    size_t config_len, preprocessor_len, tokenizer_len, weights_len;
+    uint8_t *config = file_bytes(folder, "config.json", &config_len);
+    uint8_t *preprocessor = file_bytes(folder, "preprocessor_config.json", &preprocessor_len);
+    uint8_t *tokenizer = file_bytes(folder, "tokenizer.json", &tokenizer_len);
+    uint8_t *weights = file_bytes(folder, "model.safetensors", &weights_len);
+    florence2_model_files files;
+    florence2_model_files_init(&files, sizeof files);
+    florence2_model *other = NULL;
+    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "config");
+    files.config = config;
+    files.config_len = config_len;
+    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "preprocessor_config");
+    files.preprocessor_config = preprocessor;
+    files.preprocessor_config_len = preprocessor_len;
+    files.tokenizer = tokenizer;
+    files.tokenizer_len = tokenizer_len;
+    files.weights = weights;
+    files.weights_len = weights_len / 2;
+    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
+            FLORENCE2_STATUS_INVALID_MODEL, "model.safetensors");
+    files.weights_len = weights_len;
+    TAKEN(florence2_model_load_memory(&files, NULL, &other, &error));
+    free(config);
+    free(preprocessor);
+    free(tokenizer);
+    free(weights);
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(other, &request, NULL, &result, &error));
+    CHECK(florence2_result_region_count(result) == 3);
+    florence2_result_free(result);
+    florence2_model_free(other);
+}
+
+enum { SIDE = 96, STRIDE = SIDE * 4 + 20, BMP_HEADER = 54 };
+
+static void put(uint8_t *bytes, size_t at, uint32_t value) {
+    for (size_t i = 0; i < 4; i++) {
+        bytes[at + i] = (uint8_t)(value >> 8 * i);
+    }
+}
+
+// An orange disc on light gray, as red, green and blue.
+static const uint8_t *colour_at(size_t x, size_t y) {
+    static const uint8_t disc[3] = {240, 130, 20}, ground[3] = {211, 211, 211};
+    double dx = (double)x - 40, dy = (double)y - 52;
+    return dx * dx + dy * dy < 30 * 30 ? disc : ground;
+}
+
+// The disc as a BMP file: rows from the bottom up, blue first.
+static void write_bmp(uint8_t *bmp, size_t len) {
+    memset(bmp, 0, len);
+    memcpy(bmp, "BM", 2);
+    put(bmp, 2, (uint32_t)len);
+    put(bmp, 10, BMP_HEADER);
+    put(bmp, 14, 40);
+    put(bmp, 18, SIDE);
+    put(bmp, 22, SIDE);
+    bmp[26] = 1;
+    bmp[28] = 24;
+    for (size_t y = 0; y < SIDE; y++) {
+        for (size_t x = 0; x < SIDE; x++) {
+            const uint8_t *colour = colour_at(x, SIDE - 1 - y);
+            uint8_t *pixel = bmp + BMP_HEADER + (y * SIDE + x) * 3;
+            pixel[0] = colour[2];
+            pixel[1] = colour[1];
+            pixel[2] = colour[0];
+        }
+    }
+}
+
+// Asks about an image, which it frees.
+static florence2_result *objects_in(florence2_image *asked) {
+    florence2_request request = request_of("<OD>");
+    request.image = asked;
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(model, &request, NULL, &result, &error));
+    florence2_image_free(asked);
+    return result;
+}
+
+static int same_answer(const florence2_result *found, const florence2_result *expected) {
+    size_t count = florence2_result_token_count(expected);
+    return count > 2 && florence2_result_token_count(found) == count &&
+           memcmp(florence2_result_token_ids(found), florence2_result_token_ids(expected),
+                  count * sizeof(uint32_t)) == 0 &&
+           memcmp(florence2_result_token_log_probs(found),
+                  florence2_result_token_log_probs(expected), count * sizeof(float)) == 0;
+}
+
+// Pixels, with rows that end in a gap, answer as the same image from a file does.
+static void pixels_answer_like_files(void) {
+    static uint8_t bmp[BMP_HEADER + SIDE * SIDE * 3], rows[SIDE * STRIDE];
+    write_bmp(bmp, sizeof bmp);
+    florence2_image *made = NULL;
+    TAKEN(florence2_image_from_encoded(bmp, sizeof bmp, &made, &error));
+    florence2_result *expected = objects_in(made);
+    CHECK(florence2_result_region_count(expected) > 0);
+    static const struct {
+        int32_t format;
+        size_t bytes, red, green, blue;
+    } formats[] = {
+        {FLORENCE2_PIXEL_FORMAT_RGB, 3, 0, 1, 2},
+        {FLORENCE2_PIXEL_FORMAT_RGBA, 4, 0, 1, 2},
+        {FLORENCE2_PIXEL_FORMAT_BGR, 3, 2, 1, 0},
+        {FLORENCE2_PIXEL_FORMAT_BGRA, 4, 2, 1, 0},
+        // One channel: what the file's disc has as green. It must answer otherwise.
+        {FLORENCE2_PIXEL_FORMAT_GRAY, 1, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        memset(rows, 0x5a, sizeof rows);
+        for (size_t y = 0; y < SIDE; y++) {
+            for (size_t x = 0; x < SIDE; x++) {
+                uint8_t *pixel = rows + y * STRIDE + x * formats[i].bytes;
+                pixel[formats[i].red] = colour_at(x, y)[0];
+                pixel[formats[i].blue] = colour_at(x, y)[2];
+                pixel[formats[i].green] = colour_at(x, y)[1];
+            }
+        }
+        florence2_pixels pixels;
+        florence2_pixels_init(&pixels, sizeof pixels);
+        pixels.data = rows;
+        pixels.data_len = sizeof rows;
+        pixels.stride_bytes = STRIDE;
+        pixels.width_px = pixels.height_px = SIDE;
+        pixels.format = formats[i].format;
+        TAKEN(florence2_image_from_pixels(&pixels, &made, &error));
+        florence2_result *found = objects_in(made);
+        CHECK(same_answer(found, expected) == (formats[i].bytes > 1));
+        florence2_result_free(found);
+    }
+    florence2_result_free(expected);
+}
+
 static void *run_on_thread(void *expected) {
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
@@ -374,15 +691,17 @@ static void *run_on_thread(void *expected) {
     return same ? expected : NULL;
 }
 
-static void sixteen_threads(void) {
+enum { MOST_THREADS = 64 };
+
+static void many_threads(int count) {
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
     TAKEN(florence2_model_run(model, &request, NULL, &result, &error));
-    pthread_t threads[16];
-    for (int i = 0; i < 16; i++) {
+    pthread_t threads[MOST_THREADS];
+    for (int i = 0; i < count; i++) {
         pthread_create(&threads[i], NULL, run_on_thread, (void *)florence2_result_raw_text(result));
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < count; i++) {
         void *same = NULL;
         pthread_join(threads[i], &same);
         CHECK(same != NULL);
@@ -391,8 +710,9 @@ static void sixteen_threads(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: suite DEMO_MODEL_FOLDER\n");
+    int threads = argc == 3 ? atoi(argv[2]) : 0;
+    if (threads < 1 || threads > MOST_THREADS) {
+        fprintf(stderr, "usage: suite DEMO_MODEL_FOLDER THREADS\n");
         return 2;
     }
     TAKEN(florence2_model_load_demo(NULL, &model, &error));
@@ -403,10 +723,14 @@ int main(int argc, char **argv) {
     batches_features_and_scores();
     streams_stops_and_deadlines();
     refusals();
+    huge_counts();
     nothing_is_fine();
     panics_are_statuses();
+    freed_handles_are_known();
     loading(argv[1]);
-    sixteen_threads();
+    loading_from_memory(argv[1]);
+    pixels_answer_like_files();
+    many_threads(threads);
     florence2_image_free(image);
     florence2_model_free(model);
     printf("%d checks, %d failed\n", checks, failures);

@@ -40,6 +40,8 @@ def differences(found, expected, path=""):
 def main():
     cases = json.loads((Path(__file__).parent / "cases.json").read_text())
     said = {line["name"]: line for line in map(json.loads, sys.stdin)}
+    if not said:
+        sys.exit(f"{sys.argv[1]}: the driver said nothing")
     failed = 0
     for case in cases:
         expected = case["expected"]
@@ -47,8 +49,8 @@ def main():
         wrong = list(differences(found, expected))
         if "error" in found and not {"error", "stopped", "cancelled", "expired"} & set(expected):
             wrong.insert(0, f"found the error {found['error']!r}")
-        for difference in wrong[:3]:
-            print(f"{sys.argv[1]}: {case['name']}: {difference}")
+        for difference in wrong[:2]:
+            print(f"{sys.argv[1]}: {case['name']}: {difference}"[:300])
         failed += bool(wrong)
     print(f"{sys.argv[1]}: {len(cases) - failed} passed, {failed} failed")
     sys.exit(failed > 0)

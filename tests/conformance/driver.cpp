@@ -46,7 +46,7 @@ struct driver {
             request.prompt = asked["prompt"].get<std::string>();
         }
         if (asked.contains("region")) {
-            request.region_px = asked["region"].get<std::vector<double>>();
+            request.region_px = asked["region"].get<std::array<double, 4>>();
         }
         return request;
     }

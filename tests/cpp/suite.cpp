@@ -118,8 +118,16 @@ int main(int argc, char **argv) {
     refused(FLORENCE2_STATUS_IO, [] { florence2::image::from_path("/nowhere.png"); });
     refused(FLORENCE2_STATUS_IO, [] { florence2::model::load("/nowhere"); });
     refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run({image, "<NOTHING>"}); });
+    options.dtype = "f99";
+    refused(FLORENCE2_STATUS_UNSUPPORTED_DEVICE, [&] { florence2::model::demo(options); });
+    options = {};
     options.device = "abacus";
     refused(FLORENCE2_STATUS_UNSUPPORTED_DEVICE, [&] { florence2::model::demo(options); });
+    const std::string nul("a\0b", 3);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { florence2::image::from_path(nul); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { florence2::model::load(nul); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run({image, nul}); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.score({image, "<OD>"}, nul); });
 
     auto expected = model.run({image, "<OD>"}).raw_text;
     std::vector<std::string> found(8);

@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::{Failure, read, root, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
+const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");
 const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
@@ -31,6 +32,7 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     }
     for (template, path) in [
         (PKG_CONFIG, "pkgconfig/florence2.pc"),
+        (PKG_CONFIG_STATIC, "pkgconfig/florence2-static.pc"),
         (CMAKE_CONFIG, "cmake/florence2/florence2Config.cmake"),
         (
             CMAKE_VERSION,

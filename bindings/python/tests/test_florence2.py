@@ -88,12 +88,14 @@ def test_refusals(model):
         Status.INVALID_ARGUMENT: lambda: model.run(SCENE, "<NOTHING>"),
         Status.IO: lambda: model.run("nowhere.png", "<OD>"),
         Status.INVALID_IMAGE: lambda: model.run(b"no image", "<OD>"),
-        Status.UNSUPPORTED_DEVICE: lambda: Model.demo(device="abacus"),
+        Status.UNSUPPORTED_DEVICE: lambda: Model.demo(dtype="f99"),
         Status.DEADLINE_EXCEEDED: lambda: model.run(SCENE, "<CAPTION>", deadline_ms=1, min_new_tokens=200, max_new_tokens=200),
     }.items():
         with pytest.raises(Error) as refused:
             run()
         assert refused.value.status == status and str(refused.value)
+    with pytest.raises(Error, match="abacus"):
+        Model.demo(device="abacus")
     with pytest.raises(Error, match="numbeams"):
         model.run(SCENE, "<OD>", numbeams=3)
     with pytest.raises(ValueError, match="NUL"):

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{EarlyStopping, GenerationOverrides, Prompt, Task, TaskInput};
+use florence2::{EarlyStopping, GenerationOverrides, Precision, Prompt, Task, TaskInput};
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -104,6 +104,13 @@ pub(crate) struct ModelArgs {
     /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
+    /// How weights are kept and multiplied: f32, bf16 or int8, each smaller and faster.
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    pub(crate) dtype: Precision,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    Precision::named(name).ok_or_else(|| format!("found {name}, expected f32, bf16 or int8"))
 }
 
 #[derive(Args)]

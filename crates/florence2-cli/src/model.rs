@@ -15,6 +15,7 @@ use crate::pull;
 pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
     let options = LoadOptions {
         device: args.device.clone(),
+        dtype: args.dtype,
         adapters: args.adapter.clone(),
         ..LoadOptions::default()
     };

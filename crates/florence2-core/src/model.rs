@@ -1,9 +1,8 @@
 //! The whole model: `encode_image` -> `encode` -> `decode`, and `forward` over all three.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, DType, ElementConversion, Int, Tensor, activation};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
@@ -20,7 +19,7 @@ pub const IGNORED_LABEL: i64 = -100;
 pub struct Florence2ForConditionalGeneration<B: Backend> {
     /// Everything below the output matrix.
     pub model: Florence2Model<B>,
-    /// `[d_model, vocab_size]`; none when tied to `model.language_model.shared`.
+    /// From `d_model` to `vocab_size`; none when tied to `model.language_model.shared`.
     pub lm_head: Option<Linear<B>>,
     #[module(skip)]
     config: Florence2Config,
@@ -83,23 +82,29 @@ pub struct ForwardOutput<B: Backend> {
 }
 
 impl<B: Backend> Florence2ForConditionalGeneration<B> {
-    /// The module of a validated configuration, with lazily initialised parameters.
+    /// The module of a validated configuration, with lazily initialised parameters that are kept
+    /// in `precision` once they are loaded.
     ///
     /// # Errors
-    /// [`Error::Config`] when the configuration cannot be.
-    pub fn new(config: Florence2Config, device: &B::Device) -> Result<Self> {
+    /// [`Error::Config`] when the configuration cannot be, [`Error::Argument`] when the backend
+    /// does not support the precision.
+    pub fn new(config: Florence2Config, precision: Precision, device: &B::Device) -> Result<Self> {
         config.validate()?;
+        if !B::supports(precision) {
+            return Err(Error::argument("dtype", precision, "f32 on this device"));
+        }
         let text = &config.text_config;
-        let lm_head = (!config.tie_word_embeddings).then(|| {
-            LinearConfig::new(text.d_model, text.vocab_size)
-                .with_bias(false)
-                .init(device)
-        });
+        let lm_head = (!config.tie_word_embeddings)
+            .then(|| Linear::new(text.d_model, text.vocab_size, false, precision, device));
         Ok(Self {
             model: Florence2Model {
-                vision_tower: VisionTower::new(&config.vision_config, device),
-                multi_modal_projector: MultiModalProjector::new(&config.vision_config, device),
-                language_model: LanguageModel::new(text, device),
+                vision_tower: VisionTower::new(&config.vision_config, precision, device),
+                multi_modal_projector: MultiModalProjector::new(
+                    &config.vision_config,
+                    precision,
+                    device,
+                ),
+                language_model: LanguageModel::new(text, precision, device),
             },
             lm_head,
             config,
@@ -113,7 +118,12 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
 
     /// The device that the parameters are on.
     pub fn device(&self) -> B::Device {
-        self.model.language_model.shared.weight.device()
+        self.model
+            .language_model
+            .encoder
+            .layernorm_embedding
+            .gamma
+            .device()
     }
 
     /// Image embeddings: vision tower and projector; HF `get_image_features`.
@@ -268,8 +278,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         if let Some(lm_head) = &self.lm_head {
             return B::apply_linear(hidden_states, lm_head);
         }
-        let embedding = self.model.language_model.shared.weight.val();
-        B::tied_logits(hidden_states, embedding)
+        B::tied_logits(hidden_states, &self.model.language_model.shared.weight)
     }
 
     fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {

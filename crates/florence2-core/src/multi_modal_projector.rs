@@ -1,16 +1,16 @@
 //! From the vision tower's grid to image embeddings: HF `Florence2MultiModalProjector`.
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Distribution, Tensor};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2VisionConfig;
 
 /// Position and temporal embeddings, pooled tokens, projection, layer norm.
 #[derive(Module, Debug)]
 pub struct MultiModalProjector<B: Backend> {
-    /// `[embed_dim, projection_dim]`, no bias.
+    /// From `embed_dim` to `projection_dim`, no bias.
     pub image_projection: Linear<B>,
     /// Layer norm of the projected tokens.
     pub image_proj_norm: LayerNorm<B>,
@@ -39,15 +39,19 @@ pub struct VisualTemporalEmbed<B: Backend> {
 
 impl<B: Backend> MultiModalProjector<B> {
     /// The module with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
         // INVARIANT: a validated configuration has at least one stage.
         let embed_dim = *config.embed_dim.last().expect("at least one stage");
         let positions = config.max_position_embeddings;
         let temporal_shape = [config.max_temporal_embeddings, embed_dim];
         Self {
-            image_projection: LinearConfig::new(embed_dim, config.projection_dim)
-                .with_bias(false)
-                .init(device),
+            image_projection: Linear::new(
+                embed_dim,
+                config.projection_dim,
+                false,
+                precision,
+                device,
+            ),
             image_proj_norm: LayerNormConfig::new(config.projection_dim).init(device),
             image_position_embed: ImagePositionEmbed {
                 row_embeddings: EmbeddingConfig::new(positions, embed_dim / 2).init(device),

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
-use florence2::{Florence2, LoadOptions, ModelBytes};
+use florence2::{Florence2, LoadOptions, ModelBytes, Precision};
 use serde_json::json;
 
 use crate::boundary::{self, Handle, Options, Outcome};
@@ -35,7 +35,8 @@ pub struct florence2_load_options {
     pub struct_size: usize,
     /// One of florence2_device_name's names; NULL or "auto" for the best one.
     pub device: *const c_char,
-    /// The type of the numbers that the model computes with: NULL, "auto" or "f32".
+    /// How weights are kept and multiplied: "f32", "bf16" or "int8", each smaller and faster; NULL
+    /// or "auto" for f32. The device "cpu" has them all.
     pub dtype: *const c_char,
     /// Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
     pub adapters: *const *const c_char,
@@ -135,7 +136,8 @@ pub unsafe extern "C" fn florence2_model_load(
 /// Loads a model whose files are in memory.
 ///
 /// `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
-/// goes. Fails as florence2_model_load. Callable from any thread.
+/// goes. Fails as florence2_model_load, and with FLORENCE2_STATUS_INVALID_ARGUMENT for a missing
+/// file. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load_memory(
     files: *const florence2_model_files,
@@ -197,7 +199,7 @@ fn timed(
     log::info!("{name}: loaded onto {} in {seconds:.3} s", model.device());
     let info = json!({
         "device": model.device(),
-        "dtype": "f32",
+        "dtype": model.dtype().name(),
         "threads": model.threads(),
         "vocab_size": model.processor().tokenizer.vocab_size(),
         "max_new_tokens": model.config().text_config.max_position_embeddings,
@@ -224,8 +226,9 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
             Ok(boundary::text(&argument, *adapter)?.into())
         });
         let device = boundary::optional_text("options.device", options.device)?;
-        check_dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
+        let dtype = dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
         Ok(LoadOptions {
+            dtype,
             device: device.unwrap_or("auto").to_owned(),
             adapters: adapters.collect::<Outcome<_>>()?,
             threads: NonZeroUsize::new(options.threads),
@@ -233,14 +236,16 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
     }
 }
 
-fn check_dtype(dtype: Option<&str>) -> Outcome<()> {
-    match dtype {
-        None | Some("auto" | "f32") => Ok(()),
-        Some(other) => {
-            let message = format!("argument `options.dtype`: found {other}, expected auto or f32");
-            Err(Failure::new(florence2_status::UnsupportedDevice, message))
-        }
-    }
+fn dtype(name: Option<&str>) -> Outcome<Precision> {
+    let name = match name {
+        None | Some("auto") => return Ok(Precision::default()),
+        Some(name) => name,
+    };
+    Precision::named(name).ok_or_else(|| {
+        let message =
+            format!("argument `options.dtype`: found {name}, expected auto, f32, bf16 or int8");
+        Failure::new(florence2_status::UnsupportedDevice, message)
+    })
 }
 
 /// # Safety
@@ -260,19 +265,29 @@ unsafe fn model_files<'a>(files: *const florence2_model_files) -> Outcome<ModelB
             files.generation_config,
             files.generation_config_len,
         )?;
-        let preprocessor_config = boundary::bytes(
-            "files.preprocessor_config",
-            files.preprocessor_config,
-            files.preprocessor_config_len,
-        )?;
-        let weights = boundary::bytes("files.weights", files.weights, files.weights_len)?;
         Ok(ModelBytes {
-            config: boundary::bytes("files.config", files.config, files.config_len)?,
+            config: required("files.config", files.config, files.config_len)?,
             generation_config: (!generation_config.is_empty()).then_some(generation_config),
-            preprocessor_config,
-            tokenizer: boundary::bytes("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
-            weights: Arc::from(weights),
+            preprocessor_config: required(
+                "files.preprocessor_config",
+                files.preprocessor_config,
+                files.preprocessor_config_len,
+            )?,
+            tokenizer: required("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
+            weights: Arc::from(required("files.weights", files.weights, files.weights_len)?),
         })
+    }
+}
+
+/// A file that every model has.
+///
+/// # Safety
+/// As [`boundary::bytes`].
+unsafe fn required<'a>(argument: &str, data: *const u8, len: usize) -> Outcome<&'a [u8]> {
+    // SAFETY: as this function's.
+    match unsafe { boundary::bytes(argument, data, len) }? {
+        [] => Err(Failure::argument(argument, "no bytes", "the file's")),
+        bytes => Ok(bytes),
     }
 }
 

@@ -1,15 +1,39 @@
 //! [`Backend`]: what the model asks of a backend.
 
+use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Bool, Tensor, backend::Backend as BurnBackend};
+use burn::tensor::{Bool, Int, Tensor, backend::Backend as BurnBackend};
 
-use crate::portable;
+use crate::{Linear, Packed, PatchConv, Precision, Weight, portable};
 
 /// A burn backend with the operations of Florence-2.
 ///
 /// Layer norms have the epsilon 1e-5, burn's and the model's default.
 pub trait Backend: BurnBackend {
+    /// A weight `[out, ..]` in the form that this backend's operations read fastest; none where
+    /// they read tensors.
+    fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
+        None
+    }
+
+    /// The values of a weight that this backend packed.
+    fn unpack<const D: usize>(_packed: &Packed, _shape: [usize; D]) -> Tensor<Self, D> {
+        // INVARIANT: only a backend that packs makes packed weights, and it unpacks them.
+        unreachable!("a packed weight of another backend")
+    }
+
+    /// Whether this backend can keep weights in a precision.
+    fn supports(precision: Precision) -> bool {
+        precision == Precision::F32
+    }
+
+    /// The rows of an embedding.
+    ///
+    /// Shapes: `[vocab_size, dim]` and `[batch, tokens]` to `[batch, tokens, dim]`.
+    fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {
+        portable::embed(weight, input_ids)
+    }
+
     /// `hidden_states + conv(hidden_states)`, for a depthwise 3x3 convolution that keeps the size.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
@@ -22,7 +46,7 @@ pub trait Backend: BurnBackend {
     /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
     fn patch_embedding(
         hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
+        conv: &PatchConv<Self>,
         norm: &LayerNorm<Self>,
         prenorm: bool,
     ) -> Tensor<Self, 4> {
@@ -46,6 +70,8 @@ pub trait Backend: BurnBackend {
     }
 
     /// `hidden_states + proj(attention(qkv(norm(hidden_states))))` between the channels of a group.
+    ///
+    /// Of `proj` the weight is f32 whatever the model's precision: it is multiplied into others.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_channel_attention(
@@ -89,17 +115,26 @@ pub trait Backend: BurnBackend {
         portable::apply_norm(hidden_states, norm)
     }
 
-    /// `hidden_states * weight + bias`.
+    /// `hidden_states * weight^T + bias` for each of several layers of the same rows.
     ///
-    /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]`.
+    /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]` each.
+    fn apply_linears<const N: usize>(
+        hidden_states: Tensor<Self, 3>,
+        linears: [&Linear<Self>; N],
+    ) -> [Tensor<Self, 3>; N] {
+        portable::apply_linears(hidden_states, linears)
+    }
+
+    /// [`Self::apply_linears`] for one layer.
     fn apply_linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
-        portable::apply_linear(hidden_states, linear)
+        let [output] = Self::apply_linears(hidden_states, [linear]);
+        output
     }
 
     /// `hidden_states * embedding^T`: the scores of every row of a tied embedding.
     ///
     /// Shapes: `[batch, tokens, dim]` and `[rows, dim]` to `[batch, tokens, rows]`.
-    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: Tensor<Self, 2>) -> Tensor<Self, 3> {
+    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
         portable::tied_logits(hidden_states, embedding)
     }
 

@@ -4,13 +4,20 @@
 //! norm, a product and what follows it, rather than each alone. Every method has a portable default
 //! in burn's own operations ([`portable`]), which also differentiates; a backend that can do better
 //! overrides it. burn-flex does: its tensors go through memory once per operation instead of once
-//! per step of it.
+//! per step of it, and its weights are packed once, as they are loaded, in the order in which the
+//! products read them ([`Weight`]).
 
 mod backend;
+mod exp;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod modules;
 pub mod portable;
+mod weight;
 
 pub use backend::Backend;
+pub use exp::exp;
+pub use modules::{Linear, PatchConv, TokenEmbedding};
+pub use weight::{Packed, Precision, Weight};

@@ -4,9 +4,18 @@
 //! They compute in the type of the parameters, f32, f16 or bf16; norms and softmax in f32 whatever
 //! that is, since squares and sums of f16 overflow.
 
+use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Bool, DType, Tensor, activation, backend::Backend};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Bool, DType, Int, Tensor, activation};
+
+use crate::{Backend, Linear, PatchConv, Weight};
+
+/// See [`crate::Backend::embed`].
+pub fn embed<B: Backend>(weight: &Weight<B, 2>, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+    burn::tensor::module::embedding(weight.val(), input_ids)
+}
 
 /// See [`crate::Backend::add_depthwise`].
 pub fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) -> Tensor<B, 4> {
@@ -17,18 +26,23 @@ pub fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) 
 /// See [`crate::Backend::patch_embedding`].
 pub fn patch_embedding<B: Backend>(
     hidden_states: Tensor<B, 4>,
-    conv: &Conv2d<B>,
+    conv: &PatchConv<B>,
     norm: &LayerNorm<B>,
     prenorm: bool,
 ) -> Tensor<B, 4> {
+    let weight = conv.weight.val();
     // Pixels come as f32.
-    let hidden_states = hidden_states.cast(conv.weight.dtype());
+    let hidden_states = hidden_states.cast(weight.dtype());
+    let convolve = |hidden_states| {
+        let options = ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1, 1], 1);
+        let bias = conv.bias.as_ref().map(burn::module::Param::val);
+        let input = channels_first(hidden_states);
+        channels_last(conv2d(input, weight, bias, options))
+    };
     if prenorm {
-        let hidden_states = apply_norm(hidden_states, norm);
-        channels_last(conv.forward(channels_first(hidden_states)))
+        convolve(apply_norm(hidden_states, norm))
     } else {
-        let hidden_states = channels_last(conv.forward(channels_first(hidden_states)));
-        apply_norm(hidden_states, norm)
+        apply_norm(convolve(hidden_states), norm)
     }
 }
 
@@ -57,13 +71,12 @@ pub fn add_window_attention<B: Backend>(
         .reshape([batch, rows, window, columns, window, dim])
         .permute([0, 1, 3, 2, 4, 5])
         .reshape([count, window * window, dim]);
-    let [q, k, v] = split_qkv(qkv.forward(windows)).map(|part| split_heads(part, num_heads));
+    let [q, k, v] = split_qkv(forward(qkv, windows)).map(|part| split_heads(part, num_heads));
     let scale = ((dim / num_heads) as f64).powf(-0.5);
     let attention = scaled_dot_product_attention(q, k, v, None, scale)
         .swap_dims(1, 2)
         .reshape([count, window * window, dim]);
-    let attention = proj
-        .forward(attention)
+    let attention = forward(proj, attention)
         .reshape([batch, rows, columns, window, window, dim])
         .permute([0, 1, 3, 2, 4, 5])
         .reshape([batch, padded_height, padded_width, dim])
@@ -82,7 +95,7 @@ pub fn add_channel_attention<B: Backend>(
     let [batch, height, width, dim] = hidden_states.dims();
     let tokens = height * width;
     let normed = apply_norm(hidden_states.clone(), norm).reshape([batch, tokens, dim]);
-    let [q, k, v] = split_qkv(qkv.forward(normed)).map(|part| {
+    let [q, k, v] = split_qkv(forward(qkv, normed)).map(|part| {
         part.reshape([batch, tokens, num_groups, dim / num_groups])
             .permute([0, 2, 3, 1])
     });
@@ -91,7 +104,7 @@ pub fn add_channel_attention<B: Backend>(
     let attention = scaled_dot_product_attention(q, k, v, None, scale)
         .permute([0, 3, 1, 2])
         .reshape([batch, tokens, dim]);
-    hidden_states + proj.forward(attention).reshape([batch, height, width, dim])
+    hidden_states + forward(proj, attention).reshape([batch, height, width, dim])
 }
 
 /// See [`crate::Backend::add_feed_forward`].
@@ -101,8 +114,8 @@ pub fn add_feed_forward<B: Backend>(
     fc1: &Linear<B>,
     fc2: &Linear<B>,
 ) -> Tensor<B, 4> {
-    let hidden = activation::gelu(fc1.forward(apply_norm(hidden_states.clone(), norm)));
-    hidden_states + fc2.forward(hidden)
+    let hidden = activation::gelu(forward(fc1, apply_norm(hidden_states.clone(), norm)));
+    hidden_states + forward(fc2, hidden)
 }
 
 /// See [`crate::Backend::feed_forward_then_norm`].
@@ -112,8 +125,8 @@ pub fn feed_forward_then_norm<B: Backend>(
     fc2: &Linear<B>,
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
-    let hidden = activation::gelu(fc1.forward(hidden_states.clone()));
-    apply_norm(hidden_states + fc2.forward(hidden), norm)
+    let hidden = activation::gelu(forward(fc1, hidden_states.clone()));
+    apply_norm(hidden_states + forward(fc2, hidden), norm)
 }
 
 /// See [`crate::Backend::apply_norm`].
@@ -125,22 +138,26 @@ pub fn apply_norm<B: Backend, const D: usize>(
     norm.forward(hidden_states.cast(DType::F32)).cast(dtype)
 }
 
-/// See [`crate::Backend::apply_linear`].
-pub fn apply_linear<B: Backend>(hidden_states: Tensor<B, 3>, linear: &Linear<B>) -> Tensor<B, 3> {
-    linear.forward(hidden_states)
+/// See [`crate::Backend::apply_linears`].
+pub fn apply_linears<B: Backend, const N: usize>(
+    hidden_states: Tensor<B, 3>,
+    linears: [&Linear<B>; N],
+) -> [Tensor<B, 3>; N] {
+    linears.map(|linear| forward(linear, hidden_states.clone()))
+}
+
+/// `x * weight^T + bias`.
+fn forward<B: Backend, const D: usize>(linear: &Linear<B>, input: Tensor<B, D>) -> Tensor<B, D> {
+    let bias = linear.bias.as_ref().map(burn::module::Param::val);
+    burn::tensor::module::linear(input, linear.weight.val().transpose(), bias)
 }
 
 /// See [`crate::Backend::tied_logits`].
 pub fn tied_logits<B: Backend>(
     hidden_states: Tensor<B, 3>,
-    embedding: Tensor<B, 2>,
+    embedding: &Weight<B, 2>,
 ) -> Tensor<B, 3> {
-    let [batch, tokens, dim] = hidden_states.dims();
-    let rows = embedding.dims()[0];
-    hidden_states
-        .reshape([batch * tokens, dim])
-        .matmul(embedding.transpose())
-        .reshape([batch, tokens, rows])
+    burn::tensor::module::linear(hidden_states, embedding.val().transpose(), None)
 }
 
 /// See [`crate::Backend::multi_head_attention`].

@@ -3,10 +3,10 @@
 
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Bool, Distribution, Tensor};
+use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
+use burn::tensor::{Bool, Distribution, Int, Tensor};
 use burn_flex::{Flex, FlexDevice};
-use florence2_kernels::{Backend, portable};
+use florence2_kernels::{Backend, Linear, PatchConv, Precision, Weight, portable};
 
 /// The largest difference allowed, as a share of the largest value.
 const TOLERANCE: f32 = 1e-5;
@@ -23,10 +23,17 @@ fn norm(channels: usize) -> LayerNorm<Flex> {
 }
 
 fn linear(inputs: usize, outputs: usize, bias: bool) -> Linear<Flex> {
-    let mut linear = LinearConfig::new(inputs, outputs)
-        .with_bias(bias)
-        .init(&FlexDevice);
-    linear.bias = bias.then(|| Param::from_tensor(random([outputs])));
+    linear_of(inputs, outputs, bias, Precision::F32)
+}
+
+fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) -> Linear<Flex> {
+    // As torch initialises linear layers.
+    let weight = random([outputs, inputs]) / (3.0 * inputs as f32).sqrt();
+    let linear = Linear {
+        weight: Weight::from_tensor(weight, precision),
+        bias: bias.then(|| Param::from_tensor(random([outputs]))),
+    };
+    assert!(linear.weight.as_packed().is_some());
     linear
 }
 
@@ -90,12 +97,14 @@ fn patch_embedding() {
             &[false, true]
         };
         for &prenorm in prenorms {
-            let config = Conv2dConfig::new([shape[3], 24], [size, size])
-                .with_stride([stride, stride])
-                .with_padding(PaddingConfig2d::Explicit(
-                    padding, padding, padding, padding,
-                ));
-            let (input, conv) = (random(shape), convolution(config, 24));
+            let weight = random([24, shape[3], size, size]) / (shape[3] as f32).sqrt();
+            let conv = PatchConv {
+                weight: Weight::from_tensor(weight, Precision::F32),
+                bias: Some(Param::from_tensor(random([24]))),
+                stride,
+                padding,
+            };
+            let input = random(shape);
             let norm = norm(if prenorm { shape[3] } else { 24 });
             let expected = portable::patch_embedding(input.clone(), &conv, &norm, prenorm);
             let found = Flex::patch_embedding(input, &conv, &norm, prenorm);
@@ -165,7 +174,7 @@ fn linear_layers() {
     ] {
         for bias in [false, true] {
             let (input, linear) = (random([1, rows, inputs]), linear(inputs, outputs, bias));
-            let expected = portable::apply_linear(input.clone(), &linear);
+            let expected = portable::apply_linears(input.clone(), [&linear])[0].clone();
             let found = Flex::apply_linear(input, &linear);
             assert_close(&format!("{rows} {inputs} {outputs}"), found, expected);
         }
@@ -175,10 +184,106 @@ fn linear_layers() {
 #[test]
 fn tied_logits() {
     for (rows, dim, vocabulary) in [(1, 64, 1500), (3, 70, 513), (5, 768, 100), (12, 32, 64)] {
-        let (input, table) = (random([1, rows, dim]), random([vocabulary, dim]));
-        let expected = portable::tied_logits(input.clone(), table.clone());
-        let found = Flex::tied_logits(input, table);
+        let input = random([1, rows, dim]);
+        let table = Weight::from_tensor(random([vocabulary, dim]), Precision::F32);
+        let expected = portable::tied_logits(input.clone(), &table);
+        let found = Flex::tied_logits(input, &table);
         assert_close(&format!("{rows} {dim} {vocabulary}"), found, expected);
+        let ids = Tensor::<Flex, 2, Int>::from_ints([[0, vocabulary as i32 - 1]], &FlexDevice);
+        let expected = portable::embed(&table, ids.clone());
+        assert_close("embedding", Flex::embed(&table, ids), expected);
+    }
+}
+
+/// What is packed is what is read back: f32 exactly, the others as closely as they can.
+#[test]
+fn packed_weights_keep_their_values() {
+    for shape in [[1, 1], [33, 70], [64, 1030], [100, 2050]] {
+        for (precision, tolerance) in [
+            (Precision::F32, 0.0),
+            (Precision::Bf16, 1.0 / 256.0),
+            (Precision::Int8, 0.5 / 127.0),
+        ] {
+            let values = random(shape);
+            let weight = Weight::from_tensor(values.clone(), precision);
+            assert_eq!(weight.dims(), shape);
+            let largest = values.clone().abs().max_dim(1);
+            let error = (weight.val() - values)
+                .abs()
+                .div(largest)
+                .max()
+                .into_scalar();
+            assert!(error <= tolerance * 1.001, "{shape:?} {precision}: {error}");
+        }
+    }
+    let values = random([5, 3, 2, 7]);
+    let weight = Weight::from_tensor(values.clone(), Precision::F32);
+    assert_close("a convolution's", weight.val(), values);
+}
+
+/// Products in bf16 and int8 err as their formats must, not more: by the rounding of both factors,
+/// which adds up as noise does.
+#[test]
+fn narrow_products() {
+    for (rows, inputs, outputs) in [
+        (1, 7, 5),
+        (3, 64, 1000),
+        (15, 1030, 33),
+        (100, 2050, 70),
+        (300, 333, 65),
+    ] {
+        for (precision, tolerance) in [(Precision::Bf16, 0.006), (Precision::Int8, 0.02)] {
+            let input = random([1, rows, inputs]);
+            let linear = linear_of(inputs, outputs, true, precision);
+            let wide = Linear {
+                weight: Weight::Parameter(Param::from_tensor(linear.weight.val()), Precision::F32),
+                bias: linear.bias.clone(),
+            };
+            let expected = portable::apply_linears(input.clone(), [&wide])[0].clone();
+            let found = Flex::apply_linear(input, &linear);
+            let error = (found - expected.clone()).powf_scalar(2.0).mean().sqrt();
+            let error = error.into_scalar() / expected.powf_scalar(2.0).mean().sqrt().into_scalar();
+            assert!(
+                error <= tolerance,
+                "{rows} {inputs} {outputs} {precision}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn narrow_layers() {
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let shape = [1, 13, 25, 64];
+        let (input, norm) = (random(shape), norm(64));
+        let (fc1, fc2) = (
+            linear_of(64, 256, true, precision),
+            linear_of(256, 64, true, precision),
+        );
+        let (qkv, proj) = (linear_of(64, 192, true, precision), linear(64, 64, true));
+        let close = |what: &str, found: Tensor<Flex, 4>, expected: Tensor<Flex, 4>| {
+            let largest = expected.clone().abs().max().into_scalar();
+            let difference = (found - expected).abs().max().into_scalar();
+            assert!(
+                difference <= 0.03 * largest,
+                "{what} {precision}: {difference} of {largest}"
+            );
+        };
+        close(
+            "feed forward",
+            Flex::add_feed_forward(input.clone(), &norm, &fc1, &fc2),
+            portable::add_feed_forward(input.clone(), &norm, &fc1, &fc2),
+        );
+        close(
+            "window attention",
+            Flex::add_window_attention(input.clone(), &norm, &qkv, &proj, 2, 12),
+            portable::add_window_attention(input.clone(), &norm, &qkv, &proj, 2, 12),
+        );
+        close(
+            "channel attention",
+            Flex::add_channel_attention(input.clone(), &norm, &qkv, &proj, 2),
+            portable::add_channel_attention(input, &norm, &qkv, &proj, 2),
+        );
     }
 }
 

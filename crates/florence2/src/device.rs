@@ -6,6 +6,7 @@ use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
+use crate::options::LoadOptions;
 #[cfg(feature = "gpu")]
 use burn::tensor::DType;
 use florence2_core::weights::{Adapter, Checkpoint};
@@ -41,16 +42,17 @@ fn cpus() -> Vec<&'static str> {
 
 /// Loads weights onto a device, and names the device.
 pub(crate) fn load(
-    device: &str,
+    options: &LoadOptions,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
 ) -> Result<(String, Box<dyn Engine>)> {
+    let precision = options.dtype;
     #[cfg(feature = "gpu")]
-    if let Some(loaded) = gpu::load(device, config, checkpoint, adapters, DType::F32)? {
+    if let Some(loaded) = gpu::load(options, config, checkpoint, adapters, DType::F32)? {
         return Ok(loaded);
     }
-    let name = match device {
+    let name = match options.device.as_str() {
         "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
     };
@@ -61,6 +63,7 @@ pub(crate) fn load(
                 config,
                 checkpoint,
                 adapters,
+                precision,
                 &burn_flex::FlexDevice,
             )?;
             Box::new(LoadedModel(model))
@@ -68,13 +71,14 @@ pub(crate) fn load(
         #[cfg(feature = "ndarray")]
         "ndarray" => {
             let device = burn_ndarray::NdArrayDevice::Cpu;
-            let model =
-                weights::load::<burn_ndarray::NdArray>(config, checkpoint, adapters, &device)?;
+            let model = weights::load::<burn_ndarray::NdArray>(
+                config, checkpoint, adapters, precision, &device,
+            )?;
             Box::new(LoadedModel(model))
         }
         _ => {
             return Err(Error::Device {
-                found: device.to_owned(),
+                found: options.device.clone(),
                 expected: format!("auto, {}", devices().join(", ")),
             });
         }

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use burn::tensor::DType;
 use florence2_core::Florence2Config;
 use florence2_core::weights::{self, Adapter, Checkpoint};
-use florence2_kernels::Backend;
 #[cfg(feature = "cuda")]
 use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
 #[cfg(feature = "rocm")]
@@ -13,9 +12,11 @@ use florence2_kernels::gpu::rocm::{self, Rocm, RocmDevice};
 #[cfg(feature = "wgpu")]
 use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
 use florence2_kernels::gpu::{self as backends, Unavailable, start};
+use florence2_kernels::{Backend, Precision};
 
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
+use crate::options::LoadOptions;
 
 /// A GPU of this machine.
 pub(crate) struct Gpu {
@@ -120,33 +121,39 @@ fn by_name(name: &str) -> Result<Option<&'static Gpu>> {
 }
 
 /// Loads weights onto the GPU that a device name means, `auto` meaning the best that works, and names
-/// it; none when the name is no GPU's, or when `auto` finds none.
+/// it; none when the name is no GPU's, or when `auto` finds none or is asked for a precision that GPUs
+/// do not have.
 pub(crate) fn load(
-    device: &str,
+    options: &LoadOptions,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
     dtype: DType,
 ) -> Result<Option<(String, Box<dyn Engine>)>> {
+    let precision = options.dtype;
     let load = |gpu: &Gpu| {
         let engine = match &gpu.device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => {
-                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, dtype)
+                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision, dtype)
             }
             #[cfg(feature = "rocm")]
             Device::Rocm(device) => {
-                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, dtype)
+                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, precision, dtype)
             }
             #[cfg(feature = "wgpu")]
             Device::Wgpu(device) => {
-                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, dtype)
+                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision, dtype)
             }
         };
         Ok(Some((gpu.name.clone(), engine?)))
     };
-    if device != "auto" {
-        return by_name(device)?.map_or(Ok(None), load);
+    if options.device != "auto" {
+        return by_name(&options.device)?.map_or(Ok(None), load);
+    }
+    if precision != Precision::F32 {
+        log::info!("device auto: the CPU computes, GPUs keep no weights in {precision}");
+        return Ok(None);
     }
     for gpu in gpus().filter(|gpu| !gpu.software) {
         match load(gpu) {
@@ -168,12 +175,13 @@ fn load_on<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
+    precision: Precision,
     dtype: DType,
 ) -> Result<Box<dyn Engine>> {
     start::<B>(device, dtype).map_err(|reason| Error::DeviceUnavailable {
         device: gpu.name.clone(),
         reason: reason.to_string(),
     })?;
-    let model = weights::load::<B>(config, checkpoint, adapters, device)?;
+    let model = weights::load::<B>(config, checkpoint, adapters, precision, device)?;
     Ok(Box::new(LoadedModel(weights::cast(model, dtype))))
 }

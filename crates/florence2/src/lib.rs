@@ -37,6 +37,7 @@ pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GenerationConfig, GenerationEvent, GenerationObserver,
 };
 pub use florence2_core::{Florence2Config, weights};
+pub use florence2_kernels::Precision;
 pub use florence2_postprocess::{
     AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, TaskResult,
 };

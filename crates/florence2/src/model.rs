@@ -10,6 +10,7 @@ use florence2_core::generate::{
     CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver,
 };
 use florence2_core::weights::{Adapter, Checkpoint, WeightsReport};
+use florence2_kernels::Precision;
 use florence2_postprocess::ImageSize;
 use florence2_processor::{Florence2Processor, Image, Prompt};
 
@@ -26,6 +27,7 @@ pub struct Florence2 {
     processor: Florence2Processor,
     engine: Box<dyn Engine>,
     device: String,
+    dtype: Precision,
     threads: Threads,
     generation_config: GenerationConfig,
 }
@@ -167,12 +169,13 @@ impl Florence2 {
     ) -> Result<Self> {
         let adapters: Vec<Adapter> = device::open_adapters(&options.adapters)?;
         let threads = Threads::new(options.threads)?;
-        let (device, engine) = device::load(&options.device, config, checkpoint, &adapters)?;
+        let (device, engine) = device::load(options, config, checkpoint, &adapters)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             processor,
             engine,
             device,
+            dtype: options.dtype,
             threads,
             generation_config,
         })
@@ -333,6 +336,11 @@ impl Florence2 {
     /// The device's name, one of [`crate::devices`].
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// How the model's weights are kept.
+    pub fn dtype(&self) -> Precision {
+        self.dtype
     }
 
     /// Threads that the model computes with.

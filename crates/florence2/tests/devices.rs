@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use florence2::{Error, Florence2, Image, LoadOptions, Prompt, devices};
+use florence2::{Error, Florence2, Image, LoadOptions, Precision, Prompt, devices};
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
@@ -53,6 +53,17 @@ fn the_demo_model_answers_alike_on_every_device() {
 fn auto_takes_a_device_that_works() {
     let model = demo("auto").unwrap();
     assert!(devices().iter().any(|device| device == model.device()));
+}
+
+/// GPUs keep weights in f32 alone.
+#[cfg(feature = "flex")]
+#[test]
+fn auto_takes_a_device_that_has_the_precision() {
+    let model = Florence2::demo_with(&LoadOptions {
+        dtype: Precision::Int8,
+        ..LoadOptions::default()
+    });
+    assert_eq!(model.unwrap().device(), "cpu");
 }
 
 #[test]

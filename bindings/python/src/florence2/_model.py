@@ -134,17 +134,22 @@ class Model(_Handle):
         directory: str | os.PathLike[str],
         *,
         device: str | None = None,
+        dtype: str | None = None,
         adapters: Sequence[str | os.PathLike[str]] = (),
         threads: int = 0,
     ) -> Model:
-        """Loads a folder in either layout, with LoRA adapters merged in order."""
-        options, _kept = _load_options(device, adapters, threads)
+        """Loads a folder in either layout, with LoRA adapters merged in order.
+
+        `device` is one of `devices()`, `dtype` the type of the numbers that the model computes with, such as `f32`;
+        None is the best one. `threads` are the model's own; 0 is for the process's.
+        """
+        options, _kept = _load_options(device, dtype, adapters, threads)
         return Model(_made("model", "model_load", text(os.fspath(directory)), byref(options)), "model")
 
     @staticmethod
-    def demo(*, device: str | None = None, threads: int = 0) -> Model:
+    def demo(*, device: str | None = None, dtype: str | None = None, threads: int = 0) -> Model:
         """The embedded demo model, which knows coloured shapes and short words."""
-        options, _kept = _load_options(device, (), threads)
+        options, _kept = _load_options(device, dtype, (), threads)
         return Model(_made("model", "model_load_demo", byref(options)), "model")
 
     @property
@@ -235,10 +240,16 @@ class Model(_Handle):
 
 
 def _load_options(
-    device: str | None, adapters: Sequence[str | os.PathLike[str]], threads: int
+    device: str | None, dtype: str | None, adapters: Sequence[str | os.PathLike[str]], threads: int
 ) -> tuple[ctypes.Structure, object]:
     paths = (c_char_p * len(adapters))(*(text(os.fspath(adapter)) for adapter in adapters))
-    options = struct(_native.LoadOptions, device=text(device), adapters_len=len(adapters), threads=threads)
+    options = struct(
+        _native.LoadOptions,
+        device=text(device),
+        dtype=text(dtype),
+        adapters_len=len(adapters),
+        threads=threads,
+    )
     if adapters:
         options.adapters = paths
     return options, paths

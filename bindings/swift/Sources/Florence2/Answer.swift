@@ -43,9 +43,15 @@ public struct Answer: Codable, Sendable, Equatable {
 public struct Region: Codable, Sendable, Equatable {
     /// What the points are.
     public enum Kind: String, Codable, Sendable {
-        case box, quad, polygon
+        /// Two corners.
+        case box
+        /// The four corners of a text line.
+        case quad
+        /// The vertices of a ring.
+        case polygon
     }
 
+    /// What `points` are.
     public let kind: Kind
     /// What is there; empty when the task names nothing.
     public let label: String
@@ -59,15 +65,19 @@ public struct Region: Codable, Sendable, Equatable {
 
 /// A position in pixels of the image, from its upper left corner; `[x, y]` in JSON.
 public struct Point: Codable, Sendable, Equatable {
+    /// Pixels to the right.
     public let x: Double
+    /// Pixels down.
     public let y: Double
 
+    /// Reads `[x, y]`.
     public init(from decoder: any Decoder) throws {
         var pair = try decoder.unkeyedContainer()
         x = try pair.decode(Double.self)
         y = try pair.decode(Double.self)
     }
 
+    /// Writes `[x, y]`.
     public func encode(to encoder: any Encoder) throws {
         var pair = encoder.unkeyedContainer()
         try pair.encode(x)
@@ -95,7 +105,9 @@ public struct Score: Codable, Sendable, Equatable {
 
 /// A token of a target.
 public struct ScoredToken: Codable, Sendable, Equatable {
+    /// Its number in the vocabulary.
     public let id: UInt32
+    /// What it writes.
     public let text: String
     /// Its natural log-probability, given those before it.
     public let logProb: Float
@@ -111,6 +123,7 @@ public struct ScoredToken: Codable, Sendable, Equatable {
 public struct Token: Sendable, Equatable {
     /// The request that it answers: its index in a batch, else 0.
     public let request: Int
+    /// Its number in the vocabulary.
     public let id: UInt32
     /// What it writes.
     public let text: String

@@ -4,8 +4,10 @@ import CFlorence2
 public struct Florence2Error: Error, Equatable, CustomStringConvertible {
     /// Why a call failed: `florence2_status`.
     public struct Status: RawRepresentable, Hashable, Sendable {
+        /// Its number in the C API.
         public let rawValue: Int32
 
+        /// The status of a number, also of one that later versions of the library add.
         public init(rawValue: Int32) { self.rawValue = rawValue }
 
         /// An argument, an option or the combination of several cannot be.
@@ -30,10 +32,12 @@ public struct Florence2Error: Error, Equatable, CustomStringConvertible {
         public static let panic = Status(rawValue: 10)
     }
 
+    /// Why the call failed.
     public let status: Status
     /// One line that names the argument, file or key, what was found and what was expected.
     public let message: String
 
+    /// The message.
     public var description: String { message }
 }
 

@@ -27,7 +27,16 @@ public final class Image: Sendable {
 
     /// The order of a pixel's channels, one byte each. Alpha is dropped.
     public enum PixelFormat: Int32, Sendable {
-        case rgb, rgba, bgr, bgra, gray
+        /// Red, green, blue.
+        case rgb
+        /// Red, green, blue, alpha.
+        case rgba
+        /// Blue, green, red.
+        case bgr
+        /// Blue, green, red, alpha.
+        case bgra
+        /// One channel.
+        case gray
     }
 
     /// Takes pixels, such as a camera's frame: `height` rows of `stride` bytes; 0 for rows without a gap.

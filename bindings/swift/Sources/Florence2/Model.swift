@@ -11,13 +11,17 @@ public final class Model: Sendable {
     public struct LoadOptions: Sendable {
         /// One of ``Library/devices``, or "auto".
         public var device: String?
+        /// The type of the numbers that the model computes with, such as "f32"; `nil` for the best one.
+        public var dtype: String?
         /// Folders of LoRA adapters, merged in order.
         public var adapters: [String] = []
         /// Threads that the model computes with, its own; 0 for the process's.
         public var threads = 0
 
-        public init(device: String? = nil, threads: Int = 0) {
+        /// On a device, with numbers of a type, with so many threads; the best ones by default.
+        public init(device: String? = nil, dtype: String? = nil, threads: Int = 0) {
             self.device = device
+            self.dtype = dtype
             self.threads = threads
         }
     }
@@ -38,6 +42,7 @@ public final class Model: Sendable {
         var native = florence2_load_options()
         florence2_load_options_init(&native, MemoryLayout<florence2_load_options>.size)
         native.device = try texts.of(options.device, "device")
+        native.dtype = try texts.of(options.dtype, "dtype")
         native.threads = options.threads
         var adapters: [UnsafePointer<CChar>?] = []
         for adapter in options.adapters { adapters.append(try texts.of(adapter, "adapters")) }

@@ -4,7 +4,9 @@ import CFlorence2
 public struct Request: Sendable {
     /// What is asked about.
     public enum Subject: Sendable {
+        /// An image, which the run encodes.
         case image(Image)
+        /// An image that the same model has encoded.
         case features(ImageFeatures)
     }
 
@@ -16,6 +18,7 @@ public struct Request: Sendable {
         case normalized(x1: Double, y1: Double, x2: Double, y2: Double)
     }
 
+    /// What is asked about.
     public var subject: Subject
     /// A task's token, such as `<OD>`.
     public var task: String?
@@ -26,12 +29,14 @@ public struct Request: Sendable {
     /// The task's place, where it needs one.
     public var region: Region?
 
+    /// A question about an image: a task, with its text or place where it needs one, or a free prompt.
     public init(
         _ image: Image, task: String? = nil, input: String? = nil, region: Region? = nil, prompt: String? = nil
     ) {
         self.init(.image(image), task: task, input: input, region: region, prompt: prompt)
     }
 
+    /// A question about an encoded image.
     public init(
         _ features: ImageFeatures, task: String? = nil, input: String? = nil, region: Region? = nil,
         prompt: String? = nil

@@ -3,17 +3,29 @@ import Foundation
 
 /// How to run; what is nil is as the model's files say.
 public struct RunOptions: Sendable {
+    /// Beams of the beam search; 1 for greedy search or sampling.
     public var numBeams: Int?
+    /// Answers per request, at most `numBeams` without sampling.
     public var numReturnSequences: Int?
+    /// Tokens of an answer at most, the end token included.
     public var maxNewTokens: Int?
+    /// Tokens of an answer at least.
     public var minNewTokens: Int?
+    /// Exponent of the length by which a beam's score is divided.
     public var lengthPenalty: Float?
+    /// Divides the scores of tokens already written.
     public var repetitionPenalty: Float?
+    /// No sequence of this many tokens occurs twice.
     public var noRepeatNgramSize: Int?
+    /// Whether tokens are drawn by their probability.
     public var doSample: Bool?
+    /// Divides the scores before drawing.
     public var temperature: Float?
+    /// Draws are among this many most likely tokens.
     public var topK: Int?
+    /// Draws are among the most likely tokens that together reach this probability.
     public var topP: Float?
+    /// The same seed draws the same tokens.
     public var seed: UInt64?
     /// Further options as a JSON object, by their names in generation_config.json.
     public var generationConfig: String?
@@ -22,6 +34,7 @@ public struct RunOptions: Sendable {
     /// Milliseconds until the run ends with ``Florence2Error/Status-swift.struct/deadlineExceeded``; 0 for never.
     public var deadlineMilliseconds: UInt64 = 0
 
+    /// Options that differ from the model's own; the others are set by their names.
     public init(numBeams: Int? = nil, maxNewTokens: Int? = nil) {
         self.numBeams = numBeams
         self.maxNewTokens = maxNewTokens

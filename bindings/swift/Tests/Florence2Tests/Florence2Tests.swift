@@ -111,6 +111,7 @@ struct Florence2Tests {
             (.invalidImage, { _ = try Image(encoded: Data("no image".utf8)) }),
             (.invalidImage, { _ = try Image(encoded: Data()) }),
             (.unsupportedDevice, { _ = try Model.demo(options: .init(device: "abacus")) }),
+            (.unsupportedDevice, { _ = try Model.demo(options: .init(dtype: "f99")) }),
             (.io, { _ = try Model(contentsOf: "/nowhere") }),
             (.invalidArgument, { _ = try model.run(Request(image, task: "<NOTHING>")) }),
             (.invalidArgument, { _ = try model.run(Request(image, task: "<O\0D>")) }),

@@ -1,6 +1,8 @@
 //! What is done to scores before a token is chosen: HF `generation/logits_process.py`, in the
 //! order of `_get_logits_processor`.
 
+use florence2_kernels::exp;
+
 use super::GenerationConfig;
 use super::top_k::top_k;
 use crate::config::Florence2TextConfig;
@@ -205,12 +207,25 @@ fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
 /// # Errors
 /// [`Error::NotFinite`] when no score is usable.
 pub fn log_softmax(scores: &mut [f32]) -> Result<()> {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = scores
-        .iter()
-        .map(|score| f64::from((score - max).exp()))
-        .sum();
-    let normalizer = max + sum.ln() as f32;
+    // In parts, which are computed side by side: there are as many scores as words in a vocabulary.
+    const PARTS: usize = 16;
+    let (chunks, tail) = scores.as_chunks::<PARTS>();
+    let mut maxima = [f32::NEG_INFINITY; PARTS];
+    for chunk in chunks {
+        for (max, score) in maxima.iter_mut().zip(chunk) {
+            *max = if *score > *max { *score } else { *max };
+        }
+    }
+    let max = maxima.iter().chain(tail).copied();
+    let max = max.fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0_f64; PARTS];
+    for chunk in chunks {
+        for (sum, score) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(exp(score - max));
+        }
+    }
+    let tail: f64 = tail.iter().map(|score| f64::from(exp(score - max))).sum();
+    let normalizer = max + (sums.iter().sum::<f64>() + tail).ln() as f32;
     if !normalizer.is_finite() {
         return Err(Error::NotFinite { step: 0 });
     }

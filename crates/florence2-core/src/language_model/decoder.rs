@@ -1,9 +1,9 @@
 //! The decoder: HF `BartDecoder`.
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use super::{
     Attention, CrossAttentionCache, KvCache, LayerKeysValues, embed_positions, layer_norm, linear,
@@ -34,9 +34,9 @@ pub struct DecoderLayer<B: Backend> {
     pub encoder_attn: Attention<B>,
     /// Layer norm after the cross-attention.
     pub encoder_attn_layer_norm: LayerNorm<B>,
-    /// `[d_model, decoder_ffn_dim]`.
+    /// From `d_model` to `decoder_ffn_dim`.
     pub fc1: Linear<B>,
-    /// `[decoder_ffn_dim, d_model]`.
+    /// Back to `d_model`.
     pub fc2: Linear<B>,
     /// Layer norm after the feed-forward part.
     pub final_layer_norm: LayerNorm<B>,
@@ -44,15 +44,22 @@ pub struct DecoderLayer<B: Backend> {
 
 impl<B: Backend> Decoder<B> {
     /// The module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, device: &B::Device) -> Self {
-        let attention = || Attention::new(config.d_model, config.decoder_attention_heads, device);
+    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
+        let attention = || {
+            Attention::new(
+                config.d_model,
+                config.decoder_attention_heads,
+                precision,
+                device,
+            )
+        };
         let layer = |_| DecoderLayer {
             self_attn: attention(),
             self_attn_layer_norm: layer_norm(config, device),
             encoder_attn: attention(),
             encoder_attn_layer_norm: layer_norm(config, device),
-            fc1: linear(config.d_model, config.decoder_ffn_dim, device),
-            fc2: linear(config.decoder_ffn_dim, config.d_model, device),
+            fc1: linear(config.d_model, config.decoder_ffn_dim, precision, device),
+            fc2: linear(config.decoder_ffn_dim, config.d_model, precision, device),
             final_layer_norm: layer_norm(config, device),
         };
         Self {
@@ -99,10 +106,11 @@ impl<B: Backend> Decoder<B> {
         let embedded = inputs_embeds + embed_positions(&self.embed_positions, past, tokens);
         let mut hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
         for (index, layer) in self.layers.iter().enumerate() {
-            let keys_values = layer.self_attn.keys_values(hidden_states.clone());
+            let (queries, keys_values) = layer.self_attn.queries_keys_values(hidden_states.clone());
             let keys_values = cache.append(index, keys_values);
             hidden_states = layer.forward(
                 hidden_states,
+                queries,
                 keys_values,
                 masked.clone(),
                 &cross_attention.layers[index],
@@ -117,18 +125,18 @@ impl<B: Backend> DecoderLayer<B> {
     fn forward(
         &self,
         hidden_states: Tensor<B, 3>,
+        queries: Tensor<B, 3>,
         keys_values: &LayerKeysValues<B>,
         masked: Option<Tensor<B, 4, Bool>>,
         encoder_keys_values: &LayerKeysValues<B>,
         encoder_masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let attention = self
-            .self_attn
-            .forward(hidden_states.clone(), keys_values, masked);
+        let attention = self.self_attn.forward(queries, keys_values, masked);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
-        let attention =
-            self.encoder_attn
-                .forward(hidden_states.clone(), encoder_keys_values, encoder_masked);
+        let queries = self.encoder_attn.queries(hidden_states.clone());
+        let attention = self
+            .encoder_attn
+            .forward(queries, encoder_keys_values, encoder_masked);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.encoder_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }

@@ -1,9 +1,9 @@
 //! The encoder: HF `BartEncoder`.
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use super::{Attention, embed_positions, layer_norm, linear, position_table};
 use crate::config::Florence2TextConfig;
@@ -27,9 +27,9 @@ pub struct EncoderLayer<B: Backend> {
     pub self_attn: Attention<B>,
     /// Layer norm after the attention.
     pub self_attn_layer_norm: LayerNorm<B>,
-    /// `[d_model, encoder_ffn_dim]`.
+    /// From `d_model` to `encoder_ffn_dim`.
     pub fc1: Linear<B>,
-    /// `[encoder_ffn_dim, d_model]`.
+    /// Back to `d_model`.
     pub fc2: Linear<B>,
     /// Layer norm after the feed-forward part.
     pub final_layer_norm: LayerNorm<B>,
@@ -37,12 +37,17 @@ pub struct EncoderLayer<B: Backend> {
 
 impl<B: Backend> Encoder<B> {
     /// The module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
         let layer = |_| EncoderLayer {
-            self_attn: Attention::new(config.d_model, config.encoder_attention_heads, device),
+            self_attn: Attention::new(
+                config.d_model,
+                config.encoder_attention_heads,
+                precision,
+                device,
+            ),
             self_attn_layer_norm: layer_norm(config, device),
-            fc1: linear(config.d_model, config.encoder_ffn_dim, device),
-            fc2: linear(config.encoder_ffn_dim, config.d_model, device),
+            fc1: linear(config.d_model, config.encoder_ffn_dim, precision, device),
+            fc2: linear(config.encoder_ffn_dim, config.d_model, precision, device),
             final_layer_norm: layer_norm(config, device),
         };
         Self {
@@ -81,10 +86,8 @@ impl<B: Backend> EncoderLayer<B> {
         hidden_states: Tensor<B, 3>,
         masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let keys_values = self.self_attn.keys_values(hidden_states.clone());
-        let attention = self
-            .self_attn
-            .forward(hidden_states.clone(), &keys_values, masked);
+        let (queries, keys_values) = self.self_attn.queries_keys_values(hidden_states.clone());
+        let attention = self.self_attn.forward(queries, &keys_values, masked);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }

@@ -6,9 +6,9 @@ mod encoder;
 mod kv_cache;
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{Int, Tensor};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer};
@@ -24,7 +24,7 @@ const POSITION_OFFSET: usize = 2;
 #[derive(Module, Debug)]
 pub struct LanguageModel<B: Backend> {
     /// `[vocab_size, d_model]`; serves encoder, decoder and, when tied, the output matrix.
-    pub shared: Embedding<B>,
+    pub shared: TokenEmbedding<B>,
     /// Reads image embeddings and the prompt.
     pub encoder: Encoder<B>,
     /// Writes the answer.
@@ -34,15 +34,15 @@ pub struct LanguageModel<B: Backend> {
 
 impl<B: Backend> LanguageModel<B> {
     /// The module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
         let embed_scale = match config.scale_embedding {
             true => (config.d_model as f64).sqrt(),
             false => 1.0,
         };
         Self {
-            shared: EmbeddingConfig::new(config.vocab_size, config.d_model).init(device),
-            encoder: Encoder::new(config, device),
-            decoder: Decoder::new(config, device),
+            shared: TokenEmbedding::new(config.vocab_size, config.d_model, precision, device),
+            encoder: Encoder::new(config, precision, device),
+            decoder: Decoder::new(config, precision, device),
             embed_scale,
         }
     }
@@ -84,6 +84,11 @@ fn layer_norm<B: Backend>(config: &Florence2TextConfig, device: &B::Device) -> L
     LayerNormConfig::new(config.d_model).init(device)
 }
 
-fn linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {
-    LinearConfig::new(input, output).init(device)
+fn linear<B: Backend>(
+    input: usize,
+    output: usize,
+    precision: Precision,
+    device: &B::Device,
+) -> Linear<B> {
+    Linear::new(input, output, true, precision, device)
 }

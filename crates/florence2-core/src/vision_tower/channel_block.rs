@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use super::{Mlp, depthwise};
 use crate::config::Florence2VisionConfig;
@@ -29,15 +29,20 @@ pub struct ChannelBlock<B: Backend> {
 
 impl<B: Backend> ChannelBlock<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
             conv1: depthwise(dim, device),
             norm1: LayerNormConfig::new(dim).init(device),
-            channel_attn: ChannelAttention::new(config, stage, device),
+            channel_attn: ChannelAttention::new(config, stage, precision, device),
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
-            ffn: Mlp::new(config, stage, device),
+            ffn: Mlp::new(config, stage, precision, device),
         }
     }
 
@@ -54,22 +59,26 @@ impl<B: Backend> ChannelBlock<B> {
 /// `Florence2VisionChannelAttention`.
 #[derive(Module, Debug)]
 pub struct ChannelAttention<B: Backend> {
-    /// `[dim, 3 * dim]`: q, k and v of all groups.
+    /// From `dim` to `3 * dim`: q, k and v of all groups.
     pub qkv: Linear<B>,
-    /// `[dim, dim]`.
+    /// From `dim` to `dim`.
     pub proj: Linear<B>,
     num_groups: usize,
 }
 
 impl<B: Backend> ChannelAttention<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
-            qkv: LinearConfig::new(dim, 3 * dim)
-                .with_bias(config.qkv_bias)
-                .init(device),
-            proj: LinearConfig::new(dim, dim).init(device),
+            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, precision, device),
+            // Multiplied by the attention, in f32, before it multiplies anything else.
+            proj: Linear::new(dim, dim, true, Precision::F32, device),
             num_groups: config.num_groups[stage],
         }
     }

@@ -1,10 +1,9 @@
 //! The convolution that opens a stage: HF `Florence2VisionConvEmbed`.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
+use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, PatchConv, Precision};
 
 use crate::config::Florence2VisionConfig;
 
@@ -12,7 +11,7 @@ use crate::config::Florence2VisionConfig;
 #[derive(Module, Debug)]
 pub struct ConvEmbed<B: Backend> {
     /// The strided convolution.
-    pub conv: Conv2d<B>,
+    pub conv: PatchConv<B>,
     /// Layer norm over channels.
     pub norm: LayerNorm<B>,
     prenorm: bool,
@@ -20,7 +19,12 @@ pub struct ConvEmbed<B: Backend> {
 
 impl<B: Backend> ConvEmbed<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let in_channels = match stage {
             0 => config.in_channels,
             _ => config.embed_dim[stage - 1],
@@ -30,12 +34,7 @@ impl<B: Backend> ConvEmbed<B> {
         let prenorm = config.patch_prenorm[stage];
         let dim = config.embed_dim[stage];
         Self {
-            conv: Conv2dConfig::new([in_channels, dim], [size, size])
-                .with_stride([stride, stride])
-                .with_padding(PaddingConfig2d::Explicit(
-                    padding, padding, padding, padding,
-                ))
-                .init(device),
+            conv: PatchConv::new([in_channels, dim], size, stride, padding, precision, device),
             norm: LayerNormConfig::new(if prenorm { in_channels } else { dim }).init(device),
             prenorm,
         }

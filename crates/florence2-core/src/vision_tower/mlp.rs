@@ -1,29 +1,34 @@
 //! The feed-forward part of a vision block: HF `Florence2VisionMLP`.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, Linear, LinearConfig};
+use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2VisionConfig;
 
 /// Linear, exact GELU, linear.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
-    /// `[dim, dim * mlp_ratio]`.
+    /// From `dim` to `dim * mlp_ratio`.
     pub fc1: Linear<B>,
-    /// `[dim * mlp_ratio, dim]`.
+    /// Back to `dim`.
     pub fc2: Linear<B>,
 }
 
 impl<B: Backend> Mlp<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let dim = config.embed_dim[stage];
         let hidden = (dim as f64 * config.mlp_ratio) as usize;
         Self {
-            fc1: LinearConfig::new(dim, hidden).init(device),
-            fc2: LinearConfig::new(hidden, dim).init(device),
+            fc1: Linear::new(dim, hidden, true, precision, device),
+            fc2: Linear::new(hidden, dim, true, precision, device),
         }
     }
 

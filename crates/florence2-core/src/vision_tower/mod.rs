@@ -12,7 +12,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Precision};
 
 pub use channel_block::{ChannelAttention, ChannelBlock};
 pub use conv_embed::ConvEmbed;
@@ -43,17 +43,17 @@ pub struct VisionBlock<B: Backend> {
 
 impl<B: Backend> VisionTower<B> {
     /// The module with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
         let stages = 0..config.embed_dim.len();
         let convs = stages
             .clone()
-            .map(|stage| ConvEmbed::new(config, stage, device))
+            .map(|stage| ConvEmbed::new(config, stage, precision, device))
             .collect();
         let stage_blocks = |stage| {
             (0..config.depths[stage])
                 .map(|_| VisionBlock {
-                    spatial_block: SpatialBlock::new(config, stage, device),
-                    channel_block: ChannelBlock::new(config, stage, device),
+                    spatial_block: SpatialBlock::new(config, stage, precision, device),
+                    channel_block: ChannelBlock::new(config, stage, precision, device),
                 })
                 .collect()
         };

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Linear, Precision};
 
 use super::{Mlp, depthwise};
 use crate::config::Florence2VisionConfig;
@@ -29,15 +29,20 @@ pub struct SpatialBlock<B: Backend> {
 
 impl<B: Backend> SpatialBlock<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
             conv1: depthwise(dim, device),
             norm1: LayerNormConfig::new(dim).init(device),
-            window_attn: WindowAttention::new(config, stage, device),
+            window_attn: WindowAttention::new(config, stage, precision, device),
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
-            ffn: Mlp::new(config, stage, device),
+            ffn: Mlp::new(config, stage, precision, device),
         }
     }
 
@@ -53,9 +58,9 @@ impl<B: Backend> SpatialBlock<B> {
 /// Self-attention within non-overlapping square windows: HF `Florence2VisionWindowAttention`.
 #[derive(Module, Debug)]
 pub struct WindowAttention<B: Backend> {
-    /// `[dim, 3 * dim]`: q, k and v of all heads.
+    /// From `dim` to `3 * dim`: q, k and v of all heads.
     pub qkv: Linear<B>,
-    /// `[dim, dim]`.
+    /// From `dim` to `dim`.
     pub proj: Linear<B>,
     num_heads: usize,
     window_size: usize,
@@ -63,13 +68,16 @@ pub struct WindowAttention<B: Backend> {
 
 impl<B: Backend> WindowAttention<B> {
     /// The module of one stage with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, stage: usize, device: &B::Device) -> Self {
+    pub fn new(
+        config: &Florence2VisionConfig,
+        stage: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
-            qkv: LinearConfig::new(dim, 3 * dim)
-                .with_bias(config.qkv_bias)
-                .init(device),
-            proj: LinearConfig::new(dim, dim).init(device),
+            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, precision, device),
+            proj: Linear::new(dim, dim, true, precision, device),
             num_heads: config.num_heads[stage],
             window_size: config.window_size,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Precision};
 use rayon::prelude::*;
 
 use super::keys::{
@@ -16,7 +16,8 @@ use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
 
-/// Builds the configured model from a checkpoint, with LoRA adapters merged in order.
+/// Builds the configured model from a checkpoint, with LoRA adapters merged in order, its weights
+/// kept in `precision`.
 ///
 /// # Errors
 /// [`Error::Weights`] listing every missing, unexpected, mis-shaped and non-finite tensor;
@@ -25,10 +26,11 @@ pub fn load<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
+    precision: Precision,
     device: &B::Device,
 ) -> Result<Florence2ForConditionalGeneration<B>> {
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
-    let model = Florence2ForConditionalGeneration::new(config.clone(), device)?;
+    let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
     let mut loader = Loader::new(layout, tensors, adapters, report);
     let model = model.map(&mut loader);
     loader.finish()?;
@@ -47,7 +49,8 @@ pub fn inspect<B: Backend>(
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let mut loader = Loader::new(layout, tensors, &[], report);
     loader.reads = false;
-    Florence2ForConditionalGeneration::<B>::new(config.clone(), device)?.map(&mut loader);
+    Florence2ForConditionalGeneration::<B>::new(config.clone(), Precision::F32, device)?
+        .map(&mut loader);
     Ok(loader.into_report())
 }
 
@@ -123,7 +126,6 @@ struct Loader<'a> {
     adapters: &'a [Adapter],
     report: WeightsReport,
     path: Vec<String>,
-    containers: Vec<String>,
     failure: Option<Error>,
     reads: bool,
     adapted: Vec<usize>,
@@ -142,7 +144,6 @@ impl<'a> Loader<'a> {
             adapters,
             report,
             path: Vec::new(),
-            containers: Vec::new(),
             failure: None,
             reads: true,
             adapted: vec![0; adapters.len()],
@@ -169,7 +170,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// The values for the parameter at `key` in the checkpoint's layout `[out, in]`.
+    /// The values for the parameter at `key`.
     fn read(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
         let Some(tensor) = self.tensors.remove(key) else {
             self.report.missing.push(key.to_owned());
@@ -219,14 +220,12 @@ fn fits(key: &str, found: &[usize], expected: &[usize]) -> bool {
 }
 
 impl<B: Backend> ModuleMapper<B> for Loader<'_> {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
-        self.containers.push(container_type.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.path.pop();
-        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -235,24 +234,10 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
         }
         let shape = param.lazy_shape().to_vec();
         let device = param.lazy_device();
-        // burn keeps a linear weight as `[in, out]`, checkpoints as `[out, in]`.
-        let transposed = self
-            .containers
-            .last()
-            .is_some_and(|name| name == "Struct:Linear")
-            && D == 2;
-        let stored_shape = match transposed {
-            true => vec![shape[1], shape[0]],
-            false => shape.clone(),
-        };
         let key = hugging_face_path(&self.path);
-        match self.read(&key, &stored_shape) {
+        match self.read(&key, &shape) {
             Ok(None) => param,
             Ok(Some(values)) => {
-                let values = match transposed {
-                    true => transpose(&values, shape[1], shape[0]),
-                    false => values,
-                };
                 let data = TensorData::new(values, shape);
                 let trained = key != TEMPORAL_EMBEDDING_KEY;
                 let tensor = Tensor::from_data(data, &device).set_require_grad(trained);

@@ -9,7 +9,7 @@ use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
     EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
 };
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Precision};
 use serde_json::Value;
 
 /// The largest difference over the largest value: of f32 as stated in `tests/fixtures/manifest.json`,
@@ -142,7 +142,14 @@ pub(crate) fn model_of_folder<B: Backend>(
     let json = std::fs::read(folder.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let checkpoint = Checkpoint::open(folder).unwrap();
-    load(&config, &checkpoint, adapters, &B::Device::default()).unwrap()
+    load(
+        &config,
+        &checkpoint,
+        adapters,
+        Precision::F32,
+        &B::Device::default(),
+    )
+    .unwrap()
 }
 
 pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {

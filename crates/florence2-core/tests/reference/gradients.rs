@@ -33,17 +33,6 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Comparison<'_, B> {
         }
         let found = param.val().grad(self.gradients).unwrap();
         let expected: Tensor<B::InnerBackend, D> = self.fixture.tensor(&golden);
-        // burn keeps a linear weight as `[in, out]`, torch as `[out, in]`; these are not square.
-        let expected = match found.dims() == expected.dims() {
-            true => expected,
-            false => expected.swap_dims(D - 2, D - 1),
-        };
-        // A square weight shows its orientation by its values alone.
-        let square_linear = D == 2 && found.dims()[0] == found.dims()[1];
-        let expected = match square_linear {
-            true => expected.swap_dims(D - 2, D - 1),
-            false => expected,
-        };
         assert_close(&key, found, expected);
         self.compared += 1;
     }

@@ -1,12 +1,14 @@
 //! A 3x3 convolution of each channel by itself, channels last.
 
-use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::elementwise::{add, add_scaled};
+use super::level::vectorised;
 
 /// Taps of the kernel in each direction.
 const SIDE: usize = 3;
+
+/// Channels whose sums stay in registers.
+const LANES: usize = 64;
 
 /// `x + conv(x)`; `weight` is `[channels, 1, 3, 3]`.
 pub(super) fn add_depthwise(
@@ -42,11 +44,6 @@ pub(super) fn add_depthwise(
     output
 }
 
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
 fn convolve_line(
     lines: [Option<&[f32]>; SIDE],
     taps: &[f32],
@@ -56,17 +53,51 @@ fn convolve_line(
 ) {
     let width = output.len() / channels;
     for (column, output) in output.chunks_exact_mut(channels).enumerate() {
+        // The neighbours that are inside the image, each with its taps.
+        let mut neighbours = [(&[][..], &[][..]); SIDE * SIDE];
+        let mut count = 0;
         for (line, taps) in lines.iter().zip(taps.chunks_exact(SIDE * channels)) {
             let Some(line) = line else { continue };
             for (shift, taps) in taps.chunks_exact(channels).enumerate() {
                 let source = column + shift;
                 if (1..=width).contains(&source) {
-                    add_scaled(output, taps, &line[(source - 1) * channels..][..channels]);
+                    neighbours[count] = (&line[(source - 1) * channels..][..channels], taps);
+                    count += 1;
                 }
             }
         }
-        if let Some(bias) = bias {
-            add(output, bias);
-        }
+        add_up(&neighbours[..count], bias, output);
     }
+}
+
+/// `output = sum of values * taps + bias`, per channel.
+fn add_up(neighbours: &[(&[f32], &[f32])], bias: Option<&[f32]>, output: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (index, output) in output.chunks_mut(LANES).enumerate() {
+                let range = index * LANES..index * LANES + output.len();
+                let mut sums = [0.0; LANES];
+                if let Some(bias) = bias {
+                    sums[..output.len()].copy_from_slice(&bias[range.clone()]);
+                }
+                for (values, taps) in neighbours {
+                    let (values, taps) = (&values[range.clone()], &taps[range.clone()]);
+                    match (values.first_chunk::<LANES>(), taps.first_chunk::<LANES>()) {
+                        (Some(values), Some(taps)) => {
+                            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
+                                *sum += value * tap;
+                            }
+                        }
+                        _ => {
+                            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
+                                *sum += value * tap;
+                            }
+                        }
+                    }
+                }
+                output.copy_from_slice(&sums[..output.len()]);
+            }
+        },
+    );
 }

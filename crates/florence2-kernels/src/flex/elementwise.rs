@@ -1,9 +1,9 @@
-//! Functions of rows, written so that the compiler vectorises them, and compiled once per
-//! instruction set. The set is chosen when they run.
+//! Functions of rows: plain loops, compiled once per instruction set.
 
-use multiversion::multiversion;
-
+use super::level::vectorised;
 use super::parameters::Norm;
+use super::tile::PANEL;
+use crate::exp::exp;
 
 /// burn's and the model's default.
 const EPSILON: f32 = 1e-5;
@@ -29,45 +29,61 @@ fn sum(row: &[f32], value: impl Fn(f32) -> f32) -> f32 {
     parts.iter().sum::<f32>() + tail
 }
 
-/// Layer norm of rows of `gamma.len()` channels.
-pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32]) {
-    layer_norm_rows(input, norm.gamma(), norm.beta(), output);
+/// Layer norm of rows of `gamma.len()` channels; the output's begin every `step` values.
+pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32], step: usize) {
+    let (gamma, beta) = (norm.gamma(), norm.beta());
+    vectorised(
+        #[inline(always)]
+        || layer_norm_rows(input, gamma, beta, output, step),
+    );
 }
 
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-    "x86_64+avx2",
-    "aarch64+neon"
-))]
-fn layer_norm_rows(input: &[f32], gamma: &[f32], beta: Option<&[f32]>, output: &mut [f32]) {
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+fn layer_norm_rows(
+    input: &[f32],
+    gamma: &[f32],
+    beta: Option<&[f32]>,
+    output: &mut [f32],
+    step: usize,
+) {
     let channels = gamma.len();
     let rows = input.chunks_exact(channels);
-    for (input, output) in rows.zip(output.chunks_exact_mut(channels)) {
+    for (input, output) in rows.zip(output.chunks_mut(step)) {
+        let output = &mut output[..channels];
         let mean = sum(input, |x| x) / channels as f32;
         let variance = sum(input, |x| (x - mean) * (x - mean)) / channels as f32;
         let inverse = 1.0 / (variance + EPSILON).sqrt();
-        for ((output, x), gamma) in output.iter_mut().zip(input).zip(gamma) {
-            *output = (x - mean) * inverse * gamma;
-        }
-        if let Some(beta) = beta {
-            for (output, beta) in output.iter_mut().zip(beta) {
-                *output += beta;
+        match beta {
+            Some(beta) => {
+                let parameters = gamma.iter().zip(beta);
+                for ((output, x), (gamma, beta)) in output.iter_mut().zip(input).zip(parameters) {
+                    *output = (x - mean) * inverse * gamma + beta;
+                }
+            }
+            None => {
+                for ((output, x), gamma) in output.iter_mut().zip(input).zip(gamma) {
+                    *output = (x - mean) * inverse * gamma;
+                }
             }
         }
     }
 }
 
 /// The exact GELU, `x / 2 (1 + erf(x / sqrt 2))`.
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-    "x86_64+avx2",
-    "aarch64+neon"
-))]
 pub(super) fn gelu(values: &mut [f32]) {
-    for x in values {
-        let half = 0.5 * *x;
-        *x = half + half * erf(*x * std::f32::consts::FRAC_1_SQRT_2);
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for x in values {
+                let half = 0.5 * *x;
+                *x = half + half * erf(*x * std::f32::consts::FRAC_1_SQRT_2);
+            }
+        },
+    );
 }
 
 /// The error function as a ratio of polynomials, to 5e-7: the coefficients are Eigen's.
@@ -105,86 +121,61 @@ fn erf(x: f32) -> f32 {
 }
 
 /// `softmax(scale * row)` of every row.
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-    "x86_64+avx2",
-    "aarch64+neon"
-))]
 pub(super) fn softmax(values: &mut [f32], columns: usize, scale: f32) {
-    for row in values.chunks_exact_mut(columns) {
-        let mut parts = [f32::NEG_INFINITY; LANES];
-        let chunks = row.chunks_exact(LANES);
-        let tail = chunks.remainder().iter();
-        let mut maximum = tail.fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
-        for chunk in chunks {
-            for (part, x) in parts.iter_mut().zip(chunk) {
-                *part = if *x > *part { *x } else { *part };
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in values.chunks_exact_mut(columns) {
+                let maximum = row
+                    .iter()
+                    .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+                for x in row.iter_mut() {
+                    *x = exp(scale * (*x - maximum));
+                }
+                let inverse = 1.0 / sum(row, |x| x);
+                for x in row.iter_mut() {
+                    *x *= inverse;
+                }
             }
-        }
-        for part in parts {
-            maximum = maximum.max(part);
-        }
-        for x in row.iter_mut() {
-            *x = exp(scale * (*x - maximum));
-        }
-        let inverse = 1.0 / sum(row, |x| x);
-        for x in row.iter_mut() {
-            *x *= inverse;
-        }
-    }
+        },
+    );
 }
 
-/// `e^x` for `x` up to 0, to 2e-7 of itself; what is below f32's normal numbers is the least one.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-fn exp(x: f32) -> f32 {
-    const LOWEST: f32 = -87.0;
-    /// Adding it leaves the nearest integer in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, of which the first times an exponent is exact.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    let x = if x < LOWEST { LOWEST } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let exponent = rounded - ROUND;
-    let rest = x - exponent * LN_2[0] - exponent * LN_2[1];
-    let mut power = 1.0 / 5040.0;
-    for coefficient in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
-        power = power * rest + coefficient;
-    }
-    f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
+/// `e^(x - maximum)` of every column of rows of `WIDTH` values, and one over each column's sum:
+/// the softmax of columns, but for a factor.
+pub(super) fn exp_columns<const WIDTH: usize>(values: &mut [f32], inverses: &mut [f32; PANEL]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let (rows, _) = values.as_chunks_mut::<WIDTH>();
+            let mut maxima = [f32::NEG_INFINITY; WIDTH];
+            for row in rows.iter() {
+                for (maximum, x) in maxima.iter_mut().zip(row) {
+                    *maximum = if *x > *maximum { *x } else { *maximum };
+                }
+            }
+            let mut sums = [0.0; WIDTH];
+            for row in rows {
+                for ((x, maximum), sum) in row.iter_mut().zip(&maxima).zip(&mut sums) {
+                    *x = exp(*x - maximum);
+                    *sum += *x;
+                }
+            }
+            for (inverse, sum) in inverses.iter_mut().zip(sums) {
+                *inverse = 1.0 / sum;
+            }
+        },
+    );
 }
 
 /// `output += input`.
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-    "x86_64+avx2",
-    "aarch64+neon"
-))]
 pub(super) fn add(output: &mut [f32], input: &[f32]) {
-    for (output, input) in output.iter_mut().zip(input) {
-        *output += input;
-    }
-}
-
-/// `output += a * b`, per channel.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-pub(super) fn add_scaled(output: &mut [f32], a: &[f32], b: &[f32]) {
-    for ((output, a), b) in output.iter_mut().zip(a).zip(b) {
-        *output += a * b;
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for (output, input) in output.iter_mut().zip(input) {
+                *output += input;
+            }
+        },
+    );
 }

@@ -1,29 +1,79 @@
 //! The operations fused for burn-flex: rows go through a whole operation while they are in the
-//! cache, a chunk of them per task of rayon's.
+//! cache, a chunk of them per task of rayon's. Products read weights that were packed as they were
+//! loaded; a weight that was not, such as one in training, takes the portable way.
 
 mod attention;
 mod channel_attention;
 mod depthwise;
 mod elementwise;
 mod feed_forward;
+mod level;
+mod packed_matrix;
 mod parameters;
 mod patch_embedding;
 mod product;
+mod rows;
+mod tile;
 mod window_attention;
 
+use std::sync::Arc;
+
+use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Bool, DType, Tensor, TensorPrimitive};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
-use crate::{Backend, portable};
+pub(crate) use packed_matrix::PackedMatrix;
+
+use crate::{Backend, Linear, Packed, PatchConv, Precision, Weight, portable};
 use parameters::{Affine, Norm};
 
-/// Rows that pass through an operation together: enough to use each weight often, few enough for
-/// what they become to stay in the cache.
-const CHUNK_ROWS: usize = 288;
-
 impl Backend for Flex {
+    fn pack<const D: usize>(weight: Tensor<Self, D>, precision: Precision) -> Option<Packed> {
+        let shape = weight.dims().to_vec();
+        let weight = channels_last(weight);
+        let [outputs, inputs] = flat(weight.dims());
+        if outputs == 0 || inputs == 0 {
+            return None;
+        }
+        let values = values(&weight)?;
+        let matrix = PackedMatrix::pack(slice(&values), inputs, precision);
+        Some(Packed {
+            matrix: Arc::new(matrix),
+            shape,
+        })
+    }
+
+    fn unpack<const D: usize>(packed: &Packed, shape: [usize; D]) -> Tensor<Self, D> {
+        let values = packed.matrix.unpack();
+        if D != 4 {
+            return tensor(values, shape);
+        }
+        let [channels, in_channels, rows, columns] = [0, 1, 2, 3].map(|axis| shape[axis]);
+        let stored = tensor(values, [channels, rows, columns, in_channels]);
+        stored.permute([0, 3, 1, 2]).reshape(shape)
+    }
+
+    fn supports(_precision: Precision) -> bool {
+        true
+    }
+
+    fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {
+        let Some(packed) = weight.as_packed() else {
+            return portable::embed(weight, input_ids);
+        };
+        let [batch, tokens] = input_ids.dims();
+        let matrix = &packed.matrix;
+        let ids = input_ids.into_data().convert::<i64>();
+        // INVARIANT: `convert` gave the type that is read.
+        let ids = ids.as_slice::<i64>().expect("i64");
+        let rows: Vec<f32> = ids
+            .iter()
+            .flat_map(|id| matrix.output(*id as usize))
+            .collect();
+        tensor(rows, [batch, tokens, matrix.inputs])
+    }
+
     fn add_depthwise(hidden_states: Tensor<Self, 4>, conv: &Conv2d<Self>) -> Tensor<Self, 4> {
         let shape = hidden_states.dims();
         let is_kernel = conv.kernel_size == [3, 3] && conv.groups == shape[3];
@@ -31,31 +81,27 @@ impl Backend for Flex {
             return portable::add_depthwise(hidden_states, conv);
         };
         let (weight, bias) = parameters::convolution(conv);
-        let bias = bias.as_ref().map(parameters::slice);
-        let output =
-            depthwise::add_depthwise(slice(&input), shape, parameters::slice(&weight), bias);
+        let bias = bias.as_ref().map(slice);
+        let output = depthwise::add_depthwise(slice(&input), shape, slice(&weight), bias);
         tensor(output, shape)
     }
 
     fn patch_embedding(
         hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
+        conv: &PatchConv<Self>,
         norm: &LayerNorm<Self>,
         prenorm: bool,
     ) -> Tensor<Self, 4> {
-        let shape = hidden_states.dims();
-        let geometry = patch_embedding::Geometry::new(shape, conv);
-        let (Some(input), Some(geometry)) = (values(&hidden_states), geometry) else {
+        let geometry = patch_embedding::Geometry::new(hidden_states.dims(), conv);
+        let affine = Affine::of(&conv.weight, conv.bias.as_ref());
+        let (Some(input), Some(geometry), Some(affine)) =
+            (values(&hidden_states), geometry, affine)
+        else {
             return portable::patch_embedding(hidden_states, conv, norm, prenorm);
-        };
-        let (weight, bias) = parameters::convolution(conv);
-        let kernel = patch_embedding::Kernel {
-            weight: parameters::slice(&weight),
-            bias: bias.as_ref().map(parameters::slice),
         };
         let norm = Norm::new(norm);
         let output =
-            patch_embedding::patch_embedding(slice(&input), &geometry, &kernel, &norm, prenorm);
+            patch_embedding::patch_embedding(slice(&input), &geometry, &affine, &norm, prenorm);
         tensor(output, geometry.output_shape())
     }
 
@@ -67,29 +113,21 @@ impl Backend for Flex {
         num_heads: usize,
         window_size: usize,
     ) -> Tensor<Self, 4> {
-        let shape = hidden_states.dims();
-        let Some(input) = values(&hidden_states) else {
-            return portable::add_window_attention(
-                hidden_states,
-                norm,
-                qkv,
-                proj,
-                num_heads,
-                window_size,
-            );
+        let (Some(qkv_), Some(proj_)) = (Affine::new(qkv), Affine::new(proj)) else {
+            let (heads, window) = (num_heads, window_size);
+            return portable::add_window_attention(hidden_states, norm, qkv, proj, heads, window);
         };
-        let (norm, qkv, proj) = (Norm::new(norm), Affine::new(qkv), Affine::new(proj));
+        let shape = hidden_states.dims();
         let layer = window_attention::Layer {
-            norm: &norm,
-            qkv: &qkv,
-            proj: &proj,
+            norm: &Norm::new(norm),
+            qkv: &qkv_,
+            proj: &proj_,
             num_heads,
             window_size,
         };
-        tensor(
-            window_attention::add_window_attention(slice(&input), shape, &layer),
-            shape,
-        )
+        let mut x = into_values(hidden_states);
+        window_attention::add_window_attention(&mut x, shape, &layer);
+        tensor(x, shape)
     }
 
     fn add_channel_attention(
@@ -99,21 +137,20 @@ impl Backend for Flex {
         proj: &Linear<Self>,
         num_groups: usize,
     ) -> Tensor<Self, 4> {
-        let shape = hidden_states.dims();
-        let Some(input) = values(&hidden_states) else {
+        let proj_ = Affine::new(proj).filter(|proj| proj.weight.format == tile::Format::F32);
+        let (Some(qkv_), Some(proj_)) = (Affine::new(qkv), proj_) else {
             return portable::add_channel_attention(hidden_states, norm, qkv, proj, num_groups);
         };
-        let (norm, qkv, proj) = (Norm::new(norm), Affine::new(qkv), Affine::new(proj));
+        let shape = hidden_states.dims();
         let layer = channel_attention::Layer {
-            norm: &norm,
-            qkv: &qkv,
-            proj: &proj,
+            norm: &Norm::new(norm),
+            qkv: &qkv_,
+            proj: &proj_,
             num_groups,
         };
-        tensor(
-            channel_attention::add_channel_attention(slice(&input), shape, &layer),
-            shape,
-        )
+        let mut x = into_values(hidden_states);
+        channel_attention::add_channel_attention(&mut x, shape, &layer);
+        tensor(x, shape)
     }
 
     fn add_feed_forward(
@@ -122,15 +159,13 @@ impl Backend for Flex {
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
     ) -> Tensor<Self, 4> {
-        let shape = hidden_states.dims();
-        let Some(input) = values(&hidden_states) else {
+        let (Some(fc1_), Some(fc2_)) = (Affine::new(fc1), Affine::new(fc2)) else {
             return portable::add_feed_forward(hidden_states, norm, fc1, fc2);
         };
-        let (norm, fc1, fc2) = (Norm::new(norm), Affine::new(fc1), Affine::new(fc2));
-        tensor(
-            feed_forward::add_feed_forward(slice(&input), &norm, &fc1, &fc2),
-            shape,
-        )
+        let shape = hidden_states.dims();
+        let mut x = into_values(hidden_states);
+        feed_forward::add_feed_forward(&mut x, &Norm::new(norm), &fc1_, &fc2_);
+        tensor(x, shape)
     }
 
     fn feed_forward_then_norm(
@@ -139,38 +174,41 @@ impl Backend for Flex {
         fc2: &Linear<Self>,
         norm: &LayerNorm<Self>,
     ) -> Tensor<Self, 3> {
-        let shape = hidden_states.dims();
-        let Some(input) = values(&hidden_states) else {
+        let (Some(input), Some(fc1_), Some(fc2_)) =
+            (values(&hidden_states), Affine::new(fc1), Affine::new(fc2))
+        else {
             return portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm);
         };
-        let (norm, fc1, fc2) = (Norm::new(norm), Affine::new(fc1), Affine::new(fc2));
-        tensor(
-            feed_forward::feed_forward_then_norm(slice(&input), &fc1, &fc2, &norm),
-            shape,
-        )
+        let norm = Norm::new(norm);
+        let output = feed_forward::feed_forward_then_norm(slice(&input), &fc1_, &fc2_, &norm);
+        tensor(output, hidden_states.dims())
     }
 
-    fn apply_linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
+    fn apply_linears<const N: usize>(
+        hidden_states: Tensor<Self, 3>,
+        linears: [&Linear<Self>; N],
+    ) -> [Tensor<Self, 3>; N] {
+        let affines: Option<Vec<_>> = linears.iter().map(|linear| Affine::new(linear)).collect();
+        let (Some(input), Some(affines)) = (values(&hidden_states), affines) else {
+            return portable::apply_linears(hidden_states, linears);
+        };
         let [batch, tokens, _] = hidden_states.dims();
-        let Some(input) = values(&hidden_states) else {
-            return portable::apply_linear(hidden_states, linear);
-        };
-        let linear = Affine::new(linear);
-        let output = product::linear(slice(&input), &linear);
-        tensor(output, [batch, tokens, linear.outputs])
+        let mut outputs = product::linears(slice(&input), &affines).into_iter();
+        std::array::from_fn(|index| {
+            // INVARIANT: there is an output for each layer.
+            let output = outputs.next().expect("an output");
+            tensor(output, [batch, tokens, affines[index].weight.outputs])
+        })
     }
 
-    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: Tensor<Self, 2>) -> Tensor<Self, 3> {
-        let [batch, tokens, dim] = hidden_states.dims();
-        let rows = embedding.dims()[0];
-        let (Some(input), Some(table)) = (values(&hidden_states), values(&embedding)) else {
+    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
+        let affine = Affine::of(embedding, None);
+        let (Some(input), Some(affine)) = (values(&hidden_states), affine) else {
             return portable::tied_logits(hidden_states, embedding);
         };
-        if batch * tokens > product::FEW_ROWS {
-            return portable::tied_logits(hidden_states, embedding);
-        }
-        let output = product::few_rows_by_transposed(slice(&input), slice(&table), dim);
-        tensor(output, [batch, tokens, rows])
+        let [batch, tokens, _] = hidden_states.dims();
+        let output = product::linear(slice(&input), &affine);
+        tensor(output, [batch, tokens, affine.weight.outputs])
     }
 
     fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
@@ -191,18 +229,41 @@ impl Backend for Flex {
         masked: Option<Tensor<Self, 4, Bool>>,
     ) -> Tensor<Self, 3> {
         let shape = q.dims();
-        // Masks come with batches of unlike prompts; a decoder's step has none.
-        let (Some(queries), None) = (values(&q), &masked) else {
+        let [_, heads, keys, _] = k.dims();
+        // A mask of keys alone, as padded prompts have it; a causal one differs by query.
+        let of_keys = masked
+            .as_ref()
+            .is_none_or(|masked| masked.dims()[2] == 1 && keys > 0);
+        let (true, Some(queries), Some(keys_), Some(values_)) =
+            (of_keys, values(&q), values(&k), values(&v))
+        else {
             return portable::multi_head_attention(q, k, v, masked);
         };
-        let (Some(keys), Some(values_)) = (values(&k), values(&v)) else {
-            return portable::multi_head_attention(q, k, v, masked);
-        };
-        let [_, heads, _, _] = k.dims();
-        let output =
-            attention::attention(slice(&queries), slice(&keys), slice(&values_), shape, heads);
+        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
+        let output = attention::attention(
+            slice(&queries),
+            slice(&keys_),
+            slice(&values_),
+            shape,
+            heads,
+            masked.as_deref(),
+        );
         tensor(output, shape)
     }
+}
+
+/// Outputs, and all that each reads.
+fn flat<const D: usize>(shape: [usize; D]) -> [usize; 2] {
+    [shape[0], shape[1..].iter().product()]
+}
+
+/// A convolution's weight as its patches are gathered, channels last; others as they are.
+fn channels_last<const D: usize>(weight: Tensor<Flex, D>) -> Tensor<Flex, D> {
+    if D != 4 {
+        return weight;
+    }
+    let axes: [isize; D] = std::array::from_fn(|axis| [0, 2, 3, 1][axis]);
+    weight.permute(axes)
 }
 
 /// The tensor's values in order of its shape; none when they are not f32.
@@ -219,10 +280,17 @@ fn values<const D: usize>(tensor: &Tensor<Flex, D>) -> Option<FlexTensor> {
 }
 
 fn slice(values: &FlexTensor) -> &[f32] {
-    parameters::slice(values)
+    // INVARIANT: `values` gives contiguous f32 only.
+    values.as_slice().expect("contiguous f32")
+}
+
+/// The tensor's values to be changed: its own when nobody else holds it, else a copy.
+fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
+    // INVARIANT: the backend's float type is f32.
+    tensor.into_data().into_vec().expect("f32")
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
-    let data = burn::tensor::TensorData::new(values, shape);
+    let data = TensorData::new(values, shape);
     Tensor::from_primitive(TensorPrimitive::Float(FlexTensor::from_data(data)))
 }

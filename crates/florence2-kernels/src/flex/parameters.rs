@@ -1,11 +1,14 @@
 //! A module's parameters as plain values.
 
+use burn::module::Param;
+use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
-use super::values;
+use super::packed_matrix::PackedMatrix;
+use super::{slice, values};
+use crate::{Linear, Weight};
 
 /// A layer norm.
 pub(super) struct Norm {
@@ -32,29 +35,26 @@ impl Norm {
     }
 }
 
-/// A linear layer.
-pub(super) struct Affine {
-    weight: FlexTensor,
+/// A linear layer whose weight is packed.
+pub(super) struct Affine<'a> {
+    pub(super) weight: &'a PackedMatrix,
     bias: Option<FlexTensor>,
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
 }
 
-impl Affine {
-    pub(super) fn new(linear: &Linear<Flex>) -> Self {
-        let weight = linear.weight.val();
-        let [inputs, outputs] = weight.dims();
-        Self {
-            weight: parameter(&weight),
-            bias: linear.bias.as_ref().map(|bias| parameter(&bias.val())),
-            inputs,
-            outputs,
-        }
+impl<'a> Affine<'a> {
+    /// None for a layer whose weight is not packed: one that was not loaded.
+    pub(super) fn new(linear: &'a Linear<Flex>) -> Option<Self> {
+        Self::of(&linear.weight, linear.bias.as_ref())
     }
 
-    /// `[inputs, outputs]`.
-    pub(super) fn weight(&self) -> &[f32] {
-        slice(&self.weight)
+    pub(super) fn of<const D: usize>(
+        weight: &'a Weight<Flex, D>,
+        bias: Option<&Param<Tensor<Flex, 1>>>,
+    ) -> Option<Self> {
+        Some(Self {
+            weight: &weight.as_packed()?.matrix,
+            bias: bias.map(|bias| parameter(&bias.val())),
+        })
     }
 
     /// Per output; none for zeros.
@@ -72,9 +72,4 @@ pub(super) fn convolution(conv: &Conv2d<Flex>) -> (FlexTensor, Option<FlexTensor
 fn parameter<const D: usize>(tensor: &Tensor<Flex, D>) -> FlexTensor {
     // INVARIANT: the backend's float type is f32, and so are a module's parameters.
     values(tensor).expect("parameters are f32")
-}
-
-pub(super) fn slice(values: &FlexTensor) -> &[f32] {
-    // INVARIANT: `values` gives contiguous f32 only.
-    values.as_slice().expect("contiguous f32")
 }

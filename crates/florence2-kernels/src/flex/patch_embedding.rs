@@ -1,13 +1,13 @@
 //! The strided convolution that opens a stage: patches gathered into rows, then one product.
 
-use burn::nn::PaddingConfig2d;
-use burn::nn::conv::Conv2d;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::elementwise::layer_norm;
-use super::parameters::Norm;
-use super::product::{Matrix, add_product, rows_per_task};
+use super::parameters::{Affine, Norm};
+use super::product::{Epilogue, Part, multiply, rows_per_task, sized};
+use super::rows::{Rows, row_step};
+use crate::PatchConv;
 
 /// Where patches lie.
 pub(super) struct Geometry {
@@ -23,42 +23,25 @@ pub(super) struct Geometry {
     padding: usize,
 }
 
-/// `[channels, in_channels, size, size]` and `[channels]`.
-pub(super) struct Kernel<'a> {
-    pub(super) weight: &'a [f32],
-    pub(super) bias: Option<&'a [f32]>,
-}
-
 impl Geometry {
-    /// None for a convolution that is no patch embedding.
+    /// None for an image that is smaller than a patch.
     pub(super) fn new(
         [batch, height, width, in_channels]: [usize; 4],
-        conv: &Conv2d<Flex>,
+        conv: &PatchConv<Flex>,
     ) -> Option<Self> {
-        let padding = match &conv.padding {
-            PaddingConfig2d::Explicit(top, left, bottom, right)
-                if [left, bottom, right].iter().all(|side| *side == top) =>
-            {
-                *top
-            }
-            PaddingConfig2d::Valid => 0,
-            _ => return None,
-        };
-        let ([size, other_size], [stride, other_stride]) = (conv.kernel_size, conv.stride);
-        let plain = size == other_size
-            && stride == other_stride
-            && conv.groups == 1
-            && conv.dilation == [1, 1]
-            && height + 2 * padding >= size
-            && width + 2 * padding >= size;
-        plain.then(|| Self {
+        let [channels, _, size, _] = conv.weight.dims();
+        let PatchConv {
+            stride, padding, ..
+        } = *conv;
+        let fits = height + 2 * padding >= size && width + 2 * padding >= size;
+        fits.then(|| Self {
             batch,
             height,
             width,
             in_channels,
             rows: (height + 2 * padding - size) / stride + 1,
             columns: (width + 2 * padding - size) / stride + 1,
-            channels: conv.weight.val().dims()[0],
+            channels,
             size,
             stride,
             padding,
@@ -73,28 +56,24 @@ impl Geometry {
         self.in_channels * self.size * self.size
     }
 
-    /// Writes a patch as `[in_channels, size, size]`; what lies outside stays zero.
+    /// Writes a patch as `[size, size, in_channels]`, as its weights are packed; zeros outside.
     fn gather(&self, input: &[f32], position: usize, patch: &mut [f32]) {
         let (image, position) = (
             position / (self.rows * self.columns),
             position % (self.rows * self.columns),
         );
         let (row, column) = (position / self.columns, position % self.columns);
-        let taps = self.size * self.size;
+        let mut taps = patch.chunks_exact_mut(self.in_channels);
         for y in 0..self.size {
-            let Some(line) = inside(row * self.stride + y, self.padding, self.height) else {
-                continue;
-            };
-            for x in 0..self.size {
-                let Some(cell) = inside(column * self.stride + x, self.padding, self.width) else {
+            let line = inside(row * self.stride + y, self.padding, self.height);
+            for (x, tap) in taps.by_ref().take(self.size).enumerate() {
+                let cell = inside(column * self.stride + x, self.padding, self.width);
+                let Some((line, cell)) = line.zip(cell) else {
+                    tap.fill(0.0);
                     continue;
                 };
                 let from = ((image * self.height + line) * self.width + cell) * self.in_channels;
-                let pixel = &input[from..from + self.in_channels];
-                let tap = y * self.size + x;
-                for (target, value) in patch[tap..].iter_mut().step_by(taps).zip(pixel) {
-                    *target = *value;
-                }
+                tap.copy_from_slice(&input[from..from + self.in_channels]);
             }
         }
     }
@@ -108,26 +87,35 @@ fn inside(padded: usize, padding: usize, length: usize) -> Option<usize> {
 pub(super) fn patch_embedding(
     input: &[f32],
     geometry: &Geometry,
-    kernel: &Kernel<'_>,
+    conv: &Affine<'_>,
     norm: &Norm,
     prenorm: bool,
 ) -> Vec<f32> {
     if prenorm {
+        let in_channels = geometry.in_channels;
         let mut normed = vec![0.0; input.len()];
-        let per_task = rows_per_task(input.len() / geometry.in_channels) * geometry.in_channels;
+        let per_task = rows_per_task(input.len() / in_channels) * in_channels;
         normed
             .par_chunks_mut(per_task)
             .zip(input.par_chunks(per_task))
-            .for_each(|(normed, input)| layer_norm(input, norm, normed));
-        return convolve(&normed, geometry, kernel, None);
+            .for_each(|(normed, input)| layer_norm(input, norm, normed, in_channels));
+        return convolve(&normed, geometry, conv, None);
     }
-    convolve(input, geometry, kernel, Some(norm))
+    convolve(input, geometry, conv, Some(norm))
+}
+
+/// Buffers that are kept from task to task.
+#[derive(Default)]
+struct Scratch {
+    patches: Vec<f32>,
+    rows: Rows,
+    convolved: Vec<f32>,
 }
 
 fn convolve(
     input: &[f32],
     geometry: &Geometry,
-    kernel: &Kernel<'_>,
+    conv: &Affine<'_>,
     norm: Option<&Norm>,
 ) -> Vec<f32> {
     let (channels, length) = (geometry.channels, geometry.patch_length());
@@ -137,22 +125,25 @@ fn convolve(
     output
         .par_chunks_mut(per_task * channels)
         .enumerate()
-        .for_each(|(task, output)| {
+        .for_each_init(Scratch::default, |scratch, (task, output)| {
             let count = output.len() / channels;
-            let mut patches = vec![0.0; count * length];
-            for (index, patch) in patches.chunks_exact_mut(length).enumerate() {
-                geometry.gather(input, task * per_task + index, patch);
+            let step = row_step(length);
+            let patches = sized(&mut scratch.patches, count * step);
+            for (index, patch) in patches.chunks_exact_mut(step).enumerate() {
+                geometry.gather(input, task * per_task + index, &mut patch[..length]);
             }
-            if let Some(bias) = kernel.bias {
-                for output in output.chunks_exact_mut(channels) {
-                    output.copy_from_slice(bias);
-                }
-            }
-            let weight = Matrix::new(kernel.weight, length).transposed();
-            add_product(output, Matrix::new(&patches, length), weight);
+            let format = conv.weight.row_format();
+            let rows = scratch.rows.encode(format, patches, length, step);
+            let epilogue = Epilogue {
+                add: false,
+                bias: conv.bias(),
+            };
+            let part = Part::whole(conv.weight);
+            multiply(rows, conv.weight, &part, output, channels, epilogue);
             if let Some(norm) = norm {
-                let convolved = output.to_vec();
-                layer_norm(&convolved, norm, output);
+                let convolved = sized(&mut scratch.convolved, output.len());
+                convolved.copy_from_slice(output);
+                layer_norm(convolved, norm, output, channels);
             }
         });
     output

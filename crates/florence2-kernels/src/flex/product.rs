@@ -1,141 +1,124 @@
-//! Matrix products.
+//! Products of rows and packed weights.
 
-use multiversion::multiversion;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::CHUNK_ROWS;
+use super::packed_matrix::PackedMatrix;
 use super::parameters::Affine;
+use super::rows::{Rows, RowsRef, row_step};
+use super::tile::{Finish, Format, PANEL, Right, f32_kernel, kernel};
 
-/// Up to this many rows, a product is as fast as its weights are read.
-pub(super) const FEW_ROWS: usize = 8;
+/// Up to this many rows, a product is as fast as its weights are read: threads share the weights,
+/// not the rows.
+const FEW_ROWS: usize = 64;
 
-/// A matrix in a slice, with steps between rows and between columns.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) row_step: usize,
-    pub(super) column_step: usize,
+/// Rows that pass through an operation together: enough to use each weight often, few enough for
+/// what they become to stay in the cache.
+const CHUNK_ROWS: usize = 288;
+
+/// What a product does to its result.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Epilogue<'a> {
+    /// Adds to what is there.
+    pub(super) add: bool,
+    /// Per output.
+    pub(super) bias: Option<&'a [f32]>,
 }
 
-impl<'a> Matrix<'a> {
-    /// Rows one after the other.
-    pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
+/// A part of a weight: some outputs, of some inputs.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) panels: Range<usize>,
+    pub(super) blocks: Range<usize>,
+}
+
+impl Part {
+    pub(super) fn whole(weight: &PackedMatrix) -> Self {
         Self {
-            values,
-            rows: values.len() / columns,
-            columns,
-            row_step: columns,
-            column_step: 1,
-        }
-    }
-
-    /// `count` columns from `first` on.
-    pub(super) fn columns(self, first: usize, count: usize) -> Self {
-        Self {
-            values: &self.values[first * self.column_step..],
-            columns: count,
-            ..self
-        }
-    }
-
-    pub(super) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_step: self.column_step,
-            column_step: self.row_step,
-            ..self
-        }
-    }
-
-    /// One past the last value that the matrix reaches.
-    fn end(&self) -> usize {
-        match self.rows == 0 || self.columns == 0 {
-            true => 0,
-            false => (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 1,
+            panels: 0..weight.panels(),
+            blocks: 0..weight.blocks().len(),
         }
     }
 }
 
-/// `result = result * keep + a * b`, where `keep` is 0 or 1; rows of the result are `row_step`
-/// apart, of which the product's columns come first.
-#[allow(unsafe_code)]
-fn multiply(result: &mut [f32], row_step: usize, keep: bool, a: Matrix<'_>, b: Matrix<'_>) {
-    assert_eq!(a.columns, b.rows);
-    assert!(a.end() <= a.values.len() && b.end() <= b.values.len());
-    assert!(b.columns <= row_step && a.rows > 0 && b.columns > 0);
-    assert!((a.rows - 1) * row_step + b.columns <= result.len());
-    // SAFETY: the asserts keep every access of the three matrices inside its slice, the result's
-    // elements are distinct because a row's columns do not reach the next row, and the borrow
-    // rules keep it apart from `a` and `b`.
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
-            result.as_mut_ptr(),
-            1,
-            row_step as isize,
-            keep,
-            a.values.as_ptr(),
-            a.column_step as isize,
-            a.row_step as isize,
-            b.values.as_ptr(),
-            b.column_step as isize,
-            b.row_step as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+/// `result (+)= rows * weight^T + bias` for a part of the weight: the rows are of its inputs, the
+/// result and the bias of its outputs. Rows of the result are `row_step` apart.
+pub(super) fn multiply(
+    rows: RowsRef<'_>,
+    weight: &PackedMatrix,
+    part: &Part,
+    result: &mut [f32],
+    row_step: usize,
+    epilogue: Epilogue<'_>,
+) {
+    let plain = f32_kernel();
+    let kernel = kernel(weight.format).filter(|_| rows.format == weight.format);
+    let mut widened = Vec::new();
+    let mut first = 0;
+    for (index, steps) in weight.blocks().enumerate() {
+        if !part.blocks.contains(&index) {
+            continue;
+        }
+        let begins = index == part.blocks.start;
+        for (slot, panel) in part.panels.clone().enumerate() {
+            let column = slot * PANEL;
+            let finish = Finish {
+                add: epilogue.add || !begins,
+                bias: epilogue.bias.filter(|_| begins).map(|bias| &bias[column..]),
+                row_scales: rows.scales(index - part.blocks.start),
+                quantised: weight.quantised(panel, index),
+            };
+            let result = &mut result[column..];
+            let left = rows.steps(first);
+            if let Some(kernel) = &kernel {
+                let right = weight.panel(panel, steps.clone());
+                kernel.multiply(steps.len(), left, right, result, row_step, finish);
+                continue;
+            }
+            weight.widen(panel, steps.clone(), &mut widened);
+            let right = Right {
+                words: bytemuck::cast_slice(&widened),
+                columns: weight.columns(panel),
+                step: PANEL,
+            };
+            let finish = Finish {
+                quantised: None,
+                ..finish
+            };
+            let inputs = weight.inputs_of(&steps);
+            plain.multiply(inputs, left, right, result, row_step, finish);
+        }
+        first += match rows.format {
+            Format::F32 => weight.inputs_of(&steps),
+            _ => steps.len(),
+        };
     }
 }
 
-/// `result += a * b`.
-pub(super) fn add_product(result: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
-    multiply(result, b.columns, true, a, b);
-}
-
-/// `result = a * b`.
-pub(super) fn set_product(result: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
-    multiply(result, b.columns, false, a, b);
-}
-
-/// `result = a * b` into columns of a wider matrix, whose first one is `result`'s first value.
-pub(super) fn set_columns(result: &mut [f32], columns: usize, a: Matrix<'_>, b: Matrix<'_>) {
-    multiply(result, columns, false, a, b);
-}
-
-/// `rows * weight + bias`.
-pub(super) fn affine(rows: &[f32], linear: &Affine) -> Vec<f32> {
-    let count = rows.len() / linear.inputs;
-    let mut result = repeat(linear.bias(), count, linear.outputs);
-    let weight = Matrix::new(linear.weight(), linear.outputs);
-    add_product(&mut result, Matrix::new(rows, linear.inputs), weight);
+/// `rows * weight^T + bias`, rows `row_step(outputs)` apart in `result`.
+pub(super) fn affine<'a>(
+    rows: RowsRef<'_>,
+    linear: &Affine<'_>,
+    result: &'a mut Vec<f32>,
+) -> &'a mut [f32] {
+    let step = row_step(linear.weight.outputs);
+    let result = sized(result, rows.rows * step);
+    let epilogue = Epilogue {
+        add: false,
+        bias: linear.bias(),
+    };
+    let part = Part::whole(linear.weight);
+    multiply(rows, linear.weight, &part, result, step, epilogue);
     result
 }
 
-/// `result += rows * weight + bias`.
-pub(super) fn add_affine(result: &mut [f32], rows: &[f32], linear: &Affine) {
-    if let Some(bias) = linear.bias() {
-        for result in result.chunks_exact_mut(linear.outputs) {
-            super::elementwise::add(result, bias);
-        }
+/// The first `length` values of a buffer that is kept from use to use.
+pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if buffer.len() < length {
+        buffer.resize(length, 0.0);
     }
-    let weight = Matrix::new(linear.weight(), linear.outputs);
-    add_product(result, Matrix::new(rows, linear.inputs), weight);
-}
-
-/// A bias as every row.
-fn repeat(bias: Option<&[f32]>, rows: usize, columns: usize) -> Vec<f32> {
-    match bias {
-        Some(bias) => bias.repeat(rows),
-        None => vec![0.0; rows * columns],
-    }
+    &mut buffer[..length]
 }
 
 /// How many rows make a task: a power of two of tasks, so that two, four or eight threads end
@@ -145,141 +128,125 @@ pub(super) fn rows_per_task(rows: usize) -> usize {
     rows.div_ceil(tasks).max(1)
 }
 
-/// A linear layer of any number of rows.
-pub(super) fn linear(rows: &[f32], linear: &Affine) -> Vec<f32> {
-    let count = rows.len() / linear.inputs;
-    let mut result = repeat(linear.bias(), count, linear.outputs);
-    if count <= FEW_ROWS {
-        few_rows(rows, linear.weight(), linear.outputs, &mut result);
-        return result;
+/// Linear layers of the same rows, of any number: one result for each.
+pub(super) fn linears(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+    let Some(first) = linears.first() else {
+        return Vec::new();
+    };
+    let inputs = first.weight.inputs;
+    match input.len() / inputs {
+        0 => vec![Vec::new(); linears.len()],
+        1..=FEW_ROWS => few_rows(input, linears),
+        _ => linears
+            .iter()
+            .map(|linear| many_rows(input, linear))
+            .collect(),
     }
+}
+
+/// A linear layer of any number of rows.
+pub(super) fn linear(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
+    let mut results = linears(input, std::slice::from_ref(linear));
+    // INVARIANT: there is a result for each linear layer.
+    results.pop().expect("one result")
+}
+
+fn many_rows(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
+    let Affine { weight, .. } = linear;
+    let count = input.len() / weight.inputs;
+    let mut result = vec![0.0; count * weight.outputs];
     let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
     result
-        .par_chunks_mut(per_task * linear.outputs)
-        .zip(rows.par_chunks(per_task * linear.inputs))
-        .for_each(|(result, rows)| {
-            let weight = Matrix::new(linear.weight(), linear.outputs);
-            add_product(result, Matrix::new(rows, linear.inputs), weight);
+        .par_chunks_mut(per_task * weight.outputs)
+        .zip(input.par_chunks(per_task * weight.inputs))
+        .for_each_init(Rows::default, |encoded, (result, rows)| {
+            let rows = encoded.encode(weight.row_format(), rows, weight.inputs, weight.inputs);
+            let epilogue = Epilogue {
+                add: false,
+                bias: linear.bias(),
+            };
+            let part = Part::whole(weight);
+            multiply(rows, weight, &part, result, weight.outputs, epilogue);
         });
     result
 }
 
-/// Parts of a weight, each of whole lines, so that memory is read in order. Their number is fixed:
-/// the sum over them is the same for any number of threads.
-const PARTS: usize = 8;
-
-/// Columns of a part that are summed at a time: the sums of all rows stay in the first cache.
-const COLUMNS: usize = 1024;
-
-/// `result += rows * weight`, for few rows: the weights are read once for all of them.
-fn few_rows(rows: &[f32], weight: &[f32], outputs: usize, result: &mut [f32]) {
-    let inputs = weight.len() / outputs;
-    let per_part = inputs.div_ceil(PARTS);
-    let parts: Vec<Vec<f32>> = weight
-        .par_chunks(per_part * outputs)
-        .enumerate()
-        .map(|(part, lines)| {
-            let mut sums = vec![0.0; result.len()];
-            sum_lines(rows, inputs, part * per_part, lines, outputs, &mut sums);
-            sums
-        })
-        .collect();
-    for part in &parts {
-        super::elementwise::add(result, part);
-    }
-}
-
-/// `sums += rows[first..] * lines`, four of the weight's lines at a time.
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn sum_lines(
-    rows: &[f32],
-    inputs: usize,
-    first: usize,
-    lines: &[f32],
-    outputs: usize,
-    sums: &mut [f32],
-) {
-    const UNROLL: usize = 4;
-    for column in (0..outputs).step_by(COLUMNS) {
-        let columns = column..outputs.min(column + COLUMNS);
-        for (step, lines) in lines.chunks(UNROLL * outputs).enumerate() {
-            let input = first + step * UNROLL;
-            let line = |index: usize| lines.get(index * outputs..(index + 1) * outputs);
-            for (row, sums) in rows
-                .chunks_exact(inputs)
-                .zip(sums.chunks_exact_mut(outputs))
-            {
-                let sums = &mut sums[columns.clone()];
-                if let [Some(a), Some(b), Some(c), Some(d)] = [0, 1, 2, 3].map(line) {
-                    let [a, b, c, d] = [a, b, c, d].map(|line| &line[columns.clone()]);
-                    let row = &row[input..input + UNROLL];
-                    let others = a.iter().zip(b).zip(c).zip(d);
-                    for (sum, (((a, b), c), d)) in sums.iter_mut().zip(others) {
-                        *sum += (row[0] * a + row[1] * b) + (row[2] * c + row[3] * d);
-                    }
-                    continue;
-                }
-                for (index, line) in lines.chunks_exact(outputs).enumerate() {
-                    for (sum, weight) in sums.iter_mut().zip(&line[columns.clone()]) {
-                        *sum += row[input + index] * weight;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Rows of the table that make a task.
-const TABLE_ROWS: usize = 512;
-
-/// `rows * table^T` for few rows: the table is read once for all of them.
-pub(super) fn few_rows_by_transposed(rows: &[f32], table: &[f32], dim: usize) -> Vec<f32> {
-    let (count, table_rows) = (rows.len() / dim, table.len() / dim);
-    let parts: Vec<Vec<f32>> = table
-        .par_chunks(TABLE_ROWS * dim)
-        .map(|table| {
-            let mut products = vec![0.0; count * (table.len() / dim)];
-            dot_products(rows, table, dim, &mut products);
-            products
-        })
-        .collect();
-    let mut result = Vec::with_capacity(count * table_rows);
-    for row in 0..count {
-        for part in &parts {
-            let columns = part.len() / count;
-            result.extend_from_slice(&part[row * columns..(row + 1) * columns]);
-        }
-    }
-    result
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn dot_products(rows: &[f32], table: &[f32], dim: usize, products: &mut [f32]) {
-    const LANES: usize = 64;
-    let columns = table.len() / dim;
-    for (column, entry) in table.chunks_exact(dim).enumerate() {
-        for (row, products) in rows
-            .chunks_exact(dim)
-            .zip(products.chunks_exact_mut(columns))
+/// Each weight is read once for all rows, its panels shared among threads.
+fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+    let inputs = linears[0].weight.inputs;
+    let count = input.len() / inputs;
+    let mut encoded = Vec::new();
+    for format in [Format::F32, Format::Bf16, Format::Int8] {
+        if linears
+            .iter()
+            .any(|linear| linear.weight.row_format() == format)
         {
-            let mut sums = [0.0; LANES];
-            let (entries, values) = (entry.chunks_exact(LANES), row.chunks_exact(LANES));
-            let tail = entries.remainder().iter().zip(values.remainder());
-            let tail: f32 = tail.map(|(a, b)| a * b).sum();
-            for (entry, row) in entries.zip(values) {
-                for index in 0..LANES {
-                    sums[index] += entry[index] * row[index];
-                }
-            }
-            products[column] = sums.iter().sum::<f32>() + tail;
+            encoded.push((format, Rows::default()));
         }
     }
+    let encoded: Vec<RowsRef<'_>> = encoded
+        .iter_mut()
+        .map(|(format, rows)| rows.encode(*format, input, inputs, inputs))
+        .collect();
+    // INVARIANT: the format of every layer's rows was encoded above.
+    let rows_of = |format| {
+        let rows = encoded.iter().find(|rows| rows.format == format);
+        *rows.expect("rows in every layer's format")
+    };
+    let panels: usize = linears.iter().map(|linear| linear.weight.panels()).sum();
+    // A few tasks a thread, so that the ends meet.
+    let per_task = panels.div_ceil(4 * rayon::current_num_threads());
+    let tasks: Vec<(usize, Range<usize>)> = linears
+        .iter()
+        .enumerate()
+        .flat_map(|(index, linear)| {
+            let panels = linear.weight.panels();
+            let firsts = (0..panels).step_by(per_task);
+            firsts.map(move |first| (index, first..panels.min(first + per_task)))
+        })
+        .collect();
+    let parts: Vec<Vec<f32>> = tasks
+        .par_iter()
+        .with_max_len(1)
+        .map(|(index, panels)| {
+            let linear = &linears[*index];
+            let weight = linear.weight;
+            let columns = weight.outputs.min(panels.end * PANEL) - panels.start * PANEL;
+            let mut result = vec![0.0; count * columns];
+            let part = Part {
+                panels: panels.clone(),
+                ..Part::whole(weight)
+            };
+            let epilogue = Epilogue {
+                add: false,
+                bias: linear.bias().map(|bias| &bias[panels.start * PANEL..]),
+            };
+            let rows = rows_of(weight.row_format());
+            multiply(rows, weight, &part, &mut result, columns, epilogue);
+            result
+        })
+        .collect();
+    let mut results: Vec<Vec<f32>> = linears
+        .iter()
+        .map(|linear| Vec::with_capacity(count * linear.weight.outputs))
+        .collect();
+    for row in 0..count {
+        for ((index, _), part) in tasks.iter().zip(&parts) {
+            let columns = part.len() / count;
+            results[*index].extend_from_slice(&part[row * columns..(row + 1) * columns]);
+        }
+    }
+    results
+}
+
+/// `result (+)= left * right` of plain f32, whose columns may lie anywhere in wider rows.
+pub(super) fn plain(
+    left: super::tile::Left<'_>,
+    right: Right<'_>,
+    steps: usize,
+    result: &mut [f32],
+    row_step: usize,
+    finish: Finish<'_>,
+) {
+    f32_kernel().multiply(steps, left, right, result, row_step, finish);
 }

@@ -2,16 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::attention::attend;
-use super::elementwise::layer_norm;
+use super::attention::{self, Head, attend};
+use super::elementwise::{add, layer_norm};
 use super::parameters::{Affine, Norm};
-use super::product::{Matrix, affine};
+use super::product::{affine, sized};
+use super::rows::{Rows, row_step};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
     pub(super) norm: &'a Norm,
-    pub(super) qkv: &'a Affine,
-    pub(super) proj: &'a Affine,
+    pub(super) qkv: &'a Affine<'a>,
+    pub(super) proj: &'a Affine<'a>,
     pub(super) num_heads: usize,
     pub(super) window_size: usize,
 }
@@ -22,18 +23,28 @@ const WINDOWS: usize = 2;
 /// A window's lines in the output, top to bottom: fewer or shorter at the image's edge.
 type WindowLines<'a> = Vec<&'a mut [f32]>;
 
-/// `x + proj(attention(qkv(norm(x))))`.
+/// Buffers that are kept from task to task.
+#[derive(Default)]
+struct Scratch {
+    normed: Vec<f32>,
+    rows: Rows,
+    qkv: Vec<f32>,
+    attention: attention::Scratch,
+    projected: Vec<f32>,
+}
+
+/// `x + proj(attention(qkv(norm(x))))`, in place.
 pub(super) fn add_window_attention(
-    input: &[f32],
+    x: &mut [f32],
     [_, height, width, channels]: [usize; 4],
     layer: &Layer<'_>,
-) -> Vec<f32> {
-    let mut output = input.to_vec();
-    let mut windows = split_windows(&mut output, [height, width, channels], layer.window_size);
+) {
+    let mut windows = split_windows(x, [height, width, channels], layer.window_size);
     windows
         .par_chunks_mut(WINDOWS)
-        .for_each(|windows| layer.attend(windows, channels));
-    output
+        .for_each_init(Scratch::default, |scratch, windows| {
+            layer.attend(windows, channels, scratch);
+        });
 }
 
 /// The image's lines cut at the windows' borders, and collected window by window.
@@ -61,50 +72,57 @@ fn split_windows(
 }
 
 impl Layer<'_> {
-    fn attend(&self, windows: &mut [WindowLines<'_>], channels: usize) {
+    fn attend(&self, windows: &mut [WindowLines<'_>], channels: usize, scratch: &mut Scratch) {
         let side = self.window_size;
         let tokens = side * side;
+        let step = row_step(channels);
         // Outside the image are zeros after the norm, which take part, as trained.
-        let mut normed = vec![0.0; windows.len() * tokens * channels];
-        for (window, normed) in windows
-            .iter()
-            .zip(normed.chunks_exact_mut(tokens * channels))
-        {
-            for (line, normed) in window.iter().zip(normed.chunks_exact_mut(side * channels)) {
-                layer_norm(line, self.norm, &mut normed[..line.len()]);
+        let normed = sized(&mut scratch.normed, windows.len() * tokens * step);
+        normed.fill(0.0);
+        for (window, normed) in windows.iter().zip(normed.chunks_exact_mut(tokens * step)) {
+            for (line, normed) in window.iter().zip(normed.chunks_exact_mut(side * step)) {
+                layer_norm(line, self.norm, normed, step);
             }
         }
-        let qkv = affine(&normed, self.qkv);
-        let attended = &mut normed;
+        let format = self.qkv.weight.row_format();
+        let rows = scratch.rows.encode(format, normed, channels, step);
+        let qkv = affine(rows, self.qkv, &mut scratch.qkv);
+        let qkv_step = row_step(3 * channels);
         let head_dim = channels / self.num_heads;
-        let scale = (head_dim as f32).powf(-0.5);
-        let mut scores = vec![0.0; tokens * tokens];
-        let windows_qkv = qkv.chunks_exact(tokens * 3 * channels);
-        for (qkv, attended) in windows_qkv.zip(attended.chunks_exact_mut(tokens * channels)) {
-            let qkv = Matrix::new(qkv, 3 * channels);
+        let windows_qkv = qkv.chunks_exact(tokens * qkv_step);
+        for (qkv, attended) in windows_qkv.zip(normed.chunks_exact_mut(tokens * step)) {
             for first in (0..channels).step_by(head_dim) {
-                let [q, k, v] =
-                    [0, 1, 2].map(|part| qkv.columns(part * channels + first, head_dim));
+                let heads = [0, 1, 2].map(|part| Head {
+                    values: &qkv[part * channels + first..],
+                    rows: tokens,
+                    row_step: qkv_step,
+                });
+                let attended = &mut attended[first..];
                 attend(
-                    q,
-                    k,
-                    v,
-                    scale,
-                    &mut scores,
-                    &mut attended[first..],
-                    channels,
+                    heads,
+                    head_dim,
+                    None,
+                    &mut scratch.attention,
+                    attended,
+                    step,
                 );
             }
         }
-        let projected = affine(attended, self.proj);
-        let projected = projected.chunks_exact(tokens * channels);
-        for (window, projected) in windows.iter_mut().zip(projected) {
-            for (line, projected) in window
-                .iter_mut()
-                .zip(projected.chunks_exact(side * channels))
-            {
-                super::elementwise::add(line, projected);
+        let format = self.proj.weight.row_format();
+        let rows = scratch.rows.encode(format, normed, channels, step);
+        let projected = affine(rows, self.proj, &mut scratch.projected);
+        let mut projected = projected.chunks_exact(step);
+        for window in windows {
+            let mut rows = projected.by_ref().take(tokens);
+            for line in window {
+                for (x, projected) in line.chunks_exact_mut(channels).zip(rows.by_ref()) {
+                    add(x, &projected[..channels]);
+                }
+                // The rest of a line that is cut off at the image's edge.
+                let missing = side - line.len() / channels;
+                rows.by_ref().take(missing).for_each(drop);
             }
+            rows.for_each(drop);
         }
     }
 }

@@ -44,7 +44,9 @@ func listen(_ request: Request, _ options: RunOptions, stopAfter: Int?) throws -
     return ["streamed": heard, "stopped": tokens]
 }
 
-func endEarly(_ request: Request, _ options: RunOptions, call: String, afterMilliseconds: Int) async -> Object {
+@MainActor func endEarly(
+    _ request: Request, _ options: RunOptions, call: String, afterMilliseconds: Int
+) async -> Object {
     var options = options
     if call == "deadline" { options.deadlineMilliseconds = UInt64(afterMilliseconds) }
     let task = Task { [options] in try await model.run(request, options: options) }
@@ -61,7 +63,7 @@ func endEarly(_ request: Request, _ options: RunOptions, call: String, afterMill
     }
 }
 
-func say(_ asked: Object) async throws -> Object {
+@MainActor func say(_ asked: Object) async throws -> Object {
     let call = asked["call"] as! String
     if call == "load" {
         let options = Model.LoadOptions(device: asked["device"] as? String)
@@ -74,7 +76,8 @@ func say(_ asked: Object) async throws -> Object {
     var options = RunOptions()
     options.hfCompat = true
     if let generation = asked["generation"] {
-        options.generationConfig = String(decoding: try JSONSerialization.data(withJSONObject: generation), as: UTF8.self)
+        let json = try JSONSerialization.data(withJSONObject: generation)
+        options.generationConfig = String(decoding: json, as: UTF8.self)
     }
     switch call {
     case "score":

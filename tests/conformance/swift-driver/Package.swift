@@ -5,5 +5,5 @@ let package = Package(
     name: "conformance",
     platforms: [.macOS(.v13)],
     dependencies: [.package(name: "Florence2", path: "../../../bindings/swift")],
-    targets: [.executableTarget(name: "driver", dependencies: ["Florence2"])]
+    targets: [.executableTarget(name: "driver", dependencies: [.product(name: "Florence2", package: "Florence2")])]
 )

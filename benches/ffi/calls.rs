@@ -1,0 +1,71 @@
+//! What calls.c measures, through the facade: run by run.py.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use florence2::{
+    CancelToken, Florence2, GenerationObserver, GenerationOverrides, Image, Prompt, Request,
+    RunOptions, Subject, Task,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn microseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e6
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, image, loads, runs] = arguments.as_slice() else {
+        println!("python3 benches/ffi/run.py runs this beside calls.c");
+        return;
+    };
+    let loads = (0..loads.parse().unwrap()).map(|_| {
+        let started = Instant::now();
+        let model = Florence2::load(folder).unwrap();
+        let took = microseconds(started);
+        drop(model);
+        took
+    });
+    println!("load {}", median(loads.collect()));
+
+    let model = Florence2::load(folder).unwrap();
+    let image = Image::open(image).unwrap();
+    let features = model.encode_image(&image, &CancelToken::default()).unwrap();
+    let (mut all, mut outside) = (Vec::new(), Vec::new());
+    for _ in 0..runs.parse().unwrap() {
+        let started = Instant::now();
+        let options = RunOptions {
+            generation: GenerationOverrides {
+                num_beams: Some(1),
+                max_new_tokens: Some(1),
+                ..GenerationOverrides::default()
+            },
+            ..RunOptions::default()
+        };
+        let request = Request {
+            subject: Subject::Features(&features),
+            prompt: Prompt::Task {
+                task: Task::Caption,
+                input: None,
+            },
+        };
+        let answers = model
+            .run_requests(&[request], &options, &mut GenerationObserver::default())
+            .unwrap();
+        let generate = answers[0].timings.generate.as_secs_f64() * 1e6;
+        drop(black_box(answers));
+        let took = microseconds(started);
+        all.push(took);
+        outside.push(took - generate);
+    }
+    println!("run {}\noutside {}", median(all), median(outside));
+}

@@ -1,0 +1,56 @@
+"""What the C API costs over the facade, the two taking turns, on the demo model.
+
+    python3 benches/ffi/run.py
+
+Prints medians over rounds, of each round's median. Overhead is the difference of "outside": the time of a call that the
+model itself does not take, which its jitter is not part of.
+"""
+
+import json
+import statistics
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "assets/demo-model"
+ROUNDS = 15
+LOADS = 10
+RUNS = 300
+
+
+def build() -> dict[str, Path]:
+    """The two programs."""
+    cargo = ["cargo", "bench", "--bench", "calls", "--no-run", "--message-format=json"]
+    messages = map(json.loads, subprocess.run(cargo, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.splitlines())
+    [facade] = [message["executable"] for message in messages if message.get("target", {}).get("name") == "calls"]
+    subprocess.run(["cargo", "xtask", "dist", "--features", "demo"], cwd=ROOT, check=True)
+    dist = ROOT / "target/dist"
+    c = ROOT / "target/calls-c"
+    compile_ = ["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{dist}/include"]
+    link = [f"-L{dist}/lib", "-lflorence2", f"-Wl,-rpath,{dist}/lib", "-o", c]
+    subprocess.run([*compile_, ROOT / "benches/ffi/calls.c", *link], check=True)
+    return {"Rust": Path(facade), "C": c}
+
+
+def measure(program: Path) -> dict[str, float]:
+    """A round: microseconds by part."""
+    arguments = [program, ASSETS, ASSETS / "scenes/scene-1.png", str(LOADS), str(RUNS)]
+    lines = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {name: float(value) for name, value in map(str.split, lines)}
+
+
+def main() -> None:
+    programs = build()
+    rounds: dict[str, list[dict[str, float]]] = {language: [] for language in programs}
+    for index in range(ROUNDS):
+        # Neither is always the first.
+        for language in sorted(programs, reverse=index % 2 == 0):
+            rounds[language].append(measure(programs[language]))
+    print("| part | Rust µs | C µs | difference |\n|---|---|---|---|")
+    for part in rounds["C"][0]:
+        rust, c = (statistics.median(each[part] for each in rounds[language]) for language in ("Rust", "C"))
+        print(f"| {part} | {rust:.1f} | {c:.1f} | {c - rust:+.1f} |")
+
+
+if __name__ == "__main__":
+    main()

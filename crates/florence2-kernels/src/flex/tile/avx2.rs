@@ -1,0 +1,62 @@
+//! AVX2: 6 rows times two vectors of 8 columns.
+
+use std::arch::x86_64::{
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
+};
+
+use super::{Dot, End, Kernel, Raw, for_rows};
+
+pub(super) const F32: Kernel = Kernel {
+    run: run_f32,
+    max_rows: 6,
+};
+
+#[target_feature(enable = "avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn run_f32(raw: &Raw<'_>) {
+    for column in (0..raw.columns).step_by(2 * Floats::LANES) {
+        // SAFETY: of the caller.
+        unsafe { for_rows!(raw, column, Floats, 2, [1 2 3 4 5 6]) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Floats;
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl Dot for Floats {
+    type Words = __m256;
+    type Sums = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_ps(words.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(word: *const u32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_ps(*word.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256, left: __m256, right: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(left, right, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m256, end: &End<'_>, _column: usize, result: *mut f32) {
+        // SAFETY: as above.
+        unsafe {
+            let bias = _mm256_loadu_ps(end.bias);
+            let mut sums = _mm256_fmadd_ps(sums, _mm256_set1_ps(end.scale), bias);
+            if end.add {
+                sums = _mm256_add_ps(sums, _mm256_loadu_ps(result));
+            }
+            _mm256_storeu_ps(result, sums);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The innermost product: a few rows times 32 columns, whose sums stay in registers.
+//!
+//! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
+//! which one instruction multiplies and adds up; a *step* is one word of every row and column.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+use super::level::{Level, level};
+
+/// Columns of a panel.
+pub(super) const PANEL: usize = 32;
+
+/// What a word holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    F32,
+    Bf16,
+    Int8,
+}
+
+impl Format {
+    /// Values in a word.
+    pub(super) fn values(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+            Self::Int8 => 4,
+        }
+    }
+}
+
+/// Words of the rows: row `r`'s step `s` is `words[r * row_step + s * step]`.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) words: &'a [u32],
+    pub(super) rows: usize,
+    pub(super) row_step: usize,
+    pub(super) step: usize,
+}
+
+/// Words of up to 32 columns: step `s` is `words[s * step..]`. Whole vectors are read, of 16
+/// columns or fewer when there are no more than 16, else of 32.
+#[derive(Clone, Copy)]
+pub(super) struct Right<'a> {
+    pub(super) words: &'a [u32],
+    pub(super) columns: usize,
+    pub(super) step: usize,
+}
+
+/// What becomes of the sums.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Finish<'a> {
+    /// Added to what the result holds, rather than written over it.
+    pub(super) add: bool,
+    /// Added to every row, of which the columns are a part.
+    pub(super) bias: Option<&'a [f32]>,
+    /// Factors of rows.
+    pub(super) row_scales: Option<&'a [f32]>,
+    /// Of int8.
+    pub(super) quantised: Option<Quantised<'a>>,
+}
+
+/// What int8 sums stand for: `(sum - correction) * scale`, of each column.
+#[derive(Clone, Copy)]
+pub(super) struct Quantised<'a> {
+    pub(super) scales: &'a [f32; PANEL],
+    pub(super) corrections: &'a [i32; PANEL],
+}
+
+/// A tile of one level: raw, after its bounds were checked.
+struct Raw<'a> {
+    steps: usize,
+    rows: usize,
+    left: *const u32,
+    left_row_step: usize,
+    left_step: usize,
+    right: *const u32,
+    right_step: usize,
+    columns: usize,
+    result: *mut f32,
+    result_row_step: usize,
+    finish: Finish<'a>,
+}
+
+type Run = unsafe fn(&Raw<'_>);
+
+/// The tiles of this machine's level.
+pub(super) struct Kernel {
+    run: Run,
+    max_rows: usize,
+}
+
+/// How this machine multiplies words of a format; none for formats that must be widened to f32.
+pub(super) fn kernel(format: Format) -> Option<Kernel> {
+    match (level(), format) {
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512Dot, Format::Bf16) => Some(avx512::BF16),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512Dot, Format::Int8) => Some(avx512::INT8),
+        (_, Format::Bf16 | Format::Int8) => None,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512 | Level::Avx512Dot, Format::F32) => Some(avx512::F32),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, Format::F32) => Some(avx2::F32),
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, Format::F32) => Some(neon::F32),
+        (Level::Portable, Format::F32) => Some(portable::F32),
+    }
+}
+
+/// The f32 tiles of this machine, which every level has.
+pub(super) fn f32_kernel() -> Kernel {
+    // INVARIANT: `kernel` has an arm of f32 for every level.
+    kernel(Format::F32).expect("every level multiplies f32")
+}
+
+impl Kernel {
+    /// `result (+)= left * right` over `steps`, row tile by row tile. Row `r` of the result begins
+    /// at `r * row_step`.
+    #[allow(unsafe_code)]
+    pub(super) fn multiply(
+        &self,
+        steps: usize,
+        left: Left<'_>,
+        right: Right<'_>,
+        result: &mut [f32],
+        row_step: usize,
+        finish: Finish<'_>,
+    ) {
+        let Left { rows, .. } = left;
+        if rows == 0 {
+            return;
+        }
+        assert!((1..=PANEL).contains(&right.columns) && steps > 0);
+        let width = if right.columns <= PANEL / 2 {
+            PANEL / 2
+        } else {
+            PANEL
+        };
+        assert!((rows - 1) * left.row_step + (steps - 1) * left.step < left.words.len());
+        assert!((steps - 1) * right.step + width <= right.words.len());
+        assert!((rows - 1) * row_step + right.columns <= result.len());
+        assert!(rows == 1 || row_step >= right.columns);
+        assert!(finish.bias.is_none_or(|bias| bias.len() >= right.columns));
+        assert!(finish.row_scales.is_none_or(|scales| scales.len() >= rows));
+        let tiles = rows.div_ceil(self.max_rows);
+        let mut first = 0;
+        for tile in 0..tiles {
+            let count = (rows - first).div_ceil(tiles - tile);
+            let finish = Finish {
+                row_scales: finish.row_scales.map(|scales| &scales[first..]),
+                ..finish
+            };
+            // SAFETY: the asserts keep all that the rows and whole vectors of columns reach inside
+            // their slices; `count` is at most `max_rows`; the level is the machine's.
+            unsafe {
+                (self.run)(&Raw {
+                    steps,
+                    rows: count,
+                    left: left.words.as_ptr().add(first * left.row_step),
+                    left_row_step: left.row_step,
+                    left_step: left.step,
+                    right: right.words.as_ptr(),
+                    right_step: right.step,
+                    columns: right.columns,
+                    result: result.as_mut_ptr().add(first * row_step),
+                    result_row_step: row_step,
+                    finish,
+                });
+            }
+            first += count;
+        }
+    }
+}
+
+/// One level's words, sums and how they multiply.
+#[allow(unsafe_code)]
+trait Dot: Copy {
+    /// A vector of words.
+    type Words: Copy;
+    /// A vector of sums.
+    type Sums: Copy;
+    /// Words in a vector.
+    const LANES: usize;
+
+    unsafe fn load(words: *const u32) -> Self::Words;
+    unsafe fn broadcast(word: *const u32) -> Self::Words;
+    unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
+    /// A word of one row times the words of the columns.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it must be compiled for its level")]
+    unsafe fn dot_row<const VECTORS: usize>(
+        sums: &mut [Self::Sums; VECTORS],
+        left: *const u32,
+        right: &[Self::Words; VECTORS],
+    ) {
+        // SAFETY: of the caller.
+        unsafe {
+            let left = Self::broadcast(left);
+            for (sums, right) in sums.iter_mut().zip(right) {
+                *sums = Self::dot(*sums, left, *right);
+            }
+        }
+    }
+    /// `result (+)= sums * scale + bias`, of a whole vector of columns from `column` on.
+    unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32);
+}
+
+/// What a row's sums become.
+struct End<'a> {
+    scale: f32,
+    /// Of the vector's columns.
+    bias: *const f32,
+    add: bool,
+    quantised: Option<Quantised<'a>>,
+}
+
+/// What is added where there is no bias.
+static NO_BIAS: [f32; PANEL] = [0.0; PANEL];
+
+/// `ROWS` rows times `VECTORS` vectors of columns from `column` on.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its level"
+)]
+unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, column: usize) {
+    const UNROLL: usize = 4;
+    // SAFETY: of the caller, which checked every bound.
+    unsafe {
+        // Zeros of numbers. As bytes: a loop would keep the sums in memory.
+        let mut sums: [[D::Sums; VECTORS]; ROWS] = std::mem::zeroed();
+        let mut right = raw.right.add(column);
+        let mut left = [raw.left; ROWS];
+        for (row, left) in left.iter_mut().enumerate() {
+            *left = left.add(row * raw.left_row_step);
+        }
+        if raw.left_step == 1 {
+            let mut step = 0;
+            while step + UNROLL <= raw.steps {
+                for part in 0..UNROLL {
+                    add_step::<D, ROWS, VECTORS>(
+                        &mut sums,
+                        &left,
+                        step + part,
+                        right.add(part * raw.right_step),
+                    );
+                }
+                right = right.add(UNROLL * raw.right_step);
+                step += UNROLL;
+            }
+            while step < raw.steps {
+                add_step::<D, ROWS, VECTORS>(&mut sums, &left, step, right);
+                right = right.add(raw.right_step);
+                step += 1;
+            }
+        } else {
+            for step in 0..raw.steps {
+                add_step::<D, ROWS, VECTORS>(&mut sums, &left, step * raw.left_step, right);
+                right = right.add(raw.right_step);
+            }
+        }
+        // A copy that is read by index, so that the sums themselves stay in registers until here.
+        let sums = sums;
+        let bias = raw.finish.bias.map_or(NO_BIAS.as_ptr(), <[f32]>::as_ptr);
+        for (row, sums) in sums.iter().enumerate() {
+            let scales = raw.finish.row_scales;
+            for (vector, sums) in sums.iter().enumerate() {
+                let column = column + vector * D::LANES;
+                if column >= raw.columns {
+                    break;
+                }
+                let end = End {
+                    scale: scales.map_or(1.0, |scales| *scales.get_unchecked(row)),
+                    bias: bias.add(column),
+                    add: raw.finish.add,
+                    quantised: raw.finish.quantised,
+                };
+                let result = raw.result.add(row * raw.result_row_step + column);
+                if column + D::LANES <= raw.columns {
+                    D::store(*sums, &end, column, result);
+                } else {
+                    store_some::<D>(*sums, end, column, result, raw.columns - column);
+                }
+            }
+        }
+    }
+}
+
+/// Stores the first columns of a vector.
+#[cold]
+#[allow(unsafe_code)]
+unsafe fn store_some<D: Dot>(
+    sums: D::Sums,
+    end: End<'_>,
+    column: usize,
+    result: *mut f32,
+    columns: usize,
+) {
+    let (mut values, mut bias) = ([0.0; PANEL], [0.0; PANEL]);
+    // SAFETY: of the caller: the result and the bias have so many columns, the copies a vector's.
+    unsafe {
+        result.copy_to(values.as_mut_ptr(), columns);
+        end.bias.copy_to(bias.as_mut_ptr(), columns);
+        let end = End {
+            bias: bias.as_ptr(),
+            ..end
+        };
+        D::store(sums, &end, column, values.as_mut_ptr());
+        result.copy_from(values.as_ptr(), columns);
+    }
+}
+
+/// Adds one word of each row times the words of the columns.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its level"
+)]
+unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[D::Sums; VECTORS]; ROWS],
+    left: &[*const u32; ROWS],
+    at: usize,
+    right: *const u32,
+) {
+    // SAFETY: of the caller, which checked every bound.
+    unsafe {
+        let mut words = [D::load(right); VECTORS];
+        for (index, words) in words.iter_mut().enumerate().skip(1) {
+            *words = D::load(right.add(index * D::LANES));
+        }
+        // Written out: a loop that the compiler does not unroll keeps the sums in memory.
+        macro_rules! dot_rows {
+            ($($row:literal)*) => {
+                $(if $row < ROWS {
+                    D::dot_row(&mut sums[$row], left[$row].add(at), &words);
+                })*
+            };
+        }
+        dot_rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    }
+}
+
+/// Calls a tile of as many rows as there are, up to the listed ones.
+macro_rules! for_rows {
+    ($raw:expr, $column:expr, $dot:ty, $vectors:expr, [$($rows:literal)*]) => {
+        match $raw.rows {
+            $($rows => super::tile::<$dot, $rows, $vectors>($raw, $column),)*
+            // INVARIANT: the rows of a tile are at most the kernel's.
+            _ => unreachable!("a tile of {} rows", $raw.rows),
+        }
+    };
+}
+use for_rows;

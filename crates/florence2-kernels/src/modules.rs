@@ -1,0 +1,105 @@
+//! The layers whose weights a backend may pack: linear layers, the token embedding, patch
+//! embeddings. Their fields have the checkpoints' names.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Int, Tensor};
+
+use crate::{Backend, Precision, Weight};
+
+/// `x * weight^T + bias`.
+#[derive(Module, Debug)]
+pub struct Linear<B: Backend> {
+    /// `[out, in]`.
+    pub weight: Weight<B, 2>,
+    /// `[out]`; none for zeros.
+    pub bias: Option<Param<Tensor<B, 1>>>,
+}
+
+/// Token embeddings, which also score the next token where they are tied to the output.
+#[derive(Module, Debug)]
+pub struct TokenEmbedding<B: Backend> {
+    /// `[vocab_size, d_model]`.
+    pub weight: Weight<B, 2>,
+}
+
+/// A strided convolution whose patches are embedded.
+#[derive(Module, Debug)]
+pub struct PatchConv<B: Backend> {
+    /// `[channels, in_channels, size, size]`.
+    pub weight: Weight<B, 4>,
+    /// `[channels]`.
+    pub bias: Option<Param<Tensor<B, 1>>>,
+    /// Positions from one patch to the next.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub padding: usize,
+}
+
+impl<B: Backend> Linear<B> {
+    /// A lazily initialised layer.
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
+        Self {
+            weight: Weight::new([outputs, inputs], precision, device),
+            bias: bias.then(|| zeros(outputs, device)),
+        }
+    }
+}
+
+impl<B: Backend> TokenEmbedding<B> {
+    /// A lazily initialised embedding.
+    pub fn new(
+        vocab_size: usize,
+        d_model: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
+        Self {
+            weight: Weight::new([vocab_size, d_model], precision, device),
+        }
+    }
+
+    /// The rows of `input_ids`.
+    ///
+    /// # Shapes
+    /// - `input_ids`: `[batch, tokens]`
+    /// - output: `[batch, tokens, d_model]`
+    pub fn forward(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        B::embed(&self.weight, input_ids)
+    }
+}
+
+impl<B: Backend> PatchConv<B> {
+    /// A lazily initialised layer of square patches.
+    pub fn new(
+        [in_channels, channels]: [usize; 2],
+        size: usize,
+        stride: usize,
+        padding: usize,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Self {
+        Self {
+            weight: Weight::new([channels, in_channels, size, size], precision, device),
+            bias: Some(zeros(channels, device)),
+            stride,
+            padding,
+        }
+    }
+}
+
+/// A lazily initialised bias.
+fn zeros<B: Backend>(size: usize, device: &B::Device) -> Param<Tensor<B, 1>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device, require_grad| Tensor::zeros([size], device).set_require_grad(require_grad),
+        device.clone(),
+        true,
+        [size].into(),
+    )
+}

@@ -1,0 +1,242 @@
+//! [`Weight`]: a parameter, or what a backend made of it to read it fast.
+
+use burn::module::{
+    AutodiffModule, Content, Devices, HasAutodiffModule, Module, ModuleDisplay,
+    ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
+};
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Distribution, Tensor};
+
+use crate::Backend;
+
+/// How a model's large weights are kept and multiplied. Sums are f32 in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Weights and products in f32.
+    #[default]
+    F32,
+    /// Weights and products in bf16.
+    Bf16,
+    /// Weights in int8 with a scale per output, activations quantised as they come; products that
+    /// would lose too much stay in bf16.
+    Int8,
+}
+
+impl Precision {
+    /// All of them, widest first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    /// The name in options: `f32`, `bf16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// The precision of a name; none for others.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.name() == name)
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A weight of `D` dimensions, outputs first, as checkpoints store it.
+///
+/// [`Module::map`] is how checkpoints enter a module: a value that it brings is packed at once when
+/// the backend packs weights ([`Backend::pack`]), so that no second copy of it stays.
+#[derive(Debug, Clone)]
+pub enum Weight<B: Backend, const D: usize> {
+    /// A parameter like any other: trainable, and read by any operation.
+    Parameter(Param<Tensor<B, D>>, Precision),
+    /// The backend's own form.
+    Packed(Packed),
+}
+
+/// A weight in a backend's own form, shared by all clones.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
+    pub(crate) matrix: PackedMatrix,
+    pub(crate) shape: Vec<usize>,
+}
+
+#[cfg(feature = "flex")]
+type PackedMatrix = std::sync::Arc<crate::flex::PackedMatrix>;
+#[cfg(not(feature = "flex"))]
+type PackedMatrix = std::convert::Infallible;
+
+impl<B: Backend, const D: usize> Weight<B, D> {
+    /// A lazily initialised weight, uniform as torch initialises linear layers.
+    pub fn new(shape: [usize; D], precision: Precision, device: &B::Device) -> Self {
+        let inputs: usize = shape[1..].iter().product();
+        let bound = (inputs as f64).powf(-0.5);
+        let parameter = Param::uninitialized(
+            ParamId::new(),
+            move |device, require_grad| {
+                let values = Tensor::random(shape, Distribution::Uniform(-bound, bound), device);
+                values.set_require_grad(require_grad)
+            },
+            device.clone(),
+            true,
+            shape.into(),
+        );
+        Self::Parameter(parameter, precision)
+    }
+
+    /// A weight with given values, packed when the backend packs weights.
+    pub fn from_tensor(values: Tensor<B, D>, precision: Precision) -> Self {
+        Self::Parameter(Param::from_tensor(values), precision).packed()
+    }
+
+    /// The dimensions, outputs first.
+    pub fn dims(&self) -> [usize; D] {
+        match self {
+            // INVARIANT: a tensor's shape has as many dimensions as its type says.
+            Self::Parameter(parameter, _) => parameter.lazy_shape().dims(),
+            Self::Packed(packed) => packed.shape.as_slice().try_into().expect("D dimensions"),
+        }
+    }
+
+    /// The values, unpacked where they are packed: to read them once, not to compute.
+    pub fn val(&self) -> Tensor<B, D> {
+        match self {
+            Self::Parameter(parameter, _) => parameter.val(),
+            Self::Packed(packed) => B::unpack(packed, self.dims()),
+        }
+    }
+
+    /// The backend's own form, where it has one.
+    pub fn as_packed(&self) -> Option<&Packed> {
+        match self {
+            Self::Parameter(..) => None,
+            Self::Packed(packed) => Some(packed),
+        }
+    }
+
+    /// This weight in the backend's own form. A parameter without a value stays as it is, and so
+    /// does one that the backend does not pack.
+    #[must_use]
+    pub fn packed(self) -> Self {
+        match &self {
+            Self::Parameter(parameter, precision) if parameter.is_initialized() => {
+                match B::pack(parameter.val(), *precision) {
+                    Some(packed) => Self::Packed(packed),
+                    None => self,
+                }
+            }
+            _ => self,
+        }
+    }
+
+    fn as_parameter(&self) -> Param<Tensor<B, D>> {
+        match self {
+            Self::Parameter(parameter, _) => parameter.clone(),
+            Self::Packed(_) => Param::from_tensor(self.val()),
+        }
+    }
+}
+
+impl<B: Backend, const D: usize> Module<B> for Weight<B, D> {
+    type Record = Param<Tensor<B, D>>;
+
+    fn collect_devices(&self, devices: Devices<B>) -> Devices<B> {
+        self.as_parameter().collect_devices(devices)
+    }
+
+    fn fork(self, device: &B::Device) -> Self {
+        match self {
+            Self::Parameter(parameter, precision) => {
+                Self::Parameter(parameter.fork(device), precision)
+            }
+            packed @ Self::Packed(_) => packed,
+        }
+    }
+
+    fn to_device(self, device: &B::Device) -> Self {
+        match self {
+            Self::Parameter(parameter, precision) => {
+                Self::Parameter(parameter.to_device(device), precision)
+            }
+            packed @ Self::Packed(_) => packed,
+        }
+    }
+
+    fn visit<V: ModuleVisitor<B>>(&self, visitor: &mut V) {
+        visitor.visit_float(&self.as_parameter());
+    }
+
+    fn map<M: ModuleMapper<B>>(self, mapper: &mut M) -> Self {
+        match self {
+            Self::Parameter(parameter, precision) => {
+                Self::Parameter(mapper.map_float(parameter), precision).packed()
+            }
+            packed @ Self::Packed(_) => packed,
+        }
+    }
+
+    fn load_record(self, record: Self::Record) -> Self {
+        match self {
+            Self::Parameter(parameter, precision) => {
+                Self::Parameter(parameter.load_record(record), precision).packed()
+            }
+            packed @ Self::Packed(_) => packed,
+        }
+    }
+
+    fn into_record(self) -> Self::Record {
+        self.as_parameter().into_record()
+    }
+}
+
+impl<B, const D: usize> AutodiffModule<B> for Weight<B, D>
+where
+    B: AutodiffBackend + Backend,
+    B::InnerBackend: Backend,
+{
+    type InnerModule = Weight<B::InnerBackend, D>;
+
+    fn valid(&self) -> Self::InnerModule {
+        match self {
+            Self::Parameter(parameter, precision) => {
+                Weight::Parameter(parameter.valid(), *precision)
+            }
+            Self::Packed(packed) => Weight::Packed(packed.clone()),
+        }
+    }
+
+    fn from_inner(module: Self::InnerModule) -> Self {
+        match module {
+            Weight::Parameter(parameter, precision) => {
+                Self::Parameter(AutodiffModule::from_inner(parameter), precision)
+            }
+            Weight::Packed(packed) => Self::Packed(packed),
+        }
+    }
+}
+
+impl<B, I, const D: usize> HasAutodiffModule<B> for Weight<I, D>
+where
+    I: Backend,
+    B: AutodiffBackend<InnerBackend = I> + Backend,
+{
+    type TrainModule = Weight<B, D>;
+}
+
+impl<B: Backend, const D: usize> ModuleDisplayDefault for Weight<B, D> {
+    fn content(&self, content: Content) -> Option<Content> {
+        content
+            .add_formatted(&format!("Weight {:?}", self.dims()))
+            .optional()
+    }
+}
+
+impl<B: Backend, const D: usize> ModuleDisplay for Weight<B, D> {}

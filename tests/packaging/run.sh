@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# What `cargo xtask dist` lays out is all that a C program needs: the examples build from it alone, by CMake and by
+# pkg-config, with the shared and with the static library; and it is small.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+command -v cmake > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends cmake > /dev/null; }
+
+cargo xtask dist --out "$folder/without-demo"
+bytes=$(stat --format %s "$folder/without-demo/lib/libflorence2.so.1")
+test "$bytes" -lt 16000000 || { echo "libflorence2.so: found $bytes bytes, expected less than 16000000"; exit 1; }
+echo "libflorence2.so without the demo model: $bytes bytes"
+
+cargo xtask dist --features demo --out "$folder/dist"
+find "$folder/dist" -type f -o -type l | sed "s|$folder/dist/||" | LC_ALL=C sort > "$folder/found"
+diff tests/packaging/layout.txt "$folder/found"
+readelf -d "$folder/dist/lib/libflorence2.so.1" | grep 'SONAME.*libflorence2.so.1' > /dev/null
+if readelf -S "$folder/dist/lib/libflorence2.so.1" | grep '\.symtab\|\.debug' > /dev/null; then echo "libflorence2.so is not stripped"; exit 1; fi
+
+# From here on, with nothing else of the project in reach.
+cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
+sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"
+cd "$folder"
+test -s expected
+
+prints() {
+    local what=$1
+    shift
+    diff expected <("$@" scene-1.png)
+    echo "$what prints what the README says"
+}
+
+for language in c cpp; do
+    for static in OFF ON; do
+        build=build-$language-$static
+        cmake -S "$language" -B "$build" -DCMAKE_PREFIX_PATH="$folder/dist" -DFLORENCE2_STATIC=$static > "$build.log"
+        cmake --build "$build" >> "$build.log"
+        prints "examples/$language by CMake, static $static" "$build/detect"
+    done
+done
+
+export PKG_CONFIG_PATH=$folder/dist/lib/pkgconfig
+for package in florence2 florence2-static; do
+    cc -std=c11 c/detect.c $(pkg-config --cflags --libs "$package") -o "c-$package"
+    c++ -std=c++17 cpp/detect.cpp $(pkg-config --cflags --libs "$package") -o "cpp-$package"
+    prints "examples/c by pkg-config, $package" env LD_LIBRARY_PATH="$folder/dist/lib" "./c-$package"
+    prints "examples/cpp by pkg-config, $package" env LD_LIBRARY_PATH="$folder/dist/lib" "./cpp-$package"
+done
+for program in build-c-OFF/detect build-cpp-OFF/detect c-florence2 cpp-florence2; do
+    readelf -d "$program" | grep 'NEEDED.*libflorence2.so.1' > /dev/null
+done
+for program in build-c-ON/detect build-cpp-ON/detect c-florence2-static cpp-florence2-static; do
+    if readelf -d "$program" | grep 'NEEDED.*libflorence2' > /dev/null; then echo "$program: found the shared library in it"; exit 1; fi
+done
+
+# The same program, where the library has no demo model.
+if refused=$(LD_LIBRARY_PATH=$folder/without-demo/lib ./c-florence2 scene-1.png 2>&1); then
+    echo "found an answer of a demo model that is not there: $refused"
+    exit 1
+fi
+echo "without the demo model: $refused"

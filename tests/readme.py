@@ -1,0 +1,78 @@
+"""Runs what the README says of each language, and compares what it prints; code must stand in the file that it names.
+
+    python3 tests/readme.py [LANGUAGE..]      of Rust C C++ Go Swift Python; all by default
+
+Go, Swift and a fresh environment for Python are brought where they are missing, as in CI.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LANGUAGES = ["Rust", "C", "C++", "Go", "Swift", "Python"]
+# What makes each language's commands work here as they do where the language is installed.
+BEFORE = {
+    "Go": "source bindings/go/toolchain.sh",
+    "Swift": 'swift() { bindings/swift/toolchain.sh "$PWD" swift "$@"; }',
+    "Python": 'python3 -m venv "$folder/venv" && PATH=$folder/venv/bin:$PATH',
+}
+
+
+def section(readme: str, language: str) -> str:
+    found = re.search(rf"^## In {re.escape(language)}\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)
+    if not found:
+        sys.exit(f"README.md: expected a section `## In {language}`")
+    return found[1]
+
+
+def check_code(language: str, text: str) -> None:
+    """Every block of code is a part of the last file that is linked before it, but for its indentation."""
+    blocks = [block for block in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if block[1] != "console"]
+    if not blocks:
+        sys.exit(f"README.md, {language}: expected a block of code")
+    for block in blocks:
+        file = re.findall(r"\]\((examples/[^)]*)\)", text[: block.start()])[-1]
+        lines = (ROOT / file).read_text().splitlines()
+        size = block[2].count("\n")
+        parts = (textwrap.dedent("\n".join(lines[at : at + size])) + "\n" for at in range(len(lines) - size + 1))
+        if block[2] not in parts:
+            sys.exit(f"README.md, {language}: a block of code is not in {file}")
+
+
+def run_commands(language: str, text: str) -> None:
+    """Every command works, and those whose output is shown print it."""
+    [console] = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    commands = [part.split("\n", 1) for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]]
+    with tempfile.TemporaryDirectory() as folder:
+        script = ["set -euo pipefail", f"folder={folder}", BEFORE.get(language, "")]
+        for index, (command, printed) in enumerate(commands):
+            script.append(f"echo '$' {command!r} >&2")
+            script.append(f"{command} > $folder/{index}" if printed else f"{command} >&2")
+        subprocess.run(["bash", "-c", "\n".join(script)], cwd=ROOT, check=True)
+        outputs = [(command, printed, index) for index, (command, printed) in enumerate(commands) if printed]
+        if not outputs:
+            sys.exit(f"README.md, {language}: expected a command with its output")
+        for command, printed, index in outputs:
+            found = (Path(folder) / str(index)).read_text()
+            if found != printed:
+                sys.exit(f"README.md, {language}: `{command}`: found\n{found}expected\n{printed}")
+
+
+def main() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for language in sys.argv[1:] or LANGUAGES:
+        text = section(readme, language)
+        check_code(language, text)
+        try:
+            run_commands(language, text)
+        finally:
+            (ROOT / "detect").unlink(missing_ok=True)
+        print(f"README.md: what it says of {language} holds")
+
+
+if __name__ == "__main__":
+    main()
