@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// List the tasks and their prompts.
     Tasks,
+    /// List the devices of this machine that this build can compute on, best first.
+    Devices,
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -99,7 +101,7 @@ pub(crate) struct ModelArgs {
     /// A LoRA adapter's folder, merged at load; may be repeated.
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Vec<PathBuf>,
-    /// Where to run: auto, cpu, ndarray.
+    /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
     /// How weights are kept and multiplied: f32, bf16 or int8, each smaller and faster.

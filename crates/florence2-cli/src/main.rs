@@ -55,6 +55,12 @@ fn main() -> ExitCode {
             tasks::print();
             Ok(())
         }
+        Command::Devices => {
+            for device in florence2::devices() {
+                println!("{device}");
+            }
+            Ok(())
+        }
         Command::Completions { shell } => {
             let output = &mut std::io::stdout();
             clap_complete::generate(shell, &mut Cli::command(), "florence2", output);

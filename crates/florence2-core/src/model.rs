@@ -1,7 +1,7 @@
 //! The whole model: `encode_image` -> `encode` -> `decode`, and `forward` over all three.
 
 use burn::module::Module;
-use burn::tensor::{Bool, ElementConversion, Int, Tensor, activation};
+use burn::tensor::{Bool, DType, ElementConversion, Int, Tensor, activation};
 use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2Config;
@@ -274,6 +274,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
 
     /// `[batch, tokens, d_model]` to `[batch, tokens, vocab_size]`.
     fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
+        let hidden_states = hidden_states.cast(DType::F32);
         if let Some(lm_head) = &self.lm_head {
             return B::apply_linear(hidden_states, lm_head);
         }

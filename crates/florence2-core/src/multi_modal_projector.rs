@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{DType, Distribution, Tensor};
 use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2VisionConfig;
@@ -86,9 +86,11 @@ impl<B: Backend> MultiModalProjector<B> {
             .narrow(0, 0, 1)
             .reshape([1, 1, 1, dim]);
         let tokens = (image_features + positions + frame).reshape([batch, rows * columns, dim]);
-        let pooled = Tensor::cat(vec![tokens.clone().mean_dim(1), tokens], 1);
-        self.image_proj_norm
-            .forward(B::apply_linear(pooled, &self.image_projection))
+        // A sum of hundreds of f16 overflows: the mean is one of f32.
+        let dtype = tokens.dtype();
+        let mean = tokens.clone().cast(DType::F32).mean_dim(1).cast(dtype);
+        let pooled = B::apply_linear(Tensor::cat(vec![mean, tokens], 1), &self.image_projection);
+        B::apply_norm(pooled, &self.image_proj_norm)
     }
 }
 

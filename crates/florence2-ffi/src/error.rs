@@ -175,7 +175,9 @@ impl From<ProcessorError> for Failure {
 fn status_of(error: &Error) -> florence2_status {
     match error {
         Error::Request { source, .. } => status_of(source),
-        Error::Device { .. } => florence2_status::UnsupportedDevice,
+        Error::Device { .. } | Error::DeviceUnavailable { .. } => {
+            florence2_status::UnsupportedDevice
+        }
         Error::Processor(error) => match error {
             ProcessorError::Io { .. } => florence2_status::Io,
             ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {

@@ -108,6 +108,13 @@ pub trait Backend: BurnBackend {
         portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm)
     }
 
+    /// The layer norm of `hidden_states`, in their type but computed in f32.
+    ///
+    /// Shapes: `[batch, tokens, dim]` in and out.
+    fn apply_norm(hidden_states: Tensor<Self, 3>, norm: &LayerNorm<Self>) -> Tensor<Self, 3> {
+        portable::apply_norm(hidden_states, norm)
+    }
+
     /// `hidden_states * weight^T + bias` for each of several layers of the same rows.
     ///
     /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]` each.
@@ -129,6 +136,15 @@ pub trait Backend: BurnBackend {
     /// Shapes: `[batch, tokens, dim]` and `[rows, dim]` to `[batch, tokens, rows]`.
     fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
         portable::tied_logits(hidden_states, embedding)
+    }
+
+    /// The `count` likeliest entries of each row, where all of them would have to be brought to the
+    /// host first; none where they are in its memory.
+    ///
+    /// Shapes: `[rows, entries]` to `[rows, 2 * count]`: f32 log-probabilities, largest first, then
+    /// the entries' numbers.
+    fn likeliest(_logits: Tensor<Self, 2>, _count: usize) -> Option<Tensor<Self, 2>> {
+        None
     }
 
     /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`, to be read often.
@@ -157,3 +173,22 @@ impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {}
 
 #[cfg(feature = "ndarray")]
 impl Backend for burn_ndarray::NdArray {}
+
+/// What a GPU does otherwise.
+#[cfg(feature = "gpu")]
+macro_rules! on_gpu {
+    ($backend:ty) => {
+        impl Backend for $backend {
+            fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+                Some(crate::gpu::likeliest(logits, count))
+            }
+        }
+    };
+}
+
+#[cfg(feature = "cuda")]
+on_gpu!(crate::gpu::cuda::Cuda);
+#[cfg(feature = "rocm")]
+on_gpu!(crate::gpu::rocm::Rocm);
+#[cfg(feature = "wgpu")]
+on_gpu!(crate::gpu::wgpu::Wgpu);

@@ -11,6 +11,8 @@ mod backend;
 mod exp;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod modules;
 pub mod portable;
 mod weight;

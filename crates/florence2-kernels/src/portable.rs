@@ -1,11 +1,14 @@
 //! Every operation of [`crate::Backend`] in burn's own: for any backend, differentiable, and what
 //! the fused ones are tested against.
+//!
+//! They compute in the type of the parameters, f32, f16 or bf16; norms and softmax in f32 whatever
+//! that is, since squares and sums of f16 overflow.
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Bool, Int, Tensor, activation};
+use burn::tensor::{Bool, DType, Int, Tensor, activation};
 
 use crate::{Backend, Linear, PatchConv, Weight};
 
@@ -27,16 +30,19 @@ pub fn patch_embedding<B: Backend>(
     norm: &LayerNorm<B>,
     prenorm: bool,
 ) -> Tensor<B, 4> {
+    let weight = conv.weight.val();
+    // Pixels come as f32.
+    let hidden_states = hidden_states.cast(weight.dtype());
     let convolve = |hidden_states| {
         let options = ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1, 1], 1);
         let bias = conv.bias.as_ref().map(burn::module::Param::val);
         let input = channels_first(hidden_states);
-        channels_last(conv2d(input, conv.weight.val(), bias, options))
+        channels_last(conv2d(input, weight, bias, options))
     };
     if prenorm {
-        convolve(norm.forward(hidden_states))
+        convolve(apply_norm(hidden_states, norm))
     } else {
-        norm.forward(convolve(hidden_states))
+        apply_norm(convolve(hidden_states), norm)
     }
 }
 
@@ -56,7 +62,7 @@ pub fn add_window_attention<B: Backend>(
 
     // The padding takes part in the attention as zeros after the norm: no mask, as trained.
     let normed = pad(
-        norm.forward(hidden_states.clone()),
+        apply_norm(hidden_states.clone(), norm),
         padded_height,
         padded_width,
     );
@@ -88,9 +94,7 @@ pub fn add_channel_attention<B: Backend>(
 ) -> Tensor<B, 4> {
     let [batch, height, width, dim] = hidden_states.dims();
     let tokens = height * width;
-    let normed = norm
-        .forward(hidden_states.clone())
-        .reshape([batch, tokens, dim]);
+    let normed = apply_norm(hidden_states.clone(), norm).reshape([batch, tokens, dim]);
     let [q, k, v] = split_qkv(forward(qkv, normed)).map(|part| {
         part.reshape([batch, tokens, num_groups, dim / num_groups])
             .permute([0, 2, 3, 1])
@@ -110,7 +114,7 @@ pub fn add_feed_forward<B: Backend>(
     fc1: &Linear<B>,
     fc2: &Linear<B>,
 ) -> Tensor<B, 4> {
-    let hidden = activation::gelu(forward(fc1, norm.forward(hidden_states.clone())));
+    let hidden = activation::gelu(forward(fc1, apply_norm(hidden_states.clone(), norm)));
     hidden_states + forward(fc2, hidden)
 }
 
@@ -122,7 +126,16 @@ pub fn feed_forward_then_norm<B: Backend>(
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
     let hidden = activation::gelu(forward(fc1, hidden_states.clone()));
-    norm.forward(hidden_states + forward(fc2, hidden))
+    apply_norm(hidden_states + forward(fc2, hidden), norm)
+}
+
+/// See [`crate::Backend::apply_norm`].
+pub fn apply_norm<B: Backend, const D: usize>(
+    hidden_states: Tensor<B, D>,
+    norm: &LayerNorm<B>,
+) -> Tensor<B, D> {
+    let dtype = hidden_states.dtype();
+    norm.forward(hidden_states.cast(DType::F32)).cast(dtype)
 }
 
 /// See [`crate::Backend::apply_linears`].
@@ -170,12 +183,14 @@ fn scaled_dot_product_attention<B: Backend>(
     masked: Option<Tensor<B, 4, Bool>>,
     scale: f64,
 ) -> Tensor<B, 4> {
-    let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    let dtype = q.dtype();
+    let mut scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32);
     if let Some(masked) = masked {
         let shape = scores.shape();
-        scores = scores.mask_fill(masked.expand(shape), f32::NEG_INFINITY);
+        // As good as -inf, but a row that is masked as a whole stays a number.
+        scores = scores.mask_fill(masked.expand(shape), f32::MIN);
     }
-    activation::softmax(scores, 3).matmul(v)
+    activation::softmax(scores, 3).cast(dtype).matmul(v)
 }
 
 /// See [`crate::Backend::split_heads`].
@@ -198,7 +213,8 @@ fn pad<B: Backend>(tensor: Tensor<B, 4>, height: usize, width: usize) -> Tensor<
     if (old_height, old_width) == (height, width) {
         return tensor;
     }
-    let zeros = Tensor::zeros([batch, height, width, dim], &tensor.device());
+    let options = (&tensor.device(), tensor.dtype());
+    let zeros = Tensor::zeros([batch, height, width, dim], options);
     zeros.slice_assign([0..batch, 0..old_height, 0..old_width, 0..dim], tensor)
 }
 

@@ -4,12 +4,32 @@ use std::path::Path;
 
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
 use crate::options::LoadOptions;
+#[cfg(feature = "gpu")]
+use burn::tensor::DType;
 use florence2_core::weights::{Adapter, Checkpoint};
 use florence2_core::{Florence2Config, weights};
 
-/// The devices of this build, best first. `auto` stands for the first.
-pub fn devices() -> Vec<&'static str> {
+/// The devices that this build can compute on on this machine, best first: GPUs, CPU, and last what
+/// plays a GPU on the CPU. `auto` stands for the first that works.
+pub fn devices() -> Vec<String> {
+    let cpus = cpus().into_iter().map(str::to_owned);
+    #[cfg(feature = "gpu")]
+    {
+        let names = |software| {
+            let gpus = gpu::gpus().filter(move |gpu| gpu.software == software);
+            gpus.map(|gpu| gpu.name.clone())
+        };
+        names(false).chain(cpus).chain(names(true)).collect()
+    }
+    #[cfg(not(feature = "gpu"))]
+    cpus.collect()
+}
+
+/// The CPU backends, best first.
+fn cpus() -> Vec<&'static str> {
     let mut devices = Vec::new();
     if cfg!(feature = "flex") {
         devices.push("cpu");
@@ -27,10 +47,13 @@ pub(crate) fn load(
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
 ) -> Result<(String, Box<dyn Engine>)> {
-    let known = devices();
     let precision = options.dtype;
+    #[cfg(feature = "gpu")]
+    if let Some(loaded) = gpu::load(options, config, checkpoint, adapters, DType::F32)? {
+        return Ok(loaded);
+    }
     let name = match options.device.as_str() {
-        "auto" => known.first().copied().unwrap_or("auto"),
+        "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
     };
     let engine: Box<dyn Engine> = match name {
@@ -56,7 +79,7 @@ pub(crate) fn load(
         _ => {
             return Err(Error::Device {
                 found: options.device.clone(),
-                expected: format!("auto, {}", known.join(", ")),
+                expected: format!("auto, {}", devices().join(", ")),
             });
         }
     };

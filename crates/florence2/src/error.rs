@@ -38,12 +38,20 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The device does not exist in this build or on this machine.
+    /// The device does not exist in this build.
     #[error("device: found `{found}`, expected one of {expected}")]
     Device {
         /// What was asked for.
         found: String,
-        /// The devices of this build.
+        /// The devices of this build on this machine.
         expected: String,
+    },
+    /// The device exists in this build, but cannot compute on this machine.
+    #[error("device `{device}`: {reason}")]
+    DeviceUnavailable {
+        /// What was asked for.
+        device: String,
+        /// What was found and expected.
+        reason: String,
     },
 }

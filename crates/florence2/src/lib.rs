@@ -21,6 +21,8 @@ mod demo;
 mod device;
 mod engine;
 mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
 #[cfg(feature = "hub")]
 mod hub;
 mod model;

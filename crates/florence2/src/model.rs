@@ -104,7 +104,8 @@ impl Florence2 {
     /// Loads a model folder as told.
     ///
     /// # Errors
-    /// As [`Self::load`]; [`Error::Device`] when this build has no such device.
+    /// As [`Self::load`]; [`Error::Device`] when this build has no such device,
+    /// [`Error::DeviceUnavailable`] when it does not work on this machine.
     pub fn load_with(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let config_path = directory.join("config.json");
@@ -153,7 +154,7 @@ impl Florence2 {
     /// Loads the embedded demo model as told.
     ///
     /// # Errors
-    /// [`Error::Device`] when this build has no such device.
+    /// As [`Self::load_with`].
     #[cfg(feature = "demo")]
     pub fn demo_with(options: &LoadOptions) -> Result<Self> {
         Self::from_bytes(crate::demo::model(), options)

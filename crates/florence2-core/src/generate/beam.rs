@@ -14,6 +14,10 @@ use crate::error::Result;
 /// The reference's score of what must not be chosen.
 const IMPOSSIBLE: f32 = -1.0e9;
 
+/// Tokens that may be banned in a row while only the likeliest of it are there: one number, that the
+/// kernel which finds them is compiled once.
+const SPARE: usize = 10;
+
 /// A sequence with the sum of its log-probabilities, or its final score once finished.
 #[derive(Clone)]
 struct Beam {
@@ -67,11 +71,12 @@ impl BeamSearch {
 
     pub(super) fn advance(
         &mut self,
-        logits: &mut [f32],
+        scores: &mut [f32],
+        normalised: bool,
         processors: &LogitsProcessors,
     ) -> Result<Step> {
         let num_beams = self.running.len();
-        let candidates = self.candidates(logits, processors)?;
+        let candidates = self.candidates(scores, normalised, processors)?;
         let ends = candidates
             .iter()
             .all(|candidate| candidate.hits_stopping_criteria);
@@ -108,28 +113,47 @@ impl BeamSearch {
         })
     }
 
+    /// How many continuations are looked at, over all running beams.
+    fn keep(&self, processors: &LogitsProcessors) -> usize {
+        (1 + processors.eos_token_id.len()).max(2) * self.running.len()
+    }
+
+    /// See [`super::Search::deciding`].
+    pub(super) fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+        let few = |beam: &Beam| {
+            processors
+                .banned(&beam.token_ids)
+                .is_some_and(|count| count <= SPARE)
+        };
+        let all_few = self.running.iter().all(few);
+        (self.sampler.is_none() && all_few).then(|| self.keep(processors) + SPARE)
+    }
+
     /// The best continuations over all running beams: enough that `num_beams` remain when every
     /// beam's end token is among them.
     fn candidates(
         &mut self,
-        logits: &mut [f32],
+        scores: &mut [f32],
+        normalised: bool,
         processors: &LogitsProcessors,
     ) -> Result<Vec<Candidate>> {
         let num_beams = self.running.len();
-        let row_length = logits.len() / num_beams;
-        let mut token_log_probs = Vec::with_capacity(logits.len());
-        for (beam, scores) in self.running.iter().zip(logits.chunks_mut(row_length)) {
-            log_softmax(scores)?;
+        let row_length = scores.len() / num_beams;
+        let mut token_log_probs = Vec::with_capacity(scores.len());
+        for (beam, scores) in self.running.iter().zip(scores.chunks_mut(row_length)) {
+            if !normalised {
+                log_softmax(scores)?;
+            }
             processors.apply(&beam.token_ids, scores);
             token_log_probs.extend_from_slice(scores);
             for score in scores {
                 *score += beam.score;
             }
         }
-        let keep = (1 + processors.eos_token_id.len()).max(2) * num_beams;
+        let keep = self.keep(processors);
         let best = match &mut self.sampler {
-            None => top_k(logits, keep),
-            Some(generator) => draw(logits, keep, generator),
+            None => top_k(scores, keep),
+            Some(generator) => draw(scores, keep, generator),
         };
         let candidate = |(index, score): (usize, f32)| {
             let (parent, token_id) = (index / row_length, (index % row_length) as u32);

@@ -43,17 +43,20 @@ impl GreedySearch {
 
     pub(super) fn advance(
         &mut self,
-        logits: &mut [f32],
+        scores: &mut [f32],
+        normalised: bool,
         processors: &LogitsProcessors,
     ) -> Result<Step> {
-        let row_length = logits.len() / self.sequences.len();
-        for (row, scores) in logits.chunks_mut(row_length).enumerate() {
+        let row_length = scores.len() / self.sequences.len();
+        for (row, scores) in scores.chunks_mut(row_length).enumerate() {
             if self.ended[row] {
                 continue;
             }
             let sequence = &mut self.sequences[row];
             processors.apply(&sequence.token_ids, scores);
-            log_softmax(scores)?;
+            if !normalised {
+                log_softmax(scores)?;
+            }
             let generator = self
                 .generators
                 .as_mut()
@@ -79,6 +82,18 @@ impl GreedySearch {
                 .map(|sequence| sequence.token_ids.last().copied().unwrap_or_default())
                 .collect(),
         })
+    }
+
+    /// See [`super::Search::deciding`]: the one, unless what is banned changes its probability.
+    pub(super) fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+        let running = self
+            .sequences
+            .iter()
+            .zip(&self.ended)
+            .filter(|(_, ended)| !**ended);
+        let mut banned = running.map(|(sequence, _)| processors.banned(&sequence.token_ids));
+        let none_banned = banned.all(|count| count == Some(0));
+        (self.generators.is_none() && none_banned).then_some(1)
     }
 
     /// The token chosen last, when there is but one sequence to speak of.

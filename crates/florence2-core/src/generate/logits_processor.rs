@@ -14,6 +14,8 @@ pub(super) struct LogitsProcessors {
     pub(super) eos_token_id: Vec<u32>,
     max_length: usize,
     vocab_size: usize,
+    /// Whether the model scores rows that are no tokens.
+    padded: bool,
 }
 
 impl LogitsProcessors {
@@ -31,7 +33,24 @@ impl LogitsProcessors {
             eos_token_id,
             max_length: config.resolved_max_length(model),
             vocab_size,
+            padded: vocab_size < model.vocab_size,
         }
+    }
+
+    /// How many tokens [`Self::apply`] bans after `sequence`, at most; none when it does more than to
+    /// ban some.
+    pub(super) fn banned(&self, sequence: &[u32]) -> Option<usize> {
+        let config = &self.config;
+        let forces = self.forced_token(sequence).is_some();
+        if forces || self.padded || config.do_sample || config.repetition_penalty != 1.0 {
+            return None;
+        }
+        let ends = match self.is_too_short(sequence) {
+            true => self.eos_token_id.len(),
+            false => 0,
+        };
+        let repeated = repeated_ngrams(sequence, config.no_repeat_ngram_size).count();
+        Some(ends + repeated + config.bad_words_ids.len() + config.suppress_tokens.len())
     }
 
     /// Changes the scores of the token that would follow `sequence`.
@@ -42,28 +61,34 @@ impl LogitsProcessors {
         if config.repetition_penalty != 1.0 {
             penalise_repetition(sequence, scores, config.repetition_penalty);
         }
-        if config.no_repeat_ngram_size > 0 {
-            ban_repeated_ngrams(sequence, scores, config.no_repeat_ngram_size);
+        for last in repeated_ngrams(sequence, config.no_repeat_ngram_size) {
+            ban(scores, &[last]);
         }
         self.ban_bad_words(sequence, scores);
-        // The start token is no new token.
-        if sequence.len() < config.min_length || sequence.len() - 1 < config.min_new_tokens {
+        if self.is_too_short(sequence) {
             ban(scores, &self.eos_token_id);
         }
-        if let Some(id) = config.forced_bos_token_id
-            && sequence.len() == 1
-        {
-            force(scores, id);
-        }
-        if let Some(id) = config.forced_eos_token_id
-            && sequence.len() + 1 == self.max_length
-        {
+        if let Some(id) = self.forced_token(sequence) {
             force(scores, id);
         }
         ban(scores, &config.suppress_tokens);
         if config.do_sample {
             self.warp(scores);
         }
+    }
+
+    fn is_too_short(&self, sequence: &[u32]) -> bool {
+        // The start token is no new token.
+        sequence.len() < self.config.min_length || sequence.len() - 1 < self.config.min_new_tokens
+    }
+
+    /// The token that must follow: where both are, the end goes before the beginning.
+    fn forced_token(&self, sequence: &[u32]) -> Option<u32> {
+        let config = &self.config;
+        let at_end = sequence.len() + 1 == self.max_length;
+        let end = config.forced_eos_token_id.filter(|_| at_end);
+        let beginning = config.forced_bos_token_id.filter(|_| sequence.len() == 1);
+        end.or(beginning)
     }
 
     fn ban_bad_words(&self, sequence: &[u32], scores: &mut [f32]) {
@@ -119,19 +144,19 @@ fn penalise_repetition(sequence: &[u32], scores: &mut [f32], penalty: f32) {
     }
 }
 
-/// HF `NoRepeatNGramLogitsProcessor`: what once followed the last `size - 1` tokens is banned.
-fn ban_repeated_ngrams(sequence: &[u32], scores: &mut [f32], size: usize) {
-    if sequence.len() < size {
-        return;
-    }
-    let prefix = &sequence[sequence.len() + 1 - size..];
-    for window in sequence.windows(size) {
-        if let Some((last, start)) = window.split_last()
-            && start == prefix
-        {
-            ban(scores, &[*last]);
-        }
-    }
+/// HF `NoRepeatNGramLogitsProcessor`: what once followed the last `size - 1` tokens is banned. Size 0
+/// bans nothing.
+fn repeated_ngrams(sequence: &[u32], size: usize) -> impl Iterator<Item = u32> {
+    let windows = match size {
+        0 => [].windows(1),
+        _ => sequence.windows(size),
+    };
+    windows.filter_map(move |window| {
+        // INVARIANT: a window is of `size` tokens, at least one, and no more than there are.
+        let (last, start) = window.split_last()?;
+        let prefix = &sequence[sequence.len() + 1 - size..];
+        (start == prefix).then_some(*last)
+    })
 }
 
 fn ban(scores: &mut [f32], ids: &[u32]) {
@@ -221,12 +246,11 @@ mod tests {
 
     #[test]
     fn ngrams_are_not_repeated() {
-        let mut scores = [0.0; 6];
-        ban_repeated_ngrams(&[2, 0, 4, 5, 0, 4], &mut scores, 3);
-        assert_eq!(scores, [0.0, 0.0, 0.0, 0.0, 0.0, BANNED]);
-        let mut scores = [0.0; 3];
-        ban_repeated_ngrams(&[2], &mut scores, 3);
-        assert_eq!(scores, [0.0; 3]);
+        let banned = |sequence: &[u32], size| repeated_ngrams(sequence, size).collect::<Vec<_>>();
+        assert_eq!(banned(&[2, 0, 4, 5, 0, 4], 3), [5]);
+        assert_eq!(banned(&[2, 0, 4], 1), [2, 0, 4]);
+        assert!(banned(&[2], 3).is_empty());
+        assert!(banned(&[2, 2], 0).is_empty());
     }
 
     #[test]

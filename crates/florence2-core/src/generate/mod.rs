@@ -1,13 +1,15 @@
 //! Choosing tokens: greedy, beam search and sampling, as transformers' `GenerationMixin` does.
 //!
 //! The model scores on its device; choosing happens on the host, in f32, one search per batch
-//! entry, so that an entry's answer never depends on its neighbours.
+//! entry, so that an entry's answer never depends on its neighbours. A GPU normalises the scores and
+//! sends the likeliest alone wherever no other can be chosen ([`scores`]).
 
 mod beam;
 mod config;
 mod control;
 mod greedy;
 mod logits_processor;
+mod scores;
 mod top_k;
 
 use burn::tensor::{Int, Tensor};
@@ -23,6 +25,7 @@ use crate::model::{EncoderOutput, Florence2ForConditionalGeneration};
 use beam::BeamSearch;
 use greedy::GreedySearch;
 use logits_processor::LogitsProcessors;
+use scores::Scores;
 
 /// One generated answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +69,24 @@ enum Search {
 }
 
 impl Search {
-    fn advance(&mut self, logits: &mut [f32], processors: &LogitsProcessors) -> Result<Step> {
+    /// `scores`: the logits of this search's rows, or their log-probabilities.
+    fn advance(
+        &mut self,
+        scores: &mut [f32],
+        normalised: bool,
+        processors: &LogitsProcessors,
+    ) -> Result<Step> {
         match self {
-            Self::Greedy(search) => search.advance(logits, processors),
-            Self::Beam(search) => search.advance(logits, processors),
+            Self::Greedy(search) => search.advance(scores, normalised, processors),
+            Self::Beam(search) => search.advance(scores, normalised, processors),
+        }
+    }
+
+    /// How many of a row's likeliest tokens decide what is chosen from it; none when all may.
+    fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+        match self {
+            Self::Greedy(search) => search.deciding(processors),
+            Self::Beam(search) => search.deciding(processors),
         }
     }
 
@@ -131,17 +148,24 @@ pub fn generate<B: Backend>(
         let input_ids: Vec<i32> = next_tokens.iter().map(|id| *id as i32).collect();
         let input_ids = Tensor::<B, 1, Int>::from_ints(input_ids.as_slice(), &model.device())
             .reshape([rows, 1]);
-        let mut logits = to_host(model.decode(input_ids, &cross_attention, &mut cache)?)?;
+        let logits = model.decode(input_ids, &cross_attention, &mut cache)?;
+        let deciding: Option<Vec<usize>> = active
+            .iter()
+            .map(|entry| searches[*entry].deciding(&processors))
+            .collect();
+        let deciding = deciding.and_then(|counts| counts.into_iter().max());
+        let mut scores = Scores::to_host(logits, deciding).map_err(|error| at_step(error, step))?;
 
-        let row_length = logits.len() / rows;
+        let row_length = scores.values.len() / rows;
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);
         next_tokens.clear();
-        for (slot, logits) in logits.chunks_mut(row_length * rows_per_entry).enumerate() {
+        let entries = scores.values.chunks_mut(row_length * rows_per_entry);
+        for (slot, rows) in entries.enumerate() {
             let entry = active[slot];
             let search = &mut searches[entry];
             let step_result = search
-                .advance(logits, &processors)
+                .advance(rows, scores.normalised, &processors)
                 .map_err(|error| at_step(error, step))?;
             if let Some((token_id, log_prob)) = search.last_token() {
                 observer.notify(GenerationEvent::Token {
@@ -203,15 +227,6 @@ fn tell_tokens(
         })?;
     }
     Ok(())
-}
-
-/// The one transfer of a step: `[rows, 1, vocab_size]` scores to the host.
-fn to_host<B: Backend>(logits: Tensor<B, 3>) -> Result<Vec<f32>> {
-    logits
-        .into_data()
-        .convert::<f32>()
-        .into_vec()
-        .map_err(|error| Error::malformed("logits", format!("{error:?}")))
 }
 
 fn at_step(error: Error, step: usize) -> Error {

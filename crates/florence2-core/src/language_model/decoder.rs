@@ -104,7 +104,7 @@ impl<B: Backend> Decoder<B> {
         let (past, tokens) = (cache.len(), inputs_embeds.dims()[1]);
         let masked = causal_mask(past, tokens, &inputs_embeds.device());
         let embedded = inputs_embeds + embed_positions(&self.embed_positions, past, tokens);
-        let mut hidden_states = self.layernorm_embedding.forward(embedded);
+        let mut hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
         for (index, layer) in self.layers.iter().enumerate() {
             let (queries, keys_values) = layer.self_attn.queries_keys_values(hidden_states.clone());
             let keys_values = cache.append(index, keys_values);
@@ -132,14 +132,12 @@ impl<B: Backend> DecoderLayer<B> {
         encoder_masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
         let attention = self.self_attn.forward(queries, keys_values, masked);
-        let hidden_states = self.self_attn_layer_norm.forward(hidden_states + attention);
+        let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
         let queries = self.encoder_attn.queries(hidden_states.clone());
         let attention = self
             .encoder_attn
             .forward(queries, encoder_keys_values, encoder_masked);
-        let hidden_states = self
-            .encoder_attn_layer_norm
-            .forward(hidden_states + attention);
+        let hidden_states = B::apply_norm(hidden_states + attention, &self.encoder_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
 }

@@ -70,7 +70,7 @@ impl<B: Backend> Encoder<B> {
     ) -> Tensor<B, 3> {
         let tokens = inputs_embeds.dims()[1];
         let embedded = inputs_embeds + embed_positions(&self.embed_positions, 0, tokens);
-        let hidden_states = self.layernorm_embedding.forward(embedded);
+        let hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
         self.layers
             .iter()
             .fold(hidden_states, |hidden_states, layer| {
@@ -88,7 +88,7 @@ impl<B: Backend> EncoderLayer<B> {
     ) -> Tensor<B, 3> {
         let (queries, keys_values) = self.self_attn.queries_keys_values(hidden_states.clone());
         let attention = self.self_attn.forward(queries, &keys_values, masked);
-        let hidden_states = self.self_attn_layer_norm.forward(hidden_states + attention);
+        let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
 }

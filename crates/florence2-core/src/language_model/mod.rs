@@ -53,7 +53,9 @@ impl<B: Backend> LanguageModel<B> {
     /// - `input_ids`: `[batch, tokens]`
     /// - output: `[batch, tokens, d_model]`
     pub fn embed_tokens(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-        let embeddings = self.shared.forward(input_ids);
+        // The table is f32 whatever the model computes with, as it also scores tokens.
+        let dtype = self.encoder.embed_positions.weight.val().dtype();
+        let embeddings = self.shared.forward(input_ids).cast(dtype);
         if self.embed_scale == 1.0 {
             embeddings
         } else {

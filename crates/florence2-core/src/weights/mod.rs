@@ -1,5 +1,6 @@
 //! Checkpoints of either layout into a model: nothing is guessed, nothing is left random.
 
+mod cast;
 mod checkpoint;
 mod keys;
 mod load;
@@ -7,6 +8,7 @@ mod lora;
 
 use std::fmt;
 
+pub use cast::cast;
 pub use checkpoint::{Checkpoint, StoredTensor};
 pub use keys::{KeyLayout, to_hugging_face_key};
 pub use load::{inspect, load};

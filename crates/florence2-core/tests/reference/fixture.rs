@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend as BurnBackend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
@@ -12,8 +12,23 @@ use florence2_core::{
 use florence2_kernels::{Backend, Precision};
 use serde_json::Value;
 
-/// Stated in `tests/fixtures/manifest.json`: the largest difference over the largest value.
-pub(crate) const RELATIVE_TOLERANCE: f32 = 1e-4;
+/// The largest difference over the largest value: of f32 as stated in `tests/fixtures/manifest.json`,
+/// of the others in units of their precision, 2^-11 and 2^-8.
+pub(crate) fn relative_tolerance(dtype: DType) -> f32 {
+    match dtype {
+        DType::F16 => 32.0 * 2.0_f32.powi(-11),
+        DType::BF16 => 32.0 * 2.0_f32.powi(-8),
+        _ => 1e-4,
+    }
+}
+
+/// Where the fixtures lie: a binary that was built elsewhere is told by `FLORENCE2_REPOSITORY`.
+pub(crate) fn repository() -> PathBuf {
+    std::env::var_os("FLORENCE2_REPOSITORY").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        PathBuf::from,
+    )
+}
 
 pub(crate) const MODELS: [&str; 2] = ["tiny-a", "tiny-b"];
 
@@ -25,9 +40,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn open(model: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../tests/fixtures")
-            .join(model);
+        let folder = repository().join("tests/fixtures").join(model);
         let goldens = std::fs::read(folder.join("goldens.json")).unwrap();
         Self {
             goldens: serde_json::from_slice(&goldens).unwrap(),
@@ -144,8 +157,18 @@ pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int>
     Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
 }
 
-/// Equal up to [`RELATIVE_TOLERANCE`] of the largest expected value.
+/// Equal up to [`relative_tolerance`] of the largest expected value.
 pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
+    name: &str,
+    found: Tensor<B, D>,
+    expected: Tensor<B, D>,
+) {
+    assert_close_as(DType::F32, name, found, expected);
+}
+
+/// [`assert_close`] of what was computed in a number type.
+pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
+    dtype: DType,
     name: &str,
     found: Tensor<B, D>,
     expected: Tensor<B, D>,
@@ -161,18 +184,24 @@ pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
         .zip(&expected)
         .fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
     assert!(largest > 0.0, "{name}: the golden is all zeros");
+    let tolerance = relative_tolerance(dtype);
     assert!(
-        difference <= RELATIVE_TOLERANCE * largest,
-        "{name}: found a difference of {difference}, expected at most {RELATIVE_TOLERANCE} of {largest}"
+        difference <= tolerance * largest,
+        "{name}: found a difference of {difference}, expected at most {tolerance} of {largest}"
     );
 }
 
-/// The loss, equal up to [`RELATIVE_TOLERANCE`].
-pub(crate) fn assert_loss<B: BurnBackend>(found: Option<Tensor<B, 1>>, fixture: &Fixture) {
-    let found: f32 = found.unwrap().into_data().to_vec().unwrap()[0];
+/// The loss, equal up to [`relative_tolerance`].
+pub(crate) fn assert_loss<B: BurnBackend>(
+    dtype: DType,
+    found: Option<Tensor<B, 1>>,
+    fixture: &Fixture,
+) {
+    let found = found.unwrap().into_data().convert::<f32>();
+    let found: f32 = found.to_vec().unwrap()[0];
     let expected = fixture.goldens["loss"].as_f64().unwrap() as f32;
     assert!(
-        (found - expected).abs() <= RELATIVE_TOLERANCE * expected,
+        (found - expected).abs() <= relative_tolerance(dtype) * expected,
         "loss: found {found}, expected {expected}"
     );
 }

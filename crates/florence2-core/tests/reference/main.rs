@@ -1,7 +1,10 @@
 //! The model against transformers, on the tiny random models that `tests/fixtures/regenerate.py`
-//! makes: every stage, both checkpoint layouts, losses, gradients and generated ids.
+//! makes: every stage, both checkpoint layouts, losses, gradients and generated ids; on every backend of
+//! the build, with every number type that it computes with.
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
+mod backends;
 mod demo;
 mod fixture;
 mod generation;

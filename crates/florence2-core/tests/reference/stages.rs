@@ -1,13 +1,12 @@
-//! Every stage's tensors, on both CPU backends.
+//! Every stage's tensors.
 
-use burn::tensor::Tensor;
-use burn_flex::Flex;
-use burn_ndarray::NdArray;
+use burn::tensor::{DType, Tensor};
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::generate::CancelToken;
+use florence2_core::weights;
 use florence2_kernels::Backend;
 
-use crate::fixture::{Fixture, MODELS, assert_close, assert_loss};
+use crate::fixture::{Fixture, MODELS, assert_close_as, assert_loss};
 
 /// The goldens lie channels-first.
 fn channels_first<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
@@ -42,14 +41,14 @@ pub(crate) fn walk_vision_tower<B: Backend>(
     checked
 }
 
-fn every_stage<B: Backend>() {
+fn every_stage<B: Backend>(dtype: DType) {
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let model = fixture.model::<B>("hf", &[]);
+        let model = weights::cast(fixture.model::<B>("hf", &[]), dtype);
         let pixel_values = fixture.tensor("pixel_values");
         let checked = walk_vision_tower(&model, pixel_values, |stage, found| {
             let expected = fixture.tensor(&stage);
-            assert_close(&format!("{name} {stage}"), found, expected);
+            assert_close_as(dtype, &format!("{name} {stage}"), found, expected);
         });
         assert_eq!(checked, fixture.count("vision_tower."));
 
@@ -57,7 +56,8 @@ fn every_stage<B: Backend>() {
             .encode_image(fixture.tensor("pixel_values"), &CancelToken::default())
             .unwrap();
         let expected = fixture.tensor::<B, 3>("multi_modal_projector");
-        assert_close(
+        assert_close_as(
+            dtype,
             &format!("{name} multi_modal_projector"),
             image.clone(),
             expected,
@@ -65,7 +65,8 @@ fn every_stage<B: Backend>() {
 
         let (ids, mask) = fixture.padded_prompts::<B>();
         let encoded = model.encode(image, ids, Some(mask.clone())).unwrap();
-        assert_close(
+        assert_close_as(
+            dtype,
             &format!("{name} encoder"),
             without_padding(encoded.last_hidden_state, mask.clone()),
             without_padding(fixture.tensor("encoder_last_hidden_state"), mask),
@@ -81,38 +82,20 @@ fn without_padding<B: Backend>(
     let [batch, tokens, _] = states.dims();
     let image = Tensor::ones([batch, tokens - mask.dims()[1]], &mask.device());
     let mask = Tensor::cat(vec![image, mask], 1).float().unsqueeze_dim(2);
-    states * mask
+    states.cast(DType::F32) * mask
 }
 
-fn forward<B: Backend>() {
+fn forward<B: Backend>(dtype: DType) {
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let output = fixture
-            .model::<B>("hf", &[])
+        let output = weights::cast(fixture.model::<B>("hf", &[]), dtype)
             .forward(fixture.forward_input())
             .unwrap();
         let expected = fixture.tensor::<B, 3>("logits");
-        assert_close(&format!("{name} logits"), output.logits, expected);
-        assert_loss(output.loss, &fixture);
+        assert_close_as(dtype, &format!("{name} logits"), output.logits, expected);
+        assert_loss(dtype, output.loss, &fixture);
     }
 }
 
-#[test]
-fn every_stage_equals_the_reference_on_flex() {
-    every_stage::<Flex>();
-}
-
-#[test]
-fn every_stage_equals_the_reference_on_ndarray() {
-    every_stage::<NdArray>();
-}
-
-#[test]
-fn logits_and_loss_equal_the_reference_on_flex() {
-    forward::<Flex>();
-}
-
-#[test]
-fn logits_and_loss_equal_the_reference_on_ndarray() {
-    forward::<NdArray>();
-}
+on_every_backend!(every_stage);
+on_every_backend!(forward);

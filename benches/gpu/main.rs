@@ -1,0 +1,301 @@
+//! What Florence-2-base costs on a GPU, with random weights: run by `run.sh`, which says how.
+//!
+//! `gpu [--device cuda:0] [--dtype bf16] [--checkpoint DIR] [--json OUT] [--quick]`
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{DType, Distribution, Int, Tensor, TensorData};
+use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::weights::{self, Checkpoint};
+use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
+use florence2_kernels::gpu::{self, Adapter, Unavailable};
+use florence2_kernels::{Backend, Precision};
+use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
+use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The published base checkpoint's sizes.
+const CONFIG: &str = include_str!("base.json");
+/// Side of the published checkpoints' input.
+const SIDE: usize = 768;
+/// `What does the image describe in detail?` and the like have about this many tokens.
+const PROMPT_TOKENS: usize = 13;
+/// Tokens of a detailed caption.
+const CAPTION_TOKENS: usize = 48;
+/// A measurement goes on this long, and runs three times at least.
+const MEASURE: Duration = Duration::from_secs(5);
+/// Images of the caption job.
+const JOB_IMAGES: usize = 256;
+const JOB_BATCH: usize = 16;
+
+/// What is asked on the command line.
+struct Options {
+    device: String,
+    dtype: DType,
+    checkpoint: Option<String>,
+    json: Option<String>,
+    /// One small measurement of each kind: to see that all runs.
+    quick: bool,
+}
+
+fn main() {
+    let options = options();
+    let backend = options.device.split(':').next().unwrap_or_default();
+    match backend {
+        #[cfg(feature = "cuda")]
+        "cuda" => run::<gpu::cuda::Cuda>(gpu::cuda::adapters(), &options),
+        #[cfg(feature = "rocm")]
+        "rocm" => run::<gpu::rocm::Rocm>(gpu::rocm::adapters(), &options),
+        #[cfg(feature = "wgpu")]
+        "wgpu" | "vulkan" | "metal" => run::<gpu::wgpu::Wgpu>(gpu::wgpu::adapters(), &options),
+        other => panic!("--device: found `{other}`, expected a GPU of this build"),
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        device: "cuda:0".to_owned(),
+        dtype: DType::BF16,
+        checkpoint: None,
+        json: None,
+        quick: false,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().expect("an option's value");
+        match argument.as_str() {
+            "--device" => options.device = value(),
+            "--dtype" => {
+                options.dtype = match value().as_str() {
+                    "f32" => DType::F32,
+                    "f16" => DType::F16,
+                    "bf16" => DType::BF16,
+                    other => panic!("--dtype: found `{other}`, expected f32, f16 or bf16"),
+                }
+            }
+            "--checkpoint" => options.checkpoint = Some(value()),
+            "--json" => options.json = Some(value()),
+            "--quick" => options.quick = true,
+            // What cargo bench adds.
+            "--bench" => {}
+            other => panic!("found `{other}`, expected an option"),
+        }
+    }
+    options
+}
+
+fn run<B: Backend>(adapters: Result<Vec<Adapter<B::Device>>, Unavailable>, options: &Options)
+where
+    B::Device: Debug,
+{
+    let adapters = adapters.unwrap_or_else(|missing| panic!("{}: {missing}", options.device));
+    let index: usize = options
+        .device
+        .split(':')
+        .nth(1)
+        .map_or(0, |index| index.parse().unwrap());
+    let adapter = &adapters[index];
+    println!(
+        "{} ({}), {:?}\n",
+        options.device, adapter.name, options.dtype
+    );
+    let bench = Bench::<B>::start(&adapter.device, options);
+    println!("| part | batch | beams | median ms | min ms |\n|---|---|---|---|---|");
+    let mut rows = vec![
+        json!({"part": "first answer", "batch": 1, "beams": 3, "median_s": bench.first_answer.as_secs_f64()}),
+    ];
+    let batches: &[usize] = if options.quick {
+        &[1]
+    } else {
+        &[1, 2, 4, 8, 16, 32]
+    };
+    for batch in batches {
+        rows.push(bench.row("vision", *batch, 0, || bench.vision(*batch)));
+    }
+    let batches: &[usize] = if options.quick { &[1] } else { &[1, 16] };
+    for batch in batches {
+        for beams in [1, 3] {
+            rows.push(bench.row("caption", *batch, beams, || bench.caption(*batch, beams)));
+        }
+    }
+    let images = if options.quick { 2 } else { JOB_IMAGES };
+    rows.push(bench.job(images, JOB_BATCH.min(images)));
+    print_memory();
+    if let Some(path) = &options.json {
+        std::fs::write(path, json!(rows).to_string()).unwrap();
+    }
+}
+
+struct Bench<'a, B: Backend> {
+    model: Florence2ForConditionalGeneration<B>,
+    device: &'a B::Device,
+    side: usize,
+    quick: bool,
+    first_answer: Duration,
+}
+
+impl<'a, B: Backend> Bench<'a, B> {
+    fn start(device: &'a B::Device, options: &Options) -> Self {
+        let started = Instant::now();
+        gpu::start::<B>(device, options.dtype).unwrap();
+        println!("- device started: {:.2} s", started.elapsed().as_secs_f64());
+        let model = match &options.checkpoint {
+            Some(folder) => {
+                let folder = Path::new(folder);
+                let json = std::fs::read(folder.join("config.json")).unwrap();
+                let config = Florence2Config::from_json(&json, "config.json").unwrap();
+                let stored = Checkpoint::open(folder).unwrap();
+                weights::load(&config, &stored, &[], Precision::F32, device).unwrap()
+            }
+            None => {
+                let config = Florence2Config::from_json(CONFIG.as_bytes(), "base.json").unwrap();
+                Florence2ForConditionalGeneration::new(config, Precision::F32, device).unwrap()
+            }
+        };
+        let mut bench = Self {
+            model: weights::cast(model, options.dtype),
+            device,
+            // What plays a GPU on a CPU takes minutes for a whole image.
+            side: if options.quick { SIDE / 4 } else { SIDE },
+            quick: options.quick,
+            first_answer: Duration::ZERO,
+        };
+        B::sync(device).unwrap();
+        println!("- weights there: {:.2} s", started.elapsed().as_secs_f64());
+        bench.caption(1, 3);
+        bench.first_answer = started.elapsed();
+        println!(
+            "- first answer: {:.2} s\n",
+            bench.first_answer.as_secs_f64()
+        );
+        bench
+    }
+
+    fn pixels(&self, batch: usize) -> Tensor<B, 4> {
+        let shape = [batch, 3, self.side, self.side];
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), self.device)
+    }
+
+    fn vision(&self, batch: usize) {
+        let features = self
+            .model
+            .encode_image(self.pixels(batch), &CancelToken::default());
+        drop(features.unwrap());
+        B::sync(self.device).unwrap();
+    }
+
+    fn caption(&self, batch: usize, beams: usize) {
+        self.answer(self.pixels(batch), beams);
+    }
+
+    /// Image to tokens, of a fixed number.
+    fn answer(&self, pixels: Tensor<B, 4>, beams: usize) -> usize {
+        let cancel = CancelToken::default();
+        let batch = pixels.dims()[0];
+        let features = self.model.encode_image(pixels, &cancel).unwrap();
+        let prompt: Tensor<B, 2, Int> = Tensor::full([batch, PROMPT_TOKENS], 7, self.device);
+        let encoded = self.model.encode(features, prompt, None).unwrap();
+        let config = GenerationConfig {
+            num_beams: beams,
+            max_new_tokens: Some(CAPTION_TOKENS),
+            min_new_tokens: CAPTION_TOKENS,
+            eos_token_id: vec![2],
+            no_repeat_ngram_size: 3,
+            ..GenerationConfig::default()
+        };
+        let vocab_size = self.model.config().text_config.vocab_size;
+        let mut observer = GenerationObserver::default();
+        let answers = generate(
+            &self.model,
+            &encoded,
+            &config,
+            vocab_size,
+            &cancel,
+            &mut observer,
+        );
+        let answers = answers.unwrap();
+        assert_eq!(answers[0][0].token_ids.len(), 1 + CAPTION_TOKENS);
+        answers.len()
+    }
+
+    fn row(&self, part: &str, batch: usize, beams: usize, work: impl Fn()) -> Value {
+        work();
+        let started = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < 3 || !self.quick && started.elapsed() < MEASURE && times.len() < 200 {
+            let begun = Instant::now();
+            work();
+            times.push(begun.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        let (median, min) = (times[times.len() / 2], times[0]);
+        println!(
+            "| {part} | {batch} | {beams} | {:.2} | {:.2} |",
+            median * 1e3,
+            min * 1e3
+        );
+        json!({"part": part, "batch": batch, "beams": beams, "median_s": median, "min_s": min})
+    }
+
+    /// Captions of many photographs: while one batch is answered, the next is decoded and resized on
+    /// the CPU's threads.
+    fn job(&self, images: usize, batch: usize) -> Value {
+        let photograph = photograph();
+        let started = Instant::now();
+        let (sender, batches) = mpsc::sync_channel(2);
+        let answered: usize = std::thread::scope(|scope| {
+            let side = self.side;
+            scope.spawn(move || {
+                let size = json!({"size": {"height": side, "width": side}});
+                let config: PreprocessorConfig = serde_json::from_value(size).unwrap();
+                let processor = ImageProcessor::new(config);
+                for _ in 0..images.div_ceil(batch) {
+                    let decoded: Vec<Image> = (0..batch)
+                        .map(|_| Image::from_bytes(&photograph).unwrap())
+                        .collect();
+                    let decoded: Vec<&Image> = decoded.iter().collect();
+                    sender
+                        .send(processor.preprocess(&decoded).unwrap())
+                        .unwrap();
+                }
+            });
+            let answer = |pixels: florence2_processor::PixelValues| {
+                let data = TensorData::new(pixels.data, pixels.shape);
+                self.answer(Tensor::from_data(data, self.device), 3)
+            };
+            batches.into_iter().map(answer).sum()
+        });
+        let per_second = answered as f64 / started.elapsed().as_secs_f64();
+        println!("| caption job | {batch} | 3 | {per_second:.2} images per s | |");
+        json!({"part": "job", "batch": batch, "beams": 3, "images_per_s": per_second})
+    }
+}
+
+/// A JPEG of 1024x768 with some detail.
+fn photograph() -> Vec<u8> {
+    let pixel = |x: u32, y: u32| image::Rgb([(x * y / 97) as u8, (x + y) as u8, (x ^ y) as u8]);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(1024, 768, pixel)
+        .write_to(&mut bytes, image::ImageFormat::Jpeg)
+        .unwrap();
+    bytes.into_inner()
+}
+
+/// The device's memory in use, where NVIDIA's tool can tell.
+fn print_memory() {
+    let query = [
+        "--query-gpu=name,memory.used,memory.total",
+        "--format=csv,noheader",
+    ];
+    if let Ok(output) = Command::new("nvidia-smi").args(query).output() {
+        print!("\nmemory: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}

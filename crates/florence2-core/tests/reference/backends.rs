@@ -1,0 +1,51 @@
+//! The backends and number types of this build.
+
+/// A test per backend and number type, of a function that is generic over the one and takes the other.
+macro_rules! on_every_backend {
+    ($check:ident) => {
+        mod $check {
+            on_every_backend!(@backend $check flex burn_flex::Flex: f32 F32);
+            on_every_backend!(@backend $check ndarray burn_ndarray::NdArray: f32 F32);
+            #[cfg(feature = "cuda")]
+            on_every_backend!(@backend $check cuda florence2_kernels::gpu::cuda::Cuda:
+                f32 F32, f16 F16, bf16 BF16);
+            #[cfg(feature = "rocm")]
+            on_every_backend!(@backend $check rocm florence2_kernels::gpu::rocm::Rocm:
+                f32 F32, f16 F16, bf16 BF16);
+            // Graphics APIs do not compute with bf16.
+            #[cfg(feature = "wgpu")]
+            on_every_backend!(@backend $check wgpu florence2_kernels::gpu::wgpu::Wgpu:
+                f32 F32, f16 F16);
+        }
+    };
+    (@backend $check:ident $name:ident $backend:ty: $($test:ident $dtype:ident),*) => {
+        mod $name {
+            $(#[test]
+            fn $test() {
+                super::super::$check::<$backend>(burn::tensor::DType::$dtype);
+            })*
+        }
+    };
+}
+
+/// A test per backend, of a function that is generic over it.
+macro_rules! on_every_backend_in_f32 {
+    ($check:ident) => {
+        mod $check {
+            on_every_backend_in_f32!(@backend $check flex burn_flex::Flex);
+            on_every_backend_in_f32!(@backend $check ndarray burn_ndarray::NdArray);
+            #[cfg(feature = "cuda")]
+            on_every_backend_in_f32!(@backend $check cuda florence2_kernels::gpu::cuda::Cuda);
+            #[cfg(feature = "rocm")]
+            on_every_backend_in_f32!(@backend $check rocm florence2_kernels::gpu::rocm::Rocm);
+            #[cfg(feature = "wgpu")]
+            on_every_backend_in_f32!(@backend $check wgpu florence2_kernels::gpu::wgpu::Wgpu);
+        }
+    };
+    (@backend $check:ident $name:ident $backend:ty) => {
+        #[test]
+        fn $name() {
+            super::$check::<$backend>();
+        }
+    };
+}

@@ -1,0 +1,115 @@
+//! What is asked of GPUs: that a missing one is an error, and that f16 stays a number. What they
+//! compute is compared with the reference in florence2-core.
+#![cfg(feature = "gpu")]
+#![allow(clippy::unwrap_used)]
+
+/// Whether this machine has a GPU or not, the answer is a list with something in it, or says what was
+/// expected; a second question is answered alike.
+#[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+fn assert_answers<D: PartialEq + std::fmt::Debug>(
+    adapters: impl Fn() -> Result<
+        Vec<florence2_kernels::gpu::Adapter<D>>,
+        florence2_kernels::gpu::Unavailable,
+    >,
+) {
+    let first = adapters();
+    assert_eq!(first, adapters());
+    match first {
+        Ok(found) => assert!(!found.is_empty()),
+        Err(missing) => assert!(missing.to_string().contains("expected"), "{missing}"),
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_answers() {
+    assert_answers(florence2_kernels::gpu::cuda::adapters);
+}
+
+#[cfg(feature = "rocm")]
+#[test]
+fn rocm_answers() {
+    assert_answers(florence2_kernels::gpu::rocm::adapters);
+}
+
+#[cfg(feature = "wgpu")]
+mod wgpu {
+    use burn::nn::LayerNormConfig;
+    use burn::tensor::{Bool, DType, Tensor};
+    use florence2_kernels::Backend;
+    use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
+    use florence2_kernels::gpu::{Unavailable, start};
+
+    fn device() -> WgpuDevice {
+        let device = adapters().unwrap().swap_remove(0).device;
+        start::<Wgpu>(&device, DType::F16).unwrap();
+        device
+    }
+
+    fn values<const D: usize>(tensor: Tensor<Wgpu, D>) -> Vec<f32> {
+        tensor.into_data().convert::<f32>().into_vec().unwrap()
+    }
+
+    #[test]
+    fn wgpu_answers() {
+        super::assert_answers(adapters);
+    }
+
+    #[test]
+    fn a_number_type_without_arithmetic_is_an_error() {
+        let refused: Result<(), Unavailable> = start::<Wgpu>(&device(), DType::BF16);
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains("BF16") && message.contains("expected"),
+            "{message}"
+        );
+    }
+
+    /// The squares of these are infinite in f16.
+    #[test]
+    fn large_numbers_are_normed_in_f16() {
+        let device = device();
+        let norm = LayerNormConfig::new(4).init(&device);
+        let large =
+            Tensor::<Wgpu, 1>::from_data([60000.0, -60000.0, 30000.0, 0.0], (&device, DType::F16));
+        let normed = Wgpu::apply_norm(large.reshape([1, 1, 4]), &norm);
+        let expected = [1.183, -1.521, 0.507, -0.169];
+        for (found, expected) in values(normed).iter().zip(expected) {
+            assert!(
+                (found - expected).abs() < 0.005,
+                "found {found}, expected {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_masked_as_a_whole_stays_a_number_in_f16() {
+        let device = device();
+        let ones = Tensor::<Wgpu, 3>::ones([1, 2, 4], (&device, DType::F16));
+        let keys = Wgpu::split_heads(ones.clone(), 2);
+        let masked = Tensor::<Wgpu, 4, Bool>::full([1, 1, 1, 2], true, &device);
+        let attention = Wgpu::multi_head_attention(ones, keys.clone(), keys, Some(masked));
+        assert_eq!(values(attention), [1.0; 8]);
+    }
+
+    #[test]
+    fn the_likeliest_come_first_with_their_numbers() {
+        let device = device();
+        let probabilities = [[0.1_f32, 0.6, 0.05, 0.25], [0.7, 0.1, 0.15, 0.05]];
+        let logits = Tensor::<Wgpu, 2>::from_data(probabilities, &device).log();
+        let likeliest = values(Wgpu::likeliest(logits, 2).unwrap());
+        let expected = [
+            0.6_f32.ln(),
+            0.25_f32.ln(),
+            1.0,
+            3.0,
+            0.7_f32.ln(),
+            0.15_f32.ln(),
+            0.0,
+            2.0,
+        ];
+        for (found, expected) in likeliest.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "found {likeliest:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! GPUs: their names, and the backends behind them.
+
+use std::sync::OnceLock;
+
+use burn::tensor::DType;
+use florence2_core::Florence2Config;
+use florence2_core::weights::{self, Adapter, Checkpoint};
+#[cfg(feature = "cuda")]
+use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
+#[cfg(feature = "rocm")]
+use florence2_kernels::gpu::rocm::{self, Rocm, RocmDevice};
+#[cfg(feature = "wgpu")]
+use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
+use florence2_kernels::gpu::{self as backends, Unavailable, start};
+use florence2_kernels::{Backend, Precision};
+
+use crate::engine::{Engine, LoadedModel};
+use crate::error::{Error, Result};
+use crate::options::LoadOptions;
+
+/// A GPU of this machine.
+pub(crate) struct Gpu {
+    /// The backend and the GPU's place among its own, as `cuda:0`.
+    pub(crate) name: String,
+    /// Whether it is a CPU that plays a GPU: slower than the CPU as such.
+    pub(crate) software: bool,
+    device: Device,
+}
+
+enum Device {
+    #[cfg(feature = "cuda")]
+    Cuda(CudaDevice),
+    #[cfg(feature = "rocm")]
+    Rocm(RocmDevice),
+    #[cfg(feature = "wgpu")]
+    Wgpu(WgpuDevice),
+}
+
+/// A GPU backend of this build, and what it found on this machine.
+struct Found {
+    names: &'static [&'static str],
+    gpus: Result<Vec<Gpu>, Unavailable>,
+}
+
+/// Asks every backend once: a driver takes its time to answer.
+fn found() -> &'static [Found] {
+    static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        vec![
+            #[cfg(feature = "cuda")]
+            ask(&["cuda"], cuda::adapters(), Device::Cuda),
+            #[cfg(feature = "rocm")]
+            ask(&["rocm"], rocm::adapters(), Device::Rocm),
+            #[cfg(feature = "wgpu")]
+            ask(&[wgpu::API, "wgpu"], wgpu::adapters(), Device::Wgpu),
+        ]
+    })
+}
+
+fn ask<D>(
+    names: &'static [&'static str],
+    adapters: Result<Vec<backends::Adapter<D>>, Unavailable>,
+    device: fn(D) -> Device,
+) -> Found {
+    let gpu = |(index, adapter): (usize, backends::Adapter<D>)| {
+        let name = format!("{}:{index}", names[0]);
+        log::debug!("device {name}: {}", adapter.name);
+        Gpu {
+            name,
+            software: adapter.software,
+            device: device(adapter.device),
+        }
+    };
+    Found {
+        names,
+        gpus: adapters.map(|adapters| adapters.into_iter().enumerate().map(gpu).collect()),
+    }
+}
+
+/// The GPUs of this machine that this build can use, best first.
+pub(crate) fn gpus() -> impl Iterator<Item = &'static Gpu> {
+    found()
+        .iter()
+        .filter_map(|found| found.gpus.as_deref().ok())
+        .flatten()
+}
+
+/// Why there is no GPU where none is, for each backend.
+fn missing() -> impl Iterator<Item = String> {
+    let reason = |found: &Found| {
+        let reason = found.gpus.as_ref().err()?;
+        Some(format!("{}: {reason}", found.names[0]))
+    };
+    found().iter().filter_map(reason)
+}
+
+/// The GPU that a name means, `cuda` being `cuda:0`; none when the name is no GPU backend's of this
+/// build.
+fn by_name(name: &str) -> Result<Option<&'static Gpu>> {
+    let (backend, index) = name.split_once(':').unwrap_or((name, "0"));
+    let Some(found) = found().iter().find(|found| found.names.contains(&backend)) else {
+        return Ok(None);
+    };
+    let Ok(index) = index.parse::<usize>() else {
+        return Ok(None);
+    };
+    let unavailable = |reason| Error::DeviceUnavailable {
+        device: name.to_owned(),
+        reason,
+    };
+    let gpus = found
+        .gpus
+        .as_ref()
+        .map_err(|reason| unavailable(reason.to_string()))?;
+    let Some(gpu) = gpus.get(index) else {
+        let count = gpus.len();
+        let reason = format!("found {count} of its kind, expected a number below {count}");
+        return Err(unavailable(reason));
+    };
+    Ok(Some(gpu))
+}
+
+/// Loads weights onto the GPU that a device name means, `auto` meaning the best that works, and names
+/// it; none when the name is no GPU's, or when `auto` finds none or is asked for a precision that GPUs
+/// do not have.
+pub(crate) fn load(
+    options: &LoadOptions,
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+    dtype: DType,
+) -> Result<Option<(String, Box<dyn Engine>)>> {
+    let precision = options.dtype;
+    let load = |gpu: &Gpu| {
+        let engine = match &gpu.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => {
+                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision, dtype)
+            }
+            #[cfg(feature = "rocm")]
+            Device::Rocm(device) => {
+                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, precision, dtype)
+            }
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => {
+                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision, dtype)
+            }
+        };
+        Ok(Some((gpu.name.clone(), engine?)))
+    };
+    if options.device != "auto" {
+        return by_name(&options.device)?.map_or(Ok(None), load);
+    }
+    if precision != Precision::F32 {
+        log::info!("device auto: the CPU computes, GPUs keep no weights in {precision}");
+        return Ok(None);
+    }
+    for gpu in gpus().filter(|gpu| !gpu.software) {
+        match load(gpu) {
+            Err(error @ Error::DeviceUnavailable { .. }) => log::warn!("{error}"),
+            loaded => return loaded,
+        }
+    }
+    let missing: Vec<String> = missing().collect();
+    log::warn!(
+        "device auto: no GPU to compute on, the CPU does: {}",
+        missing.join("; ")
+    );
+    Ok(None)
+}
+
+fn load_on<B: Backend>(
+    gpu: &Gpu,
+    device: &B::Device,
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+    precision: Precision,
+    dtype: DType,
+) -> Result<Box<dyn Engine>> {
+    start::<B>(device, dtype).map_err(|reason| Error::DeviceUnavailable {
+        device: gpu.name.clone(),
+        reason: reason.to_string(),
+    })?;
+    let model = weights::load::<B>(config, checkpoint, adapters, precision, device)?;
+    Ok(Box::new(LoadedModel(weights::cast(model, dtype))))
+}
