@@ -2,7 +2,7 @@
 //!
 //! The model scores on its device; choosing happens on the host, in f32, one search per batch
 //! entry, so that an entry's answer never depends on its neighbours. A GPU normalises the scores and
-//! sends the likeliest alone wherever no other can be chosen ([`scores`]).
+//! sends the likeliest alone wherever no other can be chosen (`scores.rs`).
 
 mod beam;
 mod config;
