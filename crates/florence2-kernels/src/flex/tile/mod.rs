@@ -68,6 +68,10 @@ pub(super) struct Finish<'a> {
 
 /// What int8 sums stand for: `(sum - correction) * scale`, of each column.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only there are int8 sums")
+)]
 pub(super) struct Quantised<'a> {
     pub(super) scales: &'a [f32; PANEL],
     pub(super) corrections: &'a [i32; PANEL],
@@ -213,6 +217,10 @@ trait Dot: Copy {
 }
 
 /// What a row's sums become.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only there are int8 sums")
+)]
 struct End<'a> {
     scale: f32,
     /// Of the vector's columns.
