@@ -3,11 +3,15 @@
 //! Scores are computed with the keys down and 32 queries across, so that all that a softmax does is
 //! done for 32 queries at once, and so that what it leaves can be multiplied as it lies.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::elementwise::exp_columns;
-use super::product::{plain, sized};
-use super::tile::{Finish, Left, PANEL, Right};
+use super::packed_matrix::PackedMatrix;
+use super::rows::{Rows, RowsRef, encode_pairs, sized};
+use super::scratch::with_scratch;
+use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 
 /// Rows of a head within wider ones: the first value is the first row's.
 #[derive(Clone, Copy)]
@@ -17,43 +21,80 @@ pub(super) struct Head<'a> {
     pub(super) row_step: usize,
 }
 
+impl<'a> Head<'a> {
+    fn row(&self, index: usize, head_dim: usize) -> &'a [f32] {
+        &self.values[index * self.row_step..][..head_dim]
+    }
+
+    fn encode<'b>(&self, head_dim: usize, format: Format, rows: &'b mut Rows) -> RowsRef<'b>
+    where
+        'a: 'b,
+    {
+        let length = (self.rows - 1) * self.row_step + head_dim;
+        rows.encode(format, &self.values[..length], head_dim, self.row_step)
+    }
+}
+
 /// Buffers that are kept from head to head.
 #[derive(Default)]
 pub(super) struct Scratch {
-    queries: Vec<f32>,
+    query_rows: Rows,
+    key_rows: Rows,
+    queries: Vec<u32>,
     scores: Vec<f32>,
-    values: Vec<f32>,
+    weights: Vec<u32>,
+    values: Vec<u32>,
 }
 
-/// One head: row `r` of the result begins at `r * row_step`. Keys that are `masked` are not seen.
+/// The format in which heads that `weight` gave are multiplied.
+pub(super) fn head_format(weight: &PackedMatrix) -> Format {
+    match weight.format != Format::F32 && kernel(Format::Bf16).is_some() {
+        true => Format::Bf16,
+        false => Format::F32,
+    }
+}
+
+/// One head, in f32 or bf16: row `r` of the result begins at `r * row_step`. Keys that are `masked`
+/// are not seen.
 pub(super) fn attend(
     [q, k, v]: [Head<'_>; 3],
     head_dim: usize,
+    format: Format,
     masked: Option<&[bool]>,
     scratch: &mut Scratch,
     result: &mut [f32],
     row_step: usize,
 ) {
     let Scratch {
+        query_rows,
+        key_rows,
         queries,
         scores,
+        weights,
         values,
     } = scratch;
+    // INVARIANT: `head_format` names bf16 only where there are tiles of it.
+    let kernel = kernel(format).expect("tiles of the format");
     let scale = (head_dim as f32).powf(-0.5);
-    let v = whole_vectors(v, head_dim, values);
+    let (values, values_step) = steps_of_values(v, head_dim, format, values);
+    let q = q.encode(head_dim, format, query_rows);
+    let k = k.encode(head_dim, format, key_rows);
+    let (steps, value_steps) = (
+        head_dim.div_ceil(format.values()),
+        k.rows.div_ceil(format.values()),
+    );
     for first in (0..q.rows).step_by(PANEL) {
         let count = PANEL.min(q.rows - first);
         let width = if count <= PANEL / 2 { PANEL / 2 } else { PANEL };
-        let queries = sized(queries, head_dim * width);
-        let rows = q.values[first * q.row_step..].chunks(q.row_step);
-        transpose(rows.take(count), head_dim, scale, queries, width);
+        let queries = sized(queries, steps * width);
+        transpose(&q, first..first + count, steps, queries, width);
         let scores = sized(scores, k.rows * width);
         let right = Right {
-            words: bytemuck::cast_slice(queries),
+            words: queries,
             columns: width,
             step: width,
         };
-        plain(left(k), right, head_dim, scores, width, Finish::default());
+        kernel.multiply(steps, k.steps(0), right, scores, width, Finish::default());
         for (row, masked) in scores
             .chunks_exact_mut(width)
             .zip(masked.unwrap_or_default())
@@ -64,80 +105,90 @@ pub(super) fn attend(
         }
         let mut inverses = [0.0; PANEL];
         match width == PANEL {
-            true => exp_columns::<PANEL>(scores, &mut inverses),
-            false => exp_columns::<{ PANEL / 2 }>(scores, &mut inverses),
+            true => exp_columns::<PANEL>(scores, scale, &mut inverses),
+            false => exp_columns::<{ PANEL / 2 }>(scores, scale, &mut inverses),
         }
+        let words = match format {
+            Format::F32 => bytemuck::cast_slice(scores),
+            _ => {
+                let words = sized(weights, value_steps * width);
+                for (rows, words) in scores.chunks(2 * width).zip(words.chunks_exact_mut(width)) {
+                    let (first, second) = rows.split_at(width);
+                    encode_pairs(first, second, words);
+                }
+                &*words
+            }
+        };
         let weights = Left {
-            words: bytemuck::cast_slice(scores),
+            words,
             rows: count,
             row_step: 1,
             step: width,
         };
         for column in (0..head_dim).step_by(PANEL) {
             let right = Right {
-                words: bytemuck::cast_slice(&v.values[column..]),
+                words: &values[column..],
                 columns: PANEL.min(head_dim - column),
-                step: v.row_step,
+                step: values_step,
             };
             let finish = Finish {
                 row_scales: Some(&inverses),
                 ..Finish::default()
             };
             let result = &mut result[first * row_step + column..];
-            plain(weights, right, k.rows, result, row_step, finish);
+            kernel.multiply(value_steps, weights, right, result, row_step, finish);
         }
     }
 }
 
-fn left(head: Head<'_>) -> Left<'_> {
-    Left {
-        words: bytemuck::cast_slice(head.values),
-        rows: head.rows,
-        row_step: head.row_step,
-        step: 1,
+/// A head's rows as the words of a product's columns, whole vectors long, and the step from one to
+/// the next. f32 that is already so is not copied.
+fn steps_of_values<'a>(
+    head: Head<'a>,
+    head_dim: usize,
+    format: Format,
+    copy: &'a mut Vec<u32>,
+) -> (&'a [u32], usize) {
+    if format == Format::F32 && head_dim.is_multiple_of(PANEL / 2) {
+        return (bytemuck::cast_slice(head.values), head.row_step);
     }
+    let step = head_dim.next_multiple_of(PANEL);
+    let copy = sized(copy, head.rows.div_ceil(format.values()) * step);
+    for (index, words) in copy.chunks_exact_mut(step).enumerate() {
+        let (words, beyond) = words.split_at_mut(head_dim);
+        beyond.fill(0);
+        match format {
+            Format::F32 => words.copy_from_slice(bytemuck::cast_slice(head.row(index, head_dim))),
+            _ => {
+                let second = 2 * index + 1;
+                let second = match second < head.rows {
+                    true => head.row(second, head_dim),
+                    false => &[],
+                };
+                encode_pairs(head.row(2 * index, head_dim), second, words);
+            }
+        }
+    }
+    (copy, step)
 }
 
-/// The head itself, or a copy of it whose rows are whole vectors long.
-fn whole_vectors<'a>(head: Head<'a>, head_dim: usize, copy: &'a mut Vec<f32>) -> Head<'a> {
-    if head_dim.is_multiple_of(PANEL / 2) {
-        return head;
-    }
-    let row_step = head_dim.next_multiple_of(PANEL);
-    let copy = sized(copy, head.rows * row_step);
-    let rows = head.values.chunks(head.row_step);
-    for (copy, row) in copy.chunks_exact_mut(row_step).zip(rows) {
-        copy[..head_dim].copy_from_slice(&row[..head_dim]);
-        copy[head_dim..].fill(0.0);
-    }
-    Head {
-        values: copy,
-        row_step,
-        ..head
-    }
-}
-
-/// Rows as columns of a matrix `width` wide, times `scale`; zeros where there are no more rows.
-fn transpose<'a>(
-    rows: impl Iterator<Item = &'a [f32]>,
-    length: usize,
-    scale: f32,
-    result: &mut [f32],
+/// Rows as columns of a matrix `width` wide; zeros where there are no more rows.
+fn transpose(
+    rows: &RowsRef<'_>,
+    range: Range<usize>,
+    steps: usize,
+    result: &mut [u32],
     width: usize,
 ) {
-    let mut count = 0;
-    for (column, row) in rows.enumerate() {
-        for (result, value) in result[column..]
-            .iter_mut()
-            .step_by(width)
-            .zip(&row[..length])
-        {
-            *result = value * scale;
+    let count = range.len();
+    for (column, index) in range.enumerate() {
+        let row = &rows.row(index)[..steps];
+        for (result, word) in result[column..].iter_mut().step_by(width).zip(row) {
+            *result = *word;
         }
-        count = column + 1;
     }
     for row in result.chunks_exact_mut(width) {
-        row[count..].fill(0.0);
+        row[count..].fill(0);
     }
 }
 
@@ -160,7 +211,7 @@ pub(super) fn attention(
     let head_length = keys * head_dim;
     let attended: Vec<Vec<f32>> = (0..batch * heads * parts)
         .into_par_iter()
-        .map_init(Scratch::default, |scratch, task| {
+        .map(|task| {
             let (head, part) = (task / parts, task % parts);
             let (entry, column) = (head / heads, head % heads * head_dim);
             let first = part * per_part;
@@ -177,7 +228,11 @@ pub(super) fn attention(
             });
             let masked = masked.map(|masked| &masked[entry * keys % masked.len()..][..keys]);
             let mut result = vec![0.0; count * head_dim];
-            attend([q, k, v], head_dim, masked, scratch, &mut result, head_dim);
+            with_scratch(|scratch| {
+                let scratch = &mut scratch.attention;
+                let heads = [q, k, v];
+                attend(heads, head_dim, Format::F32, masked, scratch, &mut result, head_dim);
+            });
             result
         })
         .collect();

@@ -5,13 +5,17 @@
 
 use rayon::prelude::*;
 
+use super::attention::head_format;
 use super::elementwise::{add, layer_norm, softmax};
 use super::packed_matrix::PackedMatrix;
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, affine, multiply, plain, rows_per_task, sized};
-use super::rows::{Rows, row_step};
+use super::product::{
+    Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_task,
+};
+use super::rows::{RowsRef, encode, row_step};
+use super::scratch::{Scratch, with_scratch};
 use super::spare;
-use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
+use super::tile::{Finish, Format, Left, PANEL, Right};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
@@ -20,14 +24,6 @@ pub(super) struct Layer<'a> {
     /// Of f32: it becomes a part of another weight with each image.
     pub(super) proj: &'a Affine<'a>,
     pub(super) num_groups: usize,
-}
-
-/// Buffers that are kept from task to task.
-#[derive(Default)]
-struct Scratch {
-    normed: Vec<f32>,
-    rows: Rows,
-    qkv: Vec<f32>,
 }
 
 /// `x + proj(attention(qkv(norm(x))))`, in place.
@@ -41,13 +37,18 @@ pub(super) fn add_channel_attention(x: &mut [f32], shape: [usize; 4], layer: &La
 impl Layer<'_> {
     fn add_to_image(&self, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
-        let per_task = rows_per_task(tokens) * channels;
-        let mut values = spare::take(image.len());
+        let per_task = rows_per_task(tokens);
+        let format = head_format(self.qkv.weight);
+        let step = row_step(channels.div_ceil(format.values()));
+        let mut values = spare::take(tokens * step);
+        let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);
         let scores: Vec<Vec<f32>> = image
-            .par_chunks(per_task)
-            .zip(values.par_chunks_mut(per_task))
-            .map_init(Scratch::default, |scratch, (rows, values)| {
-                self.scores_and_values(rows, values, channels, scratch)
+            .par_chunks(per_task * channels)
+            .zip(words.par_chunks_mut(per_task * step))
+            .map(|(rows, values)| {
+                with_scratch(|scratch| {
+                    self.scores_and_values(rows, (values, step), format, channels, scratch)
+                })
             })
             .collect();
         // In order: the sum is the same for any number of threads.
@@ -59,15 +60,16 @@ impl Layer<'_> {
         // Scaled by the number of positions: they are the features here.
         softmax(&mut total, group_dim, (tokens as f32).powf(-0.5));
         let weight = self.weigh_projection(&total, channels);
-        let weight = match self.qkv.weight.format == Format::F32 || kernel(Format::Bf16).is_none() {
-            true => weight,
-            false => weight.to_bf16(),
+        let weight = match format {
+            Format::F32 => weight,
+            _ => weight.to_bf16(),
         };
+        let words: &[u32] = bytemuck::cast_slice(&values);
         image
-            .par_chunks_mut(per_task)
-            .zip(values.par_chunks(per_task))
-            .for_each_init(Rows::default, |encoded, (rows, values)| {
-                let values = encoded.encode(weight.format, values, channels, channels);
+            .par_chunks_mut(per_task * channels)
+            .zip(words.par_chunks(per_task * step))
+            .for_each(|(rows, values)| {
+                let values = RowsRef::words(format, values, rows.len() / channels, step);
                 let epilogue = Epilogue {
                     add: true,
                     bias: self.proj.bias(),
@@ -82,45 +84,32 @@ impl Layer<'_> {
     fn scores_and_values(
         &self,
         rows: &[f32],
-        values: &mut [f32],
+        (values, values_step): (&mut [u32], usize),
+        format: Format,
         channels: usize,
         scratch: &mut Scratch,
     ) -> Vec<f32> {
         let count = rows.len() / channels;
-        let step = row_step(channels);
-        let normed = sized(&mut scratch.normed, count * step);
-        layer_norm(rows, self.norm, normed, step);
-        let format = self.qkv.weight.row_format();
-        let normed = scratch.rows.encode(format, normed, channels, step);
-        let qkv = affine(normed, self.qkv, &mut scratch.qkv);
-        let step = row_step(3 * channels);
-        for (values, qkv) in values
-            .chunks_exact_mut(channels)
-            .zip(qkv.chunks_exact(step))
-        {
-            values.copy_from_slice(&qkv[2 * channels..3 * channels]);
-        }
-        let words: &[u32] = bytemuck::cast_slice(qkv);
+        let normed = scratch.rows.fill(
+            self.qkv.weight.row_format(),
+            count,
+            channels,
+            |index, normed| layer_norm(&rows[index * channels..][..channels], self.norm, normed),
+        );
         let group_dim = channels / self.num_groups;
         let mut scores = vec![0.0; channels * group_dim];
-        for (group, scores) in scores.chunks_exact_mut(group_dim * group_dim).enumerate() {
-            // Rows lie under each other, and their values and a gap follow the keys: whole vectors
-            // can be read.
-            let q = Left {
-                words: &words[group * group_dim..],
-                rows: group_dim,
-                row_step: 1,
-                step,
-            };
-            for column in (0..group_dim).step_by(PANEL) {
-                let k = Right {
-                    words: &words[channels + group * group_dim + column..],
-                    columns: PANEL.min(group_dim - column),
-                    step,
-                };
-                let scores = &mut scores[column..];
-                plain(q, k, count, scores, group_dim, Finish::default());
+        for columns in heads_together(channels, group_dim) {
+            let width = columns.len();
+            let (qkv, step) = qkv_of(normed, self.qkv, &columns, &mut scratch.inner);
+            let first = columns.start / format.values();
+            for (values, qkv) in values
+                .chunks_exact_mut(values_step)
+                .zip(qkv.chunks_exact(step))
+            {
+                encode(format, &qkv[2 * width..3 * width], &mut values[first..]);
             }
+            let scores = &mut scores[columns.start * group_dim..columns.end * group_dim];
+            write_scores(qkv, step, count, [width, group_dim], scores);
         }
         scores
     }
@@ -156,5 +145,35 @@ impl Layer<'_> {
                 }
             });
         weighed
+    }
+}
+
+/// `q^T k` of each group, of `[rows][q, k, v]`, each of which is `width` wide.
+fn write_scores(
+    qkv: &[f32],
+    step: usize,
+    rows: usize,
+    [width, group_dim]: [usize; 2],
+    scores: &mut [f32],
+) {
+    let words: &[u32] = bytemuck::cast_slice(qkv);
+    for (group, scores) in scores.chunks_exact_mut(group_dim * group_dim).enumerate() {
+        // Rows lie under each other, and their values and a gap follow the keys: whole vectors can
+        // be read.
+        let q = Left {
+            words: &words[group * group_dim..],
+            rows: group_dim,
+            row_step: 1,
+            step,
+        };
+        for column in (0..group_dim).step_by(PANEL) {
+            let k = Right {
+                words: &words[width + group * group_dim + column..],
+                columns: PANEL.min(group_dim - column),
+                step,
+            };
+            let scores = &mut scores[column..];
+            plain(q, k, rows, scores, group_dim, Finish::default());
+        }
     }
 }

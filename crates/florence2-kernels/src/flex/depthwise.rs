@@ -75,7 +75,7 @@ fn convolve_line(
 fn add_up(neighbours: &[(&[f32], &[f32])], bias: Option<&[f32]>, output: &mut [f32]) {
     vectorised(
         #[inline(always)]
-        || {
+        |multiply_add| {
             for (index, output) in output.chunks_mut(LANES).enumerate() {
                 let range = index * LANES..index * LANES + output.len();
                 let mut sums = [0.0; LANES];
@@ -87,12 +87,12 @@ fn add_up(neighbours: &[(&[f32], &[f32])], bias: Option<&[f32]>, output: &mut [f
                     match (values.first_chunk::<LANES>(), taps.first_chunk::<LANES>()) {
                         (Some(values), Some(taps)) => {
                             for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
-                                *sum += value * tap;
+                                *sum = multiply_add.of(*value, *tap, *sum);
                             }
                         }
                         _ => {
                             for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
-                                *sum += value * tap;
+                                *sum = multiply_add.of(*value, *tap, *sum);
                             }
                         }
                     }

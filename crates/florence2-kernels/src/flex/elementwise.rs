@@ -1,9 +1,9 @@
 //! Functions of rows: plain loops, compiled once per instruction set.
 
-use super::level::vectorised;
+use super::level::{MultiplyAdd, vectorised};
 use super::parameters::Norm;
 use super::tile::PANEL;
-use crate::exp::exp;
+use crate::exp::exp_with;
 
 /// burn's and the model's default.
 const EPSILON: f32 = 1e-5;
@@ -11,30 +11,30 @@ const EPSILON: f32 = 1e-5;
 /// Sums are kept in this many parts: the widest vector.
 const LANES: usize = 16;
 
-/// The sum of `value(x)` over a row.
+/// What `add` makes of a row's values, from zero on.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-fn sum(row: &[f32], value: impl Fn(f32) -> f32) -> f32 {
+fn sum(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
     let mut parts = [0.0; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let tail: f32 = chunks.remainder().iter().map(|x| value(*x)).sum();
+    let (chunks, tail) = row.as_chunks::<LANES>();
     for chunk in chunks {
         for (part, x) in parts.iter_mut().zip(chunk) {
-            *part += value(*x);
+            *part = add(*part, *x);
         }
     }
+    let tail = tail.iter().fold(0.0, |sum, x| add(sum, *x));
     parts.iter().sum::<f32>() + tail
 }
 
-/// Layer norm of rows of `gamma.len()` channels; the output's begin every `step` values.
-pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32], step: usize) {
+/// Layer norm of rows of as many channels as the norm has.
+pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32]) {
     let (gamma, beta) = (norm.gamma(), norm.beta());
     vectorised(
         #[inline(always)]
-        || layer_norm_rows(input, gamma, beta, output, step),
+        |multiply_add| layer_norm_rows(multiply_add, input, gamma, beta, output),
     );
 }
 
@@ -44,24 +44,24 @@ pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32], step: u
     reason = "it must be compiled for its caller's instruction set"
 )]
 fn layer_norm_rows(
+    multiply_add: MultiplyAdd,
     input: &[f32],
     gamma: &[f32],
     beta: Option<&[f32]>,
     output: &mut [f32],
-    step: usize,
 ) {
     let channels = gamma.len();
     let rows = input.chunks_exact(channels);
-    for (input, output) in rows.zip(output.chunks_mut(step)) {
-        let output = &mut output[..channels];
-        let mean = sum(input, |x| x) / channels as f32;
-        let variance = sum(input, |x| (x - mean) * (x - mean)) / channels as f32;
+    for (input, output) in rows.zip(output.chunks_exact_mut(channels)) {
+        let mean = sum(input, |sum, x| sum + x) / channels as f32;
+        let squares = sum(input, |sum, x| multiply_add.of(x - mean, x - mean, sum));
+        let variance = squares / channels as f32;
         let inverse = 1.0 / (variance + EPSILON).sqrt();
         match beta {
             Some(beta) => {
                 let parameters = gamma.iter().zip(beta);
                 for ((output, x), (gamma, beta)) in output.iter_mut().zip(input).zip(parameters) {
-                    *output = (x - mean) * inverse * gamma + beta;
+                    *output = multiply_add.of((x - mean) * inverse, *gamma, *beta);
                 }
             }
             None => {
@@ -77,10 +77,11 @@ fn layer_norm_rows(
 pub(super) fn gelu(values: &mut [f32]) {
     vectorised(
         #[inline(always)]
-        || {
+        |multiply_add| {
             for x in values {
                 let half = 0.5 * *x;
-                *x = half + half * erf(*x * std::f32::consts::FRAC_1_SQRT_2);
+                let erf = erf(multiply_add, *x * std::f32::consts::FRAC_1_SQRT_2);
+                *x = multiply_add.of(half, erf, half);
             }
         },
     );
@@ -92,7 +93,7 @@ pub(super) fn gelu(values: &mut [f32]) {
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-fn erf(x: f32) -> f32 {
+fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     // Comparisons that keep a NaN.
     let x = if x > 4.0 { 4.0 } else { x };
     let x = if x < -4.0 { -4.0 } else { x };
@@ -106,7 +107,7 @@ fn erf(x: f32) -> f32 {
         -2.954_6e-3,
         -1.609_603_3e-2,
     ] {
-        numerator = numerator * square + coefficient;
+        numerator = multiply_add.of(numerator, square, coefficient);
     }
     let mut denominator = -1.456_607_2e-5_f32;
     for coefficient in [
@@ -115,7 +116,7 @@ fn erf(x: f32) -> f32 {
         -7.373_329e-3,
         -1.426_473_9e-2,
     ] {
-        denominator = denominator * square + coefficient;
+        denominator = multiply_add.of(denominator, square, coefficient);
     }
     x * numerator / denominator
 }
@@ -124,15 +125,15 @@ fn erf(x: f32) -> f32 {
 pub(super) fn softmax(values: &mut [f32], columns: usize, scale: f32) {
     vectorised(
         #[inline(always)]
-        || {
+        |multiply_add| {
             for row in values.chunks_exact_mut(columns) {
                 let maximum = row
                     .iter()
                     .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
                 for x in row.iter_mut() {
-                    *x = exp(scale * (*x - maximum));
+                    *x = exp_with(multiply_add, scale * (*x - maximum));
                 }
-                let inverse = 1.0 / sum(row, |x| x);
+                let inverse = 1.0 / sum(row, |sum, x| sum + x);
                 for x in row.iter_mut() {
                     *x *= inverse;
                 }
@@ -141,12 +142,16 @@ pub(super) fn softmax(values: &mut [f32], columns: usize, scale: f32) {
     );
 }
 
-/// `e^(x - maximum)` of every column of rows of `WIDTH` values, and one over each column's sum:
-/// the softmax of columns, but for a factor.
-pub(super) fn exp_columns<const WIDTH: usize>(values: &mut [f32], inverses: &mut [f32; PANEL]) {
+/// `e^(scale * (x - maximum))` of every column of rows of `WIDTH` values, and one over each
+/// column's sum: the softmax of columns, but for a factor.
+pub(super) fn exp_columns<const WIDTH: usize>(
+    values: &mut [f32],
+    scale: f32,
+    inverses: &mut [f32; PANEL],
+) {
     vectorised(
         #[inline(always)]
-        || {
+        |multiply_add| {
             let (rows, _) = values.as_chunks_mut::<WIDTH>();
             let mut maxima = [f32::NEG_INFINITY; WIDTH];
             for row in rows.iter() {
@@ -157,7 +162,7 @@ pub(super) fn exp_columns<const WIDTH: usize>(values: &mut [f32], inverses: &mut
             let mut sums = [0.0; WIDTH];
             for row in rows {
                 for ((x, maximum), sum) in row.iter_mut().zip(&maxima).zip(&mut sums) {
-                    *x = exp(*x - maximum);
+                    *x = exp_with(multiply_add, scale * (*x - maximum));
                     *sum += *x;
                 }
             }
@@ -172,7 +177,7 @@ pub(super) fn exp_columns<const WIDTH: usize>(values: &mut [f32], inverses: &mut
 pub(super) fn add(output: &mut [f32], input: &[f32]) {
     vectorised(
         #[inline(always)]
-        || {
+        |_| {
             for (output, input) in output.iter_mut().zip(input) {
                 *output += input;
             }

@@ -4,38 +4,30 @@ use rayon::prelude::*;
 
 use super::elementwise::{add, gelu, layer_norm};
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, linear, multiply, rows_per_task, sized};
-use super::rows::{Rows, RowsRef, row_step};
+use super::product::{Epilogue, Part, linear, multiply, rows_per_task};
+use super::rows::{Rows, RowsRef, row_step, sized};
+use super::scratch::{Scratch, with_scratch};
 use super::tile::PANEL;
-
-/// Buffers that are kept from task to task.
-#[derive(Default)]
-struct Scratch {
-    normed: Vec<f32>,
-    normed_rows: Rows,
-    hidden: Vec<f32>,
-    hidden_rows: Rows,
-}
 
 /// `x + fc2(gelu(fc1(norm(x))))`, in place.
 pub(super) fn add_feed_forward(x: &mut [f32], norm: &Norm, fc1: &Affine<'_>, fc2: &Affine<'_>) {
     let channels = fc1.weight.inputs;
     let per_task = rows_per_task(x.len() / channels) * channels;
-    x.par_chunks_mut(per_task)
-        .for_each_init(Scratch::default, |scratch, rows| {
+    x.par_chunks_mut(per_task).for_each(|x| {
+        with_scratch(|scratch| {
             let Scratch {
-                normed,
-                normed_rows,
-                hidden,
-                hidden_rows,
+                rows,
+                inner_rows,
+                inner,
+                ..
             } = scratch;
-            let step = row_step(channels);
-            let normed = sized(normed, rows.len() / channels * step);
-            layer_norm(rows, norm, normed, step);
             let format = fc1.weight.row_format();
-            let input = normed_rows.encode(format, normed, channels, step);
-            add_hidden(input, fc1, fc2, rows, hidden, hidden_rows);
+            let input = rows.fill(format, x.len() / channels, channels, |index, normed| {
+                layer_norm(&x[index * channels..][..channels], norm, normed);
+            });
+            add_hidden(input, fc1, fc2, x, inner, inner_rows);
         });
+    });
 }
 
 /// `result += fc2(gelu(fc1(input)))`, a block of the hidden layer at a time.
@@ -64,8 +56,8 @@ fn add_hidden(
             bias: fc1.bias().map(|bias| &bias[first..]),
         };
         multiply(input, fc1.weight, &part, hidden, step, epilogue);
-        gelu(hidden);
-        let rows = hidden_rows.encode(fc2.weight.row_format(), hidden, columns, step);
+        let format = fc2.weight.row_format();
+        let rows = hidden_rows.change_and_encode(format, hidden, columns, step, gelu);
         let part = Part {
             blocks: block..block + 1,
             ..Part::whole(fc2.weight)
@@ -100,26 +92,29 @@ pub(super) fn feed_forward_then_norm(
         gelu(&mut hidden);
         let mut sum = linear(&hidden, fc2);
         add(&mut sum, input);
-        layer_norm(&sum, norm, &mut output, channels);
+        layer_norm(&sum, norm, &mut output);
         return output;
     }
     let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
     output
         .par_chunks_mut(per_task * channels)
         .zip(input.par_chunks(per_task * channels))
-        .for_each_init(Scratch::default, |scratch, (output, rows)| {
-            let Scratch {
-                normed: sum,
-                normed_rows,
-                hidden,
-                hidden_rows,
-            } = scratch;
-            let sum = sized(sum, rows.len());
-            sum.copy_from_slice(rows);
-            let format = fc1.weight.row_format();
-            let input = normed_rows.encode(format, rows, channels, channels);
-            add_hidden(input, fc1, fc2, sum, hidden, hidden_rows);
-            layer_norm(sum, norm, output, channels);
+        .for_each(|(output, x)| {
+            with_scratch(|scratch| {
+                let Scratch {
+                    rows,
+                    inner_rows,
+                    inner,
+                    outer,
+                    ..
+                } = scratch;
+                let sum = sized(outer, x.len());
+                sum.copy_from_slice(x);
+                let format = fc1.weight.row_format();
+                let input = rows.encode(format, x, channels, channels);
+                add_hidden(input, fc1, fc2, sum, inner, inner_rows);
+                layer_norm(sum, norm, output);
+            });
         });
     output
 }

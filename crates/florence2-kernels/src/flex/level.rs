@@ -78,6 +78,32 @@ fn detected() -> Level {
     Level::Portable
 }
 
+/// How a level multiplies and adds: left to itself, the compiler never makes one instruction of
+/// the two, because that rounds once rather than twice.
+#[derive(Clone, Copy)]
+pub(crate) struct MultiplyAdd {
+    fused: bool,
+}
+
+impl MultiplyAdd {
+    /// In two instructions, as any machine can.
+    pub(crate) const PORTABLE: Self = Self { fused: false };
+    const FUSED: Self = Self { fused: true };
+
+    /// `a * b + c`.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it must be compiled for its caller's instruction set"
+    )]
+    pub(crate) fn of(self, a: f32, b: f32, c: f32) -> f32 {
+        match self.fused {
+            true => a.mul_add(b, c),
+            false => a * b + c,
+        }
+    }
+}
+
 /// Runs plain loops compiled for this machine's level. What `work` calls must be inlined, as the
 /// closure itself must: `#[inline(always)]`.
 #[inline(always)]
@@ -86,9 +112,9 @@ fn detected() -> Level {
     clippy::inline_always,
     reason = "it must be compiled for the level"
 )]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn vectorised<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
     match level() {
-        Level::Portable => work(),
+        Level::Portable => work(MultiplyAdd::PORTABLE),
         #[cfg(target_arch = "aarch64")]
         // SAFETY: `level` gives what the machine was seen to have, or less.
         Level::Neon => unsafe { with_neon(work) },
@@ -103,18 +129,18 @@ pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
-fn with_neon<R>(work: impl FnOnce() -> R) -> R {
-    work()
+fn with_neon<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
+    work(MultiplyAdd::FUSED)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
-    work()
+fn with_avx2<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
+    work(MultiplyAdd::FUSED)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
-    work()
+fn with_avx512<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
+    work(MultiplyAdd::FUSED)
 }

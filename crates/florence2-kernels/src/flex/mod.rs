@@ -13,6 +13,7 @@ mod parameters;
 mod patch_embedding;
 mod product;
 mod rows;
+mod scratch;
 mod spare;
 mod tile;
 mod window_attention;
@@ -24,6 +25,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
+pub(crate) use level::MultiplyAdd;
 pub(crate) use packed_matrix::PackedMatrix;
 
 use crate::{Backend, Linear, Packed, PatchConv, Precision, Weight, portable};

@@ -257,7 +257,7 @@ fn widen_line(
 ) {
     super::level::vectorised(
         #[inline(always)]
-        || match (format, scales) {
+        |_| match (format, scales) {
             (Format::Int8, Some(scales)) => {
                 for ((into, word), scale) in into.iter_mut().zip(line.0).zip(scales) {
                     *into = value(word, Format::Int8, part) * scale;
@@ -348,7 +348,7 @@ fn quantise_panel(rows: &[f32], inputs: usize, lines: &mut [Line], scales: &mut 
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut quantised);
         super::level::vectorised(
             #[inline(always)]
-            || {
+            |_| {
                 for (byte, value) in bytes.iter_mut().zip(row) {
                     *byte = nearest(value * inverse);
                 }

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::elementwise::layer_norm;
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, multiply, rows_per_task, sized};
-use super::rows::{Rows, row_step};
+use super::product::{Epilogue, Part, multiply, rows_per_task};
+use super::rows::sized;
+use super::scratch::with_scratch;
 use super::spare;
 use crate::PatchConv;
 
@@ -99,20 +100,12 @@ pub(super) fn patch_embedding(
         normed
             .par_chunks_mut(per_task)
             .zip(input.par_chunks(per_task))
-            .for_each(|(normed, input)| layer_norm(input, norm, normed, in_channels));
+            .for_each(|(normed, input)| layer_norm(input, norm, normed));
         let output = convolve(&normed, geometry, conv, None);
         spare::give(normed);
         return output;
     }
     convolve(input, geometry, conv, Some(norm))
-}
-
-/// Buffers that are kept from task to task.
-#[derive(Default)]
-struct Scratch {
-    patches: Vec<f32>,
-    rows: Rows,
-    convolved: Vec<f32>,
 }
 
 fn convolve(
@@ -128,26 +121,27 @@ fn convolve(
     output
         .par_chunks_mut(per_task * channels)
         .enumerate()
-        .for_each_init(Scratch::default, |scratch, (task, output)| {
-            let count = output.len() / channels;
-            let step = row_step(length);
-            let patches = sized(&mut scratch.patches, count * step);
-            for (index, patch) in patches.chunks_exact_mut(step).enumerate() {
-                geometry.gather(input, task * per_task + index, &mut patch[..length]);
-            }
-            let format = conv.weight.row_format();
-            let rows = scratch.rows.encode(format, patches, length, step);
-            let epilogue = Epilogue {
-                add: false,
-                bias: conv.bias(),
-            };
-            let part = Part::whole(conv.weight);
-            multiply(rows, conv.weight, &part, output, channels, epilogue);
-            if let Some(norm) = norm {
-                let convolved = sized(&mut scratch.convolved, output.len());
-                convolved.copy_from_slice(output);
-                layer_norm(convolved, norm, output, channels);
-            }
+        .for_each(|(task, output)| {
+            with_scratch(|scratch| {
+                let rows = scratch.rows.fill(
+                    conv.weight.row_format(),
+                    output.len() / channels,
+                    length,
+                    |index, patch| geometry.gather(input, task * per_task + index, patch),
+                );
+                let epilogue = Epilogue {
+                    add: false,
+                    bias: conv.bias(),
+                };
+                let part = Part::whole(conv.weight);
+                let Some(norm) = norm else {
+                    multiply(rows, conv.weight, &part, output, channels, epilogue);
+                    return;
+                };
+                let convolved = sized(&mut scratch.outer, output.len());
+                multiply(rows, conv.weight, &part, convolved, channels, epilogue);
+                layer_norm(convolved, norm, output);
+            });
         });
     output
 }

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::packed_matrix::PackedMatrix;
 use super::parameters::Affine;
-use super::rows::{Rows, RowsRef, row_step};
+use super::rows::{Rows, RowsRef, row_step, sized};
+use super::scratch::with_scratch;
 use super::tile::{Finish, Format, PANEL, Right, f32_kernel, kernel};
 
 /// Up to this many rows, a product is as fast as its weights are read: threads share the weights,
@@ -113,12 +114,46 @@ pub(super) fn affine<'a>(
     result
 }
 
-/// The first `length` values of a buffer that is kept from use to use.
-pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
+/// q, k and v of the heads in `columns`, side by side, and from one row to the next the step.
+pub(super) fn qkv_of<'a>(
+    rows: RowsRef<'_>,
+    qkv: &Affine<'_>,
+    columns: &Range<usize>,
+    result: &'a mut Vec<f32>,
+) -> (&'a mut [f32], usize) {
+    let channels = qkv.weight.outputs / 3;
+    let step = row_step(3 * columns.len());
+    let result = sized(result, rows.rows * step);
+    // All three in one, which need not be whole panels.
+    let parts = if columns.len() == channels { 1 } else { 3 };
+    let width = 3 * columns.len() / parts;
+    for part in 0..parts {
+        let first = part * channels + columns.start;
+        let panels = first / PANEL..(first + width).div_ceil(PANEL);
+        let part_of_weight = Part {
+            panels,
+            ..Part::whole(qkv.weight)
+        };
+        let epilogue = Epilogue {
+            add: false,
+            bias: qkv.bias().map(|bias| &bias[first..]),
+        };
+        let result = &mut result[part * width..];
+        multiply(rows, qkv.weight, &part_of_weight, result, step, epilogue);
     }
-    &mut buffer[..length]
+    (result, step)
+}
+
+/// The columns of the heads that [`qkv_of`] gives at a time: as few as make whole panels, so that
+/// what is done with them stays in the nearest cache, or all.
+pub(super) fn heads_together(channels: usize, head_dim: usize) -> impl Iterator<Item = Range<usize>> {
+    let width = (head_dim..channels)
+        .step_by(head_dim)
+        .find(|width| width.is_multiple_of(PANEL) && channels.is_multiple_of(*width))
+        .unwrap_or(channels);
+    (0..channels)
+        .step_by(width)
+        .map(move |first| first..first + width)
 }
 
 /// How many rows make a task: a power of two of tasks, so that two, four or eight threads end
@@ -159,14 +194,17 @@ fn many_rows(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
     result
         .par_chunks_mut(per_task * weight.outputs)
         .zip(input.par_chunks(per_task * weight.inputs))
-        .for_each_init(Rows::default, |encoded, (result, rows)| {
-            let rows = encoded.encode(weight.row_format(), rows, weight.inputs, weight.inputs);
-            let epilogue = Epilogue {
-                add: false,
-                bias: linear.bias(),
-            };
-            let part = Part::whole(weight);
-            multiply(rows, weight, &part, result, weight.outputs, epilogue);
+        .for_each(|(result, rows)| {
+            with_scratch(|scratch| {
+                let encoded = &mut scratch.rows;
+                let rows = encoded.encode(weight.row_format(), rows, weight.inputs, weight.inputs);
+                let epilogue = Epilogue {
+                    add: false,
+                    bias: linear.bias(),
+                };
+                let part = Part::whole(weight);
+                multiply(rows, weight, &part, result, weight.outputs, epilogue);
+            });
         });
     result
 }

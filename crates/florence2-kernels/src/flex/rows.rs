@@ -19,6 +19,8 @@ pub(super) struct Rows {
     words: Vec<u32>,
     /// Of int8: `[block][row]`.
     scales: Vec<f32>,
+    /// A row before it is in its format.
+    values: Vec<f32>,
     rows: usize,
     row_step: usize,
 }
@@ -45,6 +47,17 @@ impl<'a> RowsRef<'a> {
         }
     }
 
+    /// Words in a format, rows `row_step` apart.
+    pub(super) fn words(format: Format, words: &'a [u32], rows: usize, row_step: usize) -> Self {
+        Self {
+            format,
+            words,
+            scales: &[],
+            rows,
+            row_step,
+        }
+    }
+
     /// The words of a block's steps.
     pub(super) fn steps(&self, first: usize) -> Left<'a> {
         Left {
@@ -55,6 +68,11 @@ impl<'a> RowsRef<'a> {
         }
     }
 
+    /// The words of a row.
+    pub(super) fn row(&self, index: usize) -> &'a [u32] {
+        &self.words[index * self.row_step..]
+    }
+
     /// Factors of the rows in a block, of int8.
     pub(super) fn scales(&self, block: usize) -> Option<&'a [f32]> {
         let scales = self.scales.get(block * self.rows..)?;
@@ -63,6 +81,58 @@ impl<'a> RowsRef<'a> {
 }
 
 impl Rows {
+    /// Rows of `inputs` values, each as `write` gives it, in a format.
+    pub(super) fn fill(
+        &mut self,
+        format: Format,
+        rows: usize,
+        inputs: usize,
+        mut write: impl FnMut(usize, &mut [f32]),
+    ) -> RowsRef<'_> {
+        self.reserve(format, rows, inputs);
+        if format == Format::F32 {
+            let values: &mut [f32] = bytemuck::cast_slice_mut(&mut self.words);
+            let values = values.chunks_exact_mut(self.row_step).take(rows);
+            for (index, row) in values.enumerate() {
+                write(index, &mut row[..inputs]);
+            }
+        } else {
+            // A row is encoded while it is in the nearest cache.
+            let mut values = std::mem::take(&mut self.values);
+            let row = sized(&mut values, inputs);
+            for index in 0..rows {
+                write(index, row);
+                self.encode_row(format, index, row);
+            }
+            self.values = values;
+        }
+        self.borrow(format)
+    }
+
+    /// The rows of `inputs` values that begin every `row_step` values, in a format, after `change`
+    /// had each of them.
+    ///
+    /// f32 is not copied.
+    pub(super) fn change_and_encode<'a>(
+        &'a mut self,
+        format: Format,
+        values: &'a mut [f32],
+        inputs: usize,
+        row_step: usize,
+        change: impl Fn(&mut [f32]),
+    ) -> RowsRef<'a> {
+        let rows = values.len().div_ceil(row_step);
+        self.reserve(format, rows, inputs);
+        for (index, row) in values.chunks_mut(row_step).enumerate() {
+            change(&mut row[..inputs]);
+            self.encode_row(format, index, &row[..inputs]);
+        }
+        match format {
+            Format::F32 => RowsRef::f32(values, rows, row_step),
+            _ => self.borrow(format),
+        }
+    }
+
     /// The rows of `inputs` values that begin every `row_step` values, in a format.
     ///
     /// f32 is not copied.
@@ -77,33 +147,42 @@ impl Rows {
         if format == Format::F32 {
             return RowsRef::f32(values, rows, row_step);
         }
-        let steps = inputs.div_ceil(format.values());
-        self.rows = rows;
-        self.row_step = self::row_step(steps);
-        let length = rows * self.row_step;
-        if self.words.len() < length {
-            self.words.resize(length, 0);
+        self.reserve(format, rows, inputs);
+        for (index, row) in values.chunks(row_step).enumerate() {
+            self.encode_row(format, index, &row[..inputs]);
         }
-        let words = self.words[..length].chunks_exact_mut(self.row_step);
-        let rows = values.chunks(row_step).map(|row| &row[..inputs]);
-        if format == Format::Bf16 {
-            for (row, words) in rows.zip(words) {
-                encode_bf16(row, &mut words[..steps]);
-            }
-        } else {
-            let blocks = inputs.div_ceil(format.block());
-            self.scales.clear();
-            self.scales.resize(blocks * self.rows, 0.0);
-            for (index, (row, words)) in rows.zip(words).enumerate() {
+        self.borrow(format)
+    }
+
+    fn reserve(&mut self, format: Format, rows: usize, inputs: usize) {
+        self.rows = rows;
+        self.row_step = row_step(inputs.div_ceil(format.values()));
+        sized(&mut self.words, rows * self.row_step);
+        self.scales.clear();
+        if format == Format::Int8 {
+            self.scales.resize(inputs.div_ceil(format.block()) * rows, 0.0);
+        }
+    }
+
+    /// Nothing, of f32.
+    fn encode_row(&mut self, format: Format, index: usize, row: &[f32]) {
+        let words = &mut self.words[index * self.row_step..][..row.len().div_ceil(format.values())];
+        match format {
+            Format::F32 => {}
+            Format::Bf16 => encode_bf16(row, words),
+            Format::Int8 => {
                 let words = words.chunks_mut(format.block() / format.values());
                 for (block, (row, words)) in row.chunks(format.block()).zip(words).enumerate() {
                     self.scales[block * self.rows + index] = encode_int8(row, words);
                 }
             }
         }
+    }
+
+    fn borrow(&self, format: Format) -> RowsRef<'_> {
         RowsRef {
             format,
-            words: &self.words[..length],
+            words: &self.words[..self.rows * self.row_step],
             scales: &self.scales,
             rows: self.rows,
             row_step: self.row_step,
@@ -111,10 +190,47 @@ impl Rows {
     }
 }
 
+/// The first `length` values of a buffer that is kept from use to use.
+pub(super) fn sized<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        // What is there is not worth being moved.
+        buffer.clear();
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}
+
+/// Pairs of bf16, each of a value of the first row and the one below it; zeros below where there is
+/// no second row.
+pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
+    vectorised(
+        #[inline(always)]
+        |_| {
+            if second.is_empty() {
+                for (word, first) in words.iter_mut().zip(first) {
+                    *word = bf16(*first);
+                }
+                return;
+            }
+            for ((word, first), second) in words.iter_mut().zip(first).zip(second) {
+                *word = bf16(*first) | bf16(*second) << 16;
+            }
+        },
+    );
+}
+
+/// Writes values that need no scale, in f32 or bf16.
+pub(super) fn encode(format: Format, row: &[f32], words: &mut [u32]) {
+    match format {
+        Format::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
+        _ => encode_bf16(row, words),
+    }
+}
+
 fn encode_bf16(row: &[f32], words: &mut [u32]) {
     vectorised(
         #[inline(always)]
-        || {
+        |_| {
             let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut *words);
             for (half, value) in halves.iter_mut().zip(row) {
                 *half = bf16(*value) as u16;
@@ -143,7 +259,7 @@ fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
     let (used, unused) = bytes.split_at_mut(row.len());
     vectorised(
         #[inline(always)]
-        || {
+        |_| {
             for (byte, value) in used.iter_mut().zip(row) {
                 *byte = nearest(value * inverse + OFFSET as f32);
             }
@@ -158,7 +274,7 @@ fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
 pub(super) fn magnitude(row: &[f32]) -> f32 {
     vectorised(
         #[inline(always)]
-        || {
+        |_| {
             const LANES: usize = 32;
             let mut largest = [0.0_f32; LANES];
             let mut sums = [0.0_f32; LANES];

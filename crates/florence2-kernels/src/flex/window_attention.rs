@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::attention::{self, Head, attend};
 use super::elementwise::{add, layer_norm};
 use super::parameters::{Affine, Norm};
-use super::product::{affine, sized};
-use super::rows::{Rows, row_step};
+use super::product::{affine, heads_together, qkv_of};
+use super::rows::{row_step, sized};
+use super::scratch::{Scratch, with_scratch};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
@@ -23,16 +24,6 @@ const WINDOWS: usize = 2;
 /// A window's lines in the output, top to bottom: fewer or shorter at the image's edge.
 type WindowLines<'a> = Vec<&'a mut [f32]>;
 
-/// Buffers that are kept from task to task.
-#[derive(Default)]
-struct Scratch {
-    normed: Vec<f32>,
-    rows: Rows,
-    qkv: Vec<f32>,
-    attention: attention::Scratch,
-    projected: Vec<f32>,
-}
-
 /// `x + proj(attention(qkv(norm(x))))`, in place.
 pub(super) fn add_window_attention(
     x: &mut [f32],
@@ -40,11 +31,9 @@ pub(super) fn add_window_attention(
     layer: &Layer<'_>,
 ) {
     let mut windows = split_windows(x, [height, width, channels], layer.window_size);
-    windows
-        .par_chunks_mut(WINDOWS)
-        .for_each_init(Scratch::default, |scratch, windows| {
-            layer.attend(windows, channels, scratch);
-        });
+    windows.par_chunks_mut(WINDOWS).for_each(|windows| {
+        with_scratch(|scratch| layer.attend(windows, channels, scratch));
+    });
 }
 
 /// The image's lines cut at the windows' borders, and collected window by window.
@@ -73,47 +62,48 @@ fn split_windows(
 
 impl Layer<'_> {
     fn attend(&self, windows: &mut [WindowLines<'_>], channels: usize, scratch: &mut Scratch) {
+        let Scratch {
+            rows,
+            inner_rows,
+            inner,
+            outer,
+            attention,
+        } = scratch;
         let side = self.window_size;
         let tokens = side * side;
-        let step = row_step(channels);
-        let normed = sized(&mut scratch.normed, windows.len() * tokens * step);
-        let lines = windows.iter().flatten();
-        if lines.map(|line| line.len()).sum::<usize>() < windows.len() * tokens * channels {
-            // Outside the image are zeros after the norm, which take part, as trained.
-            normed.fill(0.0);
-        }
-        for (window, normed) in windows.iter().zip(normed.chunks_exact_mut(tokens * step)) {
-            for (line, normed) in window.iter().zip(normed.chunks_exact_mut(side * step)) {
-                layer_norm(line, self.norm, normed, step);
-            }
-        }
+        let count = windows.len() * tokens;
         let format = self.qkv.weight.row_format();
-        let rows = scratch.rows.encode(format, normed, channels, step);
-        let qkv = affine(rows, self.qkv, &mut scratch.qkv);
-        let qkv_step = row_step(3 * channels);
+        let normed = rows.fill(format, count, channels, |index, normed| {
+            let line = windows[index / tokens].get(index % tokens / side);
+            let cell = line.and_then(|line| line.chunks_exact(channels).nth(index % side));
+            match cell {
+                Some(cell) => layer_norm(cell, self.norm, normed),
+                // Outside the image are zeros after the norm, which take part, as trained.
+                None => normed.fill(0.0),
+            }
+        });
+        let step = row_step(channels);
+        let attended = sized(outer, count * step);
         let head_dim = channels / self.num_heads;
-        let windows_qkv = qkv.chunks_exact(tokens * qkv_step);
-        for (qkv, attended) in windows_qkv.zip(normed.chunks_exact_mut(tokens * step)) {
-            for first in (0..channels).step_by(head_dim) {
-                let heads = [0, 1, 2].map(|part| Head {
-                    values: &qkv[part * channels + first..],
-                    rows: tokens,
-                    row_step: qkv_step,
-                });
-                let attended = &mut attended[first..];
-                attend(
-                    heads,
-                    head_dim,
-                    None,
-                    &mut scratch.attention,
-                    attended,
-                    step,
-                );
+        let format = attention::head_format(self.qkv.weight);
+        for columns in heads_together(channels, head_dim) {
+            let (qkv, qkv_step) = qkv_of(normed, self.qkv, &columns, inner);
+            let windows_qkv = qkv.chunks_exact(tokens * qkv_step);
+            for (qkv, attended) in windows_qkv.zip(attended.chunks_exact_mut(tokens * step)) {
+                for first in (0..columns.len()).step_by(head_dim) {
+                    let heads = [0, 1, 2].map(|part| Head {
+                        values: &qkv[part * columns.len() + first..],
+                        rows: tokens,
+                        row_step: qkv_step,
+                    });
+                    let attended = &mut attended[columns.start + first..];
+                    attend(heads, head_dim, format, None, attention, attended, step);
+                }
             }
         }
         let format = self.proj.weight.row_format();
-        let rows = scratch.rows.encode(format, normed, channels, step);
-        let projected = affine(rows, self.proj, &mut scratch.projected);
+        let attended = inner_rows.encode(format, attended, channels, step);
+        let projected = affine(attended, self.proj, inner);
         let mut projected = projected.chunks_exact(step);
         for window in windows {
             let mut rows = projected.by_ref().take(tokens);
