@@ -34,13 +34,6 @@ pub trait Backend: BurnBackend {
         portable::embed(weight, input_ids)
     }
 
-    /// `hidden_states + conv(hidden_states)`, for a depthwise 3x3 convolution that keeps the size.
-    ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    fn add_depthwise(hidden_states: Tensor<Self, 4>, conv: &Conv2d<Self>) -> Tensor<Self, 4> {
-        portable::add_depthwise(hidden_states, conv)
-    }
-
     /// The strided convolution that opens a stage of DaViT, with its norm before or after.
     ///
     /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
@@ -53,47 +46,53 @@ pub trait Backend: BurnBackend {
         portable::patch_embedding(hidden_states, conv, norm, prenorm)
     }
 
-    /// `hidden_states + proj(attention(qkv(norm(hidden_states))))` within square windows.
+    /// `x + proj(attention(qkv(norm(x))))` within square windows, of `x = hidden_states +
+    /// conv(hidden_states)`: a depthwise 3x3 convolution that keeps the size.
     ///
     /// Windows that reach over the edge are filled with zeros after the norm, which take part.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_window_attention(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         qkv: &Linear<Self>,
         proj: &Linear<Self>,
         num_heads: usize,
         window_size: usize,
     ) -> Tensor<Self, 4> {
-        portable::add_window_attention(hidden_states, norm, qkv, proj, num_heads, window_size)
+        portable::add_window_attention(hidden_states, conv, norm, qkv, proj, num_heads, window_size)
     }
 
-    /// `hidden_states + proj(attention(qkv(norm(hidden_states))))` between the channels of a group.
+    /// `x + proj(attention(qkv(norm(x))))` between the channels of a group, of `x = hidden_states +
+    /// conv(hidden_states)` as in [`Self::add_window_attention`].
     ///
     /// Of `proj` the weight is f32 whatever the model's precision: it is multiplied into others.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_channel_attention(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         qkv: &Linear<Self>,
         proj: &Linear<Self>,
         num_groups: usize,
     ) -> Tensor<Self, 4> {
-        portable::add_channel_attention(hidden_states, norm, qkv, proj, num_groups)
+        portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, num_groups)
     }
 
-    /// `hidden_states + fc2(gelu(fc1(norm(hidden_states))))`.
+    /// `x + fc2(gelu(fc1(norm(x))))` of `x = hidden_states + conv(hidden_states)` as in
+    /// [`Self::add_window_attention`].
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_feed_forward(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
     ) -> Tensor<Self, 4> {
-        portable::add_feed_forward(hidden_states, norm, fc1, fc2)
+        portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2)
     }
 
     /// `norm(hidden_states + fc2(gelu(fc1(hidden_states))))`.

@@ -17,8 +17,10 @@ pub fn embed<B: Backend>(weight: &Weight<B, 2>, input_ids: Tensor<B, 2, Int>) ->
     burn::tensor::module::embedding(weight.val(), input_ids)
 }
 
-/// See [`crate::Backend::add_depthwise`].
-pub fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) -> Tensor<B, 4> {
+/// `hidden_states + conv(hidden_states)`: the position encoding of DaViT's blocks.
+///
+/// Shapes: `[batch, height, width, channels]` in and out.
+fn add_depthwise<B: Backend>(hidden_states: Tensor<B, 4>, conv: &Conv2d<B>) -> Tensor<B, 4> {
     let position = channels_last(conv.forward(channels_first(hidden_states.clone())));
     hidden_states + position
 }
@@ -49,12 +51,14 @@ pub fn patch_embedding<B: Backend>(
 /// See [`crate::Backend::add_window_attention`].
 pub fn add_window_attention<B: Backend>(
     hidden_states: Tensor<B, 4>,
+    conv: &Conv2d<B>,
     norm: &LayerNorm<B>,
     qkv: &Linear<B>,
     proj: &Linear<B>,
     num_heads: usize,
     window_size: usize,
 ) -> Tensor<B, 4> {
+    let hidden_states = add_depthwise(hidden_states, conv);
     let [batch, height, width, dim] = hidden_states.dims();
     let window = window_size;
     let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
@@ -87,11 +91,13 @@ pub fn add_window_attention<B: Backend>(
 /// See [`crate::Backend::add_channel_attention`].
 pub fn add_channel_attention<B: Backend>(
     hidden_states: Tensor<B, 4>,
+    conv: &Conv2d<B>,
     norm: &LayerNorm<B>,
     qkv: &Linear<B>,
     proj: &Linear<B>,
     num_groups: usize,
 ) -> Tensor<B, 4> {
+    let hidden_states = add_depthwise(hidden_states, conv);
     let [batch, height, width, dim] = hidden_states.dims();
     let tokens = height * width;
     let normed = apply_norm(hidden_states.clone(), norm).reshape([batch, tokens, dim]);
@@ -110,10 +116,12 @@ pub fn add_channel_attention<B: Backend>(
 /// See [`crate::Backend::add_feed_forward`].
 pub fn add_feed_forward<B: Backend>(
     hidden_states: Tensor<B, 4>,
+    conv: &Conv2d<B>,
     norm: &LayerNorm<B>,
     fc1: &Linear<B>,
     fc2: &Linear<B>,
 ) -> Tensor<B, 4> {
+    let hidden_states = add_depthwise(hidden_states, conv);
     let hidden = activation::gelu(forward(fc1, apply_norm(hidden_states.clone(), norm)));
     hidden_states + forward(fc2, hidden)
 }

@@ -37,7 +37,11 @@ fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) ->
     linear
 }
 
-fn convolution(config: Conv2dConfig, channels: usize) -> Conv2d<Flex> {
+/// A depthwise convolution.
+fn convolution(channels: usize) -> Conv2d<Flex> {
+    let config = Conv2dConfig::new([channels, channels], [3, 3])
+        .with_groups(channels)
+        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
     let mut conv = config.init(&FlexDevice);
     conv.bias = Some(Param::from_tensor(random([channels])));
     conv
@@ -63,23 +67,6 @@ const IMAGES: [[usize; 4]; 6] = [
     [3, 13, 25, 48],
     [1, 40, 33, 64],
 ];
-
-#[test]
-fn depthwise_convolution() {
-    for shape in IMAGES {
-        let channels = shape[3];
-        let config = Conv2dConfig::new([channels, channels], [3, 3])
-            .with_groups(channels)
-            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        let (input, conv) = (random(shape), convolution(config, channels));
-        let expected = portable::add_depthwise(input.clone(), &conv);
-        assert_close(
-            &format!("{shape:?}"),
-            Flex::add_depthwise(input, &conv),
-            expected,
-        );
-    }
-}
 
 #[test]
 fn patch_embedding() {
@@ -118,12 +105,19 @@ fn window_attention() {
     for shape in IMAGES {
         for (heads, window, bias) in [(2, 12, true), (4, 5, false), (1, 3, true)] {
             let channels = shape[3];
-            let (input, norm) = (random(shape), norm(channels));
+            let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
             let qkv = linear(channels, 3 * channels, bias);
             let proj = linear(channels, channels, true);
-            let expected =
-                portable::add_window_attention(input.clone(), &norm, &qkv, &proj, heads, window);
-            let found = Flex::add_window_attention(input, &norm, &qkv, &proj, heads, window);
+            let expected = portable::add_window_attention(
+                input.clone(),
+                &conv,
+                &norm,
+                &qkv,
+                &proj,
+                heads,
+                window,
+            );
+            let found = Flex::add_window_attention(input, &conv, &norm, &qkv, &proj, heads, window);
             assert_close(&format!("{shape:?} {heads} {window}"), found, expected);
         }
     }
@@ -134,12 +128,12 @@ fn channel_attention() {
     for shape in IMAGES {
         for (groups, bias) in [(1, true), (2, false), (4, true)] {
             let channels = shape[3];
-            let (input, norm) = (random(shape), norm(channels));
+            let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
             let qkv = linear(channels, 3 * channels, bias);
             let proj = linear(channels, channels, true);
             let expected =
-                portable::add_channel_attention(input.clone(), &norm, &qkv, &proj, groups);
-            let found = Flex::add_channel_attention(input, &norm, &qkv, &proj, groups);
+                portable::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, groups);
+            let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, groups);
             assert_close(&format!("{shape:?} {groups}"), found, expected);
         }
     }
@@ -149,11 +143,11 @@ fn channel_attention() {
 fn feed_forward() {
     for shape in IMAGES {
         let channels = shape[3];
-        let (input, norm) = (random(shape) * 3.0, norm(channels));
+        let (input, conv, norm) = (random(shape) * 3.0, convolution(channels), norm(channels));
         let fc1 = linear(channels, 4 * channels, true);
         let fc2 = linear(4 * channels, channels, true);
-        let expected = portable::add_feed_forward(input.clone(), &norm, &fc1, &fc2);
-        let found = Flex::add_feed_forward(input.clone(), &norm, &fc1, &fc2);
+        let expected = portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
+        let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
         assert_close(&format!("{shape:?}"), found, expected);
         let [batch, height, width, _] = shape;
         let input = input.reshape([batch, height * width, channels]);
@@ -255,7 +249,7 @@ fn narrow_products() {
 fn narrow_layers() {
     for precision in [Precision::Bf16, Precision::Int8] {
         let shape = [1, 13, 25, 64];
-        let (input, norm) = (random(shape), norm(64));
+        let (input, conv, norm) = (random(shape), convolution(64), norm(64));
         let (fc1, fc2) = (
             linear_of(64, 256, true, precision),
             linear_of(256, 64, true, precision),
@@ -271,18 +265,18 @@ fn narrow_layers() {
         };
         close(
             "feed forward",
-            Flex::add_feed_forward(input.clone(), &norm, &fc1, &fc2),
-            portable::add_feed_forward(input.clone(), &norm, &fc1, &fc2),
+            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2),
+            portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2),
         );
         close(
             "window attention",
-            Flex::add_window_attention(input.clone(), &norm, &qkv, &proj, 2, 12),
-            portable::add_window_attention(input.clone(), &norm, &qkv, &proj, 2, 12),
+            Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 12),
+            portable::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 12),
         );
         close(
             "channel attention",
-            Flex::add_channel_attention(input.clone(), &norm, &qkv, &proj, 2),
-            portable::add_channel_attention(input, &norm, &qkv, &proj, 2),
+            Flex::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, 2),
+            portable::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2),
         );
     }
 }
@@ -320,12 +314,13 @@ fn attention() {
 #[test]
 fn nan_is_not_lost() {
     let input = Tensor::<Flex, 4>::full([1, 4, 4, 8], f32::NAN, &FlexDevice);
-    let (norm, fc1, fc2) = (norm(8), linear(8, 32, true), linear(32, 8, true));
-    let found = Flex::add_feed_forward(input.clone(), &norm, &fc1, &fc2);
+    let (conv, norm) = (convolution(8), norm(8));
+    let (fc1, fc2) = (linear(8, 32, true), linear(32, 8, true));
+    let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
     assert!(found.is_nan().all().into_scalar());
     let (qkv, proj) = (linear(8, 24, true), linear(8, 8, true));
-    let found = Flex::add_window_attention(input.clone(), &norm, &qkv, &proj, 2, 3);
+    let found = Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 3);
     assert!(found.is_nan().all().into_scalar());
-    let found = Flex::add_channel_attention(input, &norm, &qkv, &proj, 2);
+    let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2);
     assert!(found.is_nan().all().into_scalar());
 }

@@ -48,10 +48,10 @@ impl<B: Backend> ChannelBlock<B> {
 
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = B::add_depthwise(hidden_states, &self.conv1);
-        let hidden_states = self.channel_attn.add(hidden_states, &self.norm1);
-        let hidden_states = B::add_depthwise(hidden_states, &self.conv2);
-        self.ffn.add(hidden_states, &self.norm2)
+        let hidden_states = self
+            .channel_attn
+            .add(hidden_states, &self.conv1, &self.norm1);
+        self.ffn.add(hidden_states, &self.conv2, &self.norm2)
     }
 }
 
@@ -83,10 +83,22 @@ impl<B: Backend> ChannelAttention<B> {
         }
     }
 
-    /// `hidden_states + self(norm(hidden_states))`.
+    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn add(&self, hidden_states: Tensor<B, 4>, norm: &LayerNorm<B>) -> Tensor<B, 4> {
-        B::add_channel_attention(hidden_states, norm, &self.qkv, &self.proj, self.num_groups)
+    pub fn add(
+        &self,
+        hidden_states: Tensor<B, 4>,
+        conv: &Conv2d<B>,
+        norm: &LayerNorm<B>,
+    ) -> Tensor<B, 4> {
+        B::add_channel_attention(
+            hidden_states,
+            conv,
+            norm,
+            &self.qkv,
+            &self.proj,
+            self.num_groups,
+        )
     }
 }

@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use florence2_kernels::{Backend, Linear, Precision};
 
@@ -32,10 +33,15 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// `hidden_states + self(norm(hidden_states))`.
+    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, dim]` in and out.
-    pub fn add(&self, hidden_states: Tensor<B, 4>, norm: &LayerNorm<B>) -> Tensor<B, 4> {
-        B::add_feed_forward(hidden_states, norm, &self.fc1, &self.fc2)
+    pub fn add(
+        &self,
+        hidden_states: Tensor<B, 4>,
+        conv: &Conv2d<B>,
+        norm: &LayerNorm<B>,
+    ) -> Tensor<B, 4> {
+        B::add_feed_forward(hidden_states, conv, norm, &self.fc1, &self.fc2)
     }
 }

@@ -48,10 +48,10 @@ impl<B: Backend> SpatialBlock<B> {
 
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = B::add_depthwise(hidden_states, &self.conv1);
-        let hidden_states = self.window_attn.add(hidden_states, &self.norm1);
-        let hidden_states = B::add_depthwise(hidden_states, &self.conv2);
-        self.ffn.add(hidden_states, &self.norm2)
+        let hidden_states = self
+            .window_attn
+            .add(hidden_states, &self.conv1, &self.norm1);
+        self.ffn.add(hidden_states, &self.conv2, &self.norm2)
     }
 }
 
@@ -83,11 +83,24 @@ impl<B: Backend> WindowAttention<B> {
         }
     }
 
-    /// `hidden_states + self(norm(hidden_states))`.
+    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn add(&self, hidden_states: Tensor<B, 4>, norm: &LayerNorm<B>) -> Tensor<B, 4> {
+    pub fn add(
+        &self,
+        hidden_states: Tensor<B, 4>,
+        conv: &Conv2d<B>,
+        norm: &LayerNorm<B>,
+    ) -> Tensor<B, 4> {
         let (heads, window) = (self.num_heads, self.window_size);
-        B::add_window_attention(hidden_states, norm, &self.qkv, &self.proj, heads, window)
+        B::add_window_attention(
+            hidden_states,
+            conv,
+            norm,
+            &self.qkv,
+            &self.proj,
+            heads,
+            window,
+        )
     }
 }

@@ -231,7 +231,15 @@ pub(super) fn attention(
             with_scratch(|scratch| {
                 let scratch = &mut scratch.attention;
                 let heads = [q, k, v];
-                attend(heads, head_dim, Format::F32, masked, scratch, &mut result, head_dim);
+                attend(
+                    heads,
+                    head_dim,
+                    Format::F32,
+                    masked,
+                    scratch,
+                    &mut result,
+                    head_dim,
+                );
             });
             result
         })

@@ -6,12 +6,11 @@
 use rayon::prelude::*;
 
 use super::attention::head_format;
+use super::depthwise::Depthwise;
 use super::elementwise::{add, layer_norm, softmax};
 use super::packed_matrix::PackedMatrix;
 use super::parameters::{Affine, Norm};
-use super::product::{
-    Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_task,
-};
+use super::product::{Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_task};
 use super::rows::{RowsRef, encode, row_step};
 use super::scratch::{Scratch, with_scratch};
 use super::spare;
@@ -19,6 +18,7 @@ use super::tile::{Finish, Format, Left, PANEL, Right};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
+    pub(super) conv: &'a Depthwise,
     pub(super) norm: &'a Norm,
     pub(super) qkv: &'a Affine<'a>,
     /// Of f32: it becomes a part of another weight with each image.
@@ -26,16 +26,22 @@ pub(super) struct Layer<'a> {
     pub(super) num_groups: usize,
 }
 
-/// `x + proj(attention(qkv(norm(x))))`, in place.
-pub(super) fn add_channel_attention(x: &mut [f32], shape: [usize; 4], layer: &Layer<'_>) {
-    let [_, height, width, channels] = shape;
-    for image in x.chunks_exact_mut(height * width * channels) {
-        layer.add_to_image(image, channels);
+/// `output = x + proj(attention(qkv(norm(x))))` of `x = input + conv(input)`.
+pub(super) fn add_channel_attention(
+    input: &[f32],
+    output: &mut [f32],
+    [_, height, width, channels]: [usize; 4],
+    layer: &Layer<'_>,
+) {
+    let tokens = height * width;
+    for (index, image) in output.chunks_exact_mut(tokens * channels).enumerate() {
+        layer.write_image(input, index * tokens, image, channels);
     }
 }
 
 impl Layer<'_> {
-    fn add_to_image(&self, image: &mut [f32], channels: usize) {
+    /// Of the image whose positions are counted from `first` on.
+    fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_task(tokens);
         let format = head_format(self.qkv.weight);
@@ -43,9 +49,11 @@ impl Layer<'_> {
         let mut values = spare::take(tokens * step);
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);
         let scores: Vec<Vec<f32>> = image
-            .par_chunks(per_task * channels)
+            .par_chunks_mut(per_task * channels)
             .zip(words.par_chunks_mut(per_task * step))
-            .map(|(rows, values)| {
+            .enumerate()
+            .map(|(task, (rows, values))| {
+                self.conv.add(input, first + task * per_task, rows);
                 with_scratch(|scratch| {
                     self.scores_and_values(rows, (values, step), format, channels, scratch)
                 })
@@ -59,11 +67,7 @@ impl Layer<'_> {
         let group_dim = channels / self.num_groups;
         // Scaled by the number of positions: they are the features here.
         softmax(&mut total, group_dim, (tokens as f32).powf(-0.5));
-        let weight = self.weigh_projection(&total, channels);
-        let weight = match format {
-            Format::F32 => weight,
-            _ => weight.to_bf16(),
-        };
+        let weight = self.weigh_projection(&total, channels, format);
         let words: &[u32] = bytemuck::cast_slice(&values);
         image
             .par_chunks_mut(per_task * channels)
@@ -115,36 +119,25 @@ impl Layer<'_> {
     }
 
     /// `attention^T * proj` per group: `[channels, channels]`.
-    fn weigh_projection(&self, attention: &[f32], channels: usize) -> PackedMatrix {
+    fn weigh_projection(&self, attention: &[f32], channels: usize, format: Format) -> PackedMatrix {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
-        let mut weighed = PackedMatrix::zeros(proj.outputs, channels, Format::F32);
-        weighed
-            .f32_panels_mut()
-            .enumerate()
-            .for_each(|(panel, weighed)| {
-                let groups = weighed.chunks_exact_mut(group_dim * PANEL);
-                let attention = attention.chunks_exact(group_dim * group_dim);
-                for (group, (weighed, attention)) in groups.zip(attention).enumerate() {
-                    let attention = Left {
-                        words: bytemuck::cast_slice(attention),
-                        rows: group_dim,
-                        row_step: 1,
-                        step: group_dim,
-                    };
-                    let inputs = group * group_dim..(group + 1) * group_dim;
-                    let proj = proj.panel(panel, inputs);
-                    plain(
-                        attention,
-                        proj,
-                        group_dim,
-                        weighed,
-                        PANEL,
-                        Finish::default(),
-                    );
-                }
-            });
-        weighed
+        PackedMatrix::from_panels(proj.outputs, channels, format, |panel, weighed| {
+            let groups = weighed.chunks_exact_mut(group_dim * PANEL);
+            let attention = attention.chunks_exact(group_dim * group_dim);
+            for (group, (weighed, attention)) in groups.zip(attention).enumerate() {
+                let attention = Left {
+                    words: bytemuck::cast_slice(attention),
+                    rows: group_dim,
+                    row_step: 1,
+                    step: group_dim,
+                };
+                let inputs = group * group_dim..(group + 1) * group_dim;
+                let proj = proj.panel(panel, inputs);
+                let finish = Finish::default();
+                plain(attention, proj, group_dim, weighed, PANEL, finish);
+            }
+        })
     }
 }
 

@@ -1,9 +1,12 @@
-//! A 3x3 convolution of each channel by itself, channels last.
+//! A 3x3 convolution of each channel by itself, channels last, added to its input: the position
+//! encoding before each attention and each feed-forward part, which compute it as they go.
 
-use rayon::prelude::*;
+use burn::nn::conv::Conv2d;
+use burn_flex::Flex;
 
-use super::level::vectorised;
-use super::spare;
+use super::level::{MultiplyAdd, vectorised};
+use super::parameters::convolution;
+use super::slice;
 
 /// Taps of the kernel in each direction.
 const SIDE: usize = 3;
@@ -11,94 +14,126 @@ const SIDE: usize = 3;
 /// Channels whose sums stay in registers.
 const LANES: usize = 64;
 
-/// `x + conv(x)`; `weight` is `[channels, 1, 3, 3]`.
-pub(super) fn add_depthwise(
-    input: &[f32],
-    [_, height, width, channels]: [usize; 4],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-) -> Vec<f32> {
-    let mut taps = vec![0.0; weight.len()];
-    for (channel, kernel) in weight.chunks_exact(SIDE * SIDE).enumerate() {
-        for (tap, weight) in kernel.iter().enumerate() {
-            taps[tap * channels + channel] = *weight;
-        }
-    }
-    // The residual is the middle tap of an identity.
-    let middle = SIDE * SIDE / 2 * channels;
-    for tap in &mut taps[middle..middle + channels] {
-        *tap += 1.0;
-    }
-    let line = width * channels;
-    let mut output = spare::take(input.len());
-    output
-        .par_chunks_exact_mut(line)
-        .enumerate()
-        .for_each(|(row, output)| {
-            let image = &input[row / height * height * line..][..height * line];
-            let row = row % height;
-            let above = row.checked_sub(1).map(|row| &image[row * line..][..line]);
-            let below = (row + 1 < height).then(|| &image[(row + 1) * line..][..line]);
-            let lines = [above, Some(&image[row * line..][..line]), below];
-            convolve_line(lines, &taps, bias, channels, output);
-        });
-    output
+/// The convolution of images of a size.
+pub(super) struct Depthwise {
+    height: usize,
+    width: usize,
+    channels: usize,
+    /// `[tap][channel]`, the residual among them.
+    taps: Vec<f32>,
+    bias: Vec<f32>,
 }
 
-fn convolve_line(
-    lines: [Option<&[f32]>; SIDE],
-    taps: &[f32],
-    bias: Option<&[f32]>,
-    channels: usize,
-    output: &mut [f32],
-) {
-    let width = output.len() / channels;
-    for (column, output) in output.chunks_exact_mut(channels).enumerate() {
-        // The neighbours that are inside the image, each with its taps.
-        let mut neighbours = [(&[][..], &[][..]); SIDE * SIDE];
+/// A neighbour's channels, and what they are multiplied by.
+type Neighbour<'a> = (&'a [f32], &'a [f32]);
+
+impl Depthwise {
+    /// None for a convolution of another kind.
+    pub(super) fn new(
+        [_, height, width, channels]: [usize; 4],
+        conv: &Conv2d<Flex>,
+    ) -> Option<Self> {
+        if conv.kernel_size != [SIDE; 2] || conv.groups != channels {
+            return None;
+        }
+        let (weight, bias) = convolution(conv);
+        let mut taps = vec![0.0; SIDE * SIDE * channels];
+        for (channel, kernel) in slice(&weight).chunks_exact(SIDE * SIDE).enumerate() {
+            for (tap, weight) in kernel.iter().enumerate() {
+                taps[tap * channels + channel] = *weight;
+            }
+        }
+        // The residual is the middle tap of an identity.
+        let middle = SIDE * SIDE / 2 * channels;
+        for tap in &mut taps[middle..middle + channels] {
+            *tap += 1.0;
+        }
+        Some(Self {
+            height,
+            width,
+            channels,
+            taps,
+            bias: bias.map_or(vec![0.0; channels], |bias| slice(&bias).to_vec()),
+        })
+    }
+
+    /// `x + conv(x)` at the positions from `first` on, counted over all images.
+    pub(super) fn add(&self, input: &[f32], first: usize, output: &mut [f32]) {
+        vectorised(
+            #[inline(always)]
+            |multiply_add| {
+                let output = output.chunks_exact_mut(self.channels);
+                for (index, output) in output.enumerate() {
+                    self.add_at(multiply_add, input, first + index, output);
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it must be compiled for its caller's instruction set"
+    )]
+    fn add_at(
+        &self,
+        multiply_add: MultiplyAdd,
+        input: &[f32],
+        position: usize,
+        output: &mut [f32],
+    ) {
+        let (line, column) = (position / self.width, position % self.width);
+        let row = line % self.height;
+        let mut neighbours: [Neighbour<'_>; SIDE * SIDE] = [(&[], &[]); SIDE * SIDE];
         let mut count = 0;
-        for (line, taps) in lines.iter().zip(taps.chunks_exact(SIDE * channels)) {
-            let Some(line) = line else { continue };
-            for (shift, taps) in taps.chunks_exact(channels).enumerate() {
-                let source = column + shift;
-                if (1..=width).contains(&source) {
-                    neighbours[count] = (&line[(source - 1) * channels..][..channels], taps);
+        for y in 0..SIDE {
+            for x in 0..SIDE {
+                // Those that are inside the image.
+                if (1..=self.height).contains(&(row + y))
+                    && (1..=self.width).contains(&(column + x))
+                {
+                    let source = (line + y - 1) * self.width + column + x - 1;
+                    neighbours[count] = (
+                        &input[source * self.channels..][..self.channels],
+                        &self.taps[(y * SIDE + x) * self.channels..][..self.channels],
+                    );
                     count += 1;
                 }
             }
         }
-        add_up(&neighbours[..count], bias, output);
+        add_up(multiply_add, &neighbours[..count], &self.bias, output);
     }
 }
 
 /// `output = sum of values * taps + bias`, per channel.
-fn add_up(neighbours: &[(&[f32], &[f32])], bias: Option<&[f32]>, output: &mut [f32]) {
-    vectorised(
-        #[inline(always)]
-        |multiply_add| {
-            for (index, output) in output.chunks_mut(LANES).enumerate() {
-                let range = index * LANES..index * LANES + output.len();
-                let mut sums = [0.0; LANES];
-                if let Some(bias) = bias {
-                    sums[..output.len()].copy_from_slice(&bias[range.clone()]);
-                }
-                for (values, taps) in neighbours {
-                    let (values, taps) = (&values[range.clone()], &taps[range.clone()]);
-                    match (values.first_chunk::<LANES>(), taps.first_chunk::<LANES>()) {
-                        (Some(values), Some(taps)) => {
-                            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
-                                *sum = multiply_add.of(*value, *tap, *sum);
-                            }
-                        }
-                        _ => {
-                            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
-                                *sum = multiply_add.of(*value, *tap, *sum);
-                            }
-                        }
-                    }
-                }
-                output.copy_from_slice(&sums[..output.len()]);
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+fn add_up(
+    multiply_add: MultiplyAdd,
+    neighbours: &[Neighbour<'_>],
+    bias: &[f32],
+    output: &mut [f32],
+) {
+    let (blocks, tail) = output.as_chunks_mut::<LANES>();
+    let first = blocks.len() * LANES;
+    for (index, (block, bias)) in blocks.iter_mut().zip(bias.as_chunks().0).enumerate() {
+        let mut sums: [f32; LANES] = *bias;
+        for (values, taps) in neighbours {
+            let values = &values.as_chunks::<LANES>().0[index];
+            let taps = &taps.as_chunks::<LANES>().0[index];
+            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
+                *sum = multiply_add.of(*value, *tap, *sum);
             }
-        },
-    );
+        }
+        *block = sums;
+    }
+    tail.copy_from_slice(&bias[first..]);
+    for (values, taps) in neighbours {
+        for ((sum, value), tap) in tail.iter_mut().zip(&values[first..]).zip(&taps[first..]) {
+            *sum = multiply_add.of(*value, *tap, *sum);
+        }
+    }
 }

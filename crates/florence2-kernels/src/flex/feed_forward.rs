@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::depthwise::Depthwise;
 use super::elementwise::{add, gelu, layer_norm};
 use super::parameters::{Affine, Norm};
 use super::product::{Epilogue, Part, linear, multiply, rows_per_task};
@@ -9,11 +10,19 @@ use super::rows::{Rows, RowsRef, row_step, sized};
 use super::scratch::{Scratch, with_scratch};
 use super::tile::PANEL;
 
-/// `x + fc2(gelu(fc1(norm(x))))`, in place.
-pub(super) fn add_feed_forward(x: &mut [f32], norm: &Norm, fc1: &Affine<'_>, fc2: &Affine<'_>) {
+/// `output = x + fc2(gelu(fc1(norm(x))))` of `x = input + conv(input)`.
+pub(super) fn add_feed_forward(
+    input: &[f32],
+    output: &mut [f32],
+    conv: &Depthwise,
+    norm: &Norm,
+    fc1: &Affine<'_>,
+    fc2: &Affine<'_>,
+) {
     let channels = fc1.weight.inputs;
-    let per_task = rows_per_task(x.len() / channels) * channels;
-    x.par_chunks_mut(per_task).for_each(|x| {
+    let per_task = rows_per_task(input.len() / channels);
+    let tasks = output.par_chunks_mut(per_task * channels);
+    tasks.enumerate().for_each(|(task, x)| {
         with_scratch(|scratch| {
             let Scratch {
                 rows,
@@ -21,11 +30,12 @@ pub(super) fn add_feed_forward(x: &mut [f32], norm: &Norm, fc1: &Affine<'_>, fc2
                 inner,
                 ..
             } = scratch;
+            conv.add(input, task * per_task, x);
             let format = fc1.weight.row_format();
-            let input = rows.fill(format, x.len() / channels, channels, |index, normed| {
+            let normed = rows.fill(format, x.len() / channels, channels, |index, normed| {
                 layer_norm(&x[index * channels..][..channels], norm, normed);
             });
-            add_hidden(input, fc1, fc2, x, inner, inner_rows);
+            add_hidden(normed, fc1, fc2, x, inner, inner_rows);
         });
     });
 }

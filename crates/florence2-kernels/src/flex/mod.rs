@@ -29,6 +29,7 @@ pub(crate) use level::MultiplyAdd;
 pub(crate) use packed_matrix::PackedMatrix;
 
 use crate::{Backend, Linear, Packed, PatchConv, Precision, Weight, portable};
+use depthwise::Depthwise;
 use parameters::{Affine, Norm};
 
 impl Backend for Flex {
@@ -77,20 +78,6 @@ impl Backend for Flex {
         tensor(rows, [batch, tokens, matrix.inputs])
     }
 
-    fn add_depthwise(hidden_states: Tensor<Self, 4>, conv: &Conv2d<Self>) -> Tensor<Self, 4> {
-        let shape = hidden_states.dims();
-        let is_kernel = conv.kernel_size == [3, 3] && conv.groups == shape[3];
-        if !is_kernel {
-            return portable::add_depthwise(hidden_states, conv);
-        }
-        let (weight, bias) = parameters::convolution(conv);
-        let bias = bias.as_ref().map(slice);
-        let input = into_values(hidden_states);
-        let output = depthwise::add_depthwise(&input, shape, slice(&weight), bias);
-        spare::give(input);
-        tensor(output, shape)
-    }
-
     fn patch_embedding(
         hidden_states: Tensor<Self, 4>,
         conv: &PatchConv<Self>,
@@ -112,65 +99,87 @@ impl Backend for Flex {
 
     fn add_window_attention(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         qkv: &Linear<Self>,
         proj: &Linear<Self>,
         num_heads: usize,
         window_size: usize,
     ) -> Tensor<Self, 4> {
-        let (Some(qkv_), Some(proj_)) = (Affine::new(qkv), Affine::new(proj)) else {
-            let (heads, window) = (num_heads, window_size);
-            return portable::add_window_attention(hidden_states, norm, qkv, proj, heads, window);
-        };
         let shape = hidden_states.dims();
+        let (Some(conv_), Some(qkv_), Some(proj_)) = (
+            Depthwise::new(shape, conv),
+            Affine::new(qkv),
+            Affine::new(proj),
+        ) else {
+            let (heads, window) = (num_heads, window_size);
+            return portable::add_window_attention(
+                hidden_states,
+                conv,
+                norm,
+                qkv,
+                proj,
+                heads,
+                window,
+            );
+        };
         let layer = window_attention::Layer {
+            conv: &conv_,
             norm: &Norm::new(norm),
             qkv: &qkv_,
             proj: &proj_,
             num_heads,
             window_size,
         };
-        let mut x = into_values(hidden_states);
-        window_attention::add_window_attention(&mut x, shape, &layer);
-        tensor(x, shape)
+        replace(hidden_states, |input, output| {
+            window_attention::add_window_attention(input, output, shape, &layer);
+        })
     }
 
     fn add_channel_attention(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         qkv: &Linear<Self>,
         proj: &Linear<Self>,
         num_groups: usize,
     ) -> Tensor<Self, 4> {
-        let proj_ = Affine::new(proj).filter(|proj| proj.weight.format == tile::Format::F32);
-        let (Some(qkv_), Some(proj_)) = (Affine::new(qkv), proj_) else {
-            return portable::add_channel_attention(hidden_states, norm, qkv, proj, num_groups);
-        };
         let shape = hidden_states.dims();
+        let proj_ = Affine::new(proj).filter(|proj| proj.weight.format == tile::Format::F32);
+        let (Some(conv_), Some(qkv_), Some(proj_)) =
+            (Depthwise::new(shape, conv), Affine::new(qkv), proj_)
+        else {
+            let groups = num_groups;
+            return portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, groups);
+        };
         let layer = channel_attention::Layer {
+            conv: &conv_,
             norm: &Norm::new(norm),
             qkv: &qkv_,
             proj: &proj_,
             num_groups,
         };
-        let mut x = into_values(hidden_states);
-        channel_attention::add_channel_attention(&mut x, shape, &layer);
-        tensor(x, shape)
+        replace(hidden_states, |input, output| {
+            channel_attention::add_channel_attention(input, output, shape, &layer);
+        })
     }
 
     fn add_feed_forward(
         hidden_states: Tensor<Self, 4>,
+        conv: &Conv2d<Self>,
         norm: &LayerNorm<Self>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
     ) -> Tensor<Self, 4> {
-        let (Some(fc1_), Some(fc2_)) = (Affine::new(fc1), Affine::new(fc2)) else {
-            return portable::add_feed_forward(hidden_states, norm, fc1, fc2);
+        let conv_ = Depthwise::new(hidden_states.dims(), conv);
+        let (Some(conv_), Some(fc1_), Some(fc2_)) = (conv_, Affine::new(fc1), Affine::new(fc2))
+        else {
+            return portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2);
         };
-        let shape = hidden_states.dims();
-        let mut x = into_values(hidden_states);
-        feed_forward::add_feed_forward(&mut x, &Norm::new(norm), &fc1_, &fc2_);
-        tensor(x, shape)
+        let norm = Norm::new(norm);
+        replace(hidden_states, |input, output| {
+            feed_forward::add_feed_forward(input, output, &conv_, &norm, &fc1_, &fc2_);
+        })
     }
 
     fn feed_forward_then_norm(
@@ -293,6 +302,19 @@ fn slice(values: &FlexTensor) -> &[f32] {
 fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
     // INVARIANT: the backend's float type is f32.
     tensor.into_data().into_vec().expect("f32")
+}
+
+/// A tensor of the same shape in a buffer of its own, which `write` fills.
+fn replace<const D: usize>(
+    hidden_states: Tensor<Flex, D>,
+    write: impl FnOnce(&[f32], &mut [f32]),
+) -> Tensor<Flex, D> {
+    let shape = hidden_states.dims();
+    let input = into_values(hidden_states);
+    let mut output = spare::take(input.len());
+    write(&input, &mut output);
+    spare::give(input);
+    tensor(output, shape)
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {

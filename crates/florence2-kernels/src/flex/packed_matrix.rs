@@ -6,6 +6,8 @@
 
 use rayon::prelude::*;
 
+use super::rows::{encode_pairs, sized};
+use super::scratch::with_scratch;
 use super::tile::{Format, PANEL, Quantised, Right, kernel};
 use crate::Precision;
 
@@ -88,8 +90,37 @@ impl PackedMatrix {
         packed
     }
 
-    /// A matrix of f32 whose panels are to be written by [`Self::f32_panels_mut`].
-    pub(super) fn zeros(outputs: usize, inputs: usize, format: Format) -> Self {
+    /// A matrix of f32 or bf16, whose panels, `[inputs][32]`, `write` gives.
+    pub(super) fn from_panels(
+        outputs: usize,
+        inputs: usize,
+        format: Format,
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Self {
+        let mut packed = Self::zeros(outputs, inputs, format);
+        let steps = packed.steps();
+        let panels = packed.lines.par_chunks_mut(steps).enumerate();
+        panels.for_each(|(panel, lines)| {
+            let words = words_mut(lines);
+            if format == Format::F32 {
+                write(panel, bytemuck::cast_slice_mut(words));
+                return;
+            }
+            with_scratch(|scratch| {
+                let values = sized(&mut scratch.outer, inputs * PANEL);
+                values.fill(0.0);
+                write(panel, values);
+                let pairs = values.chunks(2 * PANEL);
+                for (pair, words) in pairs.zip(words.chunks_exact_mut(PANEL)) {
+                    let (first, second) = pair.split_at(PANEL);
+                    encode_pairs(first, second, words);
+                }
+            });
+        });
+        packed
+    }
+
+    fn zeros(outputs: usize, inputs: usize, format: Format) -> Self {
         let panels = outputs.div_ceil(PANEL);
         let steps = inputs.div_ceil(format.values());
         let (scales, corrections) = match format {
@@ -107,33 +138,6 @@ impl PackedMatrix {
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
         }
-    }
-
-    /// The panels of f32, `[inputs][32]` each.
-    pub(super) fn f32_panels_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [f32]> {
-        let inputs = self.inputs;
-        self.lines
-            .par_chunks_mut(inputs)
-            .map(|lines| bytemuck::cast_slice_mut(words_mut(lines)))
-    }
-
-    /// This matrix of f32 in bf16.
-    pub(super) fn to_bf16(&self) -> Self {
-        let mut packed = Self::zeros(self.outputs, self.inputs, Format::Bf16);
-        let (steps, inputs) = (packed.steps(), self.inputs);
-        packed
-            .lines
-            .par_chunks_mut(steps)
-            .zip(self.lines.par_chunks(inputs))
-            .for_each(|(lines, from)| {
-                for (line, pair) in lines.iter_mut().zip(from.chunks(2)) {
-                    for (column, word) in line.0.iter_mut().enumerate() {
-                        let value = |line: &Line| bf16(f32::from_bits(line.0[column]));
-                        *word = value(&pair[0]) | pair.get(1).map_or(0, value) << 16;
-                    }
-                }
-            });
-        packed
     }
 
     /// The format in which this machine multiplies by this weight.

@@ -146,7 +146,10 @@ pub(super) fn qkv_of<'a>(
 
 /// The columns of the heads that [`qkv_of`] gives at a time: as few as make whole panels, so that
 /// what is done with them stays in the nearest cache, or all.
-pub(super) fn heads_together(channels: usize, head_dim: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn heads_together(
+    channels: usize,
+    head_dim: usize,
+) -> impl Iterator<Item = Range<usize>> {
     let width = (head_dim..channels)
         .step_by(head_dim)
         .find(|width| width.is_multiple_of(PANEL) && channels.is_multiple_of(*width))

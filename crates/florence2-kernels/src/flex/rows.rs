@@ -160,7 +160,8 @@ impl Rows {
         sized(&mut self.words, rows * self.row_step);
         self.scales.clear();
         if format == Format::Int8 {
-            self.scales.resize(inputs.div_ceil(format.block()) * rows, 0.0);
+            self.scales
+                .resize(inputs.div_ceil(format.block()) * rows, 0.0);
         }
     }
 
@@ -259,9 +260,9 @@ fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
     let (used, unused) = bytes.split_at_mut(row.len());
     vectorised(
         #[inline(always)]
-        |_| {
+        |multiply_add| {
             for (byte, value) in used.iter_mut().zip(row) {
-                *byte = nearest(value * inverse + OFFSET as f32);
+                *byte = nearest(multiply_add.of(*value, inverse, OFFSET as f32));
             }
         },
     );
@@ -275,26 +276,9 @@ pub(super) fn magnitude(row: &[f32]) -> f32 {
     vectorised(
         #[inline(always)]
         |_| {
-            const LANES: usize = 32;
-            let mut largest = [0.0_f32; LANES];
-            let mut sums = [0.0_f32; LANES];
-            let (chunks, tail) = row.as_chunks::<LANES>();
-            for chunk in chunks {
-                for ((largest, sum), value) in largest.iter_mut().zip(&mut sums).zip(chunk) {
-                    let value = value.abs();
-                    *largest = if value > *largest { value } else { *largest };
-                    *sum += value;
-                }
-            }
-            let all = largest.iter().chain(tail);
-            let largest = all.fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            // A sum keeps a NaN, which a comparison loses.
-            let sum = sums
-                .iter()
-                .chain(tail)
-                .map(|value| value.abs())
-                .sum::<f32>();
-            if sum.is_nan() { f32::NAN } else { largest }
+            // Without their signs, the bits of floats are in order, NaN above all.
+            let bits = row.iter().map(|value| value.to_bits() & (u32::MAX >> 1));
+            f32::from_bits(bits.fold(0, u32::max))
         },
     )
 }

@@ -12,13 +12,13 @@ static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 pub(super) fn take(length: usize) -> Vec<f32> {
     // A poisoned lock only means that another operation panicked: the buffers are whole.
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = spare.iter().position(|buffer| buffer.len() >= length);
+    let fitting = spare.iter().position(|buffer| buffer.capacity() >= length);
     let mut buffer = match fitting {
         Some(index) => spare.swap_remove(index),
         None => return vec![0.0; length],
     };
     drop(spare);
-    buffer.truncate(length);
+    buffer.resize(length, 0.0);
     buffer
 }
 
@@ -27,7 +27,7 @@ pub(super) fn give(buffer: Vec<f32>) {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     spare.push(buffer);
     if spare.len() > KEPT {
-        spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.len()));
+        spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
         spare.truncate(KEPT);
     }
 }

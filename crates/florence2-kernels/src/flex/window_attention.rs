@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::attention::{self, Head, attend};
+use super::depthwise::Depthwise;
 use super::elementwise::{add, layer_norm};
 use super::parameters::{Affine, Norm};
 use super::product::{affine, heads_together, qkv_of};
@@ -11,6 +12,7 @@ use super::scratch::{Scratch, with_scratch};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
+    pub(super) conv: &'a Depthwise,
     pub(super) norm: &'a Norm,
     pub(super) qkv: &'a Affine<'a>,
     pub(super) proj: &'a Affine<'a>,
@@ -21,17 +23,28 @@ pub(super) struct Layer<'a> {
 /// Windows that pass together: the weights are used for all their rows.
 const WINDOWS: usize = 2;
 
-/// A window's lines in the output, top to bottom: fewer or shorter at the image's edge.
-type WindowLines<'a> = Vec<&'a mut [f32]>;
+/// A line of a window in the output, shorter at the image's edge.
+struct Line<'a> {
+    /// Where it begins, counted over all images.
+    position: usize,
+    x: &'a mut [f32],
+}
 
-/// `x + proj(attention(qkv(norm(x))))`, in place.
+/// A window's lines, top to bottom: fewer at the image's edge.
+type WindowLines<'a> = Vec<Line<'a>>;
+
+/// `output = x + proj(attention(qkv(norm(x))))` of `x = input + conv(input)`.
 pub(super) fn add_window_attention(
-    x: &mut [f32],
+    input: &[f32],
+    output: &mut [f32],
     [_, height, width, channels]: [usize; 4],
     layer: &Layer<'_>,
 ) {
-    let mut windows = split_windows(x, [height, width, channels], layer.window_size);
+    let mut windows = split_windows(output, [height, width, channels], layer.window_size);
     windows.par_chunks_mut(WINDOWS).for_each(|windows| {
+        for line in windows.iter_mut().flatten() {
+            layer.conv.add(input, line.position, line.x);
+        }
         with_scratch(|scratch| layer.attend(windows, channels, scratch));
     });
 }
@@ -50,11 +63,10 @@ fn split_windows(
             windows.extend((0..across).map(|_| Vec::with_capacity(window)));
         }
         let first = windows.len() - across;
-        for (piece, target) in line
-            .chunks_mut(window * channels)
-            .zip(&mut windows[first..])
-        {
-            target.push(piece);
+        let pieces = line.chunks_mut(window * channels);
+        for (piece, (x, target)) in pieces.zip(&mut windows[first..]).enumerate() {
+            let position = index * width + piece * window;
+            target.push(Line { position, x });
         }
     }
     windows
@@ -75,7 +87,7 @@ impl Layer<'_> {
         let format = self.qkv.weight.row_format();
         let normed = rows.fill(format, count, channels, |index, normed| {
             let line = windows[index / tokens].get(index % tokens / side);
-            let cell = line.and_then(|line| line.chunks_exact(channels).nth(index % side));
+            let cell = line.and_then(|line| line.x.chunks_exact(channels).nth(index % side));
             match cell {
                 Some(cell) => layer_norm(cell, self.norm, normed),
                 // Outside the image are zeros after the norm, which take part, as trained.
@@ -108,11 +120,11 @@ impl Layer<'_> {
         for window in windows {
             let mut rows = projected.by_ref().take(tokens);
             for line in window {
-                for (x, projected) in line.chunks_exact_mut(channels).zip(rows.by_ref()) {
+                for (x, projected) in line.x.chunks_exact_mut(channels).zip(rows.by_ref()) {
                     add(x, &projected[..channels]);
                 }
                 // The rest of a line that is cut off at the image's edge.
-                let missing = side - line.len() / channels;
+                let missing = side - line.x.len() / channels;
                 rows.by_ref().take(missing).for_each(drop);
             }
             rows.for_each(drop);
