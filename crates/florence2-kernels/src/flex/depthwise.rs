@@ -11,8 +11,8 @@ use super::slice;
 /// Taps of the kernel in each direction.
 const SIDE: usize = 3;
 
-/// Channels whose sums stay in registers.
-const LANES: usize = 64;
+/// Channels whose sums and taps stay in registers.
+const LANES: usize = 32;
 
 /// The convolution of images of a size.
 pub(super) struct Depthwise {
@@ -62,12 +62,95 @@ impl Depthwise {
         vectorised(
             #[inline(always)]
             |multiply_add| {
-                let output = output.chunks_exact_mut(self.channels);
-                for (index, output) in output.enumerate() {
-                    self.add_at(multiply_add, input, first + index, output);
+                let (mut position, mut output) = (first, output);
+                while !output.is_empty() {
+                    // What lies in one line.
+                    let count = self.width - position % self.width;
+                    let length = output.len().min(count * self.channels);
+                    let (piece, rest) = output.split_at_mut(length);
+                    self.add_piece(multiply_add, input, position, piece);
+                    (position, output) = (position + count, rest);
                 }
             },
         );
+    }
+
+    /// Of positions in one line.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it must be compiled for its caller's instruction set"
+    )]
+    fn add_piece(
+        &self,
+        multiply_add: MultiplyAdd,
+        input: &[f32],
+        position: usize,
+        output: &mut [f32],
+    ) {
+        let (line, column) = (position / self.width, position % self.width);
+        let end = column + output.len() / self.channels;
+        // Where all neighbours are inside the image.
+        let row = line % self.height;
+        let inside =
+            match (1..self.height - 1).contains(&row) && self.channels.is_multiple_of(LANES) {
+                true => column.max(1)..end.min(self.width - 1),
+                false => end..end,
+            };
+        if inside.len() > 1 {
+            let first = (inside.start - column) * self.channels;
+            let output = &mut output[first..][..inside.len() * self.channels];
+            self.add_inside(
+                multiply_add,
+                input,
+                line * self.width + inside.start,
+                output,
+            );
+        }
+        for (at, output) in (column..end).zip(output.chunks_exact_mut(self.channels)) {
+            if inside.len() <= 1 || !inside.contains(&at) {
+                self.add_at(multiply_add, input, line * self.width + at, output);
+            }
+        }
+    }
+
+    /// Of positions in one line, all of whose neighbours are inside the image.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "it must be compiled for its caller's instruction set"
+    )]
+    fn add_inside(
+        &self,
+        multiply_add: MultiplyAdd,
+        input: &[f32],
+        position: usize,
+        output: &mut [f32],
+    ) {
+        let channels = self.channels;
+        let length = output.len() + (SIDE - 1) * channels;
+        let lines = [0, 1, 2].map(|y| {
+            let first = position + y * self.width - self.width - 1;
+            &input[first * channels..][..length]
+        });
+        for channel in (0..channels).step_by(LANES) {
+            let of_lanes = |values: &[f32]| -> [f32; LANES] {
+                std::array::from_fn(|lane| values[channel..channel + LANES][lane])
+            };
+            let bias = of_lanes(&self.bias);
+            let taps: [[f32; LANES]; SIDE * SIDE] =
+                std::array::from_fn(|tap| of_lanes(&self.taps[tap * channels..]));
+            for (index, output) in output.chunks_exact_mut(channels).enumerate() {
+                let mut sums = bias;
+                for (tap, taps) in taps.iter().enumerate() {
+                    let values = &lines[tap / SIDE][(index + tap % SIDE) * channels + channel..];
+                    for ((sum, value), tap) in sums.iter_mut().zip(&values[..LANES]).zip(taps) {
+                        *sum = multiply_add.of(*value, *tap, *sum);
+                    }
+                }
+                output[channel..channel + LANES].copy_from_slice(&sums);
+            }
+        }
     }
 
     #[inline(always)]

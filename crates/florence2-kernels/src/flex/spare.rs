@@ -3,8 +3,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// As many as are in use beside the image itself.
-const KEPT: usize = 2;
+/// As many as an operation has in use at once: what it reads, what it writes, what it keeps between.
+const KEPT: usize = 3;
+
+/// A buffer this many times as large as it need be is left to who needs it.
+const TOO_LARGE: usize = 4;
 
 static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
@@ -12,9 +15,12 @@ static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 pub(super) fn take(length: usize) -> Vec<f32> {
     // A poisoned lock only means that another operation panicked: the buffers are whole.
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = spare.iter().position(|buffer| buffer.capacity() >= length);
-    let mut buffer = match fitting {
-        Some(index) => spare.swap_remove(index),
+    let fits = |buffer: &Vec<f32>| {
+        (length..=TOO_LARGE.saturating_mul(length)).contains(&buffer.capacity())
+    };
+    // The smallest that fits: they are in order, largest first.
+    let mut buffer = match spare.iter().rposition(fits) {
+        Some(index) => spare.remove(index),
         None => return vec![0.0; length],
     };
     drop(spare);
@@ -26,8 +32,6 @@ pub(super) fn take(length: usize) -> Vec<f32> {
 pub(super) fn give(buffer: Vec<f32>) {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     spare.push(buffer);
-    if spare.len() > KEPT {
-        spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
-        spare.truncate(KEPT);
-    }
+    spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
+    spare.truncate(KEPT);
 }
