@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::bf16::encode_pairs;
 use super::elementwise::exp_columns;
 use super::packed_matrix::PackedMatrix;
-use super::rows::{Rows, RowsRef, encode_pairs, sized};
+use super::rows::{Rows, RowsRef, sized};
 use super::scratch::with_scratch;
 use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 

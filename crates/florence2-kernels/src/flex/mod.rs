@@ -3,6 +3,7 @@
 //! loaded; a weight that was not, such as one in training, takes the portable way.
 
 mod attention;
+mod bf16;
 mod channel_attention;
 mod depthwise;
 mod elementwise;

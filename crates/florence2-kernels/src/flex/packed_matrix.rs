@@ -6,7 +6,8 @@
 
 use rayon::prelude::*;
 
-use super::rows::{encode_pairs, sized};
+use super::bf16::{bf16, encode_pairs};
+use super::rows::sized;
 use super::scratch::with_scratch;
 use super::tile::{Format, PANEL, Quantised, Right, kernel};
 use crate::Precision;
@@ -283,19 +284,6 @@ fn words(lines: &[Line]) -> &[u32] {
 
 fn words_mut(lines: &mut [Line]) -> &mut [u32] {
     bytemuck::cast_slice_mut(lines)
-}
-
-/// bf16, rounded to the nearest, ties to even; what is not a number stays none.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be vectorised with its caller"
-)]
-pub(super) fn bf16(value: f32) -> u32 {
-    let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    // Rounding must not carry a NaN into infinity.
-    if value.is_nan() { 0x7fc0 } else { rounded }
 }
 
 /// The nearest integer, of up to 8 bits in either sign, as a byte.

@@ -1,7 +1,8 @@
 //! Activations as words that a product reads.
 
+use super::bf16;
 use super::level::vectorised;
-use super::packed_matrix::{LARGEST, OFFSET, bf16, nearest};
+use super::packed_matrix::{LARGEST, OFFSET, nearest};
 use super::tile::{Format, Left};
 
 /// Words between the ends of a row and the next: rows whose length is a power of two would all
@@ -170,7 +171,7 @@ impl Rows {
         let words = &mut self.words[index * self.row_step..][..row.len().div_ceil(format.values())];
         match format {
             Format::F32 => {}
-            Format::Bf16 => encode_bf16(row, words),
+            Format::Bf16 => bf16::encode_row(row, words),
             Format::Int8 => {
                 let words = words.chunks_mut(format.block() / format.values());
                 for (block, (row, words)) in row.chunks(format.block()).zip(words).enumerate() {
@@ -201,48 +202,11 @@ pub(super) fn sized<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &
     &mut buffer[..length]
 }
 
-/// Pairs of bf16, each of a value of the first row and the one below it; zeros below where there is
-/// no second row.
-pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
-    vectorised(
-        #[inline(always)]
-        |_| {
-            if second.is_empty() {
-                for (word, first) in words.iter_mut().zip(first) {
-                    *word = bf16(*first);
-                }
-                return;
-            }
-            for ((word, first), second) in words.iter_mut().zip(first).zip(second) {
-                *word = bf16(*first) | bf16(*second) << 16;
-            }
-        },
-    );
-}
-
 /// Writes values that need no scale, in f32 or bf16.
 pub(super) fn encode(format: Format, row: &[f32], words: &mut [u32]) {
     match format {
         Format::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
-        _ => encode_bf16(row, words),
-    }
-}
-
-fn encode_bf16(row: &[f32], words: &mut [u32]) {
-    vectorised(
-        #[inline(always)]
-        |_| {
-            let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut *words);
-            for (half, value) in halves.iter_mut().zip(row) {
-                *half = bf16(*value) as u16;
-            }
-        },
-    );
-    // A pair's second half, where there is none.
-    if row.len() % 2 == 1
-        && let Some(word) = words.get_mut(row.len() / 2)
-    {
-        *word &= 0xffff;
+        _ => bf16::encode_row(row, words),
     }
 }
 
