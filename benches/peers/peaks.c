@@ -5,7 +5,13 @@
 #include <string.h>
 #include <time.h>
 
-typedef float vector __attribute__((vector_size(64)));
+// As wide as the instructions that it is compiled for.
+#ifdef __AVX512F__
+enum { LANES = 16 };
+#else
+enum { LANES = 8 };
+#endif
+typedef float vector __attribute__((vector_size(4 * LANES)));
 
 enum { CHAINS = 12, ROUNDS = 20 * 1000 * 1000, MEGABYTES = 512, PASSES = 4 };
 
@@ -17,7 +23,7 @@ static double now(void) {
 
 static void *multiply(void *result) {
     vector chains[CHAINS], factor, term;
-    for (int lane = 0; lane < 16; lane++) {
+    for (int lane = 0; lane < LANES; lane++) {
         factor[lane] = 0.999f + 1e-5f * lane;
         term[lane] = 1e-3f;
     }
@@ -77,7 +83,7 @@ int main(int argc, char **argv) {
     double reading = on_threads(threads, read_memory, buffers);
     double multiplying = on_threads(threads, multiply, buffers);
     double bytes = (double)MEGABYTES * 1024 * 1024 * PASSES * threads;
-    double operations = 2.0 * 16 * CHAINS * (double)ROUNDS * threads;
+    double operations = 2.0 * LANES * CHAINS * (double)ROUNDS * threads;
     printf("{\"threads\": %d, \"f32_gflops\": %.1f, \"read_gb_per_s\": %.1f}\n", threads,
            operations / multiplying / 1e9, bytes / reading / 1e9);
     return 0;

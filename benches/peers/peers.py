@@ -112,8 +112,8 @@ def step_inputs(model, beams):
 class Ours:
     """The benches' binary, which does one part for each line that it reads."""
 
-    def __init__(self, binary, precision, checkpoint, threads):
-        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    def __init__(self, binary, precision, checkpoint, threads, **variables):
+        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), **variables}
         self.process = subprocess.Popen(
             [binary, "--serve", precision, str(checkpoint)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -220,11 +220,42 @@ def measure(rows, size, part, beams, engines):
         print(f"| {size} | {part} | {beams} | {engine} | {precision} | {median * 1e3:.1f} | {least * 1e3:.1f} | {ratio} |", flush=True)
 
 
+def vision_gigaflop(config):
+    """Of the vision tower's products, for one image; the projector is a thousandth of them."""
+    vision, total, side, inputs = config.vision_config, 0, SIDE, vision_inputs(config)
+    for stage, dim in enumerate(vision.embed_dim):
+        side //= vision.patch_stride[stage]
+        convolution = inputs[stage] * vision.patch_size[stage] ** 2 * dim
+        linear = 2 * (4 + 2 * vision.mlp_ratio) * dim**2
+        attention = 2 * dim * (vision.window_size**2 + dim // vision.num_groups[stage])
+        total += side**2 * (convolution + vision.depths[stage] * (linear + attention))
+    return 2e-9 * total
+
+
+def vision_inputs(config):
+    return [config.vision_config.in_channels, *config.vision_config.embed_dim[:-1]]
+
+
+def measure_avx2(arguments, threads, checkpoint, config):
+    """The f32 vision tower without AVX-512, and what share it reaches of what AVX2 can do at most."""
+    peak = lambda: json.loads(subprocess.check_output([arguments.folder / "peaks-avx2", str(threads)]))["f32_gflops"]
+    engine = Ours(arguments.ours, "f32", checkpoint, threads, FLORENCE2_CPU_LEVEL="avx2")
+    peaks = [peak()]
+    seconds = [engine.run("vision") for _ in range(1 + ROUNDS["vision"])][1:]
+    peaks.append(peak())
+    engine.process.stdin.close()
+    row = dict(median_s=statistics.median(seconds), min_s=min(seconds), peak_gflops=max(peaks))
+    row["share_of_peak"] = vision_gigaflop(config) / row["median_s"] / row["peak_gflops"]
+    print(f"\nWith AVX2 alone: vision {row['median_s'] * 1e3:.1f} ms, {row['share_of_peak']:.0%} of {row['peak_gflops']} GFLOP/s")
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", required=True)
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--model", choices=["base", "large"], help="one of the two alone")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -234,8 +265,9 @@ def main():
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     print(f"{cpu}, {threads} threads: {peaks['f32_gflops']} GFLOP/s f32, reads {peaks['read_gb_per_s']} GB/s\n")
     print("| model | part | beams | engine | precision | median ms | min ms | of OpenVINO bf16 |\n|---|---|---|---|---|---|---|---|")
-    rows = []
-    for size in ["base"] if arguments.quick else ["base", "large"]:
+    rows, avx2 = [], None
+    sizes = ["base"] if arguments.quick else ["base", "large"]
+    for size in [arguments.model] if arguments.model else sizes:
         torch.manual_seed(0)
         plain = Florence2ForConditionalGeneration(config(size)).eval()
         checkpoint = arguments.folder / f"{size}-checkpoint"
@@ -260,8 +292,11 @@ def main():
             measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
         for engine in ours.values():
             engine.process.stdin.close()
+        if size == "base" and (arguments.folder / "peaks-avx2").exists():
+            avx2 = measure_avx2(arguments, threads, checkpoint, plain.config)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"cpu": cpu, "peaks": peaks, "rows": rows}, indent=1) + "\n")
+        report = {"cpu": cpu, "peaks": peaks, "rows": rows, "avx2": avx2}
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 main()

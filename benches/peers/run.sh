@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # libflorence2 beside OpenVINO, ONNX Runtime and torch, on the same random weights, taking turns.
-#   benches/peers/run.sh [--quick] [--json OUT]
+#   benches/peers/run.sh [--quick] [--model base|large] [--json OUT]
 # --quick: the base model's vision tower and decoder step only. Installs what it needs under target/peers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,6 +12,9 @@ if ! test -f "$folder/installed"; then
     touch "$folder/installed"
 fi
 cc -O3 -march=native -pthread benches/peers/peaks.c -o "$folder/peaks"
+if grep -q avx2 /proc/cpuinfo; then
+    cc -O3 -mavx2 -mfma -pthread benches/peers/peaks.c -o "$folder/peaks-avx2"
+fi
 ours=$(cargo bench -p florence2-benches --bench stages --no-run --message-format json \
     | sed -n 's/.*"executable":"\([^"]*stages[^"]*\)".*/\1/p' | tail -n 1)
 exec "$folder/venv/bin/python" benches/peers/peers.py --ours "$ours" --folder "$folder" "$@"
