@@ -1,3 +1,11 @@
 # What CI does.
 check:
     bash .ci/run
+
+# Known flaws of the dependencies, by a database that cargo-deny brings from the network.
+advisories:
+    cargo deny check advisories
+
+# Looks for texts that no post-processing survives, for some minutes. Needs cargo-fuzz and Rust's nightly.
+fuzz seconds="180":
+    cargo +nightly fuzz run postprocess -- -dict=fuzz/postprocess.dict -max_total_time={{seconds}}

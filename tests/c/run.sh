@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The C API: its header in both languages, its symbols, its examples; memory over many runs; the suites in C and C++
-# under valgrind, and with the address sanitizer in the library itself (for which Rust's nightly is needed).
+# The C API: its header in both languages, its symbols, its examples; memory over many runs; the suites in C and C++.
+# tests/c/valgrind.sh then runs what it leaves in target/c, tests/c/sanitizers.sh the same suites in a build of their own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+source tests/c/suites.sh
 
 cargo build --release -p florence2-ffi --features demo --quiet
 printf '#include <florence2.h>\n#include <florence2.h>\nint main(void) { return 0; }\n' > "$folder/twice.c"
 cp "$folder/twice.c" "$folder/twice.cpp"
-strict=(-Wall -Wextra -Werror -pedantic -Iinclude)
 cc -std=c11 "${strict[@]}" -c "$folder/twice.c" -o "$folder/twice.o"
 c++ -std=c++17 "${strict[@]}" -c "$folder/twice.cpp" -o "$folder/twice.o"
 echo "the header compiles as C11 and C++17, twice included"
@@ -39,42 +39,10 @@ soak() {
 }
 soak
 
-# With the system's allocator, whose every block the checkers follow.
-checked=(-p florence2-ffi --no-default-features --features demo,test-hooks,handle-checks --release --quiet)
-# The suites as NAME and NAME_cpp, with a library and further flags.
-suites() {
-    local name=$1 library=$2
-    shift 2
-    cc -std=c11 -g "${strict[@]}" "$@" tests/c/suite.c "$library" -lm -pthread -o "$folder/$name"
-    c++ -std=c++17 -g "${strict[@]}" "$@" -Ibindings/cpp tests/cpp/suite.cpp "$library" -lm -pthread -o "$folder/${name}_cpp"
-}
-export RUST_BACKTRACE=0
-
 cargo build "${checked[@]}"
 soak
-suites plain target/release/libflorence2.a
-"$folder/plain" assets/demo-model 16
-"$folder/plain_cpp" assets/demo-model
-
-# Threads take turns there, so few are asked for. It is busy with one core while the next library is built.
+mkdir -p target/c
+suites target/c suite target/release/libflorence2.a
+target/c/suite assets/demo-model 16
+target/c/suite_cpp assets/demo-model
 command -v valgrind > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends valgrind > /dev/null; }
-RAYON_NUM_THREADS=1 valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite,indirect \
-    --errors-for-leak-kinds=definite,indirect \
-    "$folder/plain" assets/demo-model 2 > "$folder/valgrind.log" 2>&1 < /dev/null &
-valgrind=$!
-trap 'kill "$valgrind" 2> /dev/null || true; rm -rf "$folder"' EXIT
-
-host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS=-Zsanitizer=address cargo +nightly build "${checked[@]}" --target "$host" --target-dir target/address
-library=target/address/$host/release/libflorence2.so
-ln -sf libflorence2.so "$(dirname "$library")/libflorence2.so.1"
-nm -D "$library" | grep __asan_report_load > /dev/null || { echo "$library: found no address sanitizer in it"; exit 1; }
-suites sanitized "$library" -fsanitize=address,undefined
-ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1 LD_LIBRARY_PATH=$(dirname "$library")
-export ASAN_OPTIONS UBSAN_OPTIONS LD_LIBRARY_PATH
-"$folder/sanitized" assets/demo-model 16
-"$folder/sanitized_cpp" assets/demo-model
-echo "the address, leak and undefined-behaviour sanitizers found nothing, in the library neither"
-
-wait "$valgrind" || { cat "$folder/valgrind.log"; exit 1; }
-echo "valgrind found nothing"

@@ -1,5 +1,5 @@
 // The C API as a C program meets it: what it answers, and what it does with what it must refuse.
-// Run by tests/c/run.sh:   suite DEMO_MODEL_FOLDER THREADS
+// Run by the scripts beside it:   suite DEMO_MODEL_FOLDER THREADS
 #define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
 

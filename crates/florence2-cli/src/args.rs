@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,8 +57,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,
     /// Images per batch.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) batch_size: usize,
+    #[arg(long, default_value = "1")]
+    pub(crate) batch_size: NonZeroUsize,
 }
 
 #[derive(Args)]

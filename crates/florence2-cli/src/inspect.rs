@@ -3,37 +3,40 @@
 use florence2::weights::{Checkpoint, KeyLayout};
 
 use crate::args::InspectArgs;
-use crate::{Failure, model};
+use crate::{Failure, model, print};
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let (config, checkpoint, report) = florence2::inspect(model::folder(&args.model)?)?;
-    println!("layout    {}", layout(&checkpoint));
+    print(format_args!("layout    {}", layout(&checkpoint)))?;
     let (vision, text) = (&config.vision_config, &config.text_config);
-    println!(
+    print(format_args!(
         "vision    depths {:?}, embed_dim {:?}",
         vision.depths, vision.embed_dim
-    );
-    println!(
+    ))?;
+    print(format_args!(
         "text      d_model {}, {} encoder and {} decoder layers, vocabulary {}",
         text.d_model, text.encoder_layers, text.decoder_layers, text.vocab_size
-    );
+    ))?;
     let parameters: usize = checkpoint
         .tensors
         .values()
         .map(|tensor| tensor.shape.iter().product::<usize>())
         .sum();
-    println!(
+    print(format_args!(
         "tensors   {} with {parameters} values",
         checkpoint.tensors.len()
-    );
+    ))?;
     for (key, tensor) in &checkpoint.tensors {
-        println!("  {:5} {:?} {key}", tensor.dtype, tensor.shape);
+        print(format_args!(
+            "  {:5} {:?} {key}",
+            tensor.dtype, tensor.shape
+        ))?;
     }
     if report.is_clean() {
-        println!("weights fit the configuration");
+        print(format_args!("weights fit the configuration"))?;
         return Ok(());
     }
-    println!("{report}");
+    print(format_args!("{report}"))?;
     Err(Failure::Unfit)
 }
 

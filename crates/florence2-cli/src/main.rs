@@ -10,6 +10,8 @@ mod run;
 mod score;
 mod tasks;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -30,6 +32,9 @@ enum Failure {
     /// A file could not be written.
     #[error("{path}: cannot be written: {reason}")]
     Write { path: String, reason: String },
+    /// Standard output takes nothing more.
+    #[error("standard output: cannot be written: {0}")]
+    Output(io::Error),
     /// No model was named, and none is embedded.
     #[cfg(not(feature = "demo"))]
     #[error("--model: found none, expected a folder (this build has no demo model)")]
@@ -42,33 +47,34 @@ enum Failure {
     Unfit,
 }
 
+/// Prints a line.
+fn print(line: impl Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(Failure::Output)
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         #[cfg(feature = "hub")]
-        Command::Pull(args) => pull::pull(&args.id, &args.revision).map(|folder| {
-            println!("{}", folder.display());
-        }),
-        Command::Tasks => {
-            tasks::print();
-            Ok(())
+        Command::Pull(args) => {
+            pull::pull(&args.id, &args.revision).and_then(|folder| print(folder.display()))
         }
-        Command::Devices => {
-            for device in florence2::devices() {
-                println!("{device}");
-            }
-            Ok(())
-        }
+        Command::Tasks => tasks::tasks(),
+        Command::Devices => florence2::devices().iter().try_for_each(print),
         Command::Completions { shell } => {
-            let output = &mut std::io::stdout();
-            clap_complete::generate(shell, &mut Cli::command(), "florence2", output);
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "florence2", &mut script);
+            io::stdout().write_all(&script).map_err(Failure::Output)
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             eprintln!("florence2: {failure}");
             ExitCode::FAILURE

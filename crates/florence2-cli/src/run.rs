@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::args::{CompatArg, Format, RunArgs};
-use crate::{Failure, draw, model};
+use crate::{Failure, draw, model, print};
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;
@@ -23,8 +23,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let progress = progress_bar(args.images.len());
     let mut collected = Vec::new();
     let mut failed = 0;
-    for (batch, paths) in args.images.chunks(args.batch_size.max(1)).enumerate() {
-        let first = batch * args.batch_size.max(1);
+    let batch_size = args.batch_size.get();
+    for (batch, paths) in args.images.chunks(batch_size).enumerate() {
+        let first = batch * batch_size;
         for (index, outcome) in run_batch(&model, paths, &prompt, &options)
             .into_iter()
             .enumerate()
@@ -33,9 +34,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             let outcome = outcome.map_err(Failure::from).and_then(|(image, answer)| {
                 report(args, path, first + index, &image, &answer, &mut collected)
             });
-            if let Err(failure) = outcome {
-                failed += 1;
-                progress.suspend(|| eprintln!("florence2: {failure}"));
+            match outcome {
+                Ok(()) => {}
+                // No other image could be answered either.
+                Err(failure @ Failure::Output(_)) => return Err(failure),
+                Err(failure) => {
+                    failed += 1;
+                    progress.suspend(|| eprintln!("florence2: {failure}"));
+                }
             }
             progress.inc(1);
         }
@@ -44,11 +50,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     if args.format == Format::Json {
         let several = args.images.len() > 1;
         match (several, collected.pop()) {
-            (false, Some(answer)) => println!("{answer:#}"),
+            (false, Some(answer)) => print(format_args!("{answer:#}"))?,
             (false, None) => {}
             (true, last) => {
                 collected.extend(last);
-                println!("{:#}", Value::Array(collected));
+                print(format_args!("{:#}", Value::Array(collected)))?;
             }
         }
     }
@@ -105,9 +111,9 @@ fn report(
 ) -> Result<(), Failure> {
     let name = path.display().to_string();
     match args.format {
-        Format::Text => print_text(&name, args.images.len() > 1, answer),
+        Format::Text => print_text(&name, args.images.len() > 1, answer)?,
         Format::Json => collected.push(answer.to_json(&name)),
-        Format::Jsonl => println!("{}", answer.to_json(&name)),
+        Format::Jsonl => print(answer.to_json(&name))?,
     }
     if let Some(out) = &args.draw {
         let out = match args.images.len() {
@@ -119,15 +125,15 @@ fn report(
     Ok(())
 }
 
-fn print_text(name: &str, named: bool, answer: &Answer) {
+fn print_text(name: &str, named: bool, answer: &Answer) -> Result<(), Failure> {
     if named {
-        println!("{name}");
+        print(name)?;
     }
     let percent = |score: f32| format!("{:3.0} %", 100.0 * score);
     let regions = &answer.result.regions;
     if regions.is_empty() {
         let score = answer.result.score.map_or(String::new(), percent);
-        println!("{score}  {}", answer.result.text);
+        print(format_args!("{score}  {}", answer.result.text))?;
     }
     for region in regions {
         let score = region
@@ -143,15 +149,19 @@ fn print_text(name: &str, named: bool, answer: &Answer) {
             .iter()
             .map(|[x, y]| format!("({x:.0}, {y:.0})"))
             .collect();
-        println!("{score}  {kind:7} {:24} {}", region.label, points.join(" "));
+        let (label, points) = (&region.label, points.join(" "));
+        print(format_args!("{score}  {kind:7} {label:24} {points}"))?;
     }
+    Ok(())
 }
 
 /// `out.png` as `out-3.png`.
 fn numbered(path: &Path, index: usize) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}-{index}.{extension}"))
+    let extension = path.extension().map_or(String::new(), |extension| {
+        format!(".{}", extension.to_string_lossy())
+    });
+    path.with_file_name(format!("{stem}-{index}{extension}"))
 }
 
 /// A bar for several images; hidden where standard error is no terminal.

@@ -3,26 +3,26 @@
 use florence2::Image;
 
 use crate::args::{Format, ScoreArgs};
-use crate::{Failure, model};
+use crate::{Failure, model, print};
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;
     let image = Image::open(&args.image).map_err(florence2::Error::from)?;
     let score = model::load(&args.model)?.score(&image, prompt.clone(), &args.target)?;
     if args.format == Format::Text {
-        println!("loss {:.6}", score.loss);
+        print(format_args!("loss {:.6}", score.loss))?;
         for token in &score.tokens {
-            println!(
+            print(format_args!(
                 "{:10.6}  {:6}  {:?}",
                 token.log_prob, token.token_id, token.text
-            );
+            ))?;
         }
         return Ok(());
     }
     let json = score.to_json(&args.image.display().to_string(), &prompt, &args.target);
     match args.format {
-        Format::Jsonl => println!("{json}"),
-        _ => println!("{json:#}"),
+        Format::Jsonl => print(format_args!("{json}"))?,
+        _ => print(format_args!("{json:#}"))?,
     }
     Ok(())
 }

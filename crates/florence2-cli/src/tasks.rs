@@ -2,8 +2,11 @@
 
 use florence2::Task;
 
-pub(crate) fn print() {
-    for task in Task::ALL {
-        println!("{:38} {}", task.token(), task.prompt_template());
-    }
+use crate::{Failure, print};
+
+pub(crate) fn tasks() -> Result<(), Failure> {
+    Task::ALL.into_iter().try_for_each(|task| {
+        let (token, prompt) = (task.token(), task.prompt_template());
+        print(format_args!("{token:38} {prompt}"))
+    })
 }

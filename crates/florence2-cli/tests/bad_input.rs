@@ -158,6 +158,11 @@ fn models(files: &Files) -> Vec<Case> {
         "inspect".to_owned(),
         files.model_with("m0", "config.json", "/text_config/encoder_layers", json!(9)),
     ];
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(demo_model().join("config.json")).unwrap()).unwrap();
+    config["text_config"]["vocab_size"] = json!(300);
+    config.as_object_mut().unwrap().remove("image_token_id");
+    let shorter_vocabulary = files.model("m20", "config.json", Some(config.to_string().as_bytes()));
     cases! {
         "no such model": run_model(files.path("no/model/here")) => "config.json: cannot be read";
         "empty folder": run_model(folder("hollow")) => "config.json: cannot be read";
@@ -178,6 +183,13 @@ fn models(files: &Files) -> Vec<Case> {
         "missing preprocessor": run_model(files.model("m15", "preprocessor_config.json", None)) => "preprocessor_config.json";
         "broken preprocessor": run_model(files.model("m16", "preprocessor_config.json", Some(br#"{"size": {"height": 0, "width": 5}}"#))) => "size";
         "broken generation config": run_model(files.model("m17", "generation_config.json", Some(br#"{"num_beams": "many"}"#))) => "num_beams";
+        "start beyond the vocabulary": run_model(files.model_with("m19", "generation_config.json", "/decoder_start_token_id", json!(9999))) => "decoder_start_token_id";
+        "another model's tokenizer": run_model(shorter_vocabulary) => "vocab_size 300";
+        "window beyond reason": run_model(files.model_with("m21", "config.json", "/vision_config/window_size", json!(1_u64 << 40))) => "window_size";
+        "padding beyond the kernel": run_model(files.model_with("m22", "config.json", "/vision_config/patch_padding/0", json!(1_u64 << 63))) => "patch_padding[0]";
+        "depth beyond reason": run_model(files.model_with("m23", "config.json", "/vision_config/depths/0", json!(1_u64 << 40))) => "depths[0]";
+        "layers beyond reason": run_model(files.model_with("m24", "config.json", "/text_config/encoder_layers", json!(1_u64 << 40))) => "encoder_layers";
+        "locations out of order": run_model(files.model_with("m25", "tokenizer.json", "/added_tokens/7/content", json!("<other>"))) => "token `<ocr>`: found id 1576, expected 553";
         "inspected mismatch": unfit => "does not fit";
         "no such adapter": run(&["--adapter", files.path("lora").as_str()]) => "adapter_config.json";
         "broken adapter": run(&["--adapter", Path::new(&files.model("m18", "adapter_config.json", Some(b"{}"))).to_str().unwrap()]) => "adapter";
@@ -200,6 +212,7 @@ fn questions() -> Vec<Case> {
         "input and box": run(&["--input", "a", "--box", "1,1,2,2"]) => "cannot be used with";
         "unknown device": run(&["--device", "abacus"]) => "device: found `abacus`";
         "unknown format": run(&["--format", "xml"]) => "xml";
+        "no batch": run(&["--batch-size", "0"]) => "--batch-size";
         "no image": vec!["run".to_owned()] => "required";
         "nowhere to draw": run(&["--draw", "/nowhere/out.png"]) => "/nowhere/out.png: cannot be written";
         "target too long": score(&["--target", &long]) => "positions are needed, the model has 256";

@@ -7,7 +7,7 @@ mod common;
 
 use std::process::Output;
 
-use common::{demo_model, florence2, scene};
+use common::{demo_model, florence2, florence2_into, scene};
 use serde_json::Value;
 
 /// Standard output of a command that must succeed.
@@ -194,6 +194,31 @@ fn scores_add_up_to_the_loss() {
     let unlikely = [&command[..4], &["--target", "zzz qqq", "--format", "jsonl"]].concat();
     let unlikely: Value = serde_json::from_str(&printed(&unlikely)).unwrap();
     assert!(unlikely["loss"].as_f64().unwrap() > loss);
+}
+
+/// What cannot be written is no panic: nobody reads any more, or the disk is full.
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_is_not_taken_ends_the_command() {
+    let scene = scene();
+    let model = demo_model();
+    let commands: [&[&str]; 4] = [
+        &["tasks"],
+        &["completions", "bash"],
+        &["inspect", model.to_str().unwrap()],
+        &["run", scene.to_str().unwrap(), scene.to_str().unwrap()],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = florence2_into(arguments, writer.into());
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = florence2_into(arguments, full.into());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let refused = "standard output: cannot be written";
+        assert!(said(&output).contains(refused), "{}", said(&output));
+    }
 }
 
 #[test]

@@ -251,6 +251,14 @@ impl Default for Florence2TextConfig {
     }
 }
 
+/// Layers of one kind beyond this are a mistake: the module would be built before it is compared with
+/// any file.
+const MAX_LAYERS: usize = 1024;
+
+/// Windows beyond this are a mistake: the image is padded to whole windows, and attention is
+/// quadratic in their area.
+const MAX_WINDOW: usize = 256;
+
 impl Florence2Config {
     /// Reads and checks a `config.json` of either layout. `file` is named in errors.
     ///
@@ -371,10 +379,17 @@ impl Florence2VisionConfig {
         ] {
             positive(&format!("vision_config.{name}"), value)?;
         }
+        at_most("vision_config.window_size", self.window_size, MAX_WINDOW)?;
         for stage in 0..stages {
             let field = |name: &str| format!("vision_config.{name}[{stage}]");
             positive(&field("patch_size"), self.patch_size[stage])?;
             positive(&field("patch_stride"), self.patch_stride[stage])?;
+            let (padding, kernel) = (self.patch_padding[stage], self.patch_size[stage]);
+            if padding >= kernel {
+                let expected = format!("less than patch_size {kernel}");
+                return Err(Error::config(field("patch_padding"), padding, expected));
+            }
+            at_most(&field("depths"), self.depths[stage], MAX_LAYERS)?;
             let dim = self.embed_dim[stage];
             positive(&field("embed_dim"), dim)?;
             divides(&field("num_heads"), self.num_heads[stage], dim, "embed_dim")?;
@@ -412,6 +427,12 @@ impl Florence2TextConfig {
         ] {
             positive(&format!("text_config.{name}"), value)?;
         }
+        for (name, layers) in [
+            ("encoder_layers", self.encoder_layers),
+            ("decoder_layers", self.decoder_layers),
+        ] {
+            at_most(&format!("text_config.{name}"), layers, MAX_LAYERS)?;
+        }
         for (name, heads) in [
             ("encoder_attention_heads", self.encoder_attention_heads),
             ("decoder_attention_heads", self.decoder_attention_heads),
@@ -441,6 +462,13 @@ impl Florence2TextConfig {
 fn positive(field: &str, value: usize) -> Result<()> {
     if value == 0 {
         return Err(Error::config(field, value, "at least 1"));
+    }
+    Ok(())
+}
+
+fn at_most(field: &str, value: usize, limit: usize) -> Result<()> {
+    if value > limit {
+        return Err(Error::config(field, value, format!("at most {limit}")));
     }
     Ok(())
 }

@@ -107,6 +107,36 @@ fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+/// Megabytes of what could send a parser back and forth end in no time; in square time, not today.
+#[test]
+fn long_texts_are_parsed_in_linear_time() {
+    const BYTES: usize = 1 << 20;
+    let repeated = TAGS.iter().map(|tag| (*tag).to_owned()).chain([
+        locations(&[1]),
+        locations(&[1, 2, 3, 4]) + "car",
+        "<poly>".to_owned() + &locations(&[1, 2, 3, 4, 5, 6]),
+        locations(&[1, 2, 3, 4]) + "<sep>",
+        "a line".to_owned() + &locations(&[1, 2, 3, 4, 5, 6, 7, 8]),
+        "a line".to_owned() + &locations(&[1, 2, 3, 4, 5, 6, 7]),
+        "ä".to_owned(),
+    ]);
+    for part in repeated {
+        let count = BYTES / part.len();
+        let span = |index| TokenSpan {
+            range: index * part.len()..(index + 1) * part.len(),
+            token_id: 0,
+            log_prob: -1.0,
+        };
+        let answer = ScoredText {
+            text: part.repeat(count),
+            tokens: (0..count).map(span).collect(),
+        };
+        for family in FAMILIES {
+            let result = parse(&answer, family, IMAGE_SIZE, Compat::Centers);
+            assert!(result.regions.len() <= 2 * count, "{family:?} of {part}");
+        }
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]

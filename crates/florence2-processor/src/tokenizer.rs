@@ -270,7 +270,9 @@ fn append_missing(tokenizer: &mut tokenizers::Tokenizer, file: &str) -> Result<(
     for (expected, token) in (first..).zip(&tokens) {
         let found = tokenizer.token_to_id(token);
         if found != Some(expected) {
-            let reason = format!("token `{token}` has id {found:?}, expected {expected}");
+            // INVARIANT: those that were missing have been added.
+            let found = found.expect("an id per token");
+            let reason = format!("token `{token}`: found id {found}, expected {expected}");
             return Err(Error::malformed(file, reason));
         }
     }

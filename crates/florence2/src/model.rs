@@ -312,6 +312,7 @@ impl Florence2 {
         let labels = tokenizer.encode(target)?;
         let prompts = [(&request.prompt, request.subject.size())];
         let prompts = self.processor.tokenize(&prompts)?;
+        self.check_vocabulary(prompts.input_ids.iter().flatten().chain(&labels))?;
         let score = self.threads.install(|| {
             let request = std::slice::from_ref(request);
             let encoded = self.encode_subjects(request, cancel)?;
@@ -387,6 +388,24 @@ impl Florence2 {
         Ok(())
     }
 
+    /// A tokenizer may know tokens that the model has no embedding of: another model's, or a fine-tune's
+    /// whose weights were not extended.
+    fn check_vocabulary<'a>(&self, ids: impl IntoIterator<Item = &'a u32>) -> Result<()> {
+        let vocab_size = self.config().text_config.vocab_size;
+        let outside = |id: &&u32| **id as usize >= vocab_size;
+        match ids.into_iter().find(outside) {
+            None => Ok(()),
+            Some(id) => {
+                let token = self.processor.tokenizer.decode(&[*id]);
+                Err(Error::Model(florence2_core::Error::Argument {
+                    argument: "input_ids",
+                    found: format!("`{token}` with id {id}"),
+                    expected: format!("ids below the model's vocab_size {vocab_size}"),
+                }))
+            }
+        }
+    }
+
     fn encode_images(
         &self,
         images: &[&Image],
@@ -439,6 +458,7 @@ impl Florence2 {
             .map(|request| (&request.prompt, request.subject.size()))
             .collect();
         let tokens = self.processor.tokenize(&prompts)?;
+        self.check_vocabulary(tokens.input_ids.iter().flatten())?;
         let generation = Generation {
             config: &options.generation.apply(&self.generation_config),
             vocab_size: self.processor.tokenizer.vocab_size(),

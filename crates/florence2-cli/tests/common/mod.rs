@@ -1,16 +1,26 @@
 //! The command as a user runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs the command, without a way to the network.
 pub(crate) fn florence2(arguments: &[&str]) -> Output {
+    florence2_into(arguments, Stdio::piped())
+}
+
+/// As [`florence2`], with standard output going elsewhere.
+pub(crate) fn florence2_into(arguments: &[&str], output: Stdio) -> Output {
     Command::new(env!("CARGO_BIN_EXE_florence2"))
         .args(arguments)
         .env("HF_ENDPOINT", "http://127.0.0.1:9")
         .env("HF_HOME", "/nonexistent")
         .env_remove("HF_HUB_CACHE")
-        .output()
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
         .unwrap()
 }
 

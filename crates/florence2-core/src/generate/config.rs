@@ -223,7 +223,9 @@ impl GenerationConfig {
             ));
         }
         in_vocabulary("forced_bos_token_id", self.forced_bos_token_id, model)?;
-        in_vocabulary("forced_eos_token_id", self.forced_eos_token_id, model)
+        in_vocabulary("forced_eos_token_id", self.forced_eos_token_id, model)?;
+        let start = self.decoder_start_token_id;
+        in_vocabulary("decoder_start_token_id", start, model)
     }
 
     /// The length of the decoder's sequence at most, the start token included.

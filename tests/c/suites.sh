@@ -1,0 +1,13 @@
+# To be sourced in the project's folder: the suites in C and C++ over a library that checks its handles, has the test
+# hooks, and uses the system's allocator, whose every block the checkers follow.
+strict=(-Wall -Wextra -Werror -pedantic -Iinclude)
+checked=(-p florence2-ffi --no-default-features --features demo,test-hooks,handle-checks --release --quiet)
+export RUST_BACKTRACE=0
+
+# The suites as FOLDER/NAME and FOLDER/NAME_cpp, with a library and further flags.
+suites() {
+    local folder=$1 name=$2 library=$3
+    shift 3
+    cc -std=c11 -g "${strict[@]}" "$@" tests/c/suite.c "$library" -lm -pthread -o "$folder/$name"
+    c++ -std=c++17 -g "${strict[@]}" "$@" -Ibindings/cpp tests/cpp/suite.cpp "$library" -lm -pthread -o "$folder/${name}_cpp"
+}
