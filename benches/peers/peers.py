@@ -221,8 +221,9 @@ def measure(rows, size, part, beams, engines):
 
 
 def vision_gigaflop(config):
-    """Of the vision tower's products, for one image; the projector is a thousandth of them."""
-    vision, total, side, inputs = config.vision_config, 0, SIDE, vision_inputs(config)
+    """Of the vision tower's products, for one image."""
+    vision, total, side = config.vision_config, 0, SIDE
+    inputs = [vision.in_channels, *vision.embed_dim[:-1]]
     for stage, dim in enumerate(vision.embed_dim):
         side //= vision.patch_stride[stage]
         convolution = inputs[stage] * vision.patch_size[stage] ** 2 * dim
@@ -230,10 +231,6 @@ def vision_gigaflop(config):
         attention = 2 * dim * (vision.window_size**2 + dim // vision.num_groups[stage])
         total += side**2 * (convolution + vision.depths[stage] * (linear + attention))
     return 2e-9 * total
-
-
-def vision_inputs(config):
-    return [config.vision_config.in_channels, *config.vision_config.embed_dim[:-1]]
 
 
 def measure_avx2(arguments, threads, checkpoint, config):

@@ -245,22 +245,30 @@ fn narrow_products() {
     }
 }
 
+/// Whole layers: with heads that are whole panels or none, of odd sizes, and windows of an odd number
+/// of positions.
 #[test]
 fn narrow_layers() {
-    for precision in [Precision::Bf16, Precision::Int8] {
-        let shape = [1, 13, 25, 64];
-        let (input, conv, norm) = (random(shape), convolution(64), norm(64));
+    let shapes = [(64, 2, 12), (64, 4, 5), (24, 4, 3), (30, 2, 5)];
+    let precisions = [Precision::Bf16, Precision::Int8];
+    for ((channels, heads, window), precision) in shapes
+        .into_iter()
+        .flat_map(|shape| precisions.map(|precision| (shape, precision)))
+    {
+        let shape = [1, 13, 25, channels];
+        let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
         let (fc1, fc2) = (
-            linear_of(64, 256, true, precision),
-            linear_of(256, 64, true, precision),
+            linear_of(channels, 4 * channels, true, precision),
+            linear_of(4 * channels, channels, true, precision),
         );
-        let (qkv, proj) = (linear_of(64, 192, true, precision), linear(64, 64, true));
+        let qkv = linear_of(channels, 3 * channels, true, precision);
+        let proj = linear(channels, channels, true);
         let close = |what: &str, found: Tensor<Flex, 4>, expected: Tensor<Flex, 4>| {
             let largest = expected.clone().abs().max().into_scalar();
             let difference = (found - expected).abs().max().into_scalar();
             assert!(
                 difference <= 0.03 * largest,
-                "{what} {precision}: {difference} of {largest}"
+                "{what} {channels} {heads} {precision}: {difference} of {largest}"
             );
         };
         close(
@@ -270,13 +278,13 @@ fn narrow_layers() {
         );
         close(
             "window attention",
-            Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 12),
-            portable::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 12),
+            Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, heads, window),
+            portable::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, heads, window),
         );
         close(
             "channel attention",
-            Flex::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, 2),
-            portable::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2),
+            Flex::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, heads),
+            portable::add_channel_attention(input, &conv, &norm, &qkv, &proj, heads),
         );
     }
 }
@@ -310,17 +318,20 @@ fn attention() {
     }
 }
 
-/// What is not finite stays so: a caller learns of it.
+/// What is not finite stays so, in every precision: a caller learns of it.
 #[test]
 fn nan_is_not_lost() {
-    let input = Tensor::<Flex, 4>::full([1, 4, 4, 8], f32::NAN, &FlexDevice);
-    let (conv, norm) = (convolution(8), norm(8));
-    let (fc1, fc2) = (linear(8, 32, true), linear(32, 8, true));
-    let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
-    assert!(found.is_nan().all().into_scalar());
-    let (qkv, proj) = (linear(8, 24, true), linear(8, 8, true));
-    let found = Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 3);
-    assert!(found.is_nan().all().into_scalar());
-    let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2);
-    assert!(found.is_nan().all().into_scalar());
+    for precision in Precision::ALL {
+        let input = Tensor::<Flex, 4>::full([1, 4, 4, 8], f32::NAN, &FlexDevice);
+        let (conv, norm) = (convolution(8), norm(8));
+        let fc1 = linear_of(8, 32, true, precision);
+        let fc2 = linear_of(32, 8, true, precision);
+        let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
+        assert!(found.is_nan().all().into_scalar(), "{precision}");
+        let (qkv, proj) = (linear_of(8, 24, true, precision), linear(8, 8, true));
+        let found = Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 3);
+        assert!(found.is_nan().all().into_scalar(), "{precision}");
+        let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2);
+        assert!(found.is_nan().all().into_scalar(), "{precision}");
+    }
 }

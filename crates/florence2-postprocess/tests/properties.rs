@@ -107,6 +107,7 @@ fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
 /// Megabytes of what could send a parser back and forth end in no time; in square time, not today.
 #[test]
 fn long_texts_are_parsed_in_linear_time() {

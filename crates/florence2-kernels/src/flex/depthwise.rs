@@ -24,9 +24,6 @@ pub(super) struct Depthwise {
     bias: Vec<f32>,
 }
 
-/// A neighbour's channels, and what they are multiplied by.
-type Neighbour<'a> = (&'a [f32], &'a [f32]);
-
 impl Depthwise {
     /// None for a convolution of another kind.
     pub(super) fn new(
@@ -97,7 +94,7 @@ impl Depthwise {
                 true => column.max(1)..end.min(self.width - 1),
                 false => end..end,
             };
-        if inside.len() > 1 {
+        if !inside.is_empty() {
             let first = (inside.start - column) * self.channels;
             let output = &mut output[first..][..inside.len() * self.channels];
             self.add_inside(
@@ -108,7 +105,7 @@ impl Depthwise {
             );
         }
         for (at, output) in (column..end).zip(output.chunks_exact_mut(self.channels)) {
-            if inside.len() <= 1 || !inside.contains(&at) {
+            if !inside.contains(&at) {
                 self.add_at(multiply_add, input, line * self.width + at, output);
             }
         }
@@ -167,56 +164,19 @@ impl Depthwise {
     ) {
         let (line, column) = (position / self.width, position % self.width);
         let row = line % self.height;
-        let mut neighbours: [Neighbour<'_>; SIDE * SIDE] = [(&[], &[]); SIDE * SIDE];
-        let mut count = 0;
-        for y in 0..SIDE {
-            for x in 0..SIDE {
-                // Those that are inside the image.
-                if (1..=self.height).contains(&(row + y))
-                    && (1..=self.width).contains(&(column + x))
-                {
-                    let source = (line + y - 1) * self.width + column + x - 1;
-                    neighbours[count] = (
-                        &input[source * self.channels..][..self.channels],
-                        &self.taps[(y * SIDE + x) * self.channels..][..self.channels],
-                    );
-                    count += 1;
-                }
+        output.copy_from_slice(&self.bias);
+        for (tap, taps) in self.taps.chunks_exact(self.channels).enumerate() {
+            let (y, x) = (tap / SIDE, tap % SIDE);
+            // Those that are inside the image.
+            if !(1..=self.height).contains(&(row + y)) || !(1..=self.width).contains(&(column + x))
+            {
+                continue;
             }
-        }
-        add_up(multiply_add, &neighbours[..count], &self.bias, output);
-    }
-}
-
-/// `output = sum of values * taps + bias`, per channel.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-fn add_up(
-    multiply_add: MultiplyAdd,
-    neighbours: &[Neighbour<'_>],
-    bias: &[f32],
-    output: &mut [f32],
-) {
-    let (blocks, tail) = output.as_chunks_mut::<LANES>();
-    let first = blocks.len() * LANES;
-    for (index, (block, bias)) in blocks.iter_mut().zip(bias.as_chunks().0).enumerate() {
-        let mut sums: [f32; LANES] = *bias;
-        for (values, taps) in neighbours {
-            let values = &values.as_chunks::<LANES>().0[index];
-            let taps = &taps.as_chunks::<LANES>().0[index];
-            for ((sum, value), tap) in sums.iter_mut().zip(values).zip(taps) {
+            let source = (line + y - 1) * self.width + column + x - 1;
+            let values = &input[source * self.channels..][..self.channels];
+            for ((sum, value), tap) in output.iter_mut().zip(values).zip(taps) {
                 *sum = multiply_add.of(*value, *tap, *sum);
             }
-        }
-        *block = sums;
-    }
-    tail.copy_from_slice(&bias[first..]);
-    for (values, taps) in neighbours {
-        for ((sum, value), tap) in tail.iter_mut().zip(&values[first..]).zip(&taps[first..]) {
-            *sum = multiply_add.of(*value, *tap, *sum);
         }
     }
 }

@@ -37,17 +37,6 @@ pub(super) struct RowsRef<'a> {
 }
 
 impl<'a> RowsRef<'a> {
-    /// f32 as it lies.
-    pub(super) fn f32(values: &'a [f32], rows: usize, row_step: usize) -> Self {
-        Self {
-            format: Format::F32,
-            words: bytemuck::cast_slice(values),
-            scales: &[],
-            rows,
-            row_step,
-        }
-    }
-
     /// Words in a format, rows `row_step` apart.
     pub(super) fn words(format: Format, words: &'a [u32], rows: usize, row_step: usize) -> Self {
         Self {
@@ -123,15 +112,18 @@ impl Rows {
         change: impl Fn(&mut [f32]),
     ) -> RowsRef<'a> {
         let rows = values.len().div_ceil(row_step);
+        if format == Format::F32 {
+            for row in values.chunks_mut(row_step) {
+                change(&mut row[..inputs]);
+            }
+            return RowsRef::words(format, bytemuck::cast_slice(values), rows, row_step);
+        }
         self.reserve(format, rows, inputs);
         for (index, row) in values.chunks_mut(row_step).enumerate() {
             change(&mut row[..inputs]);
             self.encode_row(format, index, &row[..inputs]);
         }
-        match format {
-            Format::F32 => RowsRef::f32(values, rows, row_step),
-            _ => self.borrow(format),
-        }
+        self.borrow(format)
     }
 
     /// The rows of `inputs` values that begin every `row_step` values, in a format.
@@ -146,7 +138,7 @@ impl Rows {
     ) -> RowsRef<'a> {
         let rows = values.len().div_ceil(row_step);
         if format == Format::F32 {
-            return RowsRef::f32(values, rows, row_step);
+            return RowsRef::words(format, bytemuck::cast_slice(values), rows, row_step);
         }
         self.reserve(format, rows, inputs);
         for (index, row) in values.chunks(row_step).enumerate() {
