@@ -305,16 +305,20 @@ fn attention() {
         let expected = portable::multi_head_attention(q.clone(), k.clone(), v.clone(), None);
         let found = Flex::multi_head_attention(q.clone(), k.clone(), v.clone(), None);
         assert_close(&what, found, expected);
-        let masked: Tensor<Flex, 4, Bool> =
-            Tensor::<Flex, 4>::random([1, 1, 1, keys], Distribution::Default, &FlexDevice)
-                .greater_elem(0.9);
-        let mut expected =
-            portable::multi_head_attention(q.clone(), k.clone(), v.clone(), Some(masked.clone()));
-        let found = Flex::multi_head_attention(q, k, v, Some(masked));
-        // Where every key is masked, both are NaN.
-        expected = expected.clone().mask_fill(expected.clone().is_nan(), 0.0);
-        let found = found.clone().mask_fill(found.is_nan(), 0.0);
-        assert_close(&what, found, expected);
+        let chances =
+            Tensor::<Flex, 4>::random([1, 1, 1, keys], Distribution::Default, &FlexDevice);
+        // Some keys, and all of them.
+        for least in [0.9, -1.0] {
+            let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);
+            let expected = portable::multi_head_attention(
+                q.clone(),
+                k.clone(),
+                v.clone(),
+                Some(masked.clone()),
+            );
+            let found = Flex::multi_head_attention(q.clone(), k.clone(), v.clone(), Some(masked));
+            assert_close(&format!("{what} masked above {least}"), found, expected);
+        }
     }
 }
 

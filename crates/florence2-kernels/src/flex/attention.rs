@@ -101,7 +101,8 @@ pub(super) fn attend(
             .zip(masked.unwrap_or_default())
         {
             if *masked {
-                row.fill(f32::NEG_INFINITY);
+                // As good as -inf, but where all keys are masked, the answer stays a number.
+                row.fill(f32::MIN);
             }
         }
         let mut inverses = [0.0; PANEL];
