@@ -145,6 +145,9 @@ fn measure_model(size: &str, precision: Precision) {
         black_box(encode());
     });
     let encoded = encode();
+    row("decoder, 48 tokens, 3 beams", &mut || {
+        black_box(tokens(&model, &encoded));
+    });
     row("cross-attention cache", &mut || {
         black_box(model.cross_attention_cache(&encoded));
     });
@@ -211,7 +214,8 @@ fn serve(precision: Precision, checkpoint: &Path) {
             .encode(features.clone(), prompt.clone(), None)
             .unwrap()
     };
-    let cross_attention = model.cross_attention_cache(&encode());
+    let encoded = encode();
+    let cross_attention = model.cross_attention_cache(&encoded);
     let past = |beams| {
         let mut past = KvCache::default();
         let ids = Tensor::full([beams, 32], 7, &FlexDevice);
@@ -219,12 +223,13 @@ fn serve(precision: Precision, checkpoint: &Path) {
         past
     };
     let pasts = [past(1), past(3)];
-    let step = |beams: usize| {
-        let ids = Tensor::full([beams, 1], 7, &FlexDevice);
-        let mut past = pasts[usize::from(beams > 1)].clone();
-        black_box(model.decode(ids, &cross_attention, &mut past).unwrap());
-    };
     for part in std::io::stdin().lines() {
+        let [mut one, mut three] = pasts.clone();
+        let mut step = |beams: usize| {
+            let ids = Tensor::full([beams, 1], 7, &FlexDevice);
+            let past = if beams > 1 { &mut three } else { &mut one };
+            black_box(model.decode(ids, &cross_attention, past).unwrap());
+        };
         let started = Instant::now();
         match part.unwrap().as_str() {
             "vision" => drop(black_box(
@@ -233,8 +238,9 @@ fn serve(precision: Precision, checkpoint: &Path) {
             "encoder" => drop(black_box(encode())),
             "step 1" => step(1),
             "step 3" => step(3),
+            "tokens" => drop(black_box(tokens(&model, &encoded))),
             "caption" => drop(black_box(caption(&model, pixels.clone()))),
-            part => panic!("found `{part}`, expected vision, encoder, step 1, step 3 or caption"),
+            part => panic!("found `{part}`, expected vision, encoder, step 1, step 3, tokens or caption"),
         }
         println!("{}", started.elapsed().as_secs_f64());
     }
@@ -245,7 +251,12 @@ fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
     let cancel = CancelToken::default();
     let features = model.encode_image(pixels, &cancel).unwrap();
     let prompt = Tensor::full([1, PROMPT_TOKENS], 7, &model.device());
-    let encoded: EncoderOutput<Flex> = model.encode(features, prompt, None).unwrap();
+    tokens(model, &model.encode(features, prompt, None).unwrap())
+}
+
+/// What the decoder makes of an encoded image.
+fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
+    let cancel = CancelToken::default();
     let config = GenerationConfig {
         num_beams: 3,
         max_new_tokens: Some(CAPTION_TOKENS),
@@ -255,7 +266,7 @@ fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
     };
     let mut observer = GenerationObserver::default();
     let vocab_size = model.config().text_config.vocab_size;
-    let answers = generate(model, &encoded, &config, vocab_size, &cancel, &mut observer).unwrap();
+    let answers = generate(model, encoded, &config, vocab_size, &cancel, &mut observer).unwrap();
     answers[0][0].token_ids.len()
 }
 

@@ -211,12 +211,11 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ) -> Result<Tensor<B, 3>> {
         self.check_positions("decoder output", cache.len() + input_ids.dims()[1])?;
         let language_model = &self.model.language_model;
-        let hidden_states = language_model.decoder.forward(
-            language_model.embed_tokens(input_ids),
-            cross_attention,
-            cache,
-        );
-        Ok(self.output_logits(hidden_states))
+        Ok(B::run(|| {
+            let inputs_embeds = language_model.embed_tokens(input_ids);
+            let decoder = &language_model.decoder;
+            self.output_logits(decoder.forward(inputs_embeds, cross_attention, cache))
+        }))
     }
 
     /// Logits and, with labels, the loss; HF `forward`.

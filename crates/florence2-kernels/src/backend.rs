@@ -2,14 +2,19 @@
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Bool, Int, Tensor, backend::Backend as BurnBackend};
+use burn::tensor::{Int, Tensor, backend::Backend as BurnBackend};
 
-use crate::{Linear, Packed, PatchConv, Precision, Weight, portable};
+use crate::{KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision, Weight, portable};
 
 /// A burn backend with the operations of Florence-2.
 ///
 /// Layer norms have the epsilon 1e-5, burn's and the model's default.
 pub trait Backend: BurnBackend {
+    /// What an encoder's layer remembers of its tokens, and a decoder's of the encoder's output.
+    type KeysValues: KeysValues<Self>;
+    /// What a decoder's layer remembers of the tokens before.
+    type PastKeysValues: PastKeysValues<Self>;
+
     /// A weight `[out, ..]` in the form that this backend's operations read fastest; none where
     /// they read tensors.
     fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
@@ -137,8 +142,8 @@ pub trait Backend: BurnBackend {
         portable::tied_logits(hidden_states, embedding)
     }
 
-    /// The `count` likeliest entries of each row, where all of them would have to be brought to the
-    /// host first; none where they are in its memory.
+    /// The `count` likeliest entries of each row, at most as many as a row has, where the backend
+    /// finds them sooner than all of them could be brought to the host.
     ///
     /// Shapes: `[rows, entries]` to `[rows, 2 * count]`: f32 log-probabilities, largest first, then
     /// the entries' numbers.
@@ -146,38 +151,36 @@ pub trait Backend: BurnBackend {
         None
     }
 
-    /// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`, to be read often.
-    fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
-        portable::split_heads(projected, heads)
-    }
-
-    /// `softmax(q k^T * scale) v` for each head, where the heads of `q` and the result lie side by
-    /// side in `dim`.
-    ///
-    /// # Shapes
-    /// - `q` and output: `[batch, queries, dim]`
-    /// - `k`, `v`: `[batch, heads, keys, dim / heads]`
-    /// - `masked`: `[batch or 1, 1, queries or 1, keys]`, true where a key must not be seen
-    fn multi_head_attention(
-        q: Tensor<Self, 3>,
-        k: Tensor<Self, 4>,
-        v: Tensor<Self, 4>,
-        masked: Option<Tensor<Self, 4, Bool>>,
-    ) -> Tensor<Self, 3> {
-        portable::multi_head_attention(q, k, v, masked)
+    /// Runs many short operations in a row, where each begins soonest.
+    fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        work()
     }
 }
 
-impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {}
+/// For backends that keep attention's tokens as tensors.
+macro_rules! portable_attention {
+    () => {
+        type KeysValues = portable::KeysValues<Self>;
+        type PastKeysValues = portable::PastKeysValues<Self>;
+    };
+}
+
+impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {
+    portable_attention!();
+}
 
 #[cfg(feature = "ndarray")]
-impl Backend for burn_ndarray::NdArray {}
+impl Backend for burn_ndarray::NdArray {
+    portable_attention!();
+}
 
 /// What a GPU does otherwise.
 #[cfg(feature = "gpu")]
 macro_rules! on_gpu {
     ($backend:ty) => {
         impl Backend for $backend {
+            portable_attention!();
+
             fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
                 Some(crate::gpu::likeliest(logits, count))
             }

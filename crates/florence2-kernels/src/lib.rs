@@ -13,11 +13,13 @@ mod exp;
 mod flex;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod keys_values;
 mod modules;
 pub mod portable;
 mod weight;
 
 pub use backend::Backend;
 pub use exp::exp;
+pub use keys_values::{KeysValues, PastKeysValues};
 pub use modules::{Linear, PatchConv, TokenEmbedding};
 pub use weight::{Packed, Precision, Weight};

@@ -10,7 +10,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 
-use crate::{Backend, Linear, PatchConv, Weight};
+use crate::{Backend, Linear, PatchConv, Precision, Weight};
 
 /// See [`crate::Backend::embed`].
 pub fn embed<B: Backend>(weight: &Weight<B, 2>, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
@@ -168,8 +168,121 @@ pub fn tied_logits<B: Backend>(
     burn::tensor::module::linear(hidden_states, embedding.val().transpose(), None)
 }
 
-/// See [`crate::Backend::multi_head_attention`].
-pub fn multi_head_attention<B: Backend>(
+/// See [`crate::KeysValues`]: tensors `[batch, heads, tokens, head_dim]`.
+#[derive(Debug, Clone)]
+pub struct KeysValues<B: Backend> {
+    keys: Tensor<B, 4>,
+    values: Tensor<B, 4>,
+    masked: Option<Tensor<B, 4, Bool>>,
+}
+
+impl<B: Backend> crate::KeysValues<B> for KeysValues<B> {
+    fn new(
+        keys: Tensor<B, 3>,
+        values: Tensor<B, 3>,
+        num_heads: usize,
+        masked: Option<Tensor<B, 4, Bool>>,
+        _precision: Precision,
+    ) -> Self {
+        Self {
+            keys: split_heads(keys, num_heads),
+            values: split_heads(values, num_heads),
+            masked,
+        }
+    }
+
+    fn attend(&self, queries: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [rows, tokens, dim] = queries.dims();
+        let batch = self.keys.dims()[0];
+        let queries = queries.reshape([batch, rows / batch * tokens, dim]);
+        let (keys, values) = (self.keys.clone(), self.values.clone());
+        multi_head_attention(queries, keys, values, self.masked.clone())
+            .reshape([rows, tokens, dim])
+    }
+
+    fn select(&mut self, entries: &[usize]) {
+        let entries = numbers(entries, &self.keys.device());
+        self.keys = self.keys.clone().select(0, entries.clone());
+        self.values = self.values.clone().select(0, entries.clone());
+        if let Some(masked) = self.masked.take() {
+            self.masked = Some(match masked.dims()[0] {
+                1 => masked,
+                _ => masked.select(0, entries),
+            });
+        }
+    }
+}
+
+/// See [`crate::PastKeysValues`]: tensors `[rows, heads, tokens, head_dim]`, none before the first
+/// token.
+#[derive(Debug, Clone)]
+pub struct PastKeysValues<B: Backend>(Option<[Tensor<B, 4>; 2]>);
+
+impl<B: Backend> Default for PastKeysValues<B> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<B: Backend> crate::PastKeysValues<B> for PastKeysValues<B> {
+    fn attend(
+        &mut self,
+        queries: Tensor<B, 3>,
+        keys: Tensor<B, 3>,
+        values: Tensor<B, 3>,
+        num_heads: usize,
+    ) -> Tensor<B, 3> {
+        let new = [keys, values].map(|projected| split_heads(projected, num_heads));
+        let [keys, values] = match self.0.take() {
+            None => new,
+            Some([keys, values]) => {
+                let [new_keys, new_values] = new;
+                [
+                    Tensor::cat(vec![keys, new_keys], 2),
+                    Tensor::cat(vec![values, new_values], 2),
+                ]
+            }
+        };
+        self.0 = Some([keys.clone(), values.clone()]);
+        let tokens = queries.dims()[1];
+        let masked = causal_mask(keys.dims()[2] - tokens, tokens, &queries.device());
+        multi_head_attention(queries, keys, values, masked)
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        if let Some(keys_values) = self.0.take() {
+            let rows = numbers(rows, &keys_values[0].device());
+            self.0 = Some(keys_values.map(|tensor| tensor.select(0, rows.clone())));
+        }
+    }
+}
+
+fn numbers<B: Backend>(numbers: &[usize], device: &B::Device) -> Tensor<B, 1, Int> {
+    let numbers: Vec<i32> = numbers.iter().map(|&number| number as i32).collect();
+    Tensor::from_ints(numbers.as_slice(), device)
+}
+
+/// True where a token would see a later one; none for a single token, which sees all before it.
+///
+/// Output: `[1, 1, tokens, past + tokens]`.
+fn causal_mask<B: Backend>(
+    past: usize,
+    tokens: usize,
+    device: &B::Device,
+) -> Option<Tensor<B, 4, Bool>> {
+    (tokens > 1).then(|| {
+        Tensor::<B, 2, Bool>::tril_mask([tokens, past + tokens], past as i64, device)
+            .unsqueeze::<4>()
+    })
+}
+
+/// Heads of `q` and the output side by side in `dim`.
+///
+/// # Shapes
+/// - `q` and output: `[batch, queries, dim]`
+/// - `k`, `v`: `[batch, heads, keys, dim / heads]`
+/// - `masked`: `[batch or 1, 1, queries or 1, keys]`
+fn multi_head_attention<B: Backend>(
     q: Tensor<B, 3>,
     k: Tensor<B, 4>,
     v: Tensor<B, 4>,
@@ -201,8 +314,8 @@ fn scaled_dot_product_attention<B: Backend>(
     activation::softmax(scores, 3).cast(dtype).matmul(v)
 }
 
-/// See [`crate::Backend::split_heads`].
-pub fn split_heads<B: Backend>(projected: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
+/// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
+fn split_heads<B: Backend>(projected: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
     let [batch, tokens, dim] = projected.dims();
     projected
         .reshape([batch, tokens, heads, dim / heads])

@@ -67,6 +67,7 @@ pub struct Packed {
     #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
     pub(crate) matrix: PackedMatrix,
     pub(crate) shape: Vec<usize>,
+    pub(crate) precision: Precision,
 }
 
 #[cfg(feature = "flex")]
@@ -103,6 +104,14 @@ impl<B: Backend, const D: usize> Weight<B, D> {
             // INVARIANT: a tensor's shape has as many dimensions as its type says.
             Self::Parameter(parameter, _) => parameter.lazy_shape().dims(),
             Self::Packed(packed) => packed.shape.as_slice().try_into().expect("D dimensions"),
+        }
+    }
+
+    /// How it is kept, or would be by a backend that packs weights.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Parameter(_, precision) => *precision,
+            Self::Packed(packed) => packed.precision,
         }
     }
 

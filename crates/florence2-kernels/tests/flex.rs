@@ -4,9 +4,11 @@
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
-use burn::tensor::{Bool, Distribution, Int, Tensor};
+use burn::tensor::{Bool, Distribution, Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use florence2_kernels::{Backend, Linear, PatchConv, Precision, Weight, portable};
+use florence2_kernels::{
+    Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
+};
 
 /// The largest difference allowed, as a share of the largest value.
 const TOLERANCE: f32 = 1e-5;
@@ -49,11 +51,21 @@ fn convolution(channels: usize) -> Conv2d<Flex> {
 
 #[track_caller]
 fn assert_close<const D: usize>(what: &str, found: Tensor<Flex, D>, expected: Tensor<Flex, D>) {
+    assert_within(what, TOLERANCE, found, expected);
+}
+
+#[track_caller]
+fn assert_within<const D: usize>(
+    what: &str,
+    tolerance: f32,
+    found: Tensor<Flex, D>,
+    expected: Tensor<Flex, D>,
+) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let largest = expected.clone().abs().max().into_scalar();
     let difference = (found - expected).abs().max().into_scalar();
     assert!(
-        difference <= TOLERANCE * largest,
+        difference <= tolerance * largest,
         "{what}: {difference} of {largest}"
     );
 }
@@ -291,34 +303,123 @@ fn narrow_layers() {
 
 #[test]
 fn attention() {
-    for (batch, heads, queries, keys, head_dim) in [
-        (1, 4, 1, 1, 8),
-        (2, 3, 3, 590, 64),
-        (1, 2, 300, 300, 20),
-        (3, 1, 130, 7, 5),
+    for (batch, groups, heads, queries, keys, head_dim) in [
+        (1, 1, 4, 1, 1, 8),
+        (2, 3, 3, 1, 590, 64),
+        (1, 1, 2, 300, 300, 20),
+        (3, 1, 1, 130, 7, 5),
+        (1, 3, 2, 2, 1100, 33),
     ] {
-        let q = random([batch, queries, heads * head_dim]);
-        let keys_values = random([batch, keys, heads * head_dim]);
-        let k = Flex::split_heads(keys_values, heads);
-        let v = random([batch, heads, keys, head_dim]);
-        let what = format!("{batch} {heads} {queries} {keys} {head_dim}");
-        let expected = portable::multi_head_attention(q.clone(), k.clone(), v.clone(), None);
-        let found = Flex::multi_head_attention(q.clone(), k.clone(), v.clone(), None);
-        assert_close(&what, found, expected);
+        let dim = heads * head_dim;
+        let q = random([groups * batch, queries, dim]);
+        let (k, v) = (random([batch, keys, dim]), random([batch, keys, dim]));
+        let what = format!("{batch} {groups} {heads} {queries} {keys} {head_dim}");
         let chances =
             Tensor::<Flex, 4>::random([1, 1, 1, keys], Distribution::Default, &FlexDevice);
-        // Some keys, and all of them.
-        for least in [0.9, -1.0] {
+        // No keys, some, and all of them.
+        for least in [1.0, 0.9, -1.0] {
             let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);
-            let expected = portable::multi_head_attention(
-                q.clone(),
-                k.clone(),
-                v.clone(),
-                Some(masked.clone()),
+            let masked = (least < 1.0).then_some(masked);
+            let (expected, _) = attended::<portable::KeysValues<Flex>>(
+                [&q, &k, &v],
+                heads,
+                masked.clone(),
+                Precision::F32,
             );
-            let found = Flex::multi_head_attention(q.clone(), k.clone(), v.clone(), Some(masked));
-            assert_close(&format!("{what} masked above {least}"), found, expected);
+            for (precision, tolerance) in [(Precision::F32, TOLERANCE), (Precision::Bf16, 0.02)] {
+                let (found, one) = attended::<<Flex as Backend>::KeysValues>(
+                    [&q, &k, &v],
+                    heads,
+                    masked.clone(),
+                    precision,
+                );
+                let what = format!("{what} {precision} masked above {least}");
+                assert_within(&what, tolerance, found.clone(), expected.clone());
+                // An entry that is left alone answers as it did in company.
+                let rows = found.dims()[0] / batch;
+                assert_eq!(one, found.narrow(0, (batch - 1) * rows, rows).into_data());
+            }
         }
+    }
+}
+
+/// What queries find, and what those of the last entry find once the others are gone.
+fn attended<K: KeysValues<Flex>>(
+    [q, k, v]: [&Tensor<Flex, 3>; 3],
+    heads: usize,
+    masked: Option<Tensor<Flex, 4, Bool>>,
+    precision: Precision,
+) -> (Tensor<Flex, 3>, TensorData) {
+    let batch = k.dims()[0];
+    let mut keys_values = K::new(k.clone(), v.clone(), heads, masked, precision);
+    let all = keys_values.attend(q.clone());
+    let rows = q.dims()[0] / batch;
+    keys_values.select(&[batch - 1]);
+    let last = q.clone().narrow(0, (batch - 1) * rows, rows);
+    (all, keys_values.attend(last).into_data())
+}
+
+/// Sequences that grow by one token or several, and whose rows are exchanged and leave.
+#[test]
+fn attention_to_the_past() {
+    for (heads, head_dim) in [(2, 8), (3, 20), (12, 64)] {
+        let mut past = <Flex as Backend>::PastKeysValues::default();
+        let mut expected = portable::PastKeysValues::<Flex>::default();
+        let mut rows = 3;
+        for (step, tokens) in [3, 1, 1, 50, 1, 1].into_iter().enumerate() {
+            let [q, k, v] = [0; 3].map(|_| random([rows, tokens, heads * head_dim]));
+            let what = format!("{heads} {head_dim} step {step}");
+            assert_close(
+                &what,
+                past.attend(q.clone(), k.clone(), v.clone(), heads),
+                expected.attend(q, k, v, heads),
+            );
+            let kept: &[usize] = match step {
+                0 => &[2, 0, 0],
+                3 => &[1, 2],
+                _ => continue,
+            };
+            past.select(kept);
+            expected.select(kept);
+            rows = kept.len();
+        }
+    }
+}
+
+/// As sorting all of a row finds them, equal ones by place.
+#[test]
+fn the_likeliest() {
+    for (rows, entries, count) in [(1, 1, 1), (3, 51289, 16), (2, 8192, 3), (1, 8200, 8200)] {
+        // Few enough values that some are equal.
+        let logits = (random([rows, entries]) * 50.0).round();
+        let found = Flex::likeliest(logits.clone(), count).unwrap();
+        let log_probs = burn::tensor::activation::log_softmax(logits, 1);
+        for row in 0..rows {
+            let read = |tensor: Tensor<Flex, 2>| -> Vec<f32> {
+                let row = tensor.narrow(0, row, 1);
+                row.into_data().into_vec().unwrap()
+            };
+            let (found, log_probs) = (read(found.clone()), read(log_probs.clone()));
+            let mut order: Vec<usize> = (0..entries).collect();
+            order.sort_by(|a, b| log_probs[*b].total_cmp(&log_probs[*a]));
+            for (index, place) in order.into_iter().take(count).enumerate() {
+                assert!((found[index] - log_probs[place]).abs() < 1e-4);
+                assert_eq!(
+                    found[count + index],
+                    place as f32,
+                    "{rows} {entries} {index}"
+                );
+            }
+        }
+    }
+    for logits in [[f32::NAN, 0.0], [f32::NEG_INFINITY; 2]] {
+        let logits = Tensor::from_data([logits], &FlexDevice);
+        let found: Vec<f32> = Flex::likeliest(logits, 1)
+            .unwrap()
+            .into_data()
+            .into_vec()
+            .unwrap();
+        assert!(!found[0].is_finite(), "found {}", found[0]);
     }
 }
 

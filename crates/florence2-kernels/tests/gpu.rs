@@ -36,9 +36,9 @@ fn rocm_answers() {
 mod wgpu {
     use burn::nn::LayerNormConfig;
     use burn::tensor::{Bool, DType, Tensor};
-    use florence2_kernels::Backend;
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
     use florence2_kernels::gpu::{Unavailable, start};
+    use florence2_kernels::{Backend, KeysValues, Precision};
 
     fn device() -> WgpuDevice {
         let device = adapters().unwrap().swap_remove(0).device;
@@ -86,10 +86,15 @@ mod wgpu {
     fn a_row_that_is_masked_as_a_whole_stays_a_number_in_f16() {
         let device = device();
         let ones = Tensor::<Wgpu, 3>::ones([1, 2, 4], (&device, DType::F16));
-        let keys = Wgpu::split_heads(ones.clone(), 2);
         let masked = Tensor::<Wgpu, 4, Bool>::full([1, 1, 1, 2], true, &device);
-        let attention = Wgpu::multi_head_attention(ones, keys.clone(), keys, Some(masked));
-        assert_eq!(values(attention), [1.0; 8]);
+        let keys_values = <Wgpu as Backend>::KeysValues::new(
+            ones.clone(),
+            ones.clone(),
+            2,
+            Some(masked),
+            Precision::F32,
+        );
+        assert_eq!(values(keys_values.attend(ones)), [1.0; 8]);
     }
 
     #[test]

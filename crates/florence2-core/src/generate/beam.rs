@@ -6,7 +6,8 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::greedy::{draw, generator};
-use super::logits_processor::{LogitsProcessors, log_softmax};
+use super::logits_processor::LogitsProcessors;
+use super::scores::Row;
 use super::top_k::top_k;
 use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
@@ -71,12 +72,11 @@ impl BeamSearch {
 
     pub(super) fn advance(
         &mut self,
-        scores: &mut [f32],
-        normalised: bool,
+        scores: &mut [Row<'_>],
         processors: &LogitsProcessors,
     ) -> Result<Step> {
         let num_beams = self.running.len();
-        let candidates = self.candidates(scores, normalised, processors)?;
+        let candidates = self.candidates(scores, processors)?;
         let ends = candidates
             .iter()
             .all(|candidate| candidate.hits_stopping_criteria);
@@ -133,33 +133,28 @@ impl BeamSearch {
     /// beam's end token is among them.
     fn candidates(
         &mut self,
-        scores: &mut [f32],
-        normalised: bool,
+        rows: &mut [Row<'_>],
         processors: &LogitsProcessors,
     ) -> Result<Vec<Candidate>> {
-        let num_beams = self.running.len();
-        let row_length = scores.len() / num_beams;
-        let mut token_log_probs = Vec::with_capacity(scores.len());
-        for (beam, scores) in self.running.iter().zip(scores.chunks_mut(row_length)) {
-            if !normalised {
-                log_softmax(scores)?;
-            }
-            processors.apply(&beam.token_ids, scores);
-            token_log_probs.extend_from_slice(scores);
-            for score in scores {
-                *score += beam.score;
-            }
+        let (mut log_probs, mut sums) = (Vec::new(), Vec::new());
+        for (beam, row) in self.running.iter().zip(rows.iter_mut()) {
+            row.normalise()?;
+            processors.apply(&beam.token_ids, row);
+            log_probs.extend_from_slice(row.values);
+            sums.extend(row.values.iter().map(|log_prob| log_prob + beam.score));
         }
+        let row_length = sums.len() / rows.len();
         let keep = self.keep(processors);
         let best = match &mut self.sampler {
-            None => top_k(scores, keep),
-            Some(generator) => draw(scores, keep, generator),
+            None => top_k(&sums, keep),
+            Some(generator) => draw(&sums, keep, generator),
         };
         let candidate = |(index, score): (usize, f32)| {
-            let (parent, token_id) = (index / row_length, (index % row_length) as u32);
+            let parent = index / row_length;
+            let token_id = rows[parent].token(index % row_length);
             let mut beam = self.running[parent].clone();
             beam.token_ids.push(token_id);
-            beam.log_probs.push(token_log_probs[index]);
+            beam.log_probs.push(log_probs[index]);
             beam.score = score;
             let hits_stopping_criteria = processors.eos_token_id.contains(&token_id)
                 || beam.token_ids.len() >= self.max_length;

@@ -3,7 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::logits_processor::{LogitsProcessors, log_softmax};
+use super::logits_processor::LogitsProcessors;
+use super::scores::Row;
 use super::top_k::top_k;
 use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
@@ -43,20 +44,16 @@ impl GreedySearch {
 
     pub(super) fn advance(
         &mut self,
-        scores: &mut [f32],
-        normalised: bool,
+        scores: &mut [Row<'_>],
         processors: &LogitsProcessors,
     ) -> Result<Step> {
-        let row_length = scores.len() / self.sequences.len();
-        for (row, scores) in scores.chunks_mut(row_length).enumerate() {
+        for (row, scores) in scores.iter_mut().enumerate() {
             if self.ended[row] {
                 continue;
             }
             let sequence = &mut self.sequences[row];
             processors.apply(&sequence.token_ids, scores);
-            if !normalised {
-                log_softmax(scores)?;
-            }
+            scores.normalise()?;
             let generator = self
                 .generators
                 .as_mut()
@@ -122,14 +119,14 @@ pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
 }
 
 /// The likeliest token, or one drawn by probability.
-fn choose(log_probs: &[f32], generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
+fn choose(log_probs: &Row<'_>, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
     let best = match generator {
-        None => top_k(log_probs, 1),
-        Some(generator) => draw(log_probs, 1, generator),
+        None => top_k(log_probs.values, 1),
+        Some(generator) => draw(log_probs.values, 1, generator),
     };
-    // INVARIANT: `log_softmax` refused rows without a usable score.
+    // INVARIANT: rows without a usable score were refused as they were normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");
-    (index as u32, log_prob)
+    (log_probs.token(index), log_prob)
 }
 
 /// Draws `count` indices without replacement by their probability, in the order drawn.

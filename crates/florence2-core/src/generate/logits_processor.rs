@@ -4,6 +4,7 @@
 use florence2_kernels::exp;
 
 use super::GenerationConfig;
+use super::scores::Row;
 use super::top_k::top_k;
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
@@ -45,36 +46,38 @@ impl LogitsProcessors {
         if forces || self.padded || config.do_sample || config.repetition_penalty != 1.0 {
             return None;
         }
-        let ends = match self.is_too_short(sequence) {
-            true => self.eos_token_id.len(),
-            false => 0,
-        };
-        let repeated = repeated_ngrams(sequence, config.no_repeat_ngram_size).count();
-        Some(ends + repeated + config.bad_words_ids.len() + config.suppress_tokens.len())
+        Some(self.impossible_after(sequence).count() + config.suppress_tokens.len())
     }
 
-    /// Changes the scores of the token that would follow `sequence`.
-    pub(super) fn apply(&self, sequence: &[u32], scores: &mut [f32]) {
-        let config = &self.config;
-        let used = self.vocab_size.min(scores.len());
-        scores[used..].fill(f32::NEG_INFINITY);
-        if config.repetition_penalty != 1.0 {
-            penalise_repetition(sequence, scores, config.repetition_penalty);
+    /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the
+    /// likeliest where [`Self::banned`] says that none but bans change them.
+    pub(super) fn apply(&self, sequence: &[u32], scores: &mut Row<'_>) {
+        if scores.tokens.is_none() {
+            let used = self.vocab_size.min(scores.values.len());
+            scores.values[used..].fill(f32::NEG_INFINITY);
+            if self.config.repetition_penalty != 1.0 {
+                penalise_repetition(sequence, scores.values, self.config.repetition_penalty);
+            }
         }
-        for last in repeated_ngrams(sequence, config.no_repeat_ngram_size) {
-            ban(scores, &[last]);
-        }
-        self.ban_bad_words(sequence, scores);
-        if self.is_too_short(sequence) {
-            ban(scores, &self.eos_token_id);
-        }
+        scores.ban(self.impossible_after(sequence));
         if let Some(id) = self.forced_token(sequence) {
-            force(scores, id);
+            force(scores.values, id);
         }
-        ban(scores, &config.suppress_tokens);
-        if config.do_sample {
-            self.warp(scores);
+        scores.ban(self.config.suppress_tokens.iter().copied());
+        if self.config.do_sample {
+            self.warp(scores.values);
         }
+    }
+
+    /// What must not follow `sequence`: repetitions, bad words, an end that comes too early.
+    fn impossible_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
+        let ends: &[u32] = match self.is_too_short(sequence) {
+            true => &self.eos_token_id,
+            false => &[],
+        };
+        repeated_ngrams(sequence, self.config.no_repeat_ngram_size)
+            .chain(self.bad_words_after(sequence))
+            .chain(ends.iter().copied())
     }
 
     fn is_too_short(&self, sequence: &[u32]) -> bool {
@@ -91,19 +94,13 @@ impl LogitsProcessors {
         end.or(beginning)
     }
 
-    fn ban_bad_words(&self, sequence: &[u32], scores: &mut [f32]) {
-        for word in &self.config.bad_words_ids {
-            let Some((last, prefix)) = word.split_last() else {
-                continue;
-            };
+    fn bad_words_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
+        self.config.bad_words_ids.iter().filter_map(move |word| {
+            let (last, prefix) = word.split_last()?;
             // The end token alone is no word: banning it would make every answer endless.
-            if prefix.is_empty() && self.eos_token_id.contains(last) {
-                continue;
-            }
-            if sequence.ends_with(prefix) {
-                ban(scores, &[*last]);
-            }
-        }
+            let is_end = prefix.is_empty() && self.eos_token_id.contains(last);
+            (!is_end && sequence.ends_with(prefix)).then_some(*last)
+        })
     }
 
     /// Temperature, top-k, top-p.
@@ -157,14 +154,6 @@ fn repeated_ngrams(sequence: &[u32], size: usize) -> impl Iterator<Item = u32> {
         let prefix = &sequence[sequence.len() + 1 - size..];
         (start == prefix).then_some(*last)
     })
-}
-
-fn ban(scores: &mut [f32], ids: &[u32]) {
-    for id in ids {
-        if let Some(score) = scores.get_mut(*id as usize) {
-            *score = f32::NEG_INFINITY;
-        }
-    }
 }
 
 fn force(scores: &mut [f32], id: u32) {
@@ -279,7 +268,11 @@ mod tests {
             let mut scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
             let size = scores.len();
             let model = Florence2TextConfig::default();
-            LogitsProcessors::new(&config, &model, size).apply(&sequence, &mut scores);
+            let mut row = Row {
+                values: &mut scores,
+                tokens: None,
+            };
+            LogitsProcessors::new(&config, &model, size).apply(&sequence, &mut row);
             for (index, (found, expected)) in scores
                 .iter()
                 .zip(case["left"].as_array().unwrap())

@@ -1,8 +1,8 @@
 //! Choosing tokens: greedy, beam search and sampling, as transformers' `GenerationMixin` does.
 //!
 //! The model scores on its device; choosing happens on the host, in f32, one search per batch
-//! entry, so that an entry's answer never depends on its neighbours. A GPU normalises the scores and
-//! sends the likeliest alone wherever no other can be chosen (`scores.rs`).
+//! entry, so that an entry's answer never depends on its neighbours. Backends normalise the scores
+//! and send the likeliest alone wherever no other can be chosen (`scores.rs`).
 
 mod beam;
 mod config;
@@ -25,7 +25,7 @@ use crate::model::{EncoderOutput, Florence2ForConditionalGeneration};
 use beam::BeamSearch;
 use greedy::GreedySearch;
 use logits_processor::LogitsProcessors;
-use scores::Scores;
+use scores::{Row, Scores};
 
 /// One generated answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,16 +69,11 @@ enum Search {
 }
 
 impl Search {
-    /// `scores`: the logits of this search's rows, or their log-probabilities.
-    fn advance(
-        &mut self,
-        scores: &mut [f32],
-        normalised: bool,
-        processors: &LogitsProcessors,
-    ) -> Result<Step> {
+    /// `scores`: of this search's rows.
+    fn advance(&mut self, scores: &mut [Row<'_>], processors: &LogitsProcessors) -> Result<Step> {
         match self {
-            Self::Greedy(search) => search.advance(scores, normalised, processors),
-            Self::Beam(search) => search.advance(scores, normalised, processors),
+            Self::Greedy(search) => search.advance(scores, processors),
+            Self::Beam(search) => search.advance(scores, processors),
         }
     }
 
@@ -156,16 +151,15 @@ pub fn generate<B: Backend>(
         let deciding = deciding.and_then(|counts| counts.into_iter().max());
         let mut scores = Scores::to_host(logits, deciding).map_err(|error| at_step(error, step))?;
 
-        let row_length = scores.values.len() / rows;
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);
         next_tokens.clear();
-        let entries = scores.values.chunks_mut(row_length * rows_per_entry);
-        for (slot, rows) in entries.enumerate() {
-            let entry = active[slot];
+        let mut score_rows = scores.rows();
+        for (slot, &entry) in active.iter().enumerate() {
+            let mut rows: Vec<Row<'_>> = score_rows.by_ref().take(rows_per_entry).collect();
             let search = &mut searches[entry];
             let step_result = search
-                .advance(rows, scores.normalised, &processors)
+                .advance(&mut rows, &processors)
                 .map_err(|error| at_step(error, step))?;
             if let Some((token_id, log_prob)) = search.last_token() {
                 observer.notify(GenerationEvent::Token {

@@ -2,9 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, Linear, Precision};
-
-use super::LayerKeysValues;
+use florence2_kernels::{Backend, KeysValues, Linear, PastKeysValues, Precision};
 
 /// Projections and heads of one attention.
 #[derive(Module, Debug)]
@@ -33,59 +31,68 @@ impl<B: Backend> Attention<B> {
         }
     }
 
-    /// Keys and values of `hidden_states` `[batch, tokens, d_model]`.
-    pub fn keys_values(&self, hidden_states: Tensor<B, 3>) -> LayerKeysValues<B> {
-        let [keys, values] = B::apply_linears(hidden_states, [&self.k_proj, &self.v_proj]);
-        self.split_keys_values(keys, values)
-    }
-
-    /// Queries, keys and values of the same `hidden_states` `[batch, tokens, d_model]`: the queries
-    /// of the same shape.
-    pub fn queries_keys_values(
+    /// Keys and values of `hidden_states` `[batch, tokens, d_model]`, of which the `masked`
+    /// `[batch, 1, 1, tokens]` are not seen.
+    pub fn keys_values(
         &self,
         hidden_states: Tensor<B, 3>,
-    ) -> (Tensor<B, 3>, LayerKeysValues<B>) {
-        let linears = [&self.q_proj, &self.k_proj, &self.v_proj];
-        let [queries, keys, values] = B::apply_linears(hidden_states, linears);
-        (queries, self.split_keys_values(keys, values))
+        masked: Option<Tensor<B, 4, Bool>>,
+    ) -> B::KeysValues {
+        let [keys, values] = B::apply_linears(hidden_states, [&self.k_proj, &self.v_proj]);
+        self.remember(keys, values, masked)
     }
 
-    /// Queries of `hidden_states`, of the same shape.
-    pub fn queries(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
-        B::apply_linear(hidden_states, &self.q_proj)
-    }
-
-    fn split_keys_values(&self, keys: Tensor<B, 3>, values: Tensor<B, 3>) -> LayerKeysValues<B> {
-        LayerKeysValues {
-            keys: B::split_heads(keys, self.num_heads),
-            values: B::split_heads(values, self.num_heads),
-        }
-    }
-
-    /// Attends from queries to given keys and values.
+    /// Attends from tokens to given keys and values, which beams of one image share.
     ///
-    /// The keys may have fewer batch entries than the queries: then consecutive queries (the beams
-    /// of one image) share an entry, which is read once for all of them.
-    ///
-    /// # Shapes
-    /// - `queries`: `[groups * batch, tokens, d_model]`
-    /// - `keys_values`: `[batch, heads, keys, head_dim]`
-    /// - `masked`: `[batch or 1, 1, tokens or 1, keys]`, true where a key must not be seen
-    /// - output: as `queries`
+    /// Shapes: `[groups * batch, tokens, d_model]` in and out.
     pub fn forward(
         &self,
-        queries: Tensor<B, 3>,
-        keys_values: &LayerKeysValues<B>,
+        hidden_states: Tensor<B, 3>,
+        keys_values: &B::KeysValues,
+    ) -> Tensor<B, 3> {
+        let queries = B::apply_linear(hidden_states, &self.q_proj);
+        B::apply_linear(keys_values.attend(queries), &self.out_proj)
+    }
+
+    /// Attends from tokens to each other.
+    ///
+    /// # Shapes
+    /// - `hidden_states` and output: `[batch, tokens, d_model]`
+    /// - `masked`: as in [`Self::keys_values`]
+    pub fn forward_self(
+        &self,
+        hidden_states: Tensor<B, 3>,
         masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let [rows, tokens, d_model] = queries.dims();
-        let batch = keys_values.keys.dims()[0];
-        let attention = B::multi_head_attention(
-            queries.reshape([batch, rows / batch * tokens, d_model]),
-            keys_values.keys.clone(),
-            keys_values.values.clone(),
-            masked,
-        );
-        B::apply_linear(attention.reshape([rows, tokens, d_model]), &self.out_proj)
+        let [queries, keys, values] = self.queries_keys_values(hidden_states);
+        let keys_values = self.remember(keys, values, masked);
+        B::apply_linear(keys_values.attend(queries), &self.out_proj)
+    }
+
+    /// Attends from tokens to themselves and all before them, `past` and each other.
+    ///
+    /// Shapes: `[rows, tokens, d_model]` in and out.
+    pub fn forward_causal(
+        &self,
+        hidden_states: Tensor<B, 3>,
+        past: &mut B::PastKeysValues,
+    ) -> Tensor<B, 3> {
+        let [queries, keys, values] = self.queries_keys_values(hidden_states);
+        let attention = past.attend(queries, keys, values, self.num_heads);
+        B::apply_linear(attention, &self.out_proj)
+    }
+
+    fn queries_keys_values(&self, hidden_states: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {
+        B::apply_linears(hidden_states, [&self.q_proj, &self.k_proj, &self.v_proj])
+    }
+
+    fn remember(
+        &self,
+        keys: Tensor<B, 3>,
+        values: Tensor<B, 3>,
+        masked: Option<Tensor<B, 4, Bool>>,
+    ) -> B::KeysValues {
+        let precision = self.k_proj.weight.precision();
+        B::KeysValues::new(keys, values, self.num_heads, masked, precision)
     }
 }

@@ -6,8 +6,7 @@ use burn::tensor::{Bool, Tensor};
 use florence2_kernels::{Backend, Linear, Precision};
 
 use super::{
-    Attention, CrossAttentionCache, KvCache, LayerKeysValues, embed_positions, layer_norm, linear,
-    position_table,
+    Attention, CrossAttentionCache, KvCache, embed_positions, layer_norm, linear, position_table,
 };
 use crate::config::Florence2TextConfig;
 
@@ -80,13 +79,13 @@ impl<B: Backend> Decoder<B> {
         masked: Option<Tensor<B, 4, Bool>>,
     ) -> CrossAttentionCache<B> {
         let layer = |layer: &DecoderLayer<B>| {
+            let hidden_states = encoder_hidden_states.clone();
             layer
                 .encoder_attn
-                .keys_values(encoder_hidden_states.clone())
+                .keys_values(hidden_states, masked.clone())
         };
         CrossAttentionCache {
             layers: self.layers.iter().map(layer).collect(),
-            masked,
         }
     }
 
@@ -101,57 +100,36 @@ impl<B: Backend> Decoder<B> {
         cross_attention: &CrossAttentionCache<B>,
         cache: &mut KvCache<B>,
     ) -> Tensor<B, 3> {
-        let (past, tokens) = (cache.len(), inputs_embeds.dims()[1]);
-        let masked = causal_mask(past, tokens, &inputs_embeds.device());
-        let embedded = inputs_embeds + embed_positions(&self.embed_positions, past, tokens);
+        let [rows, tokens, _] = inputs_embeds.dims();
+        let embedded = inputs_embeds + embed_positions(&self.embed_positions, cache.tokens, tokens);
         let mut hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let (queries, keys_values) = layer.self_attn.queries_keys_values(hidden_states.clone());
-            let keys_values = cache.append(index, keys_values);
-            hidden_states = layer.forward(
-                hidden_states,
-                queries,
-                keys_values,
-                masked.clone(),
-                &cross_attention.layers[index],
-                cross_attention.masked.clone(),
-            );
+        cache
+            .layers
+            .resize_with(self.layers.len(), Default::default);
+        let caches = cache.layers.iter_mut().zip(&cross_attention.layers);
+        for (layer, (past, encoder_keys_values)) in self.layers.iter().zip(caches) {
+            hidden_states = layer.forward(hidden_states, past, encoder_keys_values);
         }
+        cache.tokens += tokens;
+        cache.rows = rows;
         hidden_states
     }
 }
 
 impl<B: Backend> DecoderLayer<B> {
+    /// Shapes: `[beams * batch, tokens, d_model]` in and out.
     fn forward(
         &self,
         hidden_states: Tensor<B, 3>,
-        queries: Tensor<B, 3>,
-        keys_values: &LayerKeysValues<B>,
-        masked: Option<Tensor<B, 4, Bool>>,
-        encoder_keys_values: &LayerKeysValues<B>,
-        encoder_masked: Option<Tensor<B, 4, Bool>>,
+        past: &mut B::PastKeysValues,
+        encoder_keys_values: &B::KeysValues,
     ) -> Tensor<B, 3> {
-        let attention = self.self_attn.forward(queries, keys_values, masked);
+        let attention = self.self_attn.forward_causal(hidden_states.clone(), past);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
-        let queries = self.encoder_attn.queries(hidden_states.clone());
         let attention = self
             .encoder_attn
-            .forward(queries, encoder_keys_values, encoder_masked);
+            .forward(hidden_states.clone(), encoder_keys_values);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.encoder_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
-}
-
-/// True where a token would see a later one; none for a single token, which sees all before it.
-///
-/// Output: `[1, 1, tokens, past + tokens]`.
-fn causal_mask<B: Backend>(
-    past: usize,
-    tokens: usize,
-    device: &B::Device,
-) -> Option<Tensor<B, 4, Bool>> {
-    (tokens > 1).then(|| {
-        Tensor::<B, 2, Bool>::tril_mask([tokens, past + tokens], past as i64, device)
-            .unsqueeze::<4>()
-    })
 }

@@ -86,8 +86,7 @@ impl<B: Backend> EncoderLayer<B> {
         hidden_states: Tensor<B, 3>,
         masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let (queries, keys_values) = self.self_attn.queries_keys_values(hidden_states.clone());
-        let attention = self.self_attn.forward(queries, &keys_values, masked);
+        let attention = self.self_attn.forward_self(hidden_states.clone(), masked);
         let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }

@@ -13,7 +13,7 @@ use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer};
 pub use encoder::{Encoder, EncoderLayer};
-pub use kv_cache::{CrossAttentionCache, KvCache, LayerKeysValues};
+pub use kv_cache::{CrossAttentionCache, KvCache};
 
 use crate::config::Florence2TextConfig;
 

@@ -5,13 +5,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::bf16::encode_pairs;
 use super::elementwise::exp_columns;
 use super::packed_matrix::PackedMatrix;
 use super::rows::{Rows, RowsRef, sized};
-use super::scratch::with_scratch;
 use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 
 /// Rows of a head within wider ones: the first value is the first row's.
@@ -192,95 +189,4 @@ fn transpose(
     for row in result.chunks_exact_mut(width) {
         row[count..].fill(0);
     }
-}
-
-/// All heads: `q` and the result `[batch, queries, dim]`, `k` and `v`
-/// `[batch, heads, keys, dim / heads]`, `masked` `[batch or 1, keys]`.
-pub(super) fn attention(
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    [batch, queries, dim]: [usize; 3],
-    heads: usize,
-    masked: Option<&[bool]>,
-) -> Vec<f32> {
-    let head_dim = dim / heads;
-    let keys = k.len() / (batch * dim);
-    // Enough tasks for all threads, of whole panels of queries.
-    let parts = queries.div_ceil(4 * PANEL).max(1);
-    let per_part = queries.div_ceil(parts).next_multiple_of(PANEL);
-    let parts = queries.div_ceil(per_part);
-    let head_length = keys * head_dim;
-    let attended: Vec<Vec<f32>> = (0..batch * heads * parts)
-        .into_par_iter()
-        .map(|task| {
-            let (head, part) = (task / parts, task % parts);
-            let (entry, column) = (head / heads, head % heads * head_dim);
-            let first = part * per_part;
-            let count = per_part.min(queries - first);
-            let q = Head {
-                values: &q[(entry * queries + first) * dim + column..],
-                rows: count,
-                row_step: dim,
-            };
-            let [k, v] = [k, v].map(|values| Head {
-                values: &values[head * head_length..][..head_length],
-                rows: keys,
-                row_step: head_dim,
-            });
-            let masked = masked.map(|masked| &masked[entry * keys % masked.len()..][..keys]);
-            let mut result = vec![0.0; count * head_dim];
-            with_scratch(|scratch| {
-                let scratch = &mut scratch.attention;
-                let heads = [q, k, v];
-                attend(
-                    heads,
-                    head_dim,
-                    Format::F32,
-                    masked,
-                    scratch,
-                    &mut result,
-                    head_dim,
-                );
-            });
-            result
-        })
-        .collect();
-    let mut output = vec![0.0; q.len()];
-    for (task, part) in attended.iter().enumerate() {
-        let (head, first) = (task / parts, task % parts * per_part);
-        let (entry, column) = (head / heads, head % heads * head_dim);
-        for (index, row) in part.chunks_exact(head_dim).enumerate() {
-            let at = (entry * queries + first + index) * dim + column;
-            output[at..at + head_dim].copy_from_slice(row);
-        }
-    }
-    output
-}
-
-/// `[batch, tokens, dim]` to `[batch, heads, tokens, dim / heads]`.
-pub(super) fn split_heads(rows: &[f32], tokens: usize, dim: usize, heads: usize) -> Vec<f32> {
-    let head_dim = dim / heads;
-    let mut split = vec![0.0; rows.len()];
-    let head_of = |(index, head): (usize, &mut [f32])| {
-        let (entry, column) = (index / heads, index % heads * head_dim);
-        let entry = rows[entry * tokens * dim..].chunks_exact(dim);
-        for (head, row) in head.chunks_exact_mut(head_dim).zip(entry) {
-            head.copy_from_slice(&row[column..column + head_dim]);
-        }
-    };
-    // Threads are worth waking for whole images, not for a decoder's step.
-    const WORTH: usize = 1 << 15;
-    if split.len() < WORTH {
-        split
-            .chunks_mut(tokens * head_dim)
-            .enumerate()
-            .for_each(head_of);
-    } else {
-        split
-            .par_chunks_mut(tokens * head_dim)
-            .enumerate()
-            .for_each(head_of);
-    }
-    split
 }

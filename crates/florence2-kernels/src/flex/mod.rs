@@ -8,9 +8,12 @@ mod channel_attention;
 mod depthwise;
 mod elementwise;
 mod feed_forward;
+mod keys_values;
 mod level;
+mod likeliest;
 mod packed_matrix;
 mod parameters;
+mod past_keys_values;
 mod patch_embedding;
 mod product;
 mod rows;
@@ -23,7 +26,7 @@ use std::sync::Arc;
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
 pub(crate) use level::MultiplyAdd;
@@ -34,6 +37,9 @@ use depthwise::Depthwise;
 use parameters::{Affine, Norm};
 
 impl Backend for Flex {
+    type KeysValues = keys_values::KeysValues;
+    type PastKeysValues = past_keys_values::PastKeysValues;
+
     fn pack<const D: usize>(weight: Tensor<Self, D>, precision: Precision) -> Option<Packed> {
         let shape = weight.dims().to_vec();
         let weight = channels_last(weight);
@@ -46,6 +52,7 @@ impl Backend for Flex {
         Some(Packed {
             matrix: Arc::new(matrix),
             shape,
+            precision,
         })
     }
 
@@ -226,44 +233,20 @@ impl Backend for Flex {
         tensor(output, [batch, tokens, affine.weight.outputs])
     }
 
-    fn split_heads(projected: Tensor<Self, 3>, heads: usize) -> Tensor<Self, 4> {
-        let [batch, tokens, dim] = projected.dims();
-        match values(&projected) {
-            Some(rows) => tensor(
-                attention::split_heads(slice(&rows), tokens, dim, heads),
-                [batch, heads, tokens, dim / heads],
-            ),
-            None => portable::split_heads(projected, heads),
-        }
+    fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+        let [rows, entries] = logits.dims();
+        let values = values(&logits)?;
+        let count = count.min(entries);
+        Some(tensor(
+            likeliest::likeliest(slice(&values), entries, count),
+            [rows, 2 * count],
+        ))
     }
 
-    fn multi_head_attention(
-        q: Tensor<Self, 3>,
-        k: Tensor<Self, 4>,
-        v: Tensor<Self, 4>,
-        masked: Option<Tensor<Self, 4, Bool>>,
-    ) -> Tensor<Self, 3> {
-        let shape = q.dims();
-        let [_, heads, keys, _] = k.dims();
-        // A mask of keys alone, as padded prompts have it; a causal one differs by query.
-        let of_keys = masked
-            .as_ref()
-            .is_none_or(|masked| masked.dims()[2] == 1 && keys > 0);
-        let (true, Some(queries), Some(keys_), Some(values_)) =
-            (of_keys, values(&q), values(&k), values(&v))
-        else {
-            return portable::multi_head_attention(q, k, v, masked);
-        };
-        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
-        let output = attention::attention(
-            slice(&queries),
-            slice(&keys_),
-            slice(&values_),
-            shape,
-            heads,
-            masked.as_deref(),
-        );
-        tensor(output, shape)
+    /// From a thread of rayon's pool, an operation wakes only who shares its work; from another
+    /// one, it hands all of it over and sleeps.
+    fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        rayon::scope(|_| work())
     }
 }
 

@@ -175,10 +175,7 @@ pub(super) fn linears(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     match input.len() / inputs {
         0 => vec![Vec::new(); linears.len()],
         1..=FEW_ROWS => few_rows(input, linears),
-        _ => linears
-            .iter()
-            .map(|linear| many_rows(input, linear))
-            .collect(),
+        _ => many_rows(input, linears),
     }
 }
 
@@ -189,27 +186,45 @@ pub(super) fn linear(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
     results.pop().expect("one result")
 }
 
-fn many_rows(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
-    let Affine { weight, .. } = linear;
-    let count = input.len() / weight.inputs;
-    let mut result = vec![0.0; count * weight.outputs];
+/// Each thread takes some of the rows through all layers.
+fn many_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+    let inputs = linears[0].weight.inputs;
+    let count = input.len() / inputs;
     let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
-    result
-        .par_chunks_mut(per_task * weight.outputs)
-        .zip(input.par_chunks(per_task * weight.inputs))
-        .for_each(|(result, rows)| {
-            with_scratch(|scratch| {
-                let encoded = &mut scratch.rows;
-                let rows = encoded.encode(weight.row_format(), rows, weight.inputs, weight.inputs);
-                let epilogue = Epilogue {
-                    add: false,
-                    bias: linear.bias(),
-                };
-                let part = Part::whole(weight);
-                multiply(rows, weight, &part, result, weight.outputs, epilogue);
-            });
+    let mut results: Vec<Vec<f32>> = linears
+        .iter()
+        .map(|linear| vec![0.0; count * linear.weight.outputs])
+        .collect();
+    let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+    tasks.resize_with(count.div_ceil(per_task), Vec::new);
+    for (linear, result) in linears.iter().zip(&mut results) {
+        let parts = result.chunks_mut(per_task * linear.weight.outputs);
+        for (task, part) in tasks.iter_mut().zip(parts) {
+            task.push(part);
+        }
+    }
+    let rows = input.par_chunks(per_task * inputs);
+    tasks.into_par_iter().zip(rows).for_each(|(results, rows)| {
+        with_scratch(|scratch| {
+            let format = |linear: &Affine<'_>| linear.weight.row_format();
+            let mut results = results.into_iter();
+            for linears in linears.chunk_by(|a, b| format(a) == format(b)) {
+                let rows = scratch
+                    .rows
+                    .encode(format(&linears[0]), rows, inputs, inputs);
+                for (linear, result) in linears.iter().zip(&mut results) {
+                    let weight = linear.weight;
+                    let epilogue = Epilogue {
+                        add: false,
+                        bias: linear.bias(),
+                    };
+                    let part = Part::whole(weight);
+                    multiply(rows, weight, &part, result, weight.outputs, epilogue);
+                }
+            }
         });
-    result
+    });
+    results
 }
 
 /// Each weight is read once for all rows, its panels shared among threads.

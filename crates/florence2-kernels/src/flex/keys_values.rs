@@ -1,0 +1,210 @@
+//! Attention to tokens that are all there: their keys and values are packed once as weights are, so
+//! that scores and sums are products like any other, of one row or of hundreds.
+
+use std::sync::Arc;
+
+use burn::tensor::{Bool, DType, Tensor};
+use burn_flex::Flex;
+use rayon::prelude::*;
+
+use super::elementwise::softmax;
+use super::packed_matrix::PackedMatrix;
+use super::product::{Epilogue, Part, multiply};
+use super::rows::{row_step, sized};
+use super::scratch::{Scratch, with_scratch};
+use super::tile::{Format, PANEL, kernel};
+use super::{slice, tensor, values};
+use crate::Precision;
+
+/// Queries of a head that are attended from together: their scores stay in the cache.
+const QUERIES: usize = 128;
+
+/// See [`crate::KeysValues`].
+#[derive(Debug, Clone)]
+pub struct KeysValues {
+    num_heads: usize,
+    entries: Vec<Arc<Entry>>,
+}
+
+/// The tokens of a batch entry.
+#[derive(Debug)]
+struct Entry {
+    heads: Vec<Head>,
+    /// Which tokens are not seen.
+    masked: Option<Vec<bool>>,
+}
+
+#[derive(Debug)]
+struct Head {
+    /// `[tokens, head_dim]`: a product with them gives scores.
+    keys: PackedMatrix,
+    /// `[head_dim, tokens]`: a product with them sums up what the scores weigh.
+    values: PackedMatrix,
+}
+
+/// Heads are read once for every few rows, so that int8 would cost more than it spares.
+fn format(precision: Precision) -> Format {
+    match precision != Precision::F32 && kernel(Format::Bf16).is_some() {
+        true => Format::Bf16,
+        false => Format::F32,
+    }
+}
+
+impl Head {
+    /// Of tokens `[tokens, dim]`, the columns from `first` on.
+    fn new(
+        [keys, values]: [&[f32]; 2],
+        dim: usize,
+        first: usize,
+        head_dim: usize,
+        format: Format,
+    ) -> Self {
+        let tokens = keys.len() / dim;
+        let keys = PackedMatrix::from_panels(tokens, head_dim, format, |panel, into| {
+            let rows = keys.chunks_exact(dim).skip(panel * PANEL).take(PANEL);
+            for (column, row) in rows.enumerate() {
+                let row = &row[first..first + head_dim];
+                for (into, key) in into[column..].iter_mut().step_by(PANEL).zip(row) {
+                    *into = *key;
+                }
+            }
+        });
+        let values = PackedMatrix::from_panels(head_dim, tokens, format, |panel, into| {
+            let columns = panel * PANEL..head_dim.min((panel + 1) * PANEL);
+            let rows = values.chunks_exact(dim).map(|row| &row[first..]);
+            for (into, row) in into.chunks_exact_mut(PANEL).zip(rows) {
+                into[..columns.len()].copy_from_slice(&row[columns.clone()]);
+            }
+        });
+        Self { keys, values }
+    }
+
+    /// Attends from a head's queries, which begin every `dim` values: `[queries, head_dim]`.
+    fn attend(&self, queries: &[f32], dim: usize, masked: Option<&[bool]>) -> Vec<f32> {
+        let head_dim = self.values.outputs;
+        let scale = (head_dim as f32).powf(-0.5);
+        let mut result = vec![0.0; queries.len().div_ceil(dim) * head_dim];
+        with_scratch(|scratch| {
+            let Scratch {
+                rows,
+                inner_rows,
+                inner,
+                ..
+            } = scratch;
+            let format = self.keys.row_format();
+            let rows = rows.encode(format, queries, head_dim, dim);
+            let (tokens, step) = (self.keys.outputs, row_step(self.keys.outputs));
+            let scores = sized(inner, rows.rows * step);
+            let whole = Part::whole(&self.keys);
+            multiply(rows, &self.keys, &whole, scores, step, Epilogue::default());
+            let weigh = |row: &mut [f32]| {
+                for (score, masked) in row.iter_mut().zip(masked.unwrap_or_default()) {
+                    if *masked {
+                        // As good as -inf, but where all are masked, the answer stays a number.
+                        *score = f32::MIN;
+                    }
+                }
+                softmax(row, row.len(), scale);
+            };
+            let weights = inner_rows.change_and_encode(format, scores, tokens, step, weigh);
+            let whole = Part::whole(&self.values);
+            let epilogue = Epilogue::default();
+            multiply(
+                weights,
+                &self.values,
+                &whole,
+                &mut result,
+                head_dim,
+                epilogue,
+            );
+        });
+        result
+    }
+}
+
+impl crate::KeysValues<Flex> for KeysValues {
+    fn new(
+        keys: Tensor<Flex, 3>,
+        values: Tensor<Flex, 3>,
+        num_heads: usize,
+        masked: Option<Tensor<Flex, 4, Bool>>,
+        precision: Precision,
+    ) -> Self {
+        let [batch, tokens, dim] = keys.dims();
+        let head_dim = dim / num_heads;
+        let (keys, values) = (f32_values(keys), f32_values(values));
+        let (keys, values) = (slice(&keys), slice(&values));
+        let format = format(precision);
+        let mut heads: Vec<Head> = (0..batch * num_heads)
+            .into_par_iter()
+            .map(|index| {
+                let (entry, first) = (index / num_heads, index % num_heads * head_dim);
+                let tokens = entry * tokens * dim..(entry + 1) * tokens * dim;
+                let tokens = [&keys[tokens.clone()], &values[tokens]];
+                Head::new(tokens, dim, first, head_dim, format)
+            })
+            .collect();
+        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
+        let entries = (0..batch).map(|entry| {
+            Arc::new(Entry {
+                heads: heads.drain(..num_heads).collect(),
+                masked: masked
+                    .as_ref()
+                    .map(|masked| masked[entry * tokens % masked.len()..][..tokens].to_vec()),
+            })
+        });
+        Self {
+            num_heads,
+            entries: entries.collect(),
+        }
+    }
+
+    fn attend(&self, queries: Tensor<Flex, 3>) -> Tensor<Flex, 3> {
+        let (shape, dtype) = (queries.dims(), queries.dtype());
+        let [rows, tokens, dim] = shape;
+        let head_dim = dim / self.num_heads;
+        let queries = f32_values(queries);
+        let queries = slice(&queries);
+        // Of an entry, whichever rows they are in.
+        let count = rows * tokens / self.entries.len();
+        let parts = count.div_ceil(QUERIES);
+        let per_part = count.div_ceil(parts);
+        let place = |task: usize| {
+            let (head, part) = (task / parts, task % parts);
+            let (entry, head) = (head / self.num_heads, head % self.num_heads);
+            let first = part * per_part;
+            let at = (entry * count + first) * dim + head * head_dim;
+            (entry, head, at, per_part.min(count - first))
+        };
+        let tasks = 0..self.entries.len() * self.num_heads * parts;
+        let attended: Vec<Vec<f32>> = tasks
+            .into_par_iter()
+            .map(|task| {
+                let (entry, head, at, count) = place(task);
+                let entry = &self.entries[entry];
+                let queries = &queries[at..at + (count - 1) * dim + head_dim];
+                entry.heads[head].attend(queries, dim, entry.masked.as_deref())
+            })
+            .collect();
+        let mut output = vec![0.0; queries.len()];
+        for (task, attended) in attended.iter().enumerate() {
+            let (_, _, at, _) = place(task);
+            let rows = attended.chunks_exact(head_dim);
+            for (row, output) in rows.zip(output[at..].chunks_mut(dim)) {
+                output[..head_dim].copy_from_slice(row);
+            }
+        }
+        tensor(output, shape).cast(dtype)
+    }
+
+    fn select(&mut self, entries: &[usize]) {
+        let kept = entries.iter().map(|entry| self.entries[*entry].clone());
+        self.entries = kept.collect();
+    }
+}
+
+/// The values of a tensor of any float type.
+pub(super) fn f32_values(tensor: Tensor<Flex, 3>) -> burn_flex::FlexTensor {
+    // INVARIANT: the cast gave the type that is read.
+    values(&tensor.cast(DType::F32)).expect("f32")
+}

@@ -1,0 +1,117 @@
+//! The likeliest entries of long rows, without a pass over a row for each of softmax's steps.
+
+use rayon::prelude::*;
+
+use super::level::vectorised;
+use crate::exp::exp_with;
+
+/// Entries of a row that a task reads.
+const PART: usize = 1 << 13;
+
+/// Entries that are compared, and sums that are kept, side by side.
+const LANES: usize = 16;
+
+/// What a part of a row says of it.
+struct Part {
+    maximum: f32,
+    /// Of `e^(x - maximum)`.
+    sum: f64,
+    /// The largest with their places in the row, largest first, equal ones by place.
+    largest: Vec<(f32, usize)>,
+}
+
+/// See [`crate::Backend::likeliest`].
+pub(super) fn likeliest(logits: &[f32], entries: usize, count: usize) -> Vec<f32> {
+    let parts_of_row = entries.div_ceil(PART).max(1);
+    let rows: Vec<&[f32]> = logits.chunks_exact(entries.max(1)).collect();
+    let parts: Vec<Part> = (0..rows.len() * parts_of_row)
+        .into_par_iter()
+        .map(|task| {
+            let first = task % parts_of_row * PART;
+            let row = rows[task / parts_of_row];
+            part(&row[first..entries.min(first + PART)], first, count)
+        })
+        .collect();
+    parts
+        .chunks_exact(parts_of_row)
+        .flat_map(|parts| together(parts, count))
+        .collect()
+}
+
+fn part(values: &[f32], first: usize, count: usize) -> Part {
+    let mut largest = Vec::with_capacity(count + 1);
+    let (chunks, tail) = values.as_chunks::<LANES>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let enough = largest.len() == count;
+        let least = largest.last().map_or(f32::NEG_INFINITY, |(x, _)| *x);
+        let most = chunk.iter().fold(
+            f32::NEG_INFINITY,
+            |most, x| {
+                if *x > most { *x } else { most }
+            },
+        );
+        // Most chunks have nothing to offer.
+        if enough && most <= least {
+            continue;
+        }
+        insert(&mut largest, chunk, first + index * LANES, count);
+    }
+    insert(&mut largest, tail, first + chunks.len() * LANES, count);
+    let maximum = largest.first().map_or(f32::NEG_INFINITY, |(x, _)| *x);
+    // Where all are banned there is nothing to subtract.
+    let shift = if maximum == f32::NEG_INFINITY {
+        0.0
+    } else {
+        maximum
+    };
+    let sum = vectorised(
+        #[inline(always)]
+        |multiply_add| {
+            let mut sums = [0.0_f64; LANES];
+            for chunk in chunks {
+                for (sum, x) in sums.iter_mut().zip(chunk) {
+                    *sum += f64::from(exp_with(multiply_add, x - shift));
+                }
+            }
+            let tail = tail.iter().map(|x| exp_with(multiply_add, x - shift));
+            sums.iter().sum::<f64>() + tail.map(f64::from).sum::<f64>()
+        },
+    );
+    Part {
+        maximum,
+        sum,
+        largest,
+    }
+}
+
+fn insert(largest: &mut Vec<(f32, usize)>, values: &[f32], first: usize, count: usize) {
+    for (index, &x) in values.iter().enumerate() {
+        if largest.len() == count && largest.last().is_none_or(|(least, _)| x <= *least) {
+            continue;
+        }
+        let place = largest.partition_point(|(larger, _)| *larger >= x);
+        largest.insert(place, (x, first + index));
+        largest.truncate(count);
+    }
+}
+
+/// The log-probabilities of a row's likeliest, then their places.
+fn together(parts: &[Part], count: usize) -> Vec<f32> {
+    let maximum = parts.iter().map(|part| part.maximum);
+    let maximum = maximum.fold(f32::NEG_INFINITY, f32::max);
+    let sums = parts
+        .iter()
+        .map(|part| part.sum * f64::from(part.maximum - maximum).exp());
+    let normaliser = maximum + sums.sum::<f64>().ln() as f32;
+    let mut largest: Vec<(f32, usize)> = parts
+        .iter()
+        .flat_map(|part| part.largest.iter().copied())
+        .collect();
+    // Parts are in order, and so equal ones stay by place; the sum makes zeros of both signs equal.
+    largest.sort_by(|(a, _), (b, _)| (b + 0.0).total_cmp(&(a + 0.0)));
+    largest.truncate(count);
+    let log_probs = largest.iter().map(|(x, _)| x - normaliser);
+    // f32 holds every number up to 2^24, and no vocabulary is as large.
+    let places = largest.iter().map(|(_, place)| *place as f32);
+    log_probs.chain(places).collect()
+}
