@@ -240,7 +240,9 @@ fn serve(precision: Precision, checkpoint: &Path) {
             "step 3" => step(3),
             "tokens" => drop(black_box(tokens(&model, &encoded))),
             "caption" => drop(black_box(caption(&model, pixels.clone()))),
-            part => panic!("found `{part}`, expected vision, encoder, step 1, step 3, tokens or caption"),
+            part => panic!(
+                "found `{part}`, expected vision, encoder, step 1, step 3, tokens or caption"
+            ),
         }
         println!("{}", started.elapsed().as_secs_f64());
     }

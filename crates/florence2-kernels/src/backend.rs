@@ -112,6 +112,18 @@ pub trait Backend: BurnBackend {
         portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm)
     }
 
+    /// `norm(residual + hidden_states * weight^T + bias)`.
+    ///
+    /// Shapes: `[batch, tokens, in]` and `[batch, tokens, out]` to `[batch, tokens, out]`.
+    fn linear_then_norm(
+        hidden_states: Tensor<Self, 3>,
+        residual: Tensor<Self, 3>,
+        linear: &Linear<Self>,
+        norm: &LayerNorm<Self>,
+    ) -> Tensor<Self, 3> {
+        portable::linear_then_norm(hidden_states, residual, linear, norm)
+    }
+
     /// The layer norm of `hidden_states`, in their type but computed in f32.
     ///
     /// Shapes: `[batch, tokens, dim]` in and out.

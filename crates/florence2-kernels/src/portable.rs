@@ -137,6 +137,16 @@ pub fn feed_forward_then_norm<B: Backend>(
     apply_norm(hidden_states + forward(fc2, hidden), norm)
 }
 
+/// See [`crate::Backend::linear_then_norm`].
+pub fn linear_then_norm<B: Backend>(
+    hidden_states: Tensor<B, 3>,
+    residual: Tensor<B, 3>,
+    linear: &Linear<B>,
+    norm: &LayerNorm<B>,
+) -> Tensor<B, 3> {
+    apply_norm(residual + forward(linear, hidden_states), norm)
+}
+
 /// See [`crate::Backend::apply_norm`].
 pub fn apply_norm<B: Backend, const D: usize>(
     hidden_states: Tensor<B, D>,

@@ -183,6 +183,16 @@ fn linear_layers() {
             let expected = portable::apply_linears(input.clone(), [&linear])[0].clone();
             let found = Flex::apply_linear(input, &linear);
             assert_close(&format!("{rows} {inputs} {outputs}"), found, expected);
+            let (input, residual) = (random([1, rows, inputs]), random([1, rows, outputs]));
+            let norm = norm(outputs);
+            let expected =
+                portable::linear_then_norm(input.clone(), residual.clone(), &linear, &norm);
+            let found = Flex::linear_then_norm(input, residual, &linear, &norm);
+            assert_close(
+                &format!("{rows} {inputs} {outputs} normed"),
+                found,
+                expected,
+            );
         }
     }
 }

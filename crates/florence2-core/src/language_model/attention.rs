@@ -1,6 +1,7 @@
 //! Multi-head attention: HF `BartAttention`.
 
 use burn::module::Module;
+use burn::nn::LayerNorm;
 use burn::tensor::{Bool, Tensor};
 use florence2_kernels::{Backend, KeysValues, Linear, PastKeysValues, Precision};
 
@@ -42,44 +43,48 @@ impl<B: Backend> Attention<B> {
         self.remember(keys, values, masked)
     }
 
-    /// Attends from tokens to given keys and values, which beams of one image share.
+    /// `norm(x + attention(x))`, to given keys and values, which beams of one image share.
     ///
     /// Shapes: `[groups * batch, tokens, d_model]` in and out.
-    pub fn forward(
+    pub fn add_then_norm(
         &self,
         hidden_states: Tensor<B, 3>,
         keys_values: &B::KeysValues,
+        norm: &LayerNorm<B>,
     ) -> Tensor<B, 3> {
-        let queries = B::apply_linear(hidden_states, &self.q_proj);
-        B::apply_linear(keys_values.attend(queries), &self.out_proj)
+        let queries = B::apply_linear(hidden_states.clone(), &self.q_proj);
+        let attention = keys_values.attend(queries);
+        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
     }
 
-    /// Attends from tokens to each other.
+    /// `norm(x + attention(x))` of tokens to each other.
     ///
     /// # Shapes
     /// - `hidden_states` and output: `[batch, tokens, d_model]`
     /// - `masked`: as in [`Self::keys_values`]
-    pub fn forward_self(
+    pub fn add_self_then_norm(
         &self,
         hidden_states: Tensor<B, 3>,
         masked: Option<Tensor<B, 4, Bool>>,
+        norm: &LayerNorm<B>,
     ) -> Tensor<B, 3> {
-        let [queries, keys, values] = self.queries_keys_values(hidden_states);
-        let keys_values = self.remember(keys, values, masked);
-        B::apply_linear(keys_values.attend(queries), &self.out_proj)
+        let [queries, keys, values] = self.queries_keys_values(hidden_states.clone());
+        let attention = self.remember(keys, values, masked).attend(queries);
+        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
     }
 
-    /// Attends from tokens to themselves and all before them, `past` and each other.
+    /// `norm(x + attention(x))` of tokens to themselves and all before them, `past` and each other.
     ///
     /// Shapes: `[rows, tokens, d_model]` in and out.
-    pub fn forward_causal(
+    pub fn add_causal_then_norm(
         &self,
         hidden_states: Tensor<B, 3>,
         past: &mut B::PastKeysValues,
+        norm: &LayerNorm<B>,
     ) -> Tensor<B, 3> {
-        let [queries, keys, values] = self.queries_keys_values(hidden_states);
+        let [queries, keys, values] = self.queries_keys_values(hidden_states.clone());
         let attention = past.attend(queries, keys, values, self.num_heads);
-        B::apply_linear(attention, &self.out_proj)
+        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
     }
 
     fn queries_keys_values(&self, hidden_states: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {

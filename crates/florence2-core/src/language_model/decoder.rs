@@ -124,12 +124,14 @@ impl<B: Backend> DecoderLayer<B> {
         past: &mut B::PastKeysValues,
         encoder_keys_values: &B::KeysValues,
     ) -> Tensor<B, 3> {
-        let attention = self.self_attn.forward_causal(hidden_states.clone(), past);
-        let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
-        let attention = self
-            .encoder_attn
-            .forward(hidden_states.clone(), encoder_keys_values);
-        let hidden_states = B::apply_norm(hidden_states + attention, &self.encoder_attn_layer_norm);
+        let norm = &self.self_attn_layer_norm;
+        let hidden_states = self
+            .self_attn
+            .add_causal_then_norm(hidden_states, past, norm);
+        let norm = &self.encoder_attn_layer_norm;
+        let hidden_states =
+            self.encoder_attn
+                .add_then_norm(hidden_states, encoder_keys_values, norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
 }

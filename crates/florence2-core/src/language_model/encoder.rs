@@ -86,8 +86,10 @@ impl<B: Backend> EncoderLayer<B> {
         hidden_states: Tensor<B, 3>,
         masked: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let attention = self.self_attn.forward_self(hidden_states.clone(), masked);
-        let hidden_states = B::apply_norm(hidden_states + attention, &self.self_attn_layer_norm);
+        let norm = &self.self_attn_layer_norm;
+        let hidden_states = self
+            .self_attn
+            .add_self_then_norm(hidden_states, masked, norm);
         B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
     }
 }

@@ -66,7 +66,9 @@ impl Layer<'_> {
         }
         let group_dim = channels / self.num_groups;
         // Scaled by the number of positions: they are the features here.
-        softmax(&mut total, group_dim, (tokens as f32).powf(-0.5));
+        for row in total.chunks_exact_mut(group_dim) {
+            softmax(row, (tokens as f32).powf(-0.5));
+        }
         let weight = self.weigh_projection(&total, channels, format);
         let words: &[u32] = bytemuck::cast_slice(&values);
         image

@@ -122,22 +122,37 @@ fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     x * factor
 }
 
-/// `softmax(scale * row)` of every row.
-pub(super) fn softmax(values: &mut [f32], columns: usize, scale: f32) {
+/// The largest of a row's values that are numbers.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+fn maximum(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut parts = [f32::NEG_INFINITY; LANES];
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (part, x) in parts.iter_mut().zip(chunk) {
+            *part = larger(*part, *x);
+        }
+    }
+    let all = parts.iter().chain(tail).copied();
+    all.fold(f32::NEG_INFINITY, larger)
+}
+
+/// `softmax(scale * row)`.
+pub(super) fn softmax(row: &mut [f32], scale: f32) {
     vectorised(
         #[inline(always)]
         |multiply_add| {
-            for row in values.chunks_exact_mut(columns) {
-                let maximum = row
-                    .iter()
-                    .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
-                for x in row.iter_mut() {
-                    *x = exp_with(multiply_add, scale * (*x - maximum));
-                }
-                let inverse = 1.0 / sum(row, |sum, x| sum + x);
-                for x in row.iter_mut() {
-                    *x *= inverse;
-                }
+            let maximum = maximum(row);
+            for x in row.iter_mut() {
+                *x = exp_with(multiply_add, scale * (*x - maximum));
+            }
+            let inverse = 1.0 / sum(row, |sum, x| sum + x);
+            for x in row.iter_mut() {
+                *x *= inverse;
             }
         },
     );

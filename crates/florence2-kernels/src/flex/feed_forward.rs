@@ -1,4 +1,7 @@
-//! Two linear layers with a GELU between, which lives in the cache only.
+//! Linear layers between a residual and a norm: one, or two with a GELU between, which lives in the
+//! cache only.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -94,22 +97,80 @@ pub(super) fn feed_forward_then_norm(
     fc2: &Affine<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
-    let channels = fc1.weight.inputs;
-    let count = input.len() / channels;
-    let mut output = vec![0.0; input.len()];
-    if count < rayon::current_num_threads() * 16 {
+    if is_few(input, norm) {
         let mut hidden = linear(input, fc1);
         gelu(&mut hidden);
-        let mut sum = linear(&hidden, fc2);
-        add(&mut sum, input);
-        layer_norm(&sum, norm, &mut output);
-        return output;
+        return add_then_norm(linear(&hidden, fc2), input, norm);
     }
+    let channels = fc1.weight.inputs;
+    chunks_then_norm(input, norm, |x, _, sum, buffers| {
+        let format = fc1.weight.row_format();
+        let x = buffers.rows.encode(format, x, channels, channels);
+        add_hidden(x, fc1, fc2, sum, buffers.inner, buffers.inner_rows);
+    })
+}
+
+/// `norm(residual + linear(input))`.
+pub(super) fn linear_then_norm(
+    input: &[f32],
+    residual: &[f32],
+    layer: &Affine<'_>,
+    norm: &Norm,
+) -> Vec<f32> {
+    if is_few(residual, norm) {
+        return add_then_norm(linear(input, layer), residual, norm);
+    }
+    let Affine { weight, .. } = layer;
+    chunks_then_norm(residual, norm, |_, rows, sum, buffers| {
+        let input = &input[rows.start * weight.inputs..rows.end * weight.inputs];
+        let format = weight.row_format();
+        let input = buffers
+            .rows
+            .encode(format, input, weight.inputs, weight.inputs);
+        let epilogue = Epilogue {
+            add: true,
+            bias: layer.bias(),
+        };
+        let part = Part::whole(weight);
+        multiply(input, weight, &part, sum, weight.outputs, epilogue);
+    })
+}
+
+/// Whether threads share the weights rather than the rows.
+fn is_few(rows: &[f32], norm: &Norm) -> bool {
+    rows.len() / norm.gamma().len() < rayon::current_num_threads() * 16
+}
+
+fn add_then_norm(mut sum: Vec<f32>, residual: &[f32], norm: &Norm) -> Vec<f32> {
+    add(&mut sum, residual);
+    let mut output = vec![0.0; sum.len()];
+    layer_norm(&sum, norm, &mut output);
+    output
+}
+
+/// What a chunk of rows is computed in.
+struct Buffers<'a> {
+    rows: &'a mut Rows,
+    inner_rows: &'a mut Rows,
+    inner: &'a mut Vec<f32>,
+}
+
+/// `norm(residual + ..)` of chunks of rows, to which `add` adds: it has a chunk's residual, which
+/// rows they are, and their sum.
+fn chunks_then_norm(
+    residual: &[f32],
+    norm: &Norm,
+    add: impl Fn(&[f32], Range<usize>, &mut [f32], Buffers<'_>) + Sync,
+) -> Vec<f32> {
+    let channels = norm.gamma().len();
+    let count = residual.len() / channels;
     let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
+    let mut output = vec![0.0; residual.len()];
     output
         .par_chunks_mut(per_task * channels)
-        .zip(input.par_chunks(per_task * channels))
-        .for_each(|(output, x)| {
+        .zip(residual.par_chunks(per_task * channels))
+        .enumerate()
+        .for_each(|(task, (output, residual))| {
             with_scratch(|scratch| {
                 let Scratch {
                     rows,
@@ -118,11 +179,16 @@ pub(super) fn feed_forward_then_norm(
                     outer,
                     ..
                 } = scratch;
-                let sum = sized(outer, x.len());
-                sum.copy_from_slice(x);
-                let format = fc1.weight.row_format();
-                let input = rows.encode(format, x, channels, channels);
-                add_hidden(input, fc1, fc2, sum, inner, inner_rows);
+                let sum = sized(outer, residual.len());
+                sum.copy_from_slice(residual);
+                let first = task * per_task;
+                let range = first..first + residual.len() / channels;
+                let buffers = Buffers {
+                    rows,
+                    inner_rows,
+                    inner,
+                };
+                add(residual, range, sum, buffers);
                 layer_norm(sum, norm, output);
             });
         });

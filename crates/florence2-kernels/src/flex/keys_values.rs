@@ -104,7 +104,7 @@ impl Head {
                         *score = f32::MIN;
                     }
                 }
-                softmax(row, row.len(), scale);
+                softmax(row, scale);
             };
             let weights = inner_rows.change_and_encode(format, scores, tokens, step, weigh);
             let whole = Part::whole(&self.values);

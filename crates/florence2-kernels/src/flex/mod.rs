@@ -206,6 +206,28 @@ impl Backend for Flex {
         tensor(output, hidden_states.dims())
     }
 
+    fn linear_then_norm(
+        hidden_states: Tensor<Self, 3>,
+        residual: Tensor<Self, 3>,
+        linear: &Linear<Self>,
+        norm: &LayerNorm<Self>,
+    ) -> Tensor<Self, 3> {
+        let shape = residual.dims();
+        let (Some(input), Some(residual_), Some(linear_)) = (
+            values(&hidden_states),
+            values(&residual),
+            Affine::new(linear),
+        ) else {
+            return portable::linear_then_norm(hidden_states, residual, linear, norm);
+        };
+        let (input, residual) = (slice(&input), slice(&residual_));
+        let norm = Norm::new(norm);
+        tensor(
+            feed_forward::linear_then_norm(input, residual, &linear_, &norm),
+            shape,
+        )
+    }
+
     fn apply_linears<const N: usize>(
         hidden_states: Tensor<Self, 3>,
         linears: [&Linear<Self>; N],

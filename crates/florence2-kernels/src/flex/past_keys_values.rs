@@ -109,7 +109,7 @@ impl PastKeysValues {
                 }
             },
         );
-        softmax(&mut weights, places.len(), (head_dim as f32).powf(-0.5));
+        softmax(&mut weights, (head_dim as f32).powf(-0.5));
         vectorised(
             #[inline(always)]
             |multiply_add| {
