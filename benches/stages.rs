@@ -2,6 +2,9 @@
 //! much memory loading and answering take.
 //!
 //! `cargo bench -p florence2-benches [-- base|large] [f32|bf16|int8]`
+//!
+//! `cargo bench -p florence2-benches -- --errors CHECKPOINT` prints how far bf16 and int8 lie from f32
+//! after each stage, for a checkpoint's folder.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -50,6 +53,12 @@ fn main() {
         && flag == "--serve"
     {
         serve(Precision::named(precision).unwrap(), Path::new(checkpoint));
+        return;
+    }
+    if let [_, flag, checkpoint, ..] = arguments.as_slice()
+        && flag == "--errors"
+    {
+        report_errors(Path::new(checkpoint));
         return;
     }
     let sizes = ["base", "large"];
@@ -134,6 +143,11 @@ fn measure_model(size: &str, precision: Precision) {
         black_box(model.encode_image(pixels.clone(), &cancel).unwrap());
     });
 
+    let four = pixels.clone().repeat_dim(0, 4);
+    row("vision tower and projector, 4 images", &mut || {
+        black_box(model.encode_image(four.clone(), &cancel).unwrap());
+    });
+
     let features = model.encode_image(pixels.clone(), &cancel).unwrap();
     let prompt: Tensor<Flex, 2, Int> = Tensor::full([1, PROMPT_TOKENS], 7, &device);
     let encode = || {
@@ -194,13 +208,66 @@ impl ModuleMapper<Flex> for Initialiser {
     }
 }
 
-/// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
-/// take turns.
-fn serve(precision: Precision, checkpoint: &Path) {
+/// What is left of f32 after each stage: the norm of the difference, as a share of f32's.
+fn report_errors(checkpoint: &Path) {
+    let pixels = Tensor::random(
+        [1, 3, SIDE, SIDE],
+        Distribution::Normal(0.0, 1.0),
+        &FlexDevice,
+    );
+    let outputs = |precision| stage_outputs(&load(precision, checkpoint), &pixels);
+    let expected = outputs(Precision::F32);
+    println!("| precision | stage | relative error |\n|---|---|---|");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        for ((stage, found), (_, expected)) in outputs(precision).iter().zip(&expected) {
+            let norm = |values: &mut dyn Iterator<Item = f32>| -> f32 {
+                values.map(|value| value * value).sum::<f32>().sqrt()
+            };
+            let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+            let error = difference / norm(&mut expected.iter().copied());
+            println!("| {precision} | {stage} | {error:.4} |");
+        }
+    }
+}
+
+fn stage_outputs(model: &Model, pixels: &Tensor<Flex, 4>) -> Vec<(String, Vec<f32>)> {
+    fn values<const D: usize>(tensor: &Tensor<Flex, D>) -> Vec<f32> {
+        tensor.to_data().into_vec().unwrap()
+    }
+    let tower = &model.model.vision_tower;
+    let mut outputs = Vec::new();
+    let mut hidden_states = pixels.clone().permute([0, 2, 3, 1]);
+    for (stage, (conv, blocks)) in tower.convs.iter().zip(&tower.blocks).enumerate() {
+        hidden_states = conv.forward(hidden_states);
+        for block in blocks {
+            hidden_states = block.forward(hidden_states);
+        }
+        outputs.push((format!("vision stage {stage}"), values(&hidden_states)));
+    }
+    let features = model.model.multi_modal_projector.forward(hidden_states);
+    outputs.push(("projector".to_owned(), values(&features)));
+    let prompt = Tensor::full([1, PROMPT_TOKENS], 7, &FlexDevice);
+    let encoded = model.encode(features, prompt, None).unwrap();
+    outputs.push(("encoder".to_owned(), values(&encoded.last_hidden_state)));
+    let cross_attention = model.cross_attention_cache(&encoded);
+    let ids = Tensor::full([1, PROMPT_TOKENS], 7, &FlexDevice);
+    let mut past = KvCache::default();
+    let logits = model.decode(ids, &cross_attention, &mut past).unwrap();
+    outputs.push(("logits".to_owned(), values(&logits)));
+    outputs
+}
+
+fn load(precision: Precision, checkpoint: &Path) -> Model {
     let json = std::fs::read(checkpoint.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let stored = Checkpoint::open(checkpoint).unwrap();
-    let model: Model = weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
+    weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap()
+}
+
+/// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
+/// take turns.
+fn serve(precision: Precision, checkpoint: &Path) {
+    let model = load(precision, checkpoint);
     let cancel = CancelToken::default();
     let pixels: Tensor<Flex, 4> = Tensor::random(
         [1, 3, SIDE, SIDE],
