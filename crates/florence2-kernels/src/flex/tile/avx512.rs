@@ -1,9 +1,9 @@
 //! AVX-512: 14 rows times two vectors of 16 columns.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbf16_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_epi32,
+    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi32_ps,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 use std::mem::transmute;
 
@@ -54,100 +54,87 @@ run!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 );
 
-/// One word times two vectors, in one piece: left to itself, the compiler loads the words of all
-/// rows first and so drives the sums out of their registers, which costs a third of the speed.
-macro_rules! row {
-    ($name:ident, $instruction:literal, $features:literal, $sums:ty, $words:ty) => {
-        #[inline]
-        #[target_feature(enable = $features)]
-        #[allow(unsafe_code)]
-        unsafe fn $name(mut first: $sums, mut second: $sums, left: *const u32, a: $words, b: $words) -> [$sums; 2] {
-            let _word: $words;
-            // SAFETY: it reads one word, which the caller checked, and writes registers.
-            unsafe {
-                std::arch::asm!(
-                    "vbroadcastss {word}, dword ptr [{left}]",
-                    concat!($instruction, " {first}, {word}, {a}"),
-                    concat!($instruction, " {second}, {word}, {b}"),
-                    word = out(zmm_reg) _word,
-                    left = in(reg) left,
-                    first = inout(zmm_reg) first,
-                    second = inout(zmm_reg) second,
-                    a = in(zmm_reg) a,
-                    b = in(zmm_reg) b,
-                    options(pure, readonly, nostack, preserves_flags),
-                );
+/// What all formats have in common: their words, and a row's instruction.
+///
+/// It multiplies one word with two vectors in one piece: left to itself, the compiler loads the words
+/// of all rows first and so drives the sums out of their registers, which costs a third of the speed.
+macro_rules! words {
+    ($sums:ty, $instruction:literal, $features:literal) => {
+        type Words = __m512i;
+        type Sums = $sums;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn load(words: *const u32) -> __m512i {
+            // SAFETY: of the caller.
+            unsafe { _mm512_loadu_si512(words.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn broadcast(word: *const u32) -> __m512i {
+            // SAFETY: of the caller.
+            unsafe { _mm512_set1_epi32((*word).cast_signed()) }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_row<const VECTORS: usize>(
+            sums: &mut [$sums; VECTORS],
+            left: *const u32,
+            right: &[__m512i; VECTORS],
+        ) {
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn pair(mut sums: [$sums; 2], left: *const u32, right: [__m512i; 2]) -> [$sums; 2] {
+                let [first, second] = &mut sums;
+                let _word: __m512i;
+                // SAFETY: it reads one word, which the caller checked, and writes registers.
+                unsafe {
+                    std::arch::asm!(
+                        "vbroadcastss {word}, dword ptr [{left}]",
+                        concat!($instruction, " {first}, {word}, {a}"),
+                        concat!($instruction, " {second}, {word}, {b}"),
+                        word = out(zmm_reg) _word,
+                        left = in(reg) left,
+                        first = inout(zmm_reg) *first,
+                        second = inout(zmm_reg) *second,
+                        a = in(zmm_reg) right[0],
+                        b = in(zmm_reg) right[1],
+                        options(pure, readonly, nostack, preserves_flags),
+                    );
+                }
+                sums
             }
-            [first, second]
+            // SAFETY: of the caller.
+            unsafe {
+                match (&mut sums[..], &right[..]) {
+                    ([first, second], &[a, b]) => {
+                        [*first, *second] = pair([*first, *second], left, [a, b]);
+                    }
+                    ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
+                    // INVARIANT: tiles are one or two vectors wide.
+                    _ => unreachable!(),
+                }
+            }
         }
     };
 }
-
-row!(floats_row, "vfmadd231ps", "avx512f", __m512, __m512);
-row!(
-    pairs_row,
-    "vdpbf16ps",
-    "avx512f,avx512bf16",
-    __m512,
-    __m512i
-);
-row!(
-    quads_row,
-    "vpdpbusd",
-    "avx512f,avx512vnni",
-    __m512i,
-    __m512i
-);
 
 #[derive(Clone, Copy)]
 struct Floats;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Floats {
-    type Words = __m512;
-    type Sums = __m512;
-    const LANES: usize = 16;
+    words!(__m512, "vfmadd231ps", "avx512f");
 
     #[inline(always)]
-    unsafe fn load(words: *const u32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_ps(words.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(word: *const u32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_ps(*word.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: __m512, left: __m512, right: __m512) -> __m512 {
-        // SAFETY: as above.
-        unsafe { _mm512_fmadd_ps(left, right, sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_row<const VECTORS: usize>(
-        sums: &mut [__m512; VECTORS],
-        left: *const u32,
-        right: &[__m512; VECTORS],
-    ) {
-        // SAFETY: as above.
-        unsafe {
-            match (&mut sums[..], &right[..]) {
-                ([first, second], &[a, b]) => {
-                    [*first, *second] = floats_row(*first, *second, left, a, b);
-                }
-                ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
-                // INVARIANT: tiles are one or two vectors wide.
-                _ => unreachable!(),
-            }
-        }
+    unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
+        // SAFETY: of the caller.
+        unsafe { _mm512_fmadd_ps(_mm512_castsi512_ps(left), _mm512_castsi512_ps(right), sums) }
     }
 
     #[inline(always)]
     unsafe fn store(sums: __m512, end: &End<'_>, _column: usize, result: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: of the caller.
         unsafe { store(sums, end, result) }
     }
 }
@@ -157,25 +144,11 @@ struct Pairs;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Pairs {
-    type Words = __m512i;
-    type Sums = __m512;
-    const LANES: usize = 16;
-
-    #[inline(always)]
-    unsafe fn load(words: *const u32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_si512(words.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(word: *const u32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32((*word).cast_signed()) }
-    }
+    words!(__m512, "vdpbf16ps", "avx512f,avx512bf16");
 
     #[inline(always)]
     unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
-        // SAFETY: as above; both types are 512 bits of any value.
+        // SAFETY: of the caller; a vector of words is one of pairs.
         unsafe {
             let [left, right] = [left, right].map(|words| transmute::<__m512i, __m512bh>(words));
             _mm512_dpbf16_ps(sums, left, right)
@@ -183,27 +156,8 @@ impl Dot for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn dot_row<const VECTORS: usize>(
-        sums: &mut [__m512; VECTORS],
-        left: *const u32,
-        right: &[__m512i; VECTORS],
-    ) {
-        // SAFETY: as above.
-        unsafe {
-            match (&mut sums[..], &right[..]) {
-                ([first, second], &[a, b]) => {
-                    [*first, *second] = pairs_row(*first, *second, left, a, b);
-                }
-                ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
-                // INVARIANT: tiles are one or two vectors wide.
-                _ => unreachable!(),
-            }
-        }
-    }
-
-    #[inline(always)]
     unsafe fn store(sums: __m512, end: &End<'_>, _column: usize, result: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: of the caller.
         unsafe { store(sums, end, result) }
     }
 }
@@ -214,45 +168,12 @@ struct Quads;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Quads {
-    type Words = __m512i;
-    type Sums = __m512i;
-    const LANES: usize = 16;
-
-    #[inline(always)]
-    unsafe fn load(words: *const u32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_si512(words.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(word: *const u32) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32((*word).cast_signed()) }
-    }
+    words!(__m512i, "vpdpbusd", "avx512f,avx512vnni");
 
     #[inline(always)]
     unsafe fn dot(sums: __m512i, left: __m512i, right: __m512i) -> __m512i {
-        // SAFETY: as above.
+        // SAFETY: of the caller.
         unsafe { _mm512_dpbusd_epi32(sums, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_row<const VECTORS: usize>(
-        sums: &mut [__m512i; VECTORS],
-        left: *const u32,
-        right: &[__m512i; VECTORS],
-    ) {
-        // SAFETY: as above.
-        unsafe {
-            match (&mut sums[..], &right[..]) {
-                ([first, second], &[a, b]) => {
-                    [*first, *second] = quads_row(*first, *second, left, a, b);
-                }
-                ([first], &[a]) => *first = Self::dot(*first, Self::broadcast(left), a),
-                // INVARIANT: tiles are one or two vectors wide.
-                _ => unreachable!(),
-            }
-        }
     }
 
     #[inline(always)]
