@@ -1,4 +1,4 @@
-//! `softmax(q k^T * scale) v`.
+//! `softmax(q k^T * scale) v` of a window.
 //!
 //! Scores are computed with the keys down and 32 queries across, so that all that a softmax does is
 //! done for 32 queries at once, and so that what it leaves can be multiplied as it lies.
@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use super::bf16::encode_pairs;
 use super::elementwise::exp_columns;
-use super::packed_matrix::PackedMatrix;
 use super::rows::{Rows, RowsRef, sized};
 use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 
@@ -44,21 +43,20 @@ pub(super) struct Scratch {
     values: Vec<u32>,
 }
 
-/// The format in which heads that `weight` gave are multiplied.
-pub(super) fn head_format(weight: &PackedMatrix) -> Format {
-    match weight.format != Format::F32 && kernel(Format::Bf16).is_some() {
+/// The format in which heads are multiplied that weights of a format gave: each is read for a few
+/// hundred rows at most, so that int8 would cost more than it spares.
+pub(super) fn head_format(weights: Format) -> Format {
+    match weights != Format::F32 && kernel(Format::Bf16).is_some() {
         true => Format::Bf16,
         false => Format::F32,
     }
 }
 
-/// One head, in f32 or bf16: row `r` of the result begins at `r * row_step`. Keys that are `masked`
-/// are not seen.
+/// One head, in f32 or bf16: row `r` of the result begins at `r * row_step`.
 pub(super) fn attend(
     [q, k, v]: [Head<'_>; 3],
     head_dim: usize,
     format: Format,
-    masked: Option<&[bool]>,
     scratch: &mut Scratch,
     result: &mut [f32],
     row_step: usize,
@@ -93,15 +91,6 @@ pub(super) fn attend(
             step: width,
         };
         kernel.multiply(steps, k.steps(0), right, scores, width, Finish::default());
-        for (row, masked) in scores
-            .chunks_exact_mut(width)
-            .zip(masked.unwrap_or_default())
-        {
-            if *masked {
-                // As good as -inf, but where all keys are masked, the answer stays a number.
-                row.fill(f32::MIN);
-            }
-        }
         let mut inverses = [0.0; PANEL];
         match width == PANEL {
             true => exp_columns::<PANEL>(scores, scale, &mut inverses),

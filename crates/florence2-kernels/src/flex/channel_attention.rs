@@ -44,7 +44,7 @@ impl Layer<'_> {
     fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_task(tokens);
-        let format = head_format(self.qkv.weight);
+        let format = head_format(self.qkv.weight.format);
         let step = row_step(channels.div_ceil(format.values()));
         let mut values = spare::take(tokens * step);
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);

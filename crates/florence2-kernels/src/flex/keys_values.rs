@@ -7,12 +7,13 @@ use burn::tensor::{Bool, DType, Tensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
+use super::attention::head_format;
 use super::elementwise::softmax;
 use super::packed_matrix::PackedMatrix;
 use super::product::{Epilogue, Part, multiply};
 use super::rows::{row_step, sized};
 use super::scratch::{Scratch, with_scratch};
-use super::tile::{Format, PANEL, kernel};
+use super::tile::{Format, PANEL};
 use super::{slice, tensor, values};
 use crate::Precision;
 
@@ -40,14 +41,6 @@ struct Head {
     keys: PackedMatrix,
     /// `[head_dim, tokens]`: a product with them sums up what the scores weigh.
     values: PackedMatrix,
-}
-
-/// Heads are read once for every few rows, so that int8 would cost more than it spares.
-fn format(precision: Precision) -> Format {
-    match precision != Precision::F32 && kernel(Format::Bf16).is_some() {
-        true => Format::Bf16,
-        false => Format::F32,
-    }
 }
 
 impl Head {
@@ -134,7 +127,7 @@ impl crate::KeysValues<Flex> for KeysValues {
         let head_dim = dim / num_heads;
         let (keys, values) = (f32_values(keys), f32_values(values));
         let (keys, values) = (slice(&keys), slice(&values));
-        let format = format(precision);
+        let format = head_format(precision.format());
         let mut heads: Vec<Head> = (0..batch * num_heads)
             .into_par_iter()
             .map(|index| {

@@ -46,7 +46,7 @@ pub(super) const OFFSET: i32 = 128;
 pub(super) const LARGEST: f32 = 127.0;
 
 impl Precision {
-    fn format(self) -> Format {
+    pub(super) fn format(self) -> Format {
         match self {
             Self::F32 => Format::F32,
             Self::Bf16 => Format::Bf16,

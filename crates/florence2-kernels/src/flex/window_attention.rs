@@ -97,7 +97,7 @@ impl Layer<'_> {
         let step = row_step(channels);
         let attended = sized(outer, count * step);
         let head_dim = channels / self.num_heads;
-        let format = attention::head_format(self.qkv.weight);
+        let format = attention::head_format(self.qkv.weight.format);
         for columns in heads_together(channels, head_dim) {
             let (qkv, qkv_step) = qkv_of(normed, self.qkv, &columns, inner);
             let windows_qkv = qkv.chunks_exact(tokens * qkv_step);
@@ -109,7 +109,7 @@ impl Layer<'_> {
                         row_step: qkv_step,
                     });
                     let attended = &mut attended[columns.start + first..];
-                    attend(heads, head_dim, format, None, attention, attended, step);
+                    attend(heads, head_dim, format, attention, attended, step);
                 }
             }
         }
