@@ -72,7 +72,7 @@ impl BeamSearch {
 
     pub(super) fn advance(
         &mut self,
-        scores: &mut [Row<'_>],
+        scores: &mut [Row],
         processors: &LogitsProcessors,
     ) -> Result<Step> {
         let num_beams = self.running.len();
@@ -133,14 +133,14 @@ impl BeamSearch {
     /// beam's end token is among them.
     fn candidates(
         &mut self,
-        rows: &mut [Row<'_>],
+        rows: &mut [Row],
         processors: &LogitsProcessors,
     ) -> Result<Vec<Candidate>> {
         let (mut log_probs, mut sums) = (Vec::new(), Vec::new());
         for (beam, row) in self.running.iter().zip(rows.iter_mut()) {
             row.normalise()?;
             processors.apply(&beam.token_ids, row);
-            log_probs.extend_from_slice(row.values);
+            log_probs.extend_from_slice(&row.values);
             sums.extend(row.values.iter().map(|log_prob| log_prob + beam.score));
         }
         let row_length = sums.len() / rows.len();

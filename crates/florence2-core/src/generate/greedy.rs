@@ -44,7 +44,7 @@ impl GreedySearch {
 
     pub(super) fn advance(
         &mut self,
-        scores: &mut [Row<'_>],
+        scores: &mut [Row],
         processors: &LogitsProcessors,
     ) -> Result<Step> {
         for (row, scores) in scores.iter_mut().enumerate() {
@@ -119,10 +119,10 @@ pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
 }
 
 /// The likeliest token, or one drawn by probability.
-fn choose(log_probs: &Row<'_>, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
+fn choose(log_probs: &Row, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
     let best = match generator {
-        None => top_k(log_probs.values, 1),
-        Some(generator) => draw(log_probs.values, 1, generator),
+        None => top_k(&log_probs.values, 1),
+        Some(generator) => draw(&log_probs.values, 1, generator),
     };
     // INVARIANT: rows without a usable score were refused as they were normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");

@@ -51,21 +51,21 @@ impl LogitsProcessors {
 
     /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the
     /// likeliest where [`Self::banned`] says that none but bans change them.
-    pub(super) fn apply(&self, sequence: &[u32], scores: &mut Row<'_>) {
+    pub(super) fn apply(&self, sequence: &[u32], scores: &mut Row) {
         if scores.tokens.is_none() {
             let used = self.vocab_size.min(scores.values.len());
             scores.values[used..].fill(f32::NEG_INFINITY);
             if self.config.repetition_penalty != 1.0 {
-                penalise_repetition(sequence, scores.values, self.config.repetition_penalty);
+                penalise_repetition(sequence, &mut scores.values, self.config.repetition_penalty);
             }
         }
         scores.ban(self.impossible_after(sequence));
         if let Some(id) = self.forced_token(sequence) {
-            force(scores.values, id);
+            force(&mut scores.values, id);
         }
         scores.ban(self.config.suppress_tokens.iter().copied());
         if self.config.do_sample {
-            self.warp(scores.values);
+            self.warp(&mut scores.values);
         }
     }
 
@@ -265,15 +265,16 @@ mod tests {
                 eos_token_id: vec![2],
                 ..config
             };
-            let mut scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
+            let scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
             let size = scores.len();
             let model = Florence2TextConfig::default();
             let mut row = Row {
-                values: &mut scores,
+                values: scores,
                 tokens: None,
             };
             LogitsProcessors::new(&config, &model, size).apply(&sequence, &mut row);
-            for (index, (found, expected)) in scores
+            for (index, (found, expected)) in row
+                .values
                 .iter()
                 .zip(case["left"].as_array().unwrap())
                 .enumerate()

@@ -25,7 +25,7 @@ use crate::model::{EncoderOutput, Florence2ForConditionalGeneration};
 use beam::BeamSearch;
 use greedy::GreedySearch;
 use logits_processor::LogitsProcessors;
-use scores::{Row, Scores};
+use scores::Row;
 
 /// One generated answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +70,7 @@ enum Search {
 
 impl Search {
     /// `scores`: of this search's rows.
-    fn advance(&mut self, scores: &mut [Row<'_>], processors: &LogitsProcessors) -> Result<Step> {
+    fn advance(&mut self, scores: &mut [Row], processors: &LogitsProcessors) -> Result<Step> {
         match self {
             Self::Greedy(search) => search.advance(scores, processors),
             Self::Beam(search) => search.advance(scores, processors),
@@ -144,22 +144,24 @@ pub fn generate<B: Backend>(
         let input_ids = Tensor::<B, 1, Int>::from_ints(input_ids.as_slice(), &model.device())
             .reshape([rows, 1]);
         let logits = model.decode(input_ids, &cross_attention, &mut cache)?;
-        let deciding: Option<Vec<usize>> = active
+        let deciding: Vec<Option<usize>> = active
             .iter()
-            .map(|entry| searches[*entry].deciding(&processors))
+            .flat_map(|entry| {
+                let deciding = searches[*entry].deciding(&processors);
+                std::iter::repeat_n(deciding, rows_per_entry)
+            })
             .collect();
-        let deciding = deciding.and_then(|counts| counts.into_iter().max());
-        let mut scores = Scores::to_host(logits, deciding).map_err(|error| at_step(error, step))?;
+        let mut scores =
+            scores::to_host(logits, &deciding).map_err(|error| at_step(error, step))?;
 
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);
         next_tokens.clear();
-        let mut score_rows = scores.rows();
-        for (slot, &entry) in active.iter().enumerate() {
-            let mut rows: Vec<Row<'_>> = score_rows.by_ref().take(rows_per_entry).collect();
+        let entries = scores.chunks_exact_mut(rows_per_entry);
+        for (slot, (&entry, scores)) in active.iter().zip(entries).enumerate() {
             let search = &mut searches[entry];
             let step_result = search
-                .advance(&mut rows, &processors)
+                .advance(scores, &processors)
                 .map_err(|error| at_step(error, step))?;
             if let Some((token_id, log_prob)) = search.last_token() {
                 observer.notify(GenerationEvent::Token {

@@ -2,7 +2,7 @@
 //!
 //! A search reads a few tokens of tens of thousands. Wherever no other can be chosen, the backend
 //! normalises the scores and sends these few ([`Backend::likeliest`]); when others could be, such as
-//! in sampling, all logits come.
+//! in sampling, all logits come. Each row is as its own search asks, whatever its neighbours do.
 
 use burn::tensor::Tensor;
 use florence2_kernels::Backend;
@@ -10,30 +10,75 @@ use florence2_kernels::Backend;
 use super::logits_processor::log_softmax;
 use crate::error::{Error, Result};
 
-/// The scores of a step, of all rows.
-pub(super) struct Scores {
-    /// `[rows, scores]`: logits of all tokens, or log-probabilities of `tokens`.
-    values: Vec<f32>,
-    tokens: Option<Vec<u32>>,
-    row_length: usize,
-}
-
 /// The scores of a row.
-pub(super) struct Row<'a> {
-    pub(super) values: &'a mut [f32],
+pub(super) struct Row {
+    /// Logits of all tokens, or log-probabilities of `tokens`.
+    pub(super) values: Vec<f32>,
     /// The token of each score, in order; none when they are of all tokens.
-    pub(super) tokens: Option<&'a [u32]>,
+    pub(super) tokens: Option<Vec<u32>>,
 }
 
-impl Row<'_> {
+/// Of logits `[rows, 1, vocab_size]`, of each row the `deciding` likeliest tokens at least; all where
+/// none is given.
+pub(super) fn to_host<B: Backend>(
+    logits: Tensor<B, 3>,
+    deciding: &[Option<usize>],
+) -> Result<Vec<Row>> {
+    let [rows, _, vocab_size] = logits.dims();
+    let count = deciding.iter().flatten().copied().max();
+    let count = count.filter(|count| *count < vocab_size).unwrap_or(0);
+    let likeliest = match count {
+        0 => None,
+        _ => B::likeliest(logits.clone().reshape([rows, vocab_size]), count),
+    };
+    let likeliest = likeliest.map(read).transpose()?;
+    let any_whole = likeliest.is_none() || deciding.contains(&None);
+    let all = any_whole.then(|| read(logits)).transpose()?;
+    // INVARIANT: where a row has no likeliest, all logits were read.
+    let whole = |row: usize| &all.as_ref().expect("all logits")[row * vocab_size..][..vocab_size];
+    let row = |(row, deciding): (usize, &Option<usize>)| match (&likeliest, deciding) {
+        (Some(likeliest), Some(_)) => {
+            Row::of_likeliest(&likeliest[row * 2 * count..][..2 * count], vocab_size)
+        }
+        _ => Ok(Row {
+            values: whole(row).to_vec(),
+            tokens: None,
+        }),
+    };
+    deciding.iter().enumerate().map(row).collect()
+}
+
+impl Row {
+    /// `likeliest`: log-probabilities, then as many tokens.
+    fn of_likeliest(likeliest: &[f32], vocab_size: usize) -> Result<Self> {
+        let (log_probs, ids) = likeliest.split_at(likeliest.len() / 2);
+        let finite = log_probs.iter().any(|log_prob| log_prob.is_finite());
+        // A token that is none comes of scores that are not numbers.
+        let known = ids.iter().all(|id| (*id as usize) < vocab_size);
+        if !finite || !known {
+            return Err(Error::NotFinite { step: 0 });
+        }
+        let ids = ids.iter().map(|id| *id as u32);
+        let mut pairs: Vec<(u32, f32)> = ids.zip(log_probs.iter().copied()).collect();
+        // By token, as all of them would be: equal scores are chosen in order.
+        pairs.sort_unstable_by_key(|(token, _)| *token);
+        let (tokens, values) = pairs.into_iter().unzip();
+        Ok(Self {
+            values,
+            tokens: Some(tokens),
+        })
+    }
+
     pub(super) fn token(&self, index: usize) -> u32 {
-        self.tokens.map_or(index as u32, |tokens| tokens[index])
+        self.tokens
+            .as_ref()
+            .map_or(index as u32, |tokens| tokens[index])
     }
 
     /// Turns logits into log-probabilities.
     pub(super) fn normalise(&mut self) -> Result<()> {
         match self.tokens {
-            None => log_softmax(self.values),
+            None => log_softmax(&mut self.values),
             Some(_) => Ok(()),
         }
     }
@@ -41,73 +86,14 @@ impl Row<'_> {
     /// Makes tokens impossible.
     pub(super) fn ban(&mut self, ids: impl IntoIterator<Item = u32>) {
         for id in ids {
-            let index = match self.tokens {
-                None => id as usize,
-                Some(tokens) => match tokens.binary_search(&id) {
-                    Ok(index) => index,
-                    Err(_) => continue,
-                },
+            let index = match &self.tokens {
+                None => Some(id as usize),
+                Some(tokens) => tokens.binary_search(&id).ok(),
             };
-            if let Some(score) = self.values.get_mut(index) {
+            if let Some(score) = index.and_then(|index| self.values.get_mut(index)) {
                 *score = f32::NEG_INFINITY;
             }
         }
-    }
-}
-
-impl Scores {
-    /// Row by row.
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = Row<'_>> {
-        let (length, tokens) = (self.row_length, self.tokens.as_deref());
-        let rows = self.values.chunks_exact_mut(length).enumerate();
-        rows.map(move |(index, values)| Row {
-            values,
-            tokens: tokens.map(|tokens| &tokens[index * length..][..length]),
-        })
-    }
-
-    /// Of logits `[rows, 1, vocab_size]`, the `deciding` likeliest tokens of each row at least; all
-    /// when none is given.
-    pub(super) fn to_host<B: Backend>(
-        logits: Tensor<B, 3>,
-        deciding: Option<usize>,
-    ) -> Result<Self> {
-        let [rows, _, vocab_size] = logits.dims();
-        if let Some(count) = deciding.filter(|count| *count < vocab_size)
-            && let Some(likeliest) = B::likeliest(logits.clone().reshape([rows, vocab_size]), count)
-        {
-            return Self::from_likeliest(&read(likeliest)?, count, vocab_size);
-        }
-        Ok(Self {
-            values: read(logits)?,
-            tokens: None,
-            row_length: vocab_size,
-        })
-    }
-
-    /// `likeliest`: per row `count` log-probabilities, then as many tokens.
-    fn from_likeliest(likeliest: &[f32], count: usize, vocab_size: usize) -> Result<Self> {
-        let (mut values, mut tokens) = (Vec::new(), Vec::new());
-        for row in likeliest.chunks_exact(2 * count) {
-            let (log_probs, ids) = row.split_at(count);
-            let finite = log_probs.iter().any(|log_prob| log_prob.is_finite());
-            // A token that is none comes of scores that are not numbers.
-            let known = ids.iter().all(|id| (*id as usize) < vocab_size);
-            if !finite || !known {
-                return Err(Error::NotFinite { step: 0 });
-            }
-            let ids = ids.iter().map(|id| *id as u32);
-            let mut pairs: Vec<(u32, f32)> = ids.zip(log_probs.iter().copied()).collect();
-            // By token, as all of them would be: equal scores are chosen in order.
-            pairs.sort_unstable_by_key(|(token, _)| *token);
-            tokens.extend(pairs.iter().map(|(token, _)| *token));
-            values.extend(pairs.iter().map(|(_, log_prob)| *log_prob));
-        }
-        Ok(Self {
-            values,
-            tokens: Some(tokens),
-            row_length: count,
-        })
     }
 }
 
@@ -126,20 +112,31 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_in_order_of_tokens() {
-        let sent = [-0.5, -1.5, 3.0, 0.0, -0.25, -2.0, 1.0, 2.0];
-        let mut scores = Scores::from_likeliest(&sent, 2, 4).unwrap();
-        let mut rows: Vec<Row<'_>> = scores.rows().collect();
-        assert_eq!(rows[0].tokens, Some(&[0, 3][..]));
-        assert_eq!(rows[0].values, [-1.5, -0.5]);
-        rows[1].ban([0, 1]);
-        assert_eq!((rows[1].token(0), rows[1].token(1)), (1, 2));
-        assert_eq!(rows[1].values, [f32::NEG_INFINITY, -2.0]);
+        let mut row = Row::of_likeliest(&[-0.5, -1.5, 3.0, 0.0], 4).unwrap();
+        assert_eq!(row.tokens, Some(vec![0, 3]));
+        assert_eq!(row.values, [-1.5, -0.5]);
+        row.ban([1, 3]);
+        assert_eq!((row.token(0), row.token(1)), (0, 3));
+        assert_eq!(row.values, [-1.5, f32::NEG_INFINITY]);
+    }
+
+    /// One row's search may look at any token, the other's at the likeliest alone.
+    #[test]
+    fn rows_are_as_their_searches_ask() {
+        let logits = Tensor::<burn_flex::Flex, 3>::from_data(
+            [[[0.0, 2.0, 1.0]], [[3.0, 1.0, 2.0]]],
+            &burn_flex::FlexDevice,
+        );
+        let rows = to_host(logits, &[None, Some(2)]).unwrap();
+        assert_eq!(rows[0].values, [0.0, 2.0, 1.0]);
+        assert_eq!(rows[1].tokens, Some(vec![0, 2]));
+        assert!((rows[1].values[0] - rows[1].values[1] - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn what_is_no_number_is_an_error() {
         for sent in [[f32::NAN, f32::NAN, 0.0, 1.0], [-0.5, -1.0, 0.0, 7.0]] {
-            assert!(Scores::from_likeliest(&sent, 2, 4).is_err());
+            assert!(Row::of_likeliest(&sent, 4).is_err());
         }
     }
 }
