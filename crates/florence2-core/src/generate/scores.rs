@@ -32,16 +32,29 @@ pub(super) fn to_host<B: Backend>(
         _ => B::likeliest(logits.clone().reshape([rows, vocab_size]), count),
     };
     let likeliest = likeliest.map(read).transpose()?;
-    let any_whole = likeliest.is_none() || deciding.contains(&None);
-    let all = any_whole.then(|| read(logits)).transpose()?;
-    // INVARIANT: where a row has no likeliest, all logits were read.
-    let whole = |row: usize| &all.as_ref().expect("all logits")[row * vocab_size..][..vocab_size];
-    let row = |(row, deciding): (usize, &Option<usize>)| match (&likeliest, deciding) {
+    let all = match likeliest.is_none() || deciding.contains(&None) {
+        true => read(logits)?,
+        false => Vec::new(),
+    };
+    rows_of(likeliest.as_deref(), &all, deciding, vocab_size)
+}
+
+/// `likeliest`: of each row log-probabilities, then as many tokens. `all` may be empty where it
+/// decides no row.
+fn rows_of(
+    likeliest: Option<&[f32]>,
+    all: &[f32],
+    deciding: &[Option<usize>],
+    vocab_size: usize,
+) -> Result<Vec<Row>> {
+    let count = deciding.len();
+    let row = |(index, deciding): (usize, &Option<usize>)| match (likeliest, deciding) {
         (Some(likeliest), Some(_)) => {
-            Row::of_likeliest(&likeliest[row * 2 * count..][..2 * count], vocab_size)
+            let length = likeliest.len() / count;
+            Row::of_likeliest(&likeliest[index * length..][..length], vocab_size)
         }
         _ => Ok(Row {
-            values: whole(row).to_vec(),
+            values: all[index * vocab_size..][..vocab_size].to_vec(),
             tokens: None,
         }),
     };
@@ -123,14 +136,13 @@ mod tests {
     /// One row's search may look at any token, the other's at the likeliest alone.
     #[test]
     fn rows_are_as_their_searches_ask() {
-        let logits = Tensor::<burn_flex::Flex, 3>::from_data(
-            [[[0.0, 2.0, 1.0]], [[3.0, 1.0, 2.0]]],
-            &burn_flex::FlexDevice,
-        );
-        let rows = to_host(logits, &[None, Some(2)]).unwrap();
+        let likeliest = [-0.4, -1.4, 1.0, 2.0, -0.4, -1.4, 0.0, 2.0];
+        let all = [0.0, 2.0, 1.0, 3.0, 1.0, 2.0];
+        let rows = rows_of(Some(&likeliest), &all, &[None, Some(2)], 3).unwrap();
         assert_eq!(rows[0].values, [0.0, 2.0, 1.0]);
         assert_eq!(rows[1].tokens, Some(vec![0, 2]));
-        assert!((rows[1].values[0] - rows[1].values[1] - 1.0).abs() < 1e-6);
+        assert_eq!(rows[1].values, [-0.4, -1.4]);
+        assert_eq!(rows[0].tokens, None);
     }
 
     #[test]
