@@ -9,3 +9,7 @@ advisories:
 # Looks for texts that no post-processing survives, for some minutes. Needs cargo-fuzz and Rust's nightly.
 fuzz seconds="180":
     cargo +nightly fuzz run postprocess -- -dict=fuzz/postprocess.dict -max_total_time={{seconds}}
+
+# Whether every backend compiles alone, and two GPU backends together.
+features:
+    bash tests/features.sh

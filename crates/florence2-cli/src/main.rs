@@ -9,6 +9,8 @@ mod pull;
 mod run;
 mod score;
 mod tasks;
+#[cfg(feature = "gpu")]
+mod warnings;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -53,6 +55,8 @@ fn print(line: impl Display) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "gpu")]
+    warnings::print_to_standard_error();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),

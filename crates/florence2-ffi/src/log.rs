@@ -67,12 +67,13 @@ thread_local! {
 struct Forward;
 
 impl Log for Forward {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    /// What the drivers' libraries say has lines of its own, and is no part of this one.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("florence2")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if LISTENING.get() {
+        if LISTENING.get() || !self.enabled(record.metadata()) {
             return;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);

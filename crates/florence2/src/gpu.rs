@@ -85,13 +85,18 @@ pub(crate) fn gpus() -> impl Iterator<Item = &'static Gpu> {
         .flatten()
 }
 
-/// Why there is no GPU where none is, for each backend.
+/// Why there is no GPU to compute on, for each backend.
 fn missing() -> impl Iterator<Item = String> {
-    let reason = |found: &Found| {
-        let reason = found.gpus.as_ref().err()?;
-        Some(format!("{}: {reason}", found.names[0]))
-    };
-    found().iter().filter_map(reason)
+    found().iter().map(|found| {
+        let reason = match &found.gpus {
+            Err(reason) => reason.to_string(),
+            Ok(gpus) if gpus.iter().all(|gpu| gpu.software) => {
+                "found only a CPU that plays a GPU".to_owned()
+            }
+            Ok(_) => "no GPU works".to_owned(),
+        };
+        format!("{}: {reason}", found.names[0])
+    })
 }
 
 /// The GPU that a name means, `cuda` being `cuda:0`; none when the name is no GPU backend's of this
