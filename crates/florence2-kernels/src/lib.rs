@@ -16,10 +16,12 @@ pub mod gpu;
 mod keys_values;
 mod modules;
 pub mod portable;
+mod top_k;
 mod weight;
 
 pub use backend::Backend;
 pub use exp::exp;
 pub use keys_values::{KeysValues, PastKeysValues};
 pub use modules::{Linear, PatchConv, TokenEmbedding};
+pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};

@@ -3,12 +3,12 @@
 //! The arithmetic is f32 and the order of operations the reference's, down to the -1e9 that stands
 //! for "impossible": beams are chosen by comparing sums, and sums differ by their order.
 
+use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 
 use super::greedy::{draw, generator};
 use super::logits_processor::LogitsProcessors;
 use super::scores::Row;
-use super::top_k::top_k;
 use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 

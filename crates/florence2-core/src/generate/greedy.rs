@@ -1,11 +1,11 @@
 //! Greedy search and sampling: HF `_sample`.
 
+use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::logits_processor::LogitsProcessors;
 use super::scores::Row;
-use super::top_k::top_k;
 use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 

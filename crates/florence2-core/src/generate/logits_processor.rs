@@ -1,11 +1,10 @@
 //! What is done to scores before a token is chosen: HF `generation/logits_process.py`, in the
 //! order of `_get_logits_processor`.
 
-use florence2_kernels::exp;
+use florence2_kernels::{exp, top_k};
 
 use super::GenerationConfig;
 use super::scores::Row;
-use super::top_k::top_k;
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
 

@@ -10,7 +10,6 @@ mod control;
 mod greedy;
 mod logits_processor;
 mod scores;
-mod top_k;
 
 use burn::tensor::{Int, Tensor};
 use florence2_kernels::Backend;

@@ -9,7 +9,7 @@ use crate::exp::exp_with;
 const EPSILON: f32 = 1e-5;
 
 /// Sums are kept in this many parts: the widest vector.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// What `add` makes of a row's values, from zero on.
 #[inline(always)]

@@ -2,22 +2,21 @@
 
 use rayon::prelude::*;
 
+use super::elementwise::LANES;
 use super::level::vectorised;
 use crate::exp::exp_with;
+use crate::top_k::insert;
 
 /// Entries of a row that a task reads.
 const PART: usize = 1 << 13;
-
-/// Entries that are compared, and sums that are kept, side by side.
-const LANES: usize = 16;
 
 /// What a part of a row says of it.
 struct Part {
     maximum: f32,
     /// Of `e^(x - maximum)`.
     sum: f64,
-    /// The largest with their places in the row, largest first, equal ones by place.
-    largest: Vec<(f32, usize)>,
+    /// As [`crate::top_k`] gives them, by their places in the row.
+    largest: Vec<(usize, f32)>,
 }
 
 /// See [`crate::Backend::likeliest`].
@@ -43,7 +42,7 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
     let (chunks, tail) = values.as_chunks::<LANES>();
     for (index, chunk) in chunks.iter().enumerate() {
         let enough = largest.len() == count;
-        let least = largest.last().map_or(f32::NEG_INFINITY, |(x, _)| *x);
+        let least = largest.last().map_or(f32::NEG_INFINITY, |(_, x)| *x);
         let most = chunk.iter().fold(
             f32::NEG_INFINITY,
             |most, x| {
@@ -57,7 +56,7 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
         insert(&mut largest, chunk, first + index * LANES, count);
     }
     insert(&mut largest, tail, first + chunks.len() * LANES, count);
-    let maximum = largest.first().map_or(f32::NEG_INFINITY, |(x, _)| *x);
+    let maximum = largest.first().map_or(f32::NEG_INFINITY, |(_, x)| *x);
     // Where all are banned there is nothing to subtract.
     let shift = if maximum == f32::NEG_INFINITY {
         0.0
@@ -84,17 +83,6 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
     }
 }
 
-fn insert(largest: &mut Vec<(f32, usize)>, values: &[f32], first: usize, count: usize) {
-    for (index, &x) in values.iter().enumerate() {
-        if largest.len() == count && largest.last().is_none_or(|(least, _)| x <= *least) {
-            continue;
-        }
-        let place = largest.partition_point(|(larger, _)| *larger >= x);
-        largest.insert(place, (x, first + index));
-        largest.truncate(count);
-    }
-}
-
 /// The log-probabilities of a row's likeliest, then their places.
 fn together(parts: &[Part], count: usize) -> Vec<f32> {
     let maximum = parts.iter().map(|part| part.maximum);
@@ -103,15 +91,15 @@ fn together(parts: &[Part], count: usize) -> Vec<f32> {
         .iter()
         .map(|part| part.sum * f64::from(part.maximum - maximum).exp());
     let normaliser = maximum + sums.sum::<f64>().ln() as f32;
-    let mut largest: Vec<(f32, usize)> = parts
+    let mut largest: Vec<(usize, f32)> = parts
         .iter()
         .flat_map(|part| part.largest.iter().copied())
         .collect();
     // Parts are in order, and so equal ones stay by place; the sum makes zeros of both signs equal.
-    largest.sort_by(|(a, _), (b, _)| (b + 0.0).total_cmp(&(a + 0.0)));
+    largest.sort_by(|(_, a), (_, b)| (b + 0.0).total_cmp(&(a + 0.0)));
     largest.truncate(count);
-    let log_probs = largest.iter().map(|(x, _)| x - normaliser);
+    let log_probs = largest.iter().map(|(_, x)| x - normaliser);
     // f32 holds every number up to 2^24, and no vocabulary is as large.
-    let places = largest.iter().map(|(_, place)| *place as f32);
+    let places = largest.iter().map(|(place, _)| *place as f32);
     log_probs.chain(places).collect()
 }

@@ -5,16 +5,13 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::elementwise::softmax;
+use super::elementwise::{LANES, softmax};
 use super::keys_values::f32_values;
 use super::level::vectorised;
 use super::{slice, tensor};
 
 /// Multiplications that are worth waking other threads for.
 const WORTH: usize = 1 << 18;
-
-/// Sums are kept in this many parts: the widest vector.
-const LANES: usize = 16;
 
 /// See [`crate::PastKeysValues`].
 #[derive(Debug, Clone, Default)]
