@@ -1,6 +1,6 @@
 //! The exponential function, written so that loops of it are vectorised.
 
-use crate::flex::MultiplyAdd;
+use crate::multiply_add::MultiplyAdd;
 
 /// `e^x` for `x` up to 0, to 2e-7 of itself; what is below f32's normal numbers is the least one.
 #[inline(always)]

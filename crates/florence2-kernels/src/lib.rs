@@ -15,6 +15,7 @@ mod flex;
 pub mod gpu;
 mod keys_values;
 mod modules;
+mod multiply_add;
 pub mod portable;
 mod top_k;
 mod weight;

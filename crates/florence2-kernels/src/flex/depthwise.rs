@@ -4,9 +4,10 @@
 use burn::nn::conv::Conv2d;
 use burn_flex::Flex;
 
-use super::level::{MultiplyAdd, vectorised};
+use super::level::vectorised;
 use super::parameters::convolution;
 use super::slice;
+use crate::multiply_add::MultiplyAdd;
 
 /// Taps of the kernel in each direction.
 const SIDE: usize = 3;

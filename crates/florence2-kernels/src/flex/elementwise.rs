@@ -1,9 +1,10 @@
 //! Functions of rows: plain loops, compiled once per instruction set.
 
-use super::level::{MultiplyAdd, vectorised};
+use super::level::vectorised;
 use super::parameters::Norm;
 use super::tile::PANEL;
 use crate::exp::exp_with;
+use crate::multiply_add::MultiplyAdd;
 
 /// burn's and the model's default.
 const EPSILON: f32 = 1e-5;

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use crate::multiply_add::MultiplyAdd;
+
 /// An instruction set, and what it adds to the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -76,32 +78,6 @@ fn detected() -> Level {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detected() -> Level {
     Level::Portable
-}
-
-/// How a level multiplies and adds: left to itself, the compiler never makes one instruction of
-/// the two, because that rounds once rather than twice.
-#[derive(Clone, Copy)]
-pub(crate) struct MultiplyAdd {
-    fused: bool,
-}
-
-impl MultiplyAdd {
-    /// In two instructions, as any machine can.
-    pub(crate) const PORTABLE: Self = Self { fused: false };
-    const FUSED: Self = Self { fused: true };
-
-    /// `a * b + c`.
-    #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "it must be compiled for its caller's instruction set"
-    )]
-    pub(crate) fn of(self, a: f32, b: f32, c: f32) -> f32 {
-        match self.fused {
-            true => a.mul_add(b, c),
-            false => a * b + c,
-        }
-    }
 }
 
 /// Runs plain loops compiled for this machine's level. What `work` calls must be inlined, as the

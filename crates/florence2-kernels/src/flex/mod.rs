@@ -29,7 +29,6 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
-pub(crate) use level::MultiplyAdd;
 pub(crate) use packed_matrix::PackedMatrix;
 
 use crate::{Backend, Linear, Packed, PatchConv, Precision, Weight, portable};
