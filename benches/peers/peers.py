@@ -136,41 +136,49 @@ def timed(work):
     return run
 
 
-def exported_engines(name, module, inputs, folder, threads):
-    """The same module in ONNX Runtime and OpenVINO."""
-    path = folder / f"{name}.onnx"
-    names = [f"input{index}" for index in range(len(inputs))]
+def export(path, module, inputs):
+    """The module as ONNX, as ONNX Runtime's dynamic int8, and the vision tower as NNCF's int8 for OpenVINO."""
+    names = input_names(inputs)
     if not path.exists():
         with torch.no_grad():
             torch.onnx.export(module, tuple(inputs), str(path), dynamo=False, opset_version=17, input_names=names)
-    quantized = folder / f"{name}.int8.onnx"
+    quantized = path.with_suffix(".int8.onnx")
     if not quantized.exists():
         quantize_dynamic(str(path), str(quantized), weight_type=QuantType.QInt8)
-    feed = {name: value.numpy() for name, value in zip(names, inputs)}
-    engines = {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    for precision, file in (("f32", path), ("int8", quantized)):
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        engines["onnxruntime", precision] = timed(lambda session=session: session.run(None, feed))
-    core = openvino.Core()
-    model = core.read_model(str(path))
-    for precision in ("f32", "bf16"):
-        hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        request = core.compile_model(model, "CPU", hints).create_infer_request()
-        engines["openvino", precision] = timed(lambda request=request: request.infer(feed))
-    if name.endswith("vision"):
+    compressed = path.with_suffix(".nncf.xml")
+    if path.stem.endswith("vision") and not compressed.exists():
         # Static int8 with the transformer's own scheme, as OpenVINO's users do it.
         import nncf
 
-        compressed = folder / f"{name}.nncf.xml"
-        if not compressed.exists():
-            data = nncf.Dataset([np.random.randn(*inputs[0].shape).astype("f4") for _ in range(3)], lambda x: {names[0]: x})
-            static = nncf.quantize(model, data, subset_size=3, model_type=nncf.ModelType.TRANSFORMER)
-            openvino.save_model(static, str(compressed))
-        hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        request = core.compile_model(core.read_model(str(compressed)), "CPU", hints).create_infer_request()
-        engines["openvino", "int8"] = timed(lambda: request.infer(feed))
+        data = nncf.Dataset([np.random.randn(*inputs[0].shape).astype("f4") for _ in range(3)], lambda x: {names[0]: x})
+        model = openvino.Core().read_model(str(path))
+        openvino.save_model(nncf.quantize(model, data, subset_size=3, model_type=nncf.ModelType.TRANSFORMER), str(compressed))
+
+
+def input_names(inputs):
+    return [f"input{index}" for index in range(len(inputs))]
+
+
+def exported_engines(path, inputs, threads):
+    """What `export` wrote, in ONNX Runtime and OpenVINO."""
+    feed = {name: value.numpy() for name, value in zip(input_names(inputs), inputs)}
+    engines = {}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    for precision, file in (("f32", path), ("int8", path.with_suffix(".int8.onnx"))):
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        engines["onnxruntime", precision] = timed(lambda session=session: session.run(None, feed))
+    core = openvino.Core()
+    hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = [
+        (precision, path, {**hints, "INFERENCE_PRECISION_HINT": precision}) for precision in ("f32", "bf16")
+    ]
+    compressed = path.with_suffix(".nncf.xml")
+    if compressed.exists():
+        compiled.append(("int8", compressed, hints))
+    for precision, file, hints in compiled:
+        request = core.compile_model(core.read_model(str(file)), "CPU", hints).create_infer_request()
+        engines["openvino", precision] = timed(lambda request=request: request.infer(feed))
     return engines
 
 
@@ -253,6 +261,7 @@ def main():
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", choices=["base", "large"], help="one of the two alone")
+    parser.add_argument("--export-only", action="store_true", help="the peers' files, which a later run finds")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
@@ -268,22 +277,28 @@ def main():
         torch.manual_seed(0)
         plain = Florence2ForConditionalGeneration(config(size)).eval()
         checkpoint = arguments.folder / f"{size}-checkpoint"
-        plain.save_pretrained(checkpoint)
+        # Of f16's values, as checkpoints are published.
+        plain.half().save_pretrained(checkpoint)
+        plain.float()
+        parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
+        if not arguments.quick:
+            tokens = IMAGE_TOKENS + PROMPT_TOKENS
+            parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
+        parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
+        path = lambda command: arguments.folder / f"{size}-{command.replace(' ', '-')}.onnx"
+        for _, _, command, module, inputs in parts:
+            export(path(command), module(plain), inputs)
+        if arguments.export_only:
+            continue
         half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
         model = {"f32": plain, "bf16": half}
         ours = {name: Ours(arguments.ours, name, checkpoint, threads) for name in ("f32", "bf16", "int8")}
         run_ours = lambda part: {
             ("florence2", name): lambda engine=engine: engine.run(part) for name, engine in ours.items()
         }
-        exported = lambda name, module, inputs: exported_engines(f"{size}-{name}", module, inputs, arguments.folder, threads)
-        parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
-        if not arguments.quick:
-            tokens = IMAGE_TOKENS + PROMPT_TOKENS
-            parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
-        parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
         for part, beams, command, module, inputs in parts:
-            name = command.replace(" ", "-")
-            engines = {**run_ours(command), **exported(name, module(plain), inputs), **torch_engines(module, model, inputs)}
+            exported = exported_engines(path(command), inputs, threads)
+            engines = {**run_ours(command), **exported, **torch_engines(module, model, inputs)}
             measure(rows, size, part, beams, engines)
         if not arguments.quick:
             measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
