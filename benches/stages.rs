@@ -27,7 +27,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: florence2_kernels::Allocator = florence2_kernels::Allocator;
 
 type Model = Florence2ForConditionalGeneration<Flex>;
 

@@ -530,8 +530,8 @@ typedef struct florence2_load_options {
      */
     const char *device;
     /**
-     * How weights are kept and multiplied: "f32", "bf16" or "int8", each smaller and faster; NULL
-     * or "auto" for f32. The device "cpu" has them all.
+     * How weights are kept and multiplied: "f32", "bf16" or "int8", each faster than the one
+     * before; NULL or "auto" for f32. The device "cpu" has them all.
      */
     const char *dtype;
     /**

@@ -20,7 +20,7 @@ use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use serde_json::{Value, json};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: florence2_kernels::Allocator = florence2_kernels::Allocator;
 
 /// The published base checkpoint's sizes.
 const CONFIG: &str = include_str!("base.json");

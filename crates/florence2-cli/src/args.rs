@@ -105,7 +105,7 @@ pub(crate) struct ModelArgs {
     /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// How weights are kept and multiplied: f32, bf16 or int8, each smaller and faster.
+    /// How weights are kept and multiplied: f32, bf16 or int8, each faster than the one before.
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
 }

@@ -20,10 +20,8 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 
-/// The system's allocator gives large buffers back at once and faults them in again for every
-/// layer; mimalloc keeps them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: florence2::Allocator = florence2::Allocator;
 
 /// What ends a command.
 #[derive(Debug, thiserror::Error)]

@@ -28,8 +28,6 @@ pub mod test_hooks;
 mod text;
 pub mod version;
 
-/// The system's allocator gives large buffers back at once and faults them in again for every
-/// layer; mimalloc keeps them.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: florence2::Allocator = florence2::Allocator;

@@ -35,8 +35,8 @@ pub struct florence2_load_options {
     pub struct_size: usize,
     /// One of florence2_device_name's names; NULL or "auto" for the best one.
     pub device: *const c_char,
-    /// How weights are kept and multiplied: "f32", "bf16" or "int8", each smaller and faster; NULL
-    /// or "auto" for f32. The device "cpu" has them all.
+    /// How weights are kept and multiplied: "f32", "bf16" or "int8", each faster than the one
+    /// before; NULL or "auto" for f32. The device "cpu" has them all.
     pub dtype: *const c_char,
     /// Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
     pub adapters: *const *const c_char,

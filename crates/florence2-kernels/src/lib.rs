@@ -7,6 +7,8 @@
 //! per step of it, and its weights are packed once, as they are loaded, in the order in which the
 //! products read them ([`Weight`]).
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
 mod backend;
 mod exp;
 #[cfg(feature = "flex")]
@@ -20,6 +22,8 @@ pub mod portable;
 mod top_k;
 mod weight;
 
+#[cfg(feature = "mimalloc")]
+pub use allocator::Allocator;
 pub use backend::Backend;
 pub use exp::exp;
 pub use keys_values::{KeysValues, PastKeysValues};

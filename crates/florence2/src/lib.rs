@@ -37,6 +37,8 @@ pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GenerationConfig, GenerationEvent, GenerationObserver,
 };
 pub use florence2_core::{Florence2Config, weights};
+#[cfg(feature = "mimalloc")]
+pub use florence2_kernels::Allocator;
 pub use florence2_kernels::Precision;
 pub use florence2_postprocess::{
     AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, TaskResult,
