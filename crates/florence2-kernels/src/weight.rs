@@ -12,7 +12,7 @@ use crate::Backend;
 /// How a model's large weights are kept and multiplied. Sums are f32 in all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// Weights and products in f32.
+    /// Weights and products in f32. A backend may keep weights in f16 that it holds exactly.
     #[default]
     F32,
     /// Weights and products in bf16.

@@ -9,6 +9,7 @@ use burn_flex::{Flex, FlexDevice};
 use florence2_kernels::{
     Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
 };
+use half::f16;
 
 /// The largest difference allowed, as a share of the largest value.
 const TOLERANCE: f32 = 1e-5;
@@ -37,6 +38,19 @@ fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) ->
     };
     assert!(linear.weight.as_packed().is_some());
     linear
+}
+
+/// The layer with weights that f16 holds, which are kept in it.
+fn of_f16(linear: Linear<Flex>) -> Linear<Flex> {
+    Linear {
+        weight: Weight::from_tensor(rounded_to_f16(linear.weight.val()), Precision::F32),
+        ..linear
+    }
+}
+
+fn rounded_to_f16<const D: usize>(values: Tensor<Flex, D>) -> Tensor<Flex, D> {
+    let values = values.into_data().convert::<f16>().convert::<f32>();
+    Tensor::from_data(values, &FlexDevice)
 }
 
 /// A depthwise convolution.
@@ -118,8 +132,11 @@ fn window_attention() {
         for (heads, window, bias) in [(2, 12, true), (4, 5, false), (1, 3, true)] {
             let channels = shape[3];
             let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
-            let qkv = linear(channels, 3 * channels, bias);
-            let proj = linear(channels, channels, true);
+            let mut qkv = linear(channels, 3 * channels, bias);
+            let mut proj = linear(channels, channels, true);
+            if heads == 4 {
+                (qkv, proj) = (of_f16(qkv), of_f16(proj));
+            }
             let expected = portable::add_window_attention(
                 input.clone(),
                 &conv,
@@ -141,8 +158,11 @@ fn channel_attention() {
         for (groups, bias) in [(1, true), (2, false), (4, true)] {
             let channels = shape[3];
             let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
-            let qkv = linear(channels, 3 * channels, bias);
-            let proj = linear(channels, channels, true);
+            let mut qkv = linear(channels, 3 * channels, bias);
+            let mut proj = linear(channels, channels, true);
+            if groups == 4 {
+                (qkv, proj) = (of_f16(qkv), of_f16(proj));
+            }
             let expected =
                 portable::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, groups);
             let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, groups);
@@ -208,6 +228,43 @@ fn tied_logits() {
         let ids = Tensor::<Flex, 2, Int>::from_ints([[0, vocabulary as i32 - 1]], &FlexDevice);
         let expected = portable::embed(&table, ids.clone());
         assert_close("embedding", Flex::embed(&table, ids), expected);
+    }
+}
+
+/// Weights that f16 holds are multiplied as those are that it does not: to the bit.
+#[test]
+fn products_of_f16() {
+    for (rows, inputs, outputs) in [
+        (1, 7, 5),
+        (3, 64, 1000),
+        (15, 1031, 33),
+        (100, 2050, 16),
+        (300, 333, 65),
+    ] {
+        let input = random([1, rows, inputs]);
+        // The least and the largest that f16 has, and zeros of both signs.
+        let special = [5.960_464_5e-8, -6.1e-5, 65504.0, 0.0, -0.0];
+        let special = Tensor::from_data(TensorData::new(special.to_vec(), [5, 1]), &FlexDevice);
+        let weight = random([outputs, inputs]).slice_assign([0..5, 0..1], special);
+        let weight = rounded_to_f16(weight);
+        // One more output is what f16 does not hold.
+        let wide = Tensor::cat(
+            vec![weight.clone(), Tensor::full([1, inputs], 0.1, &FlexDevice)],
+            0,
+        );
+        let product = |weight| {
+            let weight = Weight::from_tensor(weight, Precision::F32);
+            let linear = Linear { weight, bias: None };
+            let product = Flex::apply_linear(input.clone(), &linear);
+            product.narrow(2, 0, outputs).into_data()
+        };
+        assert_eq!(
+            product(weight.clone()),
+            product(wide),
+            "{rows} {inputs} {outputs}"
+        );
+        let packed = Weight::<Flex, 2>::from_tensor(weight.clone(), Precision::F32);
+        assert_eq!(packed.val().into_data(), weight.into_data());
     }
 }
 

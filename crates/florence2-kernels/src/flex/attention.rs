@@ -46,9 +46,9 @@ pub(super) struct Scratch {
 /// The format in which heads are multiplied that weights of a format gave: each is read for a few
 /// hundred rows at most, so that int8 would cost more than it spares.
 pub(super) fn head_format(weights: Format) -> Format {
-    match weights != Format::F32 && kernel(Format::Bf16).is_some() {
-        true => Format::Bf16,
-        false => Format::F32,
+    match weights {
+        Format::Bf16 | Format::Int8 if kernel(Format::Bf16).is_some() => Format::Bf16,
+        _ => Format::F32,
     }
 }
 

@@ -14,7 +14,7 @@ use super::product::{Epilogue, Part, heads_together, multiply, plain, qkv_of, ro
 use super::rows::{RowsRef, encode, row_step};
 use super::scratch::{Scratch, with_scratch};
 use super::spare;
-use super::tile::{Finish, Format, Left, PANEL, Right};
+use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
@@ -124,6 +124,8 @@ impl Layer<'_> {
     fn weigh_projection(&self, attention: &[f32], channels: usize, format: Format) -> PackedMatrix {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
+        // INVARIANT: a weight of f32 is kept in a format that there are tiles of.
+        let kernel = kernel(proj.format).expect("tiles of the format");
         PackedMatrix::from_panels(proj.outputs, channels, format, |panel, weighed| {
             let groups = weighed.chunks_exact_mut(group_dim * PANEL);
             let attention = attention.chunks_exact(group_dim * group_dim);
@@ -137,7 +139,7 @@ impl Layer<'_> {
                 let inputs = group * group_dim..(group + 1) * group_dim;
                 let proj = proj.panel(panel, inputs);
                 let finish = Finish::default();
-                plain(attention, proj, group_dim, weighed, PANEL, finish);
+                kernel.multiply(group_dim, attention, proj, weighed, PANEL, finish);
             }
         })
     }

@@ -12,7 +12,7 @@ pub(crate) enum Level {
     /// ARM's vectors of 128 bits.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Vectors of 256 bits, fused multiplication and addition.
+    /// Vectors of 256 bits, fused multiplication and addition, and f16 as f32.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// Vectors of 512 bits.
@@ -53,7 +53,7 @@ fn named(name: &str) -> Option<Level> {
 #[cfg(target_arch = "x86_64")]
 fn detected() -> Level {
     use std::arch::is_x86_feature_detected as has;
-    let avx2 = has!("avx2") && has!("fma");
+    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     let avx512 =
         avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
     if avx512 && has!("avx512bf16") && has!("avx512vnni") {

@@ -152,7 +152,7 @@ impl Backend for Flex {
         num_groups: usize,
     ) -> Tensor<Self, 4> {
         let shape = hidden_states.dims();
-        let proj_ = Affine::new(proj).filter(|proj| proj.weight.format == tile::Format::F32);
+        let proj_ = Affine::new(proj).filter(|_| proj.weight.precision() == Precision::F32);
         let (Some(conv_), Some(qkv_), Some(proj_)) =
             (Depthwise::new(shape, conv), Affine::new(qkv), proj_)
         else {

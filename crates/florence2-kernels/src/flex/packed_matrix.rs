@@ -3,7 +3,12 @@
 //! Outputs are cut into panels of 32. A panel holds, input by input, the words of its outputs side
 //! by side, so that a product reads it from front to back. Inputs are cut into blocks, of which an
 //! int8 product scales each by itself.
+//!
+//! A weight of f32 whose values f16 holds, as those of published checkpoints are, is kept in f16:
+//! what is multiplied is the same, and half as much is read.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::bf16::{bf16, encode_pairs};
@@ -18,7 +23,7 @@ pub(crate) struct PackedMatrix {
     pub(super) format: Format,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
-    /// `[panel][step][32]`.
+    /// `[panel][step]`, of each step its words.
     lines: Box<[Line]>,
     /// Of int8: a scale per output, padded to whole panels.
     scales: Vec<f32>,
@@ -27,12 +32,15 @@ pub(crate) struct PackedMatrix {
     corrections: Vec<i32>,
 }
 
-/// A step of a panel, on a cache line's border.
+/// A cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u32; PANEL]);
+struct Line([u32; LINE]);
 
-// SAFETY: a line is its 32 words: no padding, any bits.
+/// Words of a cache line.
+const LINE: usize = 16;
+
+// SAFETY: a line is its 16 words: no padding, any bits.
 #[allow(unsafe_code)]
 unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: as above.
@@ -56,11 +64,20 @@ impl Precision {
 }
 
 impl Format {
-    /// Inputs of a block: what they and a panel's weights take up stays in the cache.
+    /// Inputs of a block: what they and a panel's weights take up stays in the cache. Of f16 as of
+    /// f32, so that sums are the same.
     pub(super) fn block(self) -> usize {
         match self {
-            Self::F32 => 512,
+            Self::F32 | Self::F16 => 512,
             Self::Bf16 | Self::Int8 => 1024,
+        }
+    }
+
+    /// Words of a step of a panel.
+    fn step(self) -> usize {
+        match self {
+            Self::F16 => PANEL / 2,
+            Self::F32 | Self::Bf16 | Self::Int8 => PANEL,
         }
     }
 }
@@ -69,23 +86,45 @@ impl PackedMatrix {
     /// Packs `[outputs, inputs]`.
     pub(super) fn pack(values: &[f32], inputs: usize, precision: Precision) -> Self {
         let outputs = values.len() / inputs;
-        let mut packed = Self::zeros(outputs, inputs, precision.format());
-        let steps = packed.steps();
+        let format = match precision.format() {
+            Format::F32 if kernel(Format::F16).is_some() && are_f16(values) => Format::F16,
+            format => format,
+        };
+        let mut packed = Self::zeros(outputs, inputs, format);
         let blocks = packed.blocks().count();
-        let format = packed.format;
-        let panels = packed.lines.par_chunks_mut(steps);
+        let panel_lines = packed.panel_lines();
+        let panels = packed.lines.par_chunks_mut(panel_lines);
         let values = values.par_chunks(PANEL * inputs);
         match format {
-            Format::F32 | Format::Bf16 => panels.zip(values).for_each(|(lines, rows)| {
-                pack_panel(rows, inputs, lines, format);
+            Format::F32 => panels.zip(values).for_each(|(lines, rows)| {
+                pack_panel(rows, inputs, 1, bytemuck::cast_slice_mut(lines), |value| {
+                    value[0].to_bits()
+                });
+            }),
+            Format::F16 => panels.zip(values).for_each(|(lines, rows)| {
+                let mut halves = vec![f16::ZERO; rows.len()];
+                halves.convert_from_f32_slice(rows);
+                pack_panel(
+                    &halves,
+                    inputs,
+                    1,
+                    bytemuck::cast_slice_mut(lines),
+                    |value| value[0].to_bits(),
+                );
+            }),
+            Format::Bf16 => panels.zip(values).for_each(|(lines, rows)| {
+                pack_panel(rows, inputs, 2, bytemuck::cast_slice_mut(lines), |pair| {
+                    bf16(pair[0]) | pair.get(1).map_or(0, |second| bf16(*second) << 16)
+                });
             }),
             Format::Int8 => panels
                 .zip(values)
                 .zip(packed.scales.par_chunks_mut(PANEL))
                 .zip(packed.corrections.par_chunks_mut(PANEL * blocks))
                 .for_each(|(((lines, rows), scales), corrections)| {
-                    quantise_panel(rows, inputs, lines, scales);
-                    correct(lines, corrections);
+                    let steps = bytemuck::cast_slice_mut(lines);
+                    quantise_panel(rows, inputs, steps, scales);
+                    correct(steps, corrections);
                 }),
         }
         packed
@@ -99,10 +138,10 @@ impl PackedMatrix {
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
         let mut packed = Self::zeros(outputs, inputs, format);
-        let steps = packed.steps();
-        let panels = packed.lines.par_chunks_mut(steps).enumerate();
+        let panel_lines = packed.panel_lines();
+        let panels = packed.lines.par_chunks_mut(panel_lines).enumerate();
         panels.for_each(|(panel, lines)| {
-            let words = words_mut(lines);
+            let words: &mut [u32] = bytemuck::cast_slice_mut(lines);
             if format == Format::F32 {
                 write(panel, bytemuck::cast_slice_mut(words));
                 return;
@@ -135,7 +174,7 @@ impl PackedMatrix {
             format,
             outputs,
             inputs,
-            lines: zeroed(panels * steps),
+            lines: zeroed(panels * steps * format.step() / LINE),
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
         }
@@ -143,9 +182,9 @@ impl PackedMatrix {
 
     /// The format in which this machine multiplies by this weight.
     pub(super) fn row_format(&self) -> Format {
-        match kernel(self.format) {
-            Some(_) => self.format,
-            None => Format::F32,
+        match self.format {
+            Format::Bf16 | Format::Int8 if kernel(self.format).is_some() => self.format,
+            _ => Format::F32,
         }
     }
 
@@ -155,6 +194,17 @@ impl PackedMatrix {
 
     fn steps(&self) -> usize {
         self.inputs.div_ceil(self.format.values())
+    }
+
+    fn panel_lines(&self) -> usize {
+        self.steps() * self.format.step() / LINE
+    }
+
+    /// The words of steps of a panel.
+    fn words(&self, panel: usize, steps: std::ops::Range<usize>) -> &[u32] {
+        let (first, step) = (panel * self.steps(), self.format.step());
+        let words: &[u32] = bytemuck::cast_slice(&self.lines);
+        &words[(first + steps.start) * step..(first + steps.end) * step]
     }
 
     /// The steps of each block.
@@ -176,11 +226,10 @@ impl PackedMatrix {
 
     /// Steps of a panel.
     pub(super) fn panel(&self, panel: usize, steps: std::ops::Range<usize>) -> Right<'_> {
-        let first = panel * self.steps();
         Right {
-            words: words(&self.lines[first + steps.start..first + steps.end]),
+            words: self.words(panel, steps),
             columns: self.columns(panel),
-            step: PANEL,
+            step: self.format.step(),
         }
     }
 
@@ -199,12 +248,11 @@ impl PackedMatrix {
         let values = self.format.values();
         into.clear();
         into.resize(steps.len() * values * PANEL, 0.0);
-        let first = panel * self.steps();
-        let lines = &self.lines[first + steps.start..first + steps.end];
-        let scales = self.scales.as_chunks::<PANEL>().0.get(panel);
-        for (line, into) in lines.iter().zip(into.chunks_exact_mut(values * PANEL)) {
+        let (steps, _) = self.words(panel, steps).as_chunks();
+        let scales = self.scales.as_chunks().0.get(panel);
+        for (words, into) in steps.iter().zip(into.chunks_exact_mut(values * PANEL)) {
             for (part, into) in into.chunks_exact_mut(PANEL).enumerate() {
-                widen_line(line, self.format, part, scales, into);
+                widen_step(words, self.format, part, scales, into);
             }
         }
     }
@@ -212,13 +260,18 @@ impl PackedMatrix {
     /// The inputs of one output.
     pub(super) fn output(&self, output: usize) -> Vec<f32> {
         let (panel, column) = (output / PANEL, output % PANEL);
-        let steps = self.steps();
-        let lines = &self.lines[panel * steps..(panel + 1) * steps];
+        let words = self.words(panel, 0..self.steps());
+        if self.format == Format::F16 {
+            let halves: &[u16] = bytemuck::cast_slice(words);
+            let halves = halves[column..].iter().step_by(PANEL);
+            return halves.map(|half| f16::from_bits(*half).to_f32()).collect();
+        }
         let scale = self.scales.get(output).copied().unwrap_or(1.0);
         let values = self.format.values();
         (0..self.inputs)
             .map(|input| {
-                value(lines[input / values].0[column], self.format, input % values) * scale
+                let word = words[input / values * PANEL + column];
+                value(word, self.format, input % values) * scale
             })
             .collect()
     }
@@ -248,13 +301,15 @@ fn zeroed(count: usize) -> Box<[Line]> {
 fn value(word: u32, format: Format, part: usize) -> f32 {
     match format {
         Format::F32 => f32::from_bits(word),
+        // INVARIANT: f16 has no words of its own; it is never widened, and `output` reads it apart.
+        Format::F16 => unreachable!("a word of f16"),
         Format::Bf16 => f32::from_bits((word >> (16 * part)) << 16),
         Format::Int8 => f32::from((word >> (8 * part)) as i8),
     }
 }
 
-fn widen_line(
-    line: &Line,
+fn widen_step(
+    words: &[u32; PANEL],
     format: Format,
     part: usize,
     scales: Option<&[f32; PANEL]>,
@@ -264,26 +319,31 @@ fn widen_line(
         #[inline(always)]
         |_| match (format, scales) {
             (Format::Int8, Some(scales)) => {
-                for ((into, word), scale) in into.iter_mut().zip(line.0).zip(scales) {
-                    *into = value(word, Format::Int8, part) * scale;
+                for ((into, word), scale) in into.iter_mut().zip(words).zip(scales) {
+                    *into = value(*word, Format::Int8, part) * scale;
                 }
             }
             _ => {
-                for (into, word) in into.iter_mut().zip(line.0) {
-                    *into = value(word, format, part);
+                for (into, word) in into.iter_mut().zip(words) {
+                    *into = value(*word, format, part);
                 }
             }
         },
     );
 }
 
-fn words(lines: &[Line]) -> &[u32] {
-    // A line is its 32 words.
-    bytemuck::cast_slice(lines)
-}
-
-fn words_mut(lines: &mut [Line]) -> &mut [u32] {
-    bytemuck::cast_slice_mut(lines)
+/// Whether f16 holds every value.
+fn are_f16(values: &[f32]) -> bool {
+    /// Values that are turned into f16 and back in the nearest cache.
+    const PART: usize = 1 << 10;
+    values.par_chunks(PART).all(|values| {
+        let (mut halves, mut back) = ([f16::ZERO; PART], [0.0; PART]);
+        let (halves, back) = (&mut halves[..values.len()], &mut back[..values.len()]);
+        halves.convert_from_f32_slice(values);
+        halves.convert_to_f32_slice(back);
+        let mut pairs = values.iter().zip(&*back);
+        pairs.all(|(value, back)| value.to_bits() == back.to_bits() && value.is_finite())
+    })
 }
 
 /// The nearest integer, of up to 8 bits in either sign, as a byte.
@@ -298,35 +358,30 @@ pub(super) fn nearest(value: f32) -> u8 {
     (value + ROUND).to_bits() as u8
 }
 
-/// Words of up to 32 rows `[inputs]` side by side.
-fn pack_panel(rows: &[f32], inputs: usize, lines: &mut [Line], format: Format) {
-    let values = format.values();
+/// Up to 32 rows `[inputs]` side by side: `encode` gives a step's word of the values that it holds.
+fn pack_panel<Value, Word>(
+    rows: &[Value],
+    inputs: usize,
+    values: usize,
+    steps: &mut [[Word; PANEL]],
+    encode: impl Fn(&[Value]) -> Word,
+) {
     // A few steps of all rows at a time, so that both sides stay in the cache.
     const STEPS: usize = 16;
-    for (part, lines) in lines.chunks_mut(STEPS).enumerate() {
+    for (part, steps) in steps.chunks_mut(STEPS).enumerate() {
         let first = part * STEPS * values;
         for (column, row) in rows.chunks_exact(inputs).enumerate() {
             let row = &row[first..inputs.min(first + STEPS * values)];
-            match format {
-                Format::Bf16 => {
-                    for (line, pair) in lines.iter_mut().zip(row.chunks(2)) {
-                        let second = pair.get(1).map_or(0, |value| bf16(*value));
-                        line.0[column] = bf16(pair[0]) | second << 16;
-                    }
-                }
-                _ => {
-                    for (line, value) in lines.iter_mut().zip(row) {
-                        line.0[column] = value.to_bits();
-                    }
-                }
+            for (words, values) in steps.iter_mut().zip(row.chunks(values)) {
+                words[column] = encode(values);
             }
         }
     }
 }
 
 /// As [`pack_panel`], each row divided by its scale.
-fn quantise_panel(rows: &[f32], inputs: usize, lines: &mut [Line], scales: &mut [f32]) {
-    let mut quantised = vec![0_u32; lines.len()];
+fn quantise_panel(rows: &[f32], inputs: usize, steps: &mut [[u32; PANEL]], scales: &mut [f32]) {
+    let mut quantised = vec![0_u32; steps.len()];
     for (column, (row, scale)) in rows.chunks_exact(inputs).zip(scales).enumerate() {
         let largest = super::rows::magnitude(row);
         // A row of zeros has any scale.
@@ -346,18 +401,18 @@ fn quantise_panel(rows: &[f32], inputs: usize, lines: &mut [Line], scales: &mut 
                 }
             },
         );
-        for (line, word) in lines.iter_mut().zip(&quantised) {
-            line.0[column] = *word;
+        for (words, word) in steps.iter_mut().zip(&quantised) {
+            words[column] = *word;
         }
     }
 }
 
 /// 128 times the sums over each block.
-fn correct(lines: &[Line], corrections: &mut [i32]) {
+fn correct(steps: &[[u32; PANEL]], corrections: &mut [i32]) {
     let block = Format::Int8.block() / Format::Int8.values();
-    for (lines, corrections) in lines.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {
-        for line in lines {
-            for (correction, word) in corrections.iter_mut().zip(line.0) {
+    for (steps, corrections) in steps.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {
+        for words in steps {
+            for (correction, word) in corrections.iter_mut().zip(words) {
                 let bytes = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
                 *correction += OFFSET * bytes.iter().sum::<i32>();
             }

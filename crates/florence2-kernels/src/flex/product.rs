@@ -54,7 +54,7 @@ pub(super) fn multiply(
     epilogue: Epilogue<'_>,
 ) {
     let plain = f32_kernel();
-    let kernel = kernel(weight.format).filter(|_| rows.format == weight.format);
+    let kernel = kernel(weight.format).filter(|_| rows.format == weight.row_format());
     let mut widened = Vec::new();
     let mut first = 0;
     for (index, steps) in weight.blocks().enumerate() {

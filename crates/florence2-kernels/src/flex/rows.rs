@@ -162,7 +162,7 @@ impl Rows {
     fn encode_row(&mut self, format: Format, index: usize, row: &[f32]) {
         let words = &mut self.words[index * self.row_step..][..row.len().div_ceil(format.values())];
         match format {
-            Format::F32 => {}
+            Format::F32 | Format::F16 => {}
             Format::Bf16 => bf16::encode_row(row, words),
             Format::Int8 => {
                 let words = words.chunks_mut(format.block() / format.values());

@@ -1,9 +1,10 @@
 //! AVX-512: 14 rows times two vectors of 16 columns.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi32_ps,
-    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_epi32,
+    __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_add_ps, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbf16_ps,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_epi32,
 };
 use std::mem::transmute;
 
@@ -14,14 +15,22 @@ const MAX_ROWS: usize = 14;
 pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: MAX_ROWS,
+    widen: None,
+};
+pub(super) const F16: Kernel = Kernel {
+    run: run_f16,
+    max_rows: MAX_ROWS,
+    widen: Some(widen_f16),
 };
 pub(super) const BF16: Kernel = Kernel {
     run: run_bf16,
     max_rows: MAX_ROWS,
+    widen: None,
 };
 pub(super) const INT8: Kernel = Kernel {
     run: run_int8,
     max_rows: MAX_ROWS,
+    widen: None,
 };
 
 /// Runs a tile of the rows and columns that there are.
@@ -43,6 +52,7 @@ macro_rules! run {
 }
 
 run!(run_f32, Floats, "avx512f,avx512bw,avx512dq,avx512vl");
+run!(run_f16, Halves, "avx512f,avx512bw,avx512dq,avx512vl");
 run!(
     run_bf16,
     Pairs,
@@ -136,6 +146,59 @@ impl Dot for Floats {
     unsafe fn store(sums: __m512, end: &End<'_>, _column: usize, result: *mut f32) {
         // SAFETY: of the caller.
         unsafe { store(sums, end, result) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[allow(unsafe_code)]
+unsafe fn widen_f16(count: usize, words: *const u32, into: *mut f32) {
+    // SAFETY: of the caller.
+    unsafe { super::widen::<Halves>(count, words, into) }
+}
+
+/// Columns of f16, which become f32 as they are read.
+#[derive(Clone, Copy)]
+struct Halves;
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl Dot for Halves {
+    type Words = __m512i;
+    type Sums = __m512;
+    const LANES: usize = 16;
+    const COLUMNS_PER_WORD: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u32) -> __m512i {
+        // SAFETY: of the caller.
+        unsafe { _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(words.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(word: *const u32) -> __m512i {
+        // SAFETY: of the caller.
+        unsafe { Floats::broadcast(word) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
+        // SAFETY: of the caller.
+        unsafe { Floats::dot(sums, left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_row<const VECTORS: usize>(
+        sums: &mut [__m512; VECTORS],
+        left: *const u32,
+        right: &[__m512i; VECTORS],
+    ) {
+        // SAFETY: of the caller.
+        unsafe { Floats::dot_row(sums, left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
+        // SAFETY: of the caller.
+        unsafe { Floats::store(sums, end, column, result) }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
 //! which one instruction multiplies and adds up; a *step* is one word of every row and column.
+//! Columns of f16 are words of half the size, which are multiplied by rows of f32.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -11,15 +12,24 @@ mod avx512;
 mod neon;
 mod portable;
 
+use std::cell::Cell;
+
 use super::level::{Level, level};
+use super::rows::sized;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
+
+/// Up to so many tiles of rows, each makes f32 of columns of f16 as it reads them; more of them share
+/// what was made once.
+const DIRECT_TILES: usize = 3;
 
 /// What a word holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     F32,
+    /// Of columns alone.
+    F16,
     Bf16,
     Int8,
 }
@@ -28,7 +38,7 @@ impl Format {
     /// Values in a word.
     pub(super) fn values(self) -> usize {
         match self {
-            Self::F32 => 1,
+            Self::F32 | Self::F16 => 1,
             Self::Bf16 => 2,
             Self::Int8 => 4,
         }
@@ -94,20 +104,37 @@ struct Raw<'a> {
 
 type Run = unsafe fn(&Raw<'_>);
 
+/// Writes words of the right side as f32: how many of them, from where and to where.
+type Widen = unsafe fn(usize, *const u32, *mut f32);
+
 /// The tiles of this machine's level.
 pub(super) struct Kernel {
     run: Run,
     max_rows: usize,
+    /// How columns of f16 become f32; none of other formats.
+    widen: Option<Widen>,
+}
+
+thread_local! {
+    /// Columns of f16 as f32, kept from use to use.
+    static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// How this machine multiplies words of a format; none for formats that must be widened to f32.
+/// Where there is one of f16, weights of f32 are kept so.
 pub(super) fn kernel(format: Format) -> Option<Kernel> {
     match (level(), format) {
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512Dot, Format::Bf16) => Some(avx512::BF16),
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512Dot, Format::Int8) => Some(avx512::INT8),
-        (_, Format::Bf16 | Format::Int8) => None,
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512 | Level::Avx512Dot, Format::F16) => Some(avx512::F16),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2, Format::F16) => Some(avx2::F16),
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon, Format::F16) => Some(neon::F16),
+        (_, Format::F16 | Format::Bf16 | Format::Int8) => None,
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512 | Level::Avx512Dot, Format::F32) => Some(avx512::F32),
         #[cfg(target_arch = "x86_64")]
@@ -148,12 +175,22 @@ impl Kernel {
             PANEL
         };
         assert!((rows - 1) * left.row_step + (steps - 1) * left.step < left.words.len());
-        assert!((steps - 1) * right.step + width <= right.words.len());
+        let words = if self.widen.is_some() {
+            width / 2
+        } else {
+            width
+        };
+        assert!((steps - 1) * right.step + words <= right.words.len());
         assert!((rows - 1) * row_step + right.columns <= result.len());
         assert!(rows == 1 || row_step >= right.columns);
         assert!(finish.bias.is_none_or(|bias| bias.len() >= right.columns));
         assert!(finish.row_scales.is_none_or(|scales| scales.len() >= rows));
         let tiles = rows.div_ceil(self.max_rows);
+        if let Some(widen) = self.widen.filter(|_| tiles > DIRECT_TILES) {
+            return with_widened(steps, right, widen, |right| {
+                f32_kernel().multiply(steps, left, right, result, row_step, finish);
+            });
+        }
         let mut first = 0;
         for tile in 0..tiles {
             let count = (rows - first).div_ceil(tiles - tile);
@@ -183,6 +220,23 @@ impl Kernel {
     }
 }
 
+/// Hands columns of f16 on as f32.
+#[allow(unsafe_code)]
+fn with_widened(steps: usize, right: Right<'_>, widen: Widen, work: impl FnOnce(Right<'_>)) {
+    assert!(right.step == PANEL / 2, "steps of whole panels");
+    let words = &right.words[..steps * right.step];
+    let mut widened = WIDENED.take();
+    let values = sized(&mut widened, 2 * words.len());
+    // SAFETY: the words are whole panels, of two values each; the level is the machine's.
+    unsafe { widen(words.len(), words.as_ptr(), values.as_mut_ptr()) };
+    work(Right {
+        words: bytemuck::cast_slice(values),
+        step: PANEL,
+        ..right
+    });
+    WIDENED.set(widened);
+}
+
 /// One level's words, sums and how they multiply.
 #[allow(unsafe_code)]
 trait Dot: Copy {
@@ -190,8 +244,10 @@ trait Dot: Copy {
     type Words: Copy;
     /// A vector of sums.
     type Sums: Copy;
-    /// Words in a vector.
+    /// Columns of a vector.
     const LANES: usize;
+    /// Columns in a word.
+    const COLUMNS_PER_WORD: usize = 1;
 
     unsafe fn load(words: *const u32) -> Self::Words;
     unsafe fn broadcast(word: *const u32) -> Self::Words;
@@ -232,6 +288,23 @@ struct End<'a> {
 /// What is added where there is no bias.
 static NO_BIAS: [f32; PANEL] = [0.0; PANEL];
 
+/// Writes words as the vectors that [`Dot::load`] makes of them.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its level"
+)]
+unsafe fn widen<D: Dot>(count: usize, words: *const u32, into: *mut f32) {
+    for word in (0..count).step_by(D::LANES / D::COLUMNS_PER_WORD) {
+        // SAFETY: of the caller: words are whole panels, and so whole vectors.
+        unsafe {
+            let vector = into.add(word * D::COLUMNS_PER_WORD).cast::<D::Words>();
+            vector.write_unaligned(D::load(words.add(word)));
+        }
+    }
+}
+
 /// `ROWS` rows times `VECTORS` vectors of columns from `column` on.
 #[inline(always)]
 #[allow(
@@ -245,7 +318,7 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, c
     unsafe {
         // Zeros of numbers. As bytes: a loop would keep the sums in memory.
         let mut sums: [[D::Sums; VECTORS]; ROWS] = std::mem::zeroed();
-        let mut right = raw.right.add(column);
+        let mut right = raw.right.add(column / D::COLUMNS_PER_WORD);
         let mut left = [raw.left; ROWS];
         for (row, left) in left.iter_mut().enumerate() {
             *left = left.add(row * raw.left_row_step);
@@ -343,7 +416,7 @@ unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let mut words = [D::load(right); VECTORS];
         for (index, words) in words.iter_mut().enumerate().skip(1) {
-            *words = D::load(right.add(index * D::LANES));
+            *words = D::load(right.add(index * D::LANES / D::COLUMNS_PER_WORD));
         }
         // Written out: a loop that the compiler does not unroll keeps the sums in memory.
         macro_rules! dot_rows {

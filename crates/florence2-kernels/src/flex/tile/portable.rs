@@ -5,6 +5,7 @@ use super::{Dot, End, Kernel, Raw, for_rows};
 pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: 4,
+    widen: None,
 };
 
 #[allow(unsafe_code)]
