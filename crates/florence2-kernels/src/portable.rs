@@ -166,8 +166,27 @@ pub fn apply_linears<B: Backend, const N: usize>(
 
 /// `x * weight^T + bias`.
 fn forward<B: Backend, const D: usize>(linear: &Linear<B>, input: Tensor<B, D>) -> Tensor<B, D> {
+    let weight = linear.weight.val().transpose();
     let bias = linear.bias.as_ref().map(burn::module::Param::val);
-    burn::tensor::module::linear(input, linear.weight.val().transpose(), bias)
+    if input.dims()[D - 2] > 1 {
+        return burn::tensor::module::linear(input, weight, bias);
+    }
+    let output = apart(burn::tensor::module::linear(input, weight, None));
+    match bias {
+        Some(bias) => output + bias.unsqueeze(),
+        None => output,
+    }
+}
+
+/// The product of one row and a transposed matrix, which nothing that follows is fused with.
+///
+/// Of fused products, burn 0.21's autotune also tries cubek's `gemv_unit_perpendicular`, which reads
+/// a transposed matrix as if it were none, and takes it because it is fast. Only a product by itself
+/// is checked for that (cubek-matmul 0.2, `launch_vecmat_unit_perpendicular.rs`). burn fuses nothing
+/// with a tensor that loses dimensions, and neither change of shape moves a number.
+fn apart<B: Backend, const D: usize>(product: Tensor<B, D>) -> Tensor<B, D> {
+    let shape = product.shape();
+    product.flatten::<1>(0, D - 1).reshape(shape)
 }
 
 /// See [`crate::Backend::tied_logits`].
@@ -175,7 +194,12 @@ pub fn tied_logits<B: Backend>(
     hidden_states: Tensor<B, 3>,
     embedding: &Weight<B, 2>,
 ) -> Tensor<B, 3> {
-    burn::tensor::module::linear(hidden_states, embedding.val().transpose(), None)
+    let tokens = hidden_states.dims()[1];
+    let logits = burn::tensor::module::linear(hidden_states, embedding.val().transpose(), None);
+    match tokens {
+        1 => apart(logits),
+        _ => logits,
+    }
 }
 
 /// See [`crate::KeysValues`]: tensors `[batch, heads, tokens, head_dim]`.
@@ -315,7 +339,12 @@ fn scaled_dot_product_attention<B: Backend>(
     scale: f64,
 ) -> Tensor<B, 4> {
     let dtype = q.dtype();
-    let mut scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32);
+    let queries = q.dims()[2];
+    let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
+    if queries == 1 {
+        scores = apart(scores);
+    }
+    scores = scores.cast(DType::F32);
     if let Some(masked) = masked {
         let shape = scores.shape();
         // As good as -inf, but a row that is masked as a whole stays a number.

@@ -34,11 +34,12 @@ fn rocm_answers() {
 
 #[cfg(feature = "wgpu")]
 mod wgpu {
+    use burn::module::Param;
     use burn::nn::LayerNormConfig;
-    use burn::tensor::{Bool, DType, Tensor};
+    use burn::tensor::{Bool, DType, Tensor, TensorData};
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
     use florence2_kernels::gpu::{Unavailable, start};
-    use florence2_kernels::{Backend, KeysValues, Precision};
+    use florence2_kernels::{Backend, KeysValues, Linear, Precision, Weight};
 
     fn device() -> WgpuDevice {
         let device = adapters().unwrap().swap_remove(0).device;
@@ -95,6 +96,38 @@ mod wgpu {
             Precision::F32,
         );
         assert_eq!(values(keys_values.attend(ones)), [1.0; 8]);
+    }
+
+    /// What autotune takes for one row must read a weight, which is transposed, as it lies.
+    #[test]
+    fn a_token_by_itself_is_multiplied_as_many_are() {
+        const INPUTS: usize = 64;
+        const OUTPUTS: usize = 96;
+        let device = device();
+        let number = |index: usize| ((index * 37 + index / 11) % 19) as f32 / 19.0 - 0.5;
+        let numbers = |count: usize| (0..count).map(number).collect::<Vec<_>>();
+        let tensor = |shape: [usize; 2]| {
+            let data = TensorData::new(numbers(shape[0] * shape[1]), shape);
+            Tensor::<Wgpu, 2>::from_data(data, &device)
+        };
+        let bias = tensor([1, OUTPUTS]).reshape([OUTPUTS]);
+        let linear = Linear::<Wgpu> {
+            weight: Weight::from_tensor(tensor([OUTPUTS, INPUTS]), Precision::F32),
+            bias: Some(Param::from_tensor(bias)),
+        };
+        for rows in [1, 3] {
+            let input = tensor([rows, INPUTS]).reshape([rows, 1, INPUTS]);
+            let found = values(Wgpu::apply_linear(input, &linear));
+            for (index, found) in found.into_iter().enumerate() {
+                let (row, output) = (index / OUTPUTS, index % OUTPUTS);
+                let product = |at| number(row * INPUTS + at) * number(output * INPUTS + at);
+                let expected = (0..INPUTS).map(product).sum::<f32>() + number(output);
+                assert!(
+                    (found - expected).abs() < 1e-4,
+                    "output {output} of row {row} of {rows}: found {found}, expected {expected}"
+                );
+            }
+        }
     }
 
     #[test]
