@@ -8,8 +8,7 @@
 #
 # The machine with the GPU needs the driver (libcuda), NVRTC and the CUDA headers (below CUDA_PATH,
 # /usr/local/cuda, or in Python's nvidia-* packages): no Rust, no network. Where torch and transformers
-# are, they are measured beside, on the same random weights. Goldens and figures are asked with autotune, which the
-# command does not have.
+# are, they are measured beside, on the same random weights.
 set -euo pipefail
 
 pack() {
