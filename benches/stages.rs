@@ -196,7 +196,7 @@ fn random_model(size: &str, precision: Precision) -> Model {
     model.map(&mut Initialiser)
 }
 
-/// Gives every parameter its lazily made value.
+/// Gives every parameter its lazily made value, rounded to f16, which published checkpoints are of.
 struct Initialiser;
 
 impl ModuleMapper<Flex> for Initialiser {
@@ -204,7 +204,8 @@ impl ModuleMapper<Flex> for Initialiser {
         &mut self,
         param: Param<Tensor<Flex, D>>,
     ) -> Param<Tensor<Flex, D>> {
-        Param::initialized(param.id, param.val())
+        let values = param.val().into_data().convert::<f16>().convert::<f32>();
+        Param::initialized(param.id, Tensor::from_data(values, &FlexDevice))
     }
 }
 

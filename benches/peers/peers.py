@@ -261,6 +261,7 @@ def main():
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", choices=["base", "large"], help="one of the two alone")
+    parser.add_argument("--part", choices=list(ROUNDS), action="append", help="these alone")
     parser.add_argument("--export-only", action="store_true", help="the peers' files, which a later run finds")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--json", type=pathlib.Path)
@@ -281,10 +282,11 @@ def main():
         plain.half().save_pretrained(checkpoint)
         plain.float()
         parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
-        if not arguments.quick:
-            tokens = IMAGE_TOKENS + PROMPT_TOKENS
-            parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
+        tokens = IMAGE_TOKENS + PROMPT_TOKENS
+        parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
         parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
+        wanted = arguments.part or (["vision", "step"] if arguments.quick else list(ROUNDS))
+        parts = [part for part in parts if part[0] in wanted]
         path = lambda command: arguments.folder / f"{size}-{command.replace(' ', '-')}.onnx"
         for _, _, command, module, inputs in parts:
             export(path(command), module(plain), inputs)
@@ -297,14 +299,17 @@ def main():
             ("florence2", name): lambda engine=engine: engine.run(part) for name, engine in ours.items()
         }
         for part, beams, command, module, inputs in parts:
-            exported = exported_engines(path(command), inputs, threads)
-            engines = {**run_ours(command), **exported, **torch_engines(module, model, inputs)}
+            engines = run_ours(command)
+            engines.update(exported_engines(path(command), inputs, threads))
+            engines.update(torch_engines(module, model, inputs))
             measure(rows, size, part, beams, engines)
-        if not arguments.quick:
+            # Two parts of large do not fit into 24 GB.
+            engines.clear()
+        if "caption" in wanted:
             measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
         for engine in ours.values():
             engine.process.stdin.close()
-        if size == "base" and (arguments.folder / "peaks-avx2").exists():
+        if size == "base" and "vision" in wanted and (arguments.folder / "peaks-avx2").exists():
             avx2 = measure_avx2(arguments, threads, checkpoint, plain.config)
     if arguments.json:
         report = {"cpu": cpu, "peaks": peaks, "rows": rows, "avx2": avx2}

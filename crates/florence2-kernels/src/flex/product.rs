@@ -16,7 +16,7 @@ const FEW_ROWS: usize = 64;
 
 /// Rows that pass through an operation together: enough to use each weight often, few enough for
 /// what they become to stay in the cache.
-const CHUNK_ROWS: usize = 144;
+const CHUNK_ROWS: usize = 160;
 
 /// What a product does to its result.
 #[derive(Clone, Copy, Default)]

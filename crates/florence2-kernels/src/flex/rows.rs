@@ -9,6 +9,10 @@ use super::tile::{Format, Left};
 /// fall into the same few lines of the cache.
 const GAP: usize = 16;
 
+/// Words after which lines fall into the same place of the nearest cache, of which there are as few
+/// as eight.
+const CACHE_WAY: usize = 1024;
+
 /// Words from a row to the next, of rows of `length` words.
 pub(super) fn row_step(length: usize) -> usize {
     length.next_multiple_of(GAP) + GAP
@@ -128,7 +132,7 @@ impl Rows {
 
     /// The rows of `inputs` values that begin every `row_step` values, in a format.
     ///
-    /// f32 is not copied.
+    /// f32 is not copied, but where all rows would begin in the same line of the nearest cache.
     pub(super) fn encode<'a>(
         &'a mut self,
         format: Format,
@@ -137,7 +141,7 @@ impl Rows {
         row_step: usize,
     ) -> RowsRef<'a> {
         let rows = values.len().div_ceil(row_step);
-        if format == Format::F32 {
+        if format == Format::F32 && !row_step.is_multiple_of(CACHE_WAY) {
             return RowsRef::words(format, bytemuck::cast_slice(values), rows, row_step);
         }
         self.reserve(format, rows, inputs);
@@ -158,11 +162,10 @@ impl Rows {
         }
     }
 
-    /// Nothing, of f32.
     fn encode_row(&mut self, format: Format, index: usize, row: &[f32]) {
         let words = &mut self.words[index * self.row_step..][..row.len().div_ceil(format.values())];
         match format {
-            Format::F32 | Format::F16 => {}
+            Format::F32 | Format::F16 => words.copy_from_slice(bytemuck::cast_slice(row)),
             Format::Bf16 => bf16::encode_row(row, words),
             Format::Int8 => {
                 let words = words.chunks_mut(format.block() / format.values());
