@@ -57,7 +57,7 @@ pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
 /// says how many.
 fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512Dot {
+    if level() >= Level::Avx512Dot {
         // SAFETY: `level` gives what the machine was seen to have, or less.
         #[allow(unsafe_code)]
         return unsafe { avx512::encode_row(row, words) };
@@ -69,7 +69,7 @@ fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
 /// As [`whole_vectors_of_row`], of two rows.
 fn whole_vectors_of_pairs(first: &[f32], second: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512Dot {
+    if level() >= Level::Avx512Dot {
         // SAFETY: as above.
         #[allow(unsafe_code)]
         return unsafe { avx512::encode_pairs(first, second, words) };

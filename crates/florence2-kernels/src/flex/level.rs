@@ -21,10 +21,13 @@ pub(crate) enum Level {
     /// Dot products of pairs of bf16 and of quads of int8.
     #[cfg(target_arch = "x86_64")]
     Avx512Dot,
+    /// Products of tiles of bf16 and of int8.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 /// Names a lower level than the machine's, to measure or to test that one: `portable`, `neon`,
-/// `avx2`, `avx512`.
+/// `avx2`, `avx512`, `avx512-dot`.
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
 /// The level that runs: what the machine has, or less when the environment says so. Asked once.
@@ -32,8 +35,10 @@ pub(crate) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let wanted = std::env::var(VARIABLE).ok();
-        let wanted = wanted.as_deref().and_then(named);
-        wanted.map_or(detected(), |wanted| wanted.min(detected()))
+        wanted
+            .as_deref()
+            .and_then(named)
+            .map_or_else(detected, |wanted| wanted.min(detected()))
     })
 }
 
@@ -46,6 +51,8 @@ fn named(name: &str) -> Option<Level> {
         "avx2" => Some(Level::Avx2),
         #[cfg(target_arch = "x86_64")]
         "avx512" => Some(Level::Avx512),
+        #[cfg(target_arch = "x86_64")]
+        "avx512-dot" => Some(Level::Avx512Dot),
         _ => None,
     }
 }
@@ -56,7 +63,10 @@ fn detected() -> Level {
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     let avx512 =
         avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-    if avx512 && has!("avx512bf16") && has!("avx512vnni") {
+    let dot = avx512 && has!("avx512bf16") && has!("avx512vnni");
+    if dot && amx::is_there() {
+        Level::Amx
+    } else if dot {
         Level::Avx512Dot
     } else if avx512 {
         Level::Avx512
@@ -64,6 +74,42 @@ fn detected() -> Level {
         Level::Avx2
     } else {
         Level::Portable
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod amx {
+    use std::arch::x86_64::__cpuid_count;
+
+    /// Whether there are tiles of bf16 and int8, and the system lets this process use them.
+    pub(super) fn is_there() -> bool {
+        /// In EDX of leaf 7: bf16, tiles, int8.
+        const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+        // AVX-512 was found, and so there is a leaf 7.
+        __cpuid_count(7, 0).edx & FEATURES == FEATURES && permitted()
+    }
+
+    /// Asks the system for the tiles' registers, which it saves only for those who ask.
+    #[cfg(target_os = "linux")]
+    fn permitted() -> bool {
+        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_long = 18;
+        // SAFETY: the call reads two numbers, and changes only what this process may use.
+        #[allow(unsafe_code)]
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_arch_prctl,
+                ARCH_REQ_XCOMP_PERM,
+                XFEATURE_XTILEDATA,
+            )
+        };
+        result == 0
+    }
+
+    /// Elsewhere it is not known how.
+    #[cfg(not(target_os = "linux"))]
+    fn permitted() -> bool {
+        false
     }
 }
 
@@ -99,7 +145,7 @@ pub(super) fn vectorised<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
         Level::Avx2 => unsafe { with_avx2(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx512 | Level::Avx512Dot => unsafe { with_avx512(work) },
+        Level::Avx512 | Level::Avx512Dot | Level::Amx => unsafe { with_avx512(work) },
     }
 }
 

@@ -11,6 +11,7 @@ mod feed_forward;
 mod keys_values;
 mod level;
 mod likeliest;
+mod line;
 mod packed_matrix;
 mod parameters;
 mod past_keys_values;

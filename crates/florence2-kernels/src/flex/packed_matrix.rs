@@ -12,6 +12,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::bf16::{bf16, encode_pairs};
+use super::line::{LINE, Line};
 use super::rows::sized;
 use super::scratch::with_scratch;
 use super::tile::{Format, PANEL, Quantised, Right, kernel};
@@ -31,21 +32,6 @@ pub(crate) struct PackedMatrix {
     /// activations' offset adds to a product.
     corrections: Vec<i32>,
 }
-
-/// A cache line.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; LINE]);
-
-/// Words of a cache line.
-const LINE: usize = 16;
-
-// SAFETY: a line is its 16 words: no padding, any bits.
-#[allow(unsafe_code)]
-unsafe impl bytemuck::Zeroable for Line {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl bytemuck::Pod for Line {}
 
 /// The activations' zero as an unsigned byte.
 pub(super) const OFFSET: i32 = 128;

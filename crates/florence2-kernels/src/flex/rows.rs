@@ -2,12 +2,13 @@
 
 use super::bf16;
 use super::level::vectorised;
+use super::line::{LINE, Line};
 use super::packed_matrix::{LARGEST, OFFSET, nearest};
 use super::tile::{Format, Left};
 
 /// Words between the ends of a row and the next: rows whose length is a power of two would all
 /// fall into the same few lines of the cache.
-const GAP: usize = 16;
+const GAP: usize = LINE;
 
 /// Words after which lines fall into the same place of the nearest cache, of which there are as few
 /// as eight.
@@ -21,7 +22,7 @@ pub(super) fn row_step(length: usize) -> usize {
 /// Rows in a format, kept from use to use.
 #[derive(Default)]
 pub(super) struct Rows {
-    words: Vec<u32>,
+    lines: Vec<Line>,
     /// Of int8: `[block][row]`.
     scales: Vec<f32>,
     /// A row before it is in its format.
@@ -85,7 +86,7 @@ impl Rows {
     ) -> RowsRef<'_> {
         self.reserve(format, rows, inputs);
         if format == Format::F32 {
-            let values: &mut [f32] = bytemuck::cast_slice_mut(&mut self.words);
+            let values: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
             let values = values.chunks_exact_mut(self.row_step).take(rows);
             for (index, row) in values.enumerate() {
                 write(index, &mut row[..inputs]);
@@ -154,7 +155,7 @@ impl Rows {
     fn reserve(&mut self, format: Format, rows: usize, inputs: usize) {
         self.rows = rows;
         self.row_step = row_step(inputs.div_ceil(format.values()));
-        sized(&mut self.words, rows * self.row_step);
+        sized(&mut self.lines, rows * self.row_step / LINE);
         self.scales.clear();
         if format == Format::Int8 {
             self.scales
@@ -163,7 +164,8 @@ impl Rows {
     }
 
     fn encode_row(&mut self, format: Format, index: usize, row: &[f32]) {
-        let words = &mut self.words[index * self.row_step..][..row.len().div_ceil(format.values())];
+        let words: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
+        let words = &mut words[index * self.row_step..][..row.len().div_ceil(format.values())];
         match format {
             Format::F32 | Format::F16 => words.copy_from_slice(bytemuck::cast_slice(row)),
             Format::Bf16 => bf16::encode_row(row, words),
@@ -179,7 +181,7 @@ impl Rows {
     fn borrow(&self, format: Format) -> RowsRef<'_> {
         RowsRef {
             format,
-            words: &self.words[..self.rows * self.row_step],
+            words: bytemuck::cast_slice(&self.lines[..self.rows * self.row_step / LINE]),
             scales: &self.scales,
             rows: self.rows,
             row_step: self.row_step,

@@ -16,21 +16,25 @@ pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: MAX_ROWS,
     widen: None,
+    many_rows: None,
 };
 pub(super) const F16: Kernel = Kernel {
     run: run_f16,
     max_rows: MAX_ROWS,
     widen: Some(widen_f16),
+    many_rows: None,
 };
 pub(super) const BF16: Kernel = Kernel {
     run: run_bf16,
     max_rows: MAX_ROWS,
     widen: None,
+    many_rows: None,
 };
 pub(super) const INT8: Kernel = Kernel {
     run: run_int8,
     max_rows: MAX_ROWS,
     widen: None,
+    many_rows: None,
 };
 
 /// Runs a tile of the rows and columns that there are.
@@ -203,7 +207,7 @@ impl Dot for Halves {
 }
 
 #[derive(Clone, Copy)]
-struct Pairs;
+pub(super) struct Pairs;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Pairs {
@@ -227,7 +231,7 @@ impl Dot for Pairs {
 
 /// The left's bytes are unsigned.
 #[derive(Clone, Copy)]
-struct Quads;
+pub(super) struct Quads;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Quads {

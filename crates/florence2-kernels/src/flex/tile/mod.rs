@@ -5,6 +5,8 @@
 //! Columns of f16 are words of half the size, which are multiplied by rows of f32.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -87,7 +89,8 @@ pub(super) struct Quantised<'a> {
     pub(super) corrections: &'a [i32; PANEL],
 }
 
-/// A tile of one level: raw, after its bounds were checked.
+/// What is multiplied: raw, after its bounds were checked.
+#[derive(Clone, Copy)]
 struct Raw<'a> {
     steps: usize,
     rows: usize,
@@ -113,7 +116,12 @@ pub(super) struct Kernel {
     max_rows: usize,
     /// How columns of f16 become f32; none of other formats.
     widen: Option<Widen>,
+    /// What multiplies most of many rows by more than half a panel; where there is something better.
+    many_rows: Option<ManyRows>,
 }
+
+/// Multiplies the first of any number of rows, and says how many.
+type ManyRows = unsafe fn(&Raw<'_>) -> usize;
 
 thread_local! {
     /// Columns of f16 as f32, kept from use to use.
@@ -125,18 +133,22 @@ thread_local! {
 pub(super) fn kernel(format: Format) -> Option<Kernel> {
     match (level(), format) {
         #[cfg(target_arch = "x86_64")]
+        (Level::Amx, Format::Bf16) => Some(amx::BF16),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Amx, Format::Int8) => Some(amx::INT8),
+        #[cfg(target_arch = "x86_64")]
         (Level::Avx512Dot, Format::Bf16) => Some(avx512::BF16),
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512Dot, Format::Int8) => Some(avx512::INT8),
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx512Dot, Format::F16) => Some(avx512::F16),
+        (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F16) => Some(avx512::F16),
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2, Format::F16) => Some(avx2::F16),
         #[cfg(target_arch = "aarch64")]
         (Level::Neon, Format::F16) => Some(neon::F16),
         (_, Format::F16 | Format::Bf16 | Format::Int8) => None,
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx512Dot, Format::F32) => Some(avx512::F32),
+        (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F32) => Some(avx512::F32),
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2, Format::F32) => Some(avx2::F32),
         #[cfg(target_arch = "aarch64")]
@@ -185,37 +197,57 @@ impl Kernel {
         assert!(rows == 1 || row_step >= right.columns);
         assert!(finish.bias.is_none_or(|bias| bias.len() >= right.columns));
         assert!(finish.row_scales.is_none_or(|scales| scales.len() >= rows));
-        let tiles = rows.div_ceil(self.max_rows);
+        let raw = Raw {
+            steps,
+            rows,
+            left: left.words.as_ptr(),
+            left_row_step: left.row_step,
+            left_step: left.step,
+            right: right.words.as_ptr(),
+            right_step: right.step,
+            columns: right.columns,
+            result: result.as_mut_ptr(),
+            result_row_step: row_step,
+            finish,
+        };
+        let mut first = 0;
+        if let Some(many_rows) = self.many_rows.filter(|_| width == PANEL) {
+            // SAFETY: the asserts keep all that the rows and whole vectors of columns reach inside
+            // their slices; the level is the machine's.
+            first = unsafe { many_rows(&raw) };
+        }
+        let tiles = (rows - first).div_ceil(self.max_rows);
         if let Some(widen) = self.widen.filter(|_| tiles > DIRECT_TILES) {
             return with_widened(steps, right, widen, |right| {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
         }
-        let mut first = 0;
         for tile in 0..tiles {
             let count = (rows - first).div_ceil(tiles - tile);
-            let finish = Finish {
-                row_scales: finish.row_scales.map(|scales| &scales[first..]),
-                ..finish
-            };
-            // SAFETY: the asserts keep all that the rows and whole vectors of columns reach inside
-            // their slices; `count` is at most `max_rows`; the level is the machine's.
-            unsafe {
-                (self.run)(&Raw {
-                    steps,
-                    rows: count,
-                    left: left.words.as_ptr().add(first * left.row_step),
-                    left_row_step: left.row_step,
-                    left_step: left.step,
-                    right: right.words.as_ptr(),
-                    right_step: right.step,
-                    columns: right.columns,
-                    result: result.as_mut_ptr().add(first * row_step),
-                    result_row_step: row_step,
-                    finish,
-                });
-            }
+            // SAFETY: as above; `count` is at most `max_rows`.
+            unsafe { (self.run)(&raw.part(first, count)) };
             first += count;
+        }
+    }
+}
+
+impl Raw<'_> {
+    /// Some of the rows.
+    #[allow(unsafe_code)]
+    unsafe fn part(&self, first: usize, rows: usize) -> Self {
+        let Self { finish, .. } = *self;
+        // SAFETY: of the caller: there are these rows.
+        unsafe {
+            Self {
+                rows,
+                left: self.left.add(first * self.left_row_step),
+                result: self.result.add(first * self.result_row_step),
+                finish: Finish {
+                    row_scales: finish.row_scales.map(|scales| &scales[first..]),
+                    ..finish
+                },
+                ..*self
+            }
         }
     }
 }
@@ -350,26 +382,45 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, c
         }
         // A copy that is read by index, so that the sums themselves stay in registers until here.
         let sums = sums;
-        let bias = raw.finish.bias.map_or(NO_BIAS.as_ptr(), <[f32]>::as_ptr);
         for (row, sums) in sums.iter().enumerate() {
-            let scales = raw.finish.row_scales;
-            for (vector, sums) in sums.iter().enumerate() {
-                let column = column + vector * D::LANES;
-                if column >= raw.columns {
-                    break;
-                }
-                let end = End {
-                    scale: scales.map_or(1.0, |scales| *scales.get_unchecked(row)),
-                    bias: bias.add(column),
-                    add: raw.finish.add,
-                    quantised: raw.finish.quantised,
-                };
-                let result = raw.result.add(row * raw.result_row_step + column);
-                if column + D::LANES <= raw.columns {
-                    D::store(*sums, &end, column, result);
-                } else {
-                    store_some::<D>(*sums, end, column, result, raw.columns - column);
-                }
+            store_row::<D, VECTORS>(sums, raw, row, column);
+        }
+    }
+}
+
+/// Stores a row's vectors of columns from `column` on.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its level"
+)]
+unsafe fn store_row<D: Dot, const VECTORS: usize>(
+    sums: &[D::Sums; VECTORS],
+    raw: &Raw<'_>,
+    row: usize,
+    column: usize,
+) {
+    let bias = raw.finish.bias.map_or(NO_BIAS.as_ptr(), <[f32]>::as_ptr);
+    let scales = raw.finish.row_scales;
+    for (vector, sums) in sums.iter().enumerate() {
+        let column = column + vector * D::LANES;
+        if column >= raw.columns {
+            break;
+        }
+        // SAFETY: of the caller, which checked every bound.
+        unsafe {
+            let end = End {
+                scale: scales.map_or(1.0, |scales| *scales.get_unchecked(row)),
+                bias: bias.add(column),
+                add: raw.finish.add,
+                quantised: raw.finish.quantised,
+            };
+            let result = raw.result.add(row * raw.result_row_step + column);
+            if column + D::LANES <= raw.columns {
+                D::store(*sums, &end, column, result);
+            } else {
+                store_some::<D>(*sums, end, column, result, raw.columns - column);
             }
         }
     }

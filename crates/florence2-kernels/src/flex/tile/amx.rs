@@ -1,0 +1,382 @@
+//! AMX: 32 rows times 32 columns in registers of 16 by 16, for products of many rows.
+
+use std::arch::asm;
+use std::arch::x86_64::{
+    __m512i, _mm512_loadu_si512, _mm512_maskz_loadu_epi32, _mm512_permutex2var_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
+};
+use std::cell::Cell;
+
+use super::avx512::{self, Pairs, Quads};
+use super::{Dot, Kernel, PANEL, Raw, store_row};
+use crate::flex::line::{LINE, Line};
+use crate::flex::rows::sized;
+
+/// Rows of a register, and words of each of its rows.
+const SIDE: usize = 16;
+
+/// Rows that are multiplied together: two registers of them.
+const ROWS: usize = 2 * SIDE;
+
+/// Fewer rows than these are as fast without the registers' configuration.
+const MIN_ROWS: usize = 8;
+
+pub(super) const BF16: Kernel = Kernel {
+    many_rows: Some(run_bf16),
+    ..avx512::BF16
+};
+pub(super) const INT8: Kernel = Kernel {
+    many_rows: Some(run_int8),
+    ..avx512::INT8
+};
+
+/// What the registers hold, as the processor reads it.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Configuration {
+    /// Sums of the upper rows, of the lower rows, both rows, and columns; two registers of each but
+    /// the rows.
+    fn new(upper: usize, lower: usize) -> Self {
+        let (upper, lower, side) = (upper as u8, lower as u8, SIDE as u8);
+        let mut rows = [0; 16];
+        rows[..8].copy_from_slice(&[upper, upper, lower, lower, upper, lower, side, side]);
+        let mut row_bytes = [0; 16];
+        row_bytes[..8].fill(size_of::<[u32; SIDE]>() as u16);
+        Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes,
+            rows,
+        }
+    }
+}
+
+/// Some of the steps: whole registers of them, as the assembly reads it. Distances are in bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Segment {
+    registers: usize,
+    upper: *const u32,
+    lower: *const u32,
+    left_row_step: usize,
+    right: *const u32,
+    right_step: usize,
+}
+
+/// A tile's sums before they are finished: of the upper rows, then from the 16th on of the lower.
+#[repr(C, align(64))]
+struct Sums([[u32; PANEL]; ROWS]);
+
+type Multiply = unsafe fn(&[Segment], &mut Sums);
+
+/// Multiplies segments of at least one register of steps each.
+macro_rules! multiply {
+    ($name:ident, $instruction:literal) => {
+        #[allow(unsafe_code)]
+        unsafe fn $name(segments: &[Segment], sums: &mut Sums) {
+            let segments = segments.as_ptr_range();
+            // SAFETY: of the caller: the registers are configured for rows and columns that the
+            // segments' pointers reach; the sums have room for as many as there can be.
+            unsafe {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    "2:",
+                    "mov {registers}, [{segment}]",
+                    "mov {upper}, [{segment} + 8]",
+                    "mov {lower}, [{segment} + 16]",
+                    "mov {left_row_step}, [{segment} + 24]",
+                    "mov {right}, [{segment} + 32]",
+                    "mov {right_step}, [{segment} + 40]",
+                    "mov {register_step}, {right_step}",
+                    "shl {register_step}, 4",
+                    "3:",
+                    "tileloadd tmm6, [{right} + {right_step}]",
+                    "tileloadd tmm4, [{upper} + {left_row_step}]",
+                    "tileloadd tmm7, [{right} + {right_step} + 64]",
+                    concat!($instruction, " tmm0, tmm4, tmm6"),
+                    "tileloadd tmm5, [{lower} + {left_row_step}]",
+                    concat!($instruction, " tmm1, tmm4, tmm7"),
+                    concat!($instruction, " tmm2, tmm5, tmm6"),
+                    concat!($instruction, " tmm3, tmm5, tmm7"),
+                    "add {upper}, 64",
+                    "add {lower}, 64",
+                    "add {right}, {register_step}",
+                    "dec {registers}",
+                    "jnz 3b",
+                    "add {segment}, {segment_size}",
+                    "cmp {segment}, {end}",
+                    "jne 2b",
+                    "mov {right_step}, 128",
+                    "tilestored [{sums} + {right_step}], tmm0",
+                    "tilestored [{sums} + {right_step} + 64], tmm1",
+                    "tilestored [{sums} + {right_step} + 2048], tmm2",
+                    "tilestored [{sums} + {right_step} + 2112], tmm3",
+                    segment = inout(reg) segments.start => _,
+                    end = in(reg) segments.end,
+                    segment_size = const size_of::<Segment>(),
+                    sums = in(reg) sums,
+                    registers = out(reg) _,
+                    upper = out(reg) _,
+                    lower = out(reg) _,
+                    left_row_step = out(reg) _,
+                    right = out(reg) _,
+                    right_step = out(reg) _,
+                    register_step = out(reg) _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+multiply!(multiply_bf16, "tdpbf16ps");
+multiply!(multiply_int8, "tdpbusd");
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+unsafe fn run_bf16(raw: &Raw<'_>) -> usize {
+    // SAFETY: of the caller.
+    unsafe { run::<Pairs>(raw, multiply_bf16) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[allow(unsafe_code)]
+unsafe fn run_int8(raw: &Raw<'_>) -> usize {
+    // SAFETY: of the caller.
+    unsafe { run::<Quads>(raw, multiply_int8) }
+}
+
+thread_local! {
+    /// Rows' words that do not lie as registers read them, copied; kept from use to use.
+    static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Multiplies all rows but a few last ones that are not worth registers, and says how many.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
+    let rows = match raw.rows % ROWS {
+        few if few < MIN_ROWS => raw.rows - few,
+        _ => raw.rows,
+    };
+    if rows == 0 || raw.left_step != 1 && raw.left_row_step != 1 {
+        return 0;
+    }
+    let mut copy = COPY.take();
+    let mut right_rest = [Line::default(); 2 * SIDE];
+    let mut sums = Sums([[0; PANEL]; ROWS]);
+    // SAFETY: of the caller, which checked every bound.
+    unsafe {
+        let (segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
+        for first in (0..rows).step_by(ROWS) {
+            let count = ROWS.min(rows - first);
+            let upper = count.div_ceil(2);
+            if first == 0 || count < ROWS {
+                configure(upper, count - upper);
+            }
+            let mut tile = segments;
+            for segment in &mut tile {
+                segment.upper = segment.upper.byte_add(first * segment.left_row_step);
+                segment.lower = segment.upper.byte_add(upper * segment.left_row_step);
+            }
+            multiply(&tile[..used], &mut sums);
+            let (above, below) = sums.0.split_at(SIDE);
+            let sums = above[..upper].iter().chain(&below[..count - upper]);
+            for (row, sums) in sums.enumerate() {
+                let sums = sums.as_ptr().cast::<[D::Sums; 2]>().read();
+                store_row::<D, 2>(&sums, raw, first + row, 0);
+            }
+        }
+        asm!("tilerelease", options(nomem, nostack));
+    }
+    COPY.set(copy);
+    rows
+}
+
+/// Has the registers hold so many rows.
+#[allow(unsafe_code)]
+unsafe fn configure(upper: usize, lower: usize) {
+    let configuration = Configuration::new(upper, lower);
+    // SAFETY: of the caller: the processor has the registers.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(readonly, nostack));
+    }
+}
+
+/// All steps of the first tile, its lower rows aside, and how many segments they are: what fills
+/// registers, and a copy of what remains, with zeros beyond it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[allow(unsafe_code)]
+unsafe fn segments(
+    raw: &Raw<'_>,
+    rows: usize,
+    copy: &mut Vec<Line>,
+    right_rest: &mut [Line; 2 * SIDE],
+) -> ([Segment; 2], usize) {
+    let (whole, rest) = (raw.steps / SIDE, raw.steps % SIDE);
+    // SAFETY: of the caller, which checked every bound.
+    unsafe {
+        let (left, left_step, left_rest, left_rest_step);
+        if raw.left_step == 1 {
+            (left, left_step) = (raw.left, raw.left_row_step);
+            (left_rest, left_rest_step) = (copy_rest(raw, rows, copy), LINE);
+        } else {
+            left_step = raw.steps.next_multiple_of(SIDE);
+            left = copy_side_by_side(raw, rows, copy);
+            (left_rest, left_rest_step) = (left.add(whole * SIDE), left_step);
+        }
+        for step in 0..rest {
+            let words = raw.right.add((whole * SIDE + step) * raw.right_step);
+            let lines = right_rest[2 * step..].as_mut_ptr().cast();
+            words.copy_to_nonoverlapping(lines, PANEL);
+        }
+        let of_whole = Segment {
+            registers: whole,
+            upper: left,
+            lower: left,
+            left_row_step: size_of::<u32>() * left_step,
+            right: raw.right,
+            right_step: size_of::<u32>() * raw.right_step,
+        };
+        let of_rest = Segment {
+            registers: 1,
+            upper: left_rest,
+            lower: left_rest,
+            left_row_step: size_of::<u32>() * left_rest_step,
+            right: right_rest.as_ptr().cast(),
+            right_step: size_of::<u32>() * PANEL,
+        };
+        match (whole, rest) {
+            (_, 0) => ([of_whole; 2], 1),
+            (0, _) => ([of_rest; 2], 1),
+            _ => ([of_whole, of_rest], 2),
+        }
+    }
+}
+
+/// The rows' last words, a line of each.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+unsafe fn copy_rest(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) -> *const u32 {
+    let rest = raw.steps % SIDE;
+    if rest == 0 {
+        return raw.left;
+    }
+    let mask = mask(rest);
+    for (row, line) in sized(copy, rows).iter_mut().enumerate() {
+        // SAFETY: of the caller: the row has these words.
+        unsafe {
+            let words = raw.left.add(row * raw.left_row_step + raw.steps - rest);
+            let words = _mm512_maskz_loadu_epi32(mask, words.cast());
+            _mm512_storeu_si512(line.0.as_mut_ptr().cast(), words);
+        }
+    }
+    copy.as_ptr().cast()
+}
+
+/// Rows whose words lie under each other, side by side, as long as whole registers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+unsafe fn copy_side_by_side(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) -> *const u32 {
+    let lines = raw.steps.div_ceil(SIDE);
+    let copy = sized(copy, rows.next_multiple_of(SIDE) * lines);
+    for first_row in (0..rows).step_by(SIDE) {
+        let mask = mask(SIDE.min(rows - first_row));
+        for line in 0..lines {
+            let first = line * SIDE;
+            let mut block = [_mm512_setzero_si512(); SIDE];
+            // SAFETY: of the caller: there are these steps of these rows, one beside the other.
+            unsafe {
+                let words = raw
+                    .left
+                    .add(first * raw.left_step + first_row * raw.left_row_step);
+                for (step, words_of_step) in block.iter_mut().take(raw.steps - first).enumerate() {
+                    let words = words.add(step * raw.left_step);
+                    *words_of_step = _mm512_maskz_loadu_epi32(mask, words.cast());
+                }
+                for (row, words) in transposed(block).iter().enumerate() {
+                    let line = &mut copy[(first_row + row) * lines + line];
+                    _mm512_storeu_si512(line.0.as_mut_ptr().cast(), *words);
+                }
+            }
+        }
+    }
+    copy.as_ptr().cast()
+}
+
+/// Rows as columns: ever larger squares beside the diagonal change places.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(mut block: [__m512i; SIDE]) -> [__m512i; SIDE] {
+    macro_rules! exchange {
+        ($($side:literal)*) => {$(
+            let [upper, lower] = const { exchanged($side) }.map(|order| vector(&order));
+            for row in 0..SIDE {
+                if row & $side == 0 {
+                    let (a, b) = (block[row], block[row + $side]);
+                    block[row] = _mm512_permutex2var_epi32(a, upper, b);
+                    block[row + $side] = _mm512_permutex2var_epi32(a, lower, b);
+                }
+            }
+        )*};
+    }
+    exchange!(1 2 4 8);
+    block
+}
+
+/// Which words of two rows, the second's from 16 on, the rows have after squares of a side changed
+/// places.
+const fn exchanged(side: usize) -> [Line; 2] {
+    let (mut upper, mut lower) = ([0; SIDE], [0; SIDE]);
+    let mut column = 0;
+    while column < SIDE {
+        let is_right = column & side != 0;
+        upper[column] = (if is_right {
+            SIDE + column - side
+        } else {
+            column
+        }) as u32;
+        lower[column] = (if is_right {
+            SIDE + column
+        } else {
+            column + side
+        }) as u32;
+        column += 1;
+    }
+    [Line(upper), Line(lower)]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn vector(line: &Line) -> __m512i {
+    // SAFETY: a line is a vector's worth of words.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm512_loadu_si512(line.0.as_ptr().cast())
+    }
+}
+
+/// The first words of a vector.
+fn mask(words: usize) -> u16 {
+    u16::MAX >> (SIDE - words)
+}
