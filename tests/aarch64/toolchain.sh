@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command where Rust builds for aarch64 and QEMU runs it: a Debian 13 root that is made at first use (1.8 GB,
-# needs root).
+# Runs a command where Rust builds for aarch64 and QEMU runs it: a root of Debian's testing, in which all architectures
+# have the same Rust, that is made at first use (1.8 GB, needs root).
 #   toolchain.sh FOLDER COMMAND..    FOLDER is seen there under its own path, and is where the command runs
 set -euo pipefail
 folder=$(realpath "$1")
@@ -9,22 +9,23 @@ root=${AARCH64_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/aarch64}
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 if ! test -f "$root.ready"; then
     command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
-    # The mirror that this system's packages come from.
+    # The mirror that this system's packages come from; some are copied less often than testing is signed anew.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'IDENTIFIER: Packages' "CODENAME: $(. /etc/os-release; echo "$VERSION_CODENAME")" | head -n 1)
     mkdir -p "$(dirname "$root")"
     rm -rf --one-file-system "$root"
     mmdebstrap --quiet --mode=root --variant=minbase --skip=check/qemu --architectures=amd64 \
-        --include=ca-certificates,gcc,libc6-dev,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,qemu-user,rustc/trixie-backports,cargo/trixie-backports,libstd-rust-dev/trixie-backports \
+        --include=ca-certificates,gcc,libc6-dev,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,qemu-user,rustc,cargo,libstd-rust-dev \
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \
+        --aptopt='Acquire::Check-Valid-Until "false"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-        trixie "$root" "deb ${mirror%/} trixie main" "deb ${mirror%/} trixie-backports main"
+        testing "$root" "deb ${mirror%/} testing main"
     # The standard library for aarch64, unpacked beside the host's: it needs nothing else of that architecture.
     chroot "$root" sh -euc '
         dpkg --add-architecture arm64
         apt-get -qq update -o APT::Sandbox::User=root
         cd /tmp
-        apt-get -qq download libstd-rust-dev:arm64/trixie-backports
+        apt-get -qq download libstd-rust-dev:arm64
         dpkg-deb --fsys-tarfile libstd-rust-dev*arm64.deb | tar -x -C / ./usr/lib/rustlib
         rm -f ./*.deb
         dpkg --remove-architecture arm64
