@@ -1,4 +1,8 @@
-//! AMX: 32 rows times 32 columns in registers of 16 by 16, for products of many rows.
+//! AMX: 32 rows times 32 columns in registers of 16 by 16, for products of as many rows or more.
+//!
+//! Fewer are not worth the configuration. These registers round sums of bf16 in another order, so that
+//! all rows of a product take one way: what a beam or a prompt is answered does not depend on how
+//! many others there are, of which a step has a row each.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -17,9 +21,6 @@ const SIDE: usize = 16;
 
 /// Rows that are multiplied together: two registers of them.
 const ROWS: usize = 2 * SIDE;
-
-/// Fewer rows than these are as fast without the registers' configuration.
-const MIN_ROWS: usize = 8;
 
 pub(super) const BF16: Kernel = Kernel {
     many_rows: Some(run_bf16),
@@ -41,8 +42,8 @@ struct Configuration {
 }
 
 impl Configuration {
-    /// Sums of the upper rows, of the lower rows, both rows, and columns; two registers of each but
-    /// the rows.
+    /// Registers 0 and 1 are the upper rows' sums, 2 and 3 the lower rows', 4 and 5 their words, 6
+    /// and 7 the columns'.
     fn new(upper: usize, lower: usize) -> Self {
         let (upper, lower, side) = (upper as u8, lower as u8, SIDE as u8);
         let mut rows = [0; 16];
@@ -164,7 +165,7 @@ thread_local! {
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// Multiplies all rows but a few last ones that are not worth registers, and says how many.
+/// Multiplies all rows or, where there are fewer than 32, none; and says how many.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -172,11 +173,8 @@ thread_local! {
     reason = "it must be compiled for its caller's instruction set"
 )]
 unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
-    let rows = match raw.rows % ROWS {
-        few if few < MIN_ROWS => raw.rows - few,
-        _ => raw.rows,
-    };
-    if rows == 0 || raw.left_step != 1 && raw.left_row_step != 1 {
+    let rows = raw.rows;
+    if rows < ROWS || raw.left_step != 1 && raw.left_row_step != 1 {
         return 0;
     }
     let mut copy = COPY.take();
@@ -187,18 +185,21 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
         let (segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
         for first in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - first);
-            let upper = count.div_ceil(2);
+            let (upper, lower) = (count.div_ceil(2), count / 2);
             if first == 0 || count < ROWS {
-                configure(upper, count - upper);
+                // A register has a row at least: without a lower row, it is the upper one again.
+                configure(upper, lower.max(1));
             }
             let mut tile = segments;
             for segment in &mut tile {
                 segment.upper = segment.upper.byte_add(first * segment.left_row_step);
-                segment.lower = segment.upper.byte_add(upper * segment.left_row_step);
+                segment.lower = segment
+                    .upper
+                    .byte_add((count - lower.max(1)) * segment.left_row_step);
             }
             multiply(&tile[..used], &mut sums);
             let (above, below) = sums.0.split_at(SIDE);
-            let sums = above[..upper].iter().chain(&below[..count - upper]);
+            let sums = above[..upper].iter().chain(&below[..lower]);
             for (row, sums) in sums.enumerate() {
                 let sums = sums.as_ptr().cast::<[D::Sums; 2]>().read();
                 store_row::<D, 2>(&sums, raw, first + row, 0);
