@@ -1,8 +1,10 @@
-//! AMX: 32 rows times 32 columns in registers of 16 by 16, for products of as many rows or more.
+//! AMX: 32 rows times 32 columns in registers of 16 by 16.
 //!
-//! Fewer are not worth the configuration. These registers round sums of bf16 in another order, so that
-//! all rows of a product take one way: what a beam or a prompt is answered does not depend on how
-//! many others there are, of which a step has a row each.
+//! These registers round sums of bf16 in another order than vectors do, so that all rows go through
+//! them: what a prompt is answered does not depend on how many others there are. Even a single row is
+//! no slower, for processors with AMX take long for bf16's dot product. Sums of int8 are exact both
+//! ways, and of few rows faster in vectors: beside reading the weights, the registers' configuration
+//! and the sums' way through memory take their time.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -21,6 +23,9 @@ const SIDE: usize = 16;
 
 /// Rows that are multiplied together: two registers of them.
 const ROWS: usize = 2 * SIDE;
+
+/// Fewer rows of int8 are multiplied in vectors.
+const MIN_ROWS_OF_INT8: usize = ROWS;
 
 pub(super) const BF16: Kernel = Kernel {
     many_rows: Some(run_bf16),
@@ -156,6 +161,9 @@ unsafe fn run_bf16(raw: &Raw<'_>) -> usize {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[allow(unsafe_code)]
 unsafe fn run_int8(raw: &Raw<'_>) -> usize {
+    if raw.rows < MIN_ROWS_OF_INT8 {
+        return 0;
+    }
     // SAFETY: of the caller.
     unsafe { run::<Quads>(raw, multiply_int8) }
 }
@@ -165,7 +173,7 @@ thread_local! {
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// Multiplies all rows or, where there are fewer than 32, none; and says how many.
+/// Multiplies all rows, or none that lie neither beside nor under each other, and says how many.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -174,7 +182,7 @@ thread_local! {
 )]
 unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
     let rows = raw.rows;
-    if rows < ROWS || raw.left_step != 1 && raw.left_row_step != 1 {
+    if raw.left_step != 1 && raw.left_row_step != 1 {
         return 0;
     }
     let mut copy = COPY.take();
