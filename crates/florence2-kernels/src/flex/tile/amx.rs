@@ -28,11 +28,11 @@ const ROWS: usize = 2 * SIDE;
 const MIN_ROWS_OF_INT8: usize = ROWS;
 
 pub(super) const BF16: Kernel = Kernel {
-    many_rows: Some(run_bf16),
+    all_rows: Some(run_bf16),
     ..avx512::BF16
 };
 pub(super) const INT8: Kernel = Kernel {
-    many_rows: Some(run_int8),
+    all_rows: Some(run_int8),
     ..avx512::INT8
 };
 
@@ -153,16 +153,16 @@ multiply!(multiply_int8, "tdpbusd");
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
-unsafe fn run_bf16(raw: &Raw<'_>) -> usize {
+unsafe fn run_bf16(raw: &Raw<'_>) -> bool {
     // SAFETY: of the caller.
     unsafe { run::<Pairs>(raw, multiply_bf16) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[allow(unsafe_code)]
-unsafe fn run_int8(raw: &Raw<'_>) -> usize {
+unsafe fn run_int8(raw: &Raw<'_>) -> bool {
     if raw.rows < MIN_ROWS_OF_INT8 {
-        return 0;
+        return false;
     }
     // SAFETY: of the caller.
     unsafe { run::<Quads>(raw, multiply_int8) }
@@ -173,17 +173,17 @@ thread_local! {
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// Multiplies all rows, or none that lie neither beside nor under each other, and says how many.
+/// Multiplies all rows, or none that lie neither beside nor under each other, and says which.
 #[inline(always)]
 #[allow(
     unsafe_code,
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
+unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> bool {
     let rows = raw.rows;
     if raw.left_step != 1 && raw.left_row_step != 1 {
-        return 0;
+        return false;
     }
     let mut copy = COPY.take();
     let mut right_rest = [Line::default(); 2 * SIDE];
@@ -216,7 +216,7 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> usize {
         asm!("tilerelease", options(nomem, nostack));
     }
     COPY.set(copy);
-    rows
+    true
 }
 
 /// Has the registers hold so many rows.

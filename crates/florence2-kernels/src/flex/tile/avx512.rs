@@ -16,25 +16,25 @@ pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: MAX_ROWS,
     widen: None,
-    many_rows: None,
+    all_rows: None,
 };
 pub(super) const F16: Kernel = Kernel {
     run: run_f16,
     max_rows: MAX_ROWS,
     widen: Some(widen_f16),
-    many_rows: None,
+    all_rows: None,
 };
 pub(super) const BF16: Kernel = Kernel {
     run: run_bf16,
     max_rows: MAX_ROWS,
     widen: None,
-    many_rows: None,
+    all_rows: None,
 };
 pub(super) const INT8: Kernel = Kernel {
     run: run_int8,
     max_rows: MAX_ROWS,
     widen: None,
-    many_rows: None,
+    all_rows: None,
 };
 
 /// Runs a tile of the rows and columns that there are.

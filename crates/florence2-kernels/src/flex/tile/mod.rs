@@ -116,12 +116,12 @@ pub(super) struct Kernel {
     max_rows: usize,
     /// How columns of f16 become f32; none of other formats.
     widen: Option<Widen>,
-    /// What multiplies most of many rows by more than half a panel; where there is something better.
-    many_rows: Option<ManyRows>,
+    /// What multiplies any number of rows by more than half a panel, where there is something better.
+    all_rows: Option<AllRows>,
 }
 
-/// Multiplies the first of any number of rows, and says how many.
-type ManyRows = unsafe fn(&Raw<'_>) -> usize;
+/// Multiplies all rows, or none where it would not be faster, and says which.
+type AllRows = unsafe fn(&Raw<'_>) -> bool;
 
 thread_local! {
     /// Columns of f16 as f32, kept from use to use.
@@ -210,18 +210,20 @@ impl Kernel {
             result_row_step: row_step,
             finish,
         };
-        let mut first = 0;
-        if let Some(many_rows) = self.many_rows.filter(|_| width == PANEL) {
+        if let Some(all_rows) = self.all_rows.filter(|_| width == PANEL) {
             // SAFETY: the asserts keep all that the rows and whole vectors of columns reach inside
             // their slices; the level is the machine's.
-            first = unsafe { many_rows(&raw) };
+            if unsafe { all_rows(&raw) } {
+                return;
+            }
         }
-        let tiles = (rows - first).div_ceil(self.max_rows);
+        let tiles = rows.div_ceil(self.max_rows);
         if let Some(widen) = self.widen.filter(|_| tiles > DIRECT_TILES) {
             return with_widened(steps, right, widen, |right| {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
         }
+        let mut first = 0;
         for tile in 0..tiles {
             let count = (rows - first).div_ceil(tiles - tile);
             // SAFETY: as above; `count` is at most `max_rows`.

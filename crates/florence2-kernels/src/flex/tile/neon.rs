@@ -11,13 +11,13 @@ pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: 6,
     widen: None,
-    many_rows: None,
+    all_rows: None,
 };
 pub(super) const F16: Kernel = Kernel {
     run: run_f16,
     max_rows: 6,
     widen: Some(widen_f16),
-    many_rows: None,
+    all_rows: None,
 };
 
 #[target_feature(enable = "neon")]

@@ -6,7 +6,7 @@ pub(super) const F32: Kernel = Kernel {
     run: run_f32,
     max_rows: 4,
     widen: None,
-    many_rows: None,
+    all_rows: None,
 };
 
 #[allow(unsafe_code)]
