@@ -85,8 +85,14 @@ mod amx {
     pub(super) fn is_there() -> bool {
         /// In EDX of leaf 7: bf16, tiles, int8.
         const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-        // AVX-512 was found, and so there is a leaf 7.
-        __cpuid_count(7, 0).edx & FEATURES == FEATURES && permitted()
+        // SAFETY: AVX-512 was found, and so the instruction and its leaf 7 are there.
+        #[allow(
+            unsafe_code,
+            unused_unsafe,
+            reason = "it is safe in newer releases than the oldest supported"
+        )]
+        let leaf = unsafe { __cpuid_count(7, 0) };
+        leaf.edx & FEATURES == FEATURES && permitted()
     }
 
     /// Asks the system for the tiles' registers, which it saves only for those who ask.
