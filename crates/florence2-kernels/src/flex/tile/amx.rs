@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::avx512::{self, Pairs, Quads};
-use super::{Dot, Kernel, PANEL, Raw, store_row};
+use super::{AHEAD, Dot, Kernel, PANEL, Raw, store_row};
 use crate::flex::line::{LINE, Line};
 use crate::flex::rows::sized;
 
@@ -81,16 +81,49 @@ struct Segment {
 #[repr(C, align(64))]
 struct Sums([[u32; PANEL]; ROWS]);
 
+/// Multiplies segments of at least one register of steps each.
 type Multiply = unsafe fn(&[Segment], &mut Sums);
 
-/// Multiplies segments of at least one register of steps each.
+/// How tiles of more than 16 rows are multiplied, and how those of fewer are.
+#[derive(Clone, Copy)]
+struct Multiplies {
+    both_halves: Multiply,
+    upper_half: Multiply,
+}
+
+const BF16_MULTIPLIES: Multiplies = Multiplies {
+    both_halves: multiply_bf16,
+    upper_half: multiply_upper_bf16,
+};
+const INT8_MULTIPLIES: Multiplies = Multiplies {
+    both_halves: multiply_int8,
+    upper_half: multiply_upper_int8,
+};
+
 macro_rules! multiply {
-    ($name:ident, $instruction:literal) => {
+    ($name:ident, $instruction:literal, both halves) => {
+        multiply!(
+            $name, $instruction, [],
+            "tileloadd tmm5, [{lower} + {left_row_step}]",
+            concat!($instruction, " tmm2, tmm5, tmm6"),
+            concat!($instruction, " tmm3, tmm5, tmm7"),
+        );
+    };
+    // A line of each half of the columns of 16 steps.
+    ($name:ident, $instruction:literal, upper half) => {
+        multiply!(
+            $name, $instruction,
+            [0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
+             1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984],
+        );
+    };
+    ($name:ident, $instruction:literal, [$($ahead:literal)*], $($lower:expr,)*) => {
         #[allow(unsafe_code)]
         unsafe fn $name(segments: &[Segment], sums: &mut Sums) {
             let segments = segments.as_ptr_range();
             // SAFETY: of the caller: the registers are configured for rows and columns that the
-            // segments' pointers reach; the sums have room for as many as there can be.
+            // segments' pointers reach; the sums have room for as many as there can be. To ask for
+            // memory ahead never fails.
             unsafe {
                 asm!(
                     "tilezero tmm0",
@@ -107,14 +140,13 @@ macro_rules! multiply {
                     "mov {register_step}, {right_step}",
                     "shl {register_step}, 4",
                     "3:",
+                    $(concat!("prefetcht0 [{right} + {ahead} + ", $ahead, "]"),)*
                     "tileloadd tmm6, [{right} + {right_step}]",
                     "tileloadd tmm4, [{upper} + {left_row_step}]",
                     "tileloadd tmm7, [{right} + {right_step} + 64]",
                     concat!($instruction, " tmm0, tmm4, tmm6"),
-                    "tileloadd tmm5, [{lower} + {left_row_step}]",
                     concat!($instruction, " tmm1, tmm4, tmm7"),
-                    concat!($instruction, " tmm2, tmm5, tmm6"),
-                    concat!($instruction, " tmm3, tmm5, tmm7"),
+                    $($lower,)*
                     "add {upper}, 64",
                     "add {lower}, 64",
                     "add {right}, {register_step}",
@@ -128,9 +160,11 @@ macro_rules! multiply {
                     "tilestored [{sums} + {right_step} + 64], tmm1",
                     "tilestored [{sums} + {right_step} + 2048], tmm2",
                     "tilestored [{sums} + {right_step} + 2112], tmm3",
+                    "# {ahead}",
                     segment = inout(reg) segments.start => _,
                     end = in(reg) segments.end,
                     segment_size = const size_of::<Segment>(),
+                    ahead = const AHEAD,
                     sums = in(reg) sums,
                     registers = out(reg) _,
                     upper = out(reg) _,
@@ -148,14 +182,16 @@ macro_rules! multiply {
     };
 }
 
-multiply!(multiply_bf16, "tdpbf16ps");
-multiply!(multiply_int8, "tdpbusd");
+multiply!(multiply_bf16, "tdpbf16ps", both halves);
+multiply!(multiply_upper_bf16, "tdpbf16ps", upper half);
+multiply!(multiply_int8, "tdpbusd", both halves);
+multiply!(multiply_upper_int8, "tdpbusd", upper half);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn run_bf16(raw: &Raw<'_>) -> bool {
     // SAFETY: of the caller.
-    unsafe { run::<Pairs>(raw, multiply_bf16) }
+    unsafe { run::<Pairs>(raw, BF16_MULTIPLIES) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -165,7 +201,7 @@ unsafe fn run_int8(raw: &Raw<'_>) -> bool {
         return false;
     }
     // SAFETY: of the caller.
-    unsafe { run::<Quads>(raw, multiply_int8) }
+    unsafe { run::<Quads>(raw, INT8_MULTIPLIES) }
 }
 
 thread_local! {
@@ -180,7 +216,7 @@ thread_local! {
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> bool {
+unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
     let rows = raw.rows;
     if raw.left_step != 1 && raw.left_row_step != 1 {
         return false;
@@ -193,9 +229,13 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> bool {
         let (segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
         for first in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - first);
-            let (upper, lower) = (count.div_ceil(2), count / 2);
+            let (upper, lower, multiply) = if count <= SIDE {
+                (count, 0, multiplies.upper_half)
+            } else {
+                (count.div_ceil(2), count / 2, multiplies.both_halves)
+            };
             if first == 0 || count < ROWS {
-                // A register has a row at least: without a lower row, it is the upper one again.
+                // A register has a row at least.
                 configure(upper, lower.max(1));
             }
             let mut tile = segments;
@@ -203,7 +243,7 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiply: Multiply) -> bool {
                 segment.upper = segment.upper.byte_add(first * segment.left_row_step);
                 segment.lower = segment
                     .upper
-                    .byte_add((count - lower.max(1)) * segment.left_row_step);
+                    .byte_add((count - lower) * segment.left_row_step);
             }
             multiply(&tile[..used], &mut sums);
             let (above, below) = sums.0.split_at(SIDE);

@@ -17,6 +17,8 @@ mod portable;
 use std::cell::Cell;
 
 use super::level::{Level, level};
+#[cfg(target_arch = "x86_64")]
+use super::line::LINE;
 use super::rows::sized;
 
 /// Columns of a panel.
@@ -25,6 +27,14 @@ pub(super) const PANEL: usize = 32;
 /// Up to so many tiles of rows, each makes f32 of columns of f16 as it reads them; more of them share
 /// what was made once.
 const DIRECT_TILES: usize = 3;
+
+/// A tile of up to so many rows waits for its columns more than it multiplies them: it asks for them
+/// ahead.
+const WAITING_ROWS: usize = 4;
+
+/// How far ahead, in bytes: what processors ask for by themselves ends at a page's end.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 6 << 10;
 
 /// What a word holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,12 +371,11 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, c
             let mut step = 0;
             while step + UNROLL <= raw.steps {
                 for part in 0..UNROLL {
-                    add_step::<D, ROWS, VECTORS>(
-                        &mut sums,
-                        &left,
-                        step + part,
-                        right.add(part * raw.right_step),
-                    );
+                    let right = right.add(part * raw.right_step);
+                    if ROWS <= WAITING_ROWS {
+                        ask_for_step::<D, VECTORS>(right);
+                    }
+                    add_step::<D, ROWS, VECTORS>(&mut sums, &left, step + part, right);
                 }
                 right = right.add(UNROLL * raw.right_step);
                 step += UNROLL;
@@ -389,6 +398,29 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, c
         }
     }
 }
+
+/// Asks ahead for what lies where a step's vectors do.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its level"
+)]
+fn ask_for_step<D: Dot, const VECTORS: usize>(right: *const u32) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    let ahead = right.wrapping_byte_add(AHEAD);
+    for line in 0..(VECTORS * D::LANES / D::COLUMNS_PER_WORD).div_ceil(LINE) {
+        // SAFETY: memory that is asked for need not exist.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * LINE).cast()) };
+    }
+}
+
+/// Elsewhere nothing was measured.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "it must be compiled for its level")]
+fn ask_for_step<D: Dot, const VECTORS: usize>(_right: *const u32) {}
 
 /// Stores a row's vectors of columns from `column` on.
 #[inline(always)]
