@@ -3,6 +3,7 @@
 //! loaded; a weight that was not, such as one in training, takes the portable way.
 
 mod attention;
+mod awake;
 mod bf16;
 mod channel_attention;
 mod depthwise;
@@ -268,7 +269,7 @@ impl Backend for Flex {
     /// From a thread of rayon's pool, an operation wakes only who shares its work; from another
     /// one, it hands all of it over and sleeps.
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-        rayon::scope(|_| work())
+        awake::keep_awake(work)
     }
 }
 

@@ -77,36 +77,105 @@ struct Segment {
     right_step: usize,
 }
 
-/// A tile's sums before they are finished: of the upper rows, then from the 16th on of the lower.
+/// What a tile's sums begin with and where they go, as the assembly reads it. Distances are in bytes.
+#[repr(C)]
+struct Ends {
+    from_upper: *const u32,
+    from_lower: *const u32,
+    from_row_step: usize,
+    to_upper: *mut u32,
+    to_lower: *mut u32,
+    to_row_step: usize,
+}
+
+impl Ends {
+    /// Of a tile from row `first` on, whose sums begin with the result or the bias, and become the
+    /// result.
+    #[allow(unsafe_code)]
+    unsafe fn in_result(raw: &Raw<'_>, first: usize, upper: usize) -> Self {
+        let Raw { finish, .. } = *raw;
+        let row_step = size_of::<f32>() * raw.result_row_step;
+        // SAFETY: of the caller: the result has these rows.
+        let [to_upper, to_lower] = unsafe {
+            let to = raw.result.byte_add(first * row_step).cast::<u32>();
+            [to, to.byte_add(upper * row_step)]
+        };
+        let (from_upper, from_lower, from_row_step) = match finish.bias {
+            Some(bias) => (bias.as_ptr().cast(), bias.as_ptr().cast(), 0),
+            None if finish.add => (to_upper.cast_const(), to_lower.cast_const(), row_step),
+            None => (NOTHING.as_ptr(), NOTHING.as_ptr(), 0),
+        };
+        Self {
+            from_upper,
+            from_lower,
+            from_row_step,
+            to_upper,
+            to_lower,
+            to_row_step: row_step,
+        }
+    }
+
+    /// Of sums that are to be finished.
+    fn apart(Sums(sums): &mut Sums) -> Self {
+        let (upper, lower) = sums.split_at_mut(SIDE);
+        Self {
+            from_upper: NOTHING.as_ptr(),
+            from_lower: NOTHING.as_ptr(),
+            from_row_step: 0,
+            to_upper: upper.as_mut_ptr().cast(),
+            to_lower: lower.as_mut_ptr().cast(),
+            to_row_step: size_of::<[u32; PANEL]>(),
+        }
+    }
+}
+
+/// Sums that are not finished by themselves: of the upper rows, then from the 16th on of the lower.
 #[repr(C, align(64))]
 struct Sums([[u32; PANEL]; ROWS]);
 
+/// What sums begin with that are added to nothing.
+static NOTHING: [u32; PANEL] = [0; PANEL];
+
 /// Multiplies segments of at least one register of steps each.
-type Multiply = unsafe fn(&[Segment], &mut Sums);
+type Multiply = unsafe fn(&[Segment], &Ends);
 
 /// How tiles of more than 16 rows are multiplied, and how those of fewer are.
 #[derive(Clone, Copy)]
 struct Multiplies {
     both_halves: Multiply,
     upper_half: Multiply,
+    /// Whether sums are what the result holds, but for what is added to them.
+    sums_are_results: bool,
 }
 
 const BF16_MULTIPLIES: Multiplies = Multiplies {
     both_halves: multiply_bf16,
     upper_half: multiply_upper_bf16,
+    sums_are_results: true,
 };
 const INT8_MULTIPLIES: Multiplies = Multiplies {
     both_halves: multiply_int8,
     upper_half: multiply_upper_int8,
+    sums_are_results: false,
 };
 
 macro_rules! multiply {
     ($name:ident, $instruction:literal, both halves) => {
         multiply!(
             $name, $instruction, [],
-            "tileloadd tmm5, [{lower} + {left_row_step}]",
-            concat!($instruction, " tmm2, tmm5, tmm6"),
-            concat!($instruction, " tmm3, tmm5, tmm7"),
+            [
+                "tileloadd tmm2, [{lower} + {left_row_step}]",
+                "tileloadd tmm3, [{lower} + {left_row_step} + 64]",
+            ],
+            [
+                "tileloadd tmm5, [{lower} + {left_row_step}]",
+                concat!($instruction, " tmm2, tmm5, tmm6"),
+                concat!($instruction, " tmm3, tmm5, tmm7"),
+            ],
+            [
+                "tilestored [{lower} + {left_row_step}], tmm2",
+                "tilestored [{lower} + {left_row_step} + 64], tmm3",
+            ]
         );
     };
     // A line of each half of the columns of 16 steps.
@@ -115,21 +184,26 @@ macro_rules! multiply {
             $name, $instruction,
             [0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
              1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984],
+            [], [], []
         );
     };
-    ($name:ident, $instruction:literal, [$($ahead:literal)*], $($lower:expr,)*) => {
+    (
+        $name:ident, $instruction:literal, [$($ahead:literal)*],
+        [$($load_lower:literal,)*], [$($multiply_lower:expr,)*], [$($store_lower:literal,)*]
+    ) => {
         #[allow(unsafe_code)]
-        unsafe fn $name(segments: &[Segment], sums: &mut Sums) {
+        unsafe fn $name(segments: &[Segment], ends: &Ends) {
             let segments = segments.as_ptr_range();
             // SAFETY: of the caller: the registers are configured for rows and columns that the
-            // segments' pointers reach; the sums have room for as many as there can be. To ask for
-            // memory ahead never fails.
+            // segments' and the ends' pointers reach. To ask for memory ahead never fails.
             unsafe {
                 asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
+                    "mov {upper}, [{ends}]",
+                    "mov {lower}, [{ends} + 8]",
+                    "mov {left_row_step}, [{ends} + 16]",
+                    "tileloadd tmm0, [{upper} + {left_row_step}]",
+                    "tileloadd tmm1, [{upper} + {left_row_step} + 64]",
+                    $($load_lower,)*
                     "2:",
                     "mov {registers}, [{segment}]",
                     "mov {upper}, [{segment} + 8]",
@@ -146,7 +220,7 @@ macro_rules! multiply {
                     "tileloadd tmm7, [{right} + {right_step} + 64]",
                     concat!($instruction, " tmm0, tmm4, tmm6"),
                     concat!($instruction, " tmm1, tmm4, tmm7"),
-                    $($lower,)*
+                    $($multiply_lower,)*
                     "add {upper}, 64",
                     "add {lower}, 64",
                     "add {right}, {register_step}",
@@ -155,17 +229,18 @@ macro_rules! multiply {
                     "add {segment}, {segment_size}",
                     "cmp {segment}, {end}",
                     "jne 2b",
-                    "mov {right_step}, 128",
-                    "tilestored [{sums} + {right_step}], tmm0",
-                    "tilestored [{sums} + {right_step} + 64], tmm1",
-                    "tilestored [{sums} + {right_step} + 2048], tmm2",
-                    "tilestored [{sums} + {right_step} + 2112], tmm3",
+                    "mov {upper}, [{ends} + 24]",
+                    "mov {lower}, [{ends} + 32]",
+                    "mov {left_row_step}, [{ends} + 40]",
+                    "tilestored [{upper} + {left_row_step}], tmm0",
+                    "tilestored [{upper} + {left_row_step} + 64], tmm1",
+                    $($store_lower,)*
                     "# {ahead}",
                     segment = inout(reg) segments.start => _,
                     end = in(reg) segments.end,
                     segment_size = const size_of::<Segment>(),
                     ahead = const AHEAD,
-                    sums = in(reg) sums,
+                    ends = in(reg) ends,
                     registers = out(reg) _,
                     upper = out(reg) _,
                     lower = out(reg) _,
@@ -217,7 +292,11 @@ thread_local! {
     reason = "it must be compiled for its caller's instruction set"
 )]
 unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
-    let rows = raw.rows;
+    let Raw { rows, finish, .. } = *raw;
+    let direct = multiplies.sums_are_results
+        && raw.columns == PANEL
+        && finish.row_scales.is_none()
+        && !(finish.add && finish.bias.is_some());
     if raw.left_step != 1 && raw.left_row_step != 1 {
         return false;
     }
@@ -243,9 +322,13 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
                 segment.upper = segment.upper.byte_add(first * segment.left_row_step);
                 segment.lower = segment
                     .upper
-                    .byte_add((count - lower) * segment.left_row_step);
+                    .byte_add(upper % count * segment.left_row_step);
             }
-            multiply(&tile[..used], &mut sums);
+            if direct {
+                multiply(&tile[..used], &Ends::in_result(raw, first, upper));
+                continue;
+            }
+            multiply(&tile[..used], &Ends::apart(&mut sums));
             let (above, below) = sums.0.split_at(SIDE);
             let sums = above[..upper].iter().chain(&below[..lower]);
             for (row, sums) in sums.enumerate() {

@@ -1,0 +1,92 @@
+//! Threads that stay awake between the short operations of a piece of work.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Threads that are kept awake at most, the work's own among them: more of them gain nothing where
+/// memory is waited for.
+const MOST: usize = 8;
+
+/// The number of the work that keeps threads awake, one at a time; 0 for none.
+static KEEPER: AtomicUsize = AtomicUsize::new(0);
+
+/// None is kept awake that would have no processor.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+
+/// Runs work on rayon's pool, whose other threads look for a share of it until it ends rather than
+/// fall asleep between two operations: to wake them takes longer than many an operation.
+pub(super) fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| {
+        let _keeper = Keeper::new();
+        work()
+    })
+}
+
+/// The work that keeps threads awake, until it is dropped.
+struct Keeper;
+
+impl Keeper {
+    /// None while other work is it, which has the threads awake already.
+    fn new() -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        KEEPER
+            .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
+        let worker = rayon::current_thread_index();
+        let awake = rayon::current_num_threads().min(*PROCESSORS).min(MOST);
+        for _ in 1..awake {
+            // Of no scope: what a thread takes up on the way may last, and the work does not wait for it.
+            rayon::spawn(move || {
+                // The work's own thread, should it take this up, has work to go on with.
+                while rayon::current_thread_index() != worker
+                    && KEEPER.load(Ordering::Relaxed) == number
+                {
+                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        Some(Self)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        KEEPER.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::prelude::*;
+
+    use super::*;
+
+    fn sum(count: u64) -> u64 {
+        (0..count).into_par_iter().sum()
+    }
+
+    #[test]
+    fn works_beside_and_within_each_other_end() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for count in 0..100 {
+                        let within = keep_awake(|| sum(count) + keep_awake(|| sum(count)));
+                        assert_eq!(within, 2 * sum(count));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn work_that_panics_keeps_nobody_awake() {
+        let panicked = std::panic::catch_unwind(|| keep_awake(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(keep_awake(|| sum(10)), 45);
+    }
+}
