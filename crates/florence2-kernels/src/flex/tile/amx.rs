@@ -37,6 +37,7 @@ pub(super) const INT8: Kernel = Kernel {
 };
 
 /// What the registers hold, as the processor reads it.
+#[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,
@@ -46,22 +47,50 @@ struct Configuration {
     rows: [u8; 16],
 }
 
+/// Of each number of rows. Not made when they are needed: the processor would wait until what was
+/// just written had left it.
+static CONFIGURATIONS: [Configuration; ROWS + 1] = {
+    let mut configurations = [Configuration::new(0); ROWS + 1];
+    let mut rows = 0;
+    while rows <= ROWS {
+        configurations[rows] = Configuration::new(rows);
+        rows += 1;
+    }
+    configurations
+};
+
 impl Configuration {
     /// Registers 0 and 1 are the upper rows' sums, 2 and 3 the lower rows', 4 and 5 their words, 6
     /// and 7 the columns'.
-    fn new(upper: usize, lower: usize) -> Self {
-        let (upper, lower, side) = (upper as u8, lower as u8, SIDE as u8);
-        let mut rows = [0; 16];
-        rows[..8].copy_from_slice(&[upper, upper, lower, lower, upper, lower, side, side]);
-        let mut row_bytes = [0; 16];
-        row_bytes[..8].fill(size_of::<[u32; SIDE]>() as u16);
+    const fn new(rows: usize) -> Self {
+        let (upper, lower) = halves(rows);
+        // A register has a row at least, and what is not used any number of them.
+        let (upper, lower, side) = (
+            upper as u8 + (upper == 0) as u8,
+            lower as u8 + (lower == 0) as u8,
+            SIDE as u8,
+        );
+        let row = size_of::<[u32; SIDE]>() as u16;
         Self {
             palette: 1,
             start_row: 0,
             reserved: [0; 14],
-            row_bytes,
-            rows,
+            row_bytes: [
+                row, row, row, row, row, row, row, row, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+            rows: [
+                upper, upper, lower, lower, upper, lower, side, side, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
         }
+    }
+}
+
+/// How many of a tile's rows are the upper ones, and how many the lower.
+const fn halves(rows: usize) -> (usize, usize) {
+    if rows <= SIDE {
+        (rows, 0)
+    } else {
+        (rows.div_ceil(2), rows / 2)
     }
 }
 
@@ -75,6 +104,8 @@ struct Segment {
     left_row_step: usize,
     right: *const u32,
     right_step: usize,
+    /// Of the first row.
+    left: *const u32,
 }
 
 /// What a tile's sums begin with and where they go, as the assembly reads it. Distances are in bytes.
@@ -305,30 +336,27 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
     let mut sums = Sums([[0; PANEL]; ROWS]);
     // SAFETY: of the caller, which checked every bound.
     unsafe {
-        let (segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
+        let (mut segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
         for first in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - first);
-            let (upper, lower, multiply) = if count <= SIDE {
-                (count, 0, multiplies.upper_half)
-            } else {
-                (count.div_ceil(2), count / 2, multiplies.both_halves)
+            let (upper, lower) = halves(count);
+            let multiply = match lower {
+                0 => multiplies.upper_half,
+                _ => multiplies.both_halves,
             };
             if first == 0 || count < ROWS {
-                // A register has a row at least.
-                configure(upper, lower.max(1));
+                configure(count);
             }
-            let mut tile = segments;
-            for segment in &mut tile {
-                segment.upper = segment.upper.byte_add(first * segment.left_row_step);
-                segment.lower = segment
-                    .upper
-                    .byte_add(upper % count * segment.left_row_step);
+            for segment in &mut segments {
+                let from = segment.left;
+                segment.upper = from.wrapping_byte_add(first * segment.left_row_step);
+                segment.lower = from.wrapping_byte_add((first + upper) * segment.left_row_step);
             }
             if direct {
-                multiply(&tile[..used], &Ends::in_result(raw, first, upper));
+                multiply(&segments[..used], &Ends::in_result(raw, first, upper));
                 continue;
             }
-            multiply(&tile[..used], &Ends::apart(&mut sums));
+            multiply(&segments[..used], &Ends::apart(&mut sums));
             let (above, below) = sums.0.split_at(SIDE);
             let sums = above[..upper].iter().chain(&below[..lower]);
             for (row, sums) in sums.enumerate() {
@@ -342,13 +370,13 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
     true
 }
 
-/// Has the registers hold so many rows.
+/// Has the registers hold up to 32 rows.
 #[allow(unsafe_code)]
-unsafe fn configure(upper: usize, lower: usize) {
-    let configuration = Configuration::new(upper, lower);
+unsafe fn configure(rows: usize) {
+    let configuration = &raw const CONFIGURATIONS[rows];
     // SAFETY: of the caller: the processor has the registers.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(readonly, nostack));
+        asm!("ldtilecfg [{}]", in(reg) configuration, options(readonly, nostack));
     }
 }
 
@@ -382,6 +410,7 @@ unsafe fn segments(
         }
         let of_whole = Segment {
             registers: whole,
+            left,
             upper: left,
             lower: left,
             left_row_step: size_of::<u32>() * left_step,
@@ -390,6 +419,7 @@ unsafe fn segments(
         };
         let of_rest = Segment {
             registers: 1,
+            left: left_rest,
             upper: left_rest,
             lower: left_rest,
             left_row_step: size_of::<u32>() * left_rest_step,
