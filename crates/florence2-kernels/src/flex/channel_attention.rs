@@ -10,7 +10,7 @@ use super::depthwise::Depthwise;
 use super::elementwise::{add, layer_norm, softmax};
 use super::packed_matrix::PackedMatrix;
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_task};
+use super::product::{Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_sum};
 use super::rows::{RowsRef, encode, row_step};
 use super::scratch::{Scratch, with_scratch};
 use super::spare;
@@ -43,7 +43,7 @@ impl Layer<'_> {
     /// Of the image whose positions are counted from `first` on.
     fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
-        let per_task = rows_per_task(tokens);
+        let per_task = rows_per_sum(tokens);
         let format = head_format(self.qkv.weight.format);
         let step = row_step(channels.div_ceil(format.values()));
         let mut values = spare::take(tokens * step);

@@ -164,7 +164,7 @@ fn chunks_then_norm(
 ) -> Vec<f32> {
     let channels = norm.gamma().len();
     let count = residual.len() / channels;
-    let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
+    let per_task = rows_per_task(count);
     let mut output = vec![0.0; residual.len()];
     output
         .par_chunks_mut(per_task * channels)

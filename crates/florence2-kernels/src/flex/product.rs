@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::level::{Level, level};
 use super::packed_matrix::PackedMatrix;
 use super::parameters::Affine;
 use super::rows::{Rows, RowsRef, row_step, sized};
@@ -15,8 +16,15 @@ use super::tile::{Finish, Format, PANEL, Right, f32_kernel, kernel};
 const FEW_ROWS: usize = 64;
 
 /// Rows that pass through an operation together: enough to use each weight often, few enough for
-/// what they become to stay in the cache.
-const CHUNK_ROWS: usize = 160;
+/// what they become to stay in the cache. Processors with AMX have a larger one, and multiply faster
+/// than weights come from farther away.
+fn chunk_rows() -> usize {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => 320,
+        _ => 160,
+    }
+}
 
 /// What a product does to its result.
 #[derive(Clone, Copy, Default)]
@@ -159,11 +167,17 @@ pub(super) fn heads_together(
         .map(move |first| first..first + width)
 }
 
-/// How many rows make a task: a power of two of tasks, so that two, four or eight threads end
-/// together. It does not depend on the number of threads, and neither do sums over tasks.
-pub(super) fn rows_per_task(rows: usize) -> usize {
-    let tasks = rows.div_ceil(CHUNK_ROWS).next_power_of_two();
+/// How many rows make a task where tasks' sums are added up: a power of two of tasks, so that two,
+/// four or eight threads end together, however many there are: sums do not depend on it.
+pub(super) fn rows_per_sum(rows: usize) -> usize {
+    let tasks = rows.div_ceil(chunk_rows()).next_power_of_two();
     rows.div_ceil(tasks).max(1)
+}
+
+/// How many rows make a task elsewhere: as many, or fewer, so that no thread is left without.
+pub(super) fn rows_per_task(rows: usize) -> usize {
+    let shared = rows.div_ceil(rayon::current_num_threads());
+    rows_per_sum(rows).min(shared).max(1)
 }
 
 /// Linear layers of the same rows, of any number: one result for each.
@@ -190,7 +204,7 @@ pub(super) fn linear(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
 fn many_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
-    let per_task = rows_per_task(count).min(count.div_ceil(rayon::current_num_threads()));
+    let per_task = rows_per_task(count);
     let mut results: Vec<Vec<f32>> = linears
         .iter()
         .map(|linear| vec![0.0; count * linear.weight.outputs])
