@@ -530,8 +530,9 @@ typedef struct florence2_load_options {
      */
     const char *device;
     /**
-     * How weights are kept and multiplied: "f32", "bf16" or "int8", each faster than the one
-     * before; NULL or "auto" for f32. The device "cpu" has them all.
+     * How weights are kept and multiplied: "f32", "f16", "bf16" or "int8"; NULL or "auto" for f32.
+     * The device "cpu" has them all, and multiplies those of "f16" in f32, of "bf16" and "int8"
+     * faster. GPUs have "f32", "f16" and, those of CUDA and ROCm, "bf16".
      */
     const char *dtype;
     /**

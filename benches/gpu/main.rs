@@ -74,12 +74,11 @@ fn options() -> Options {
         match argument.as_str() {
             "--device" => options.device = value(),
             "--dtype" => {
-                options.dtype = match value().as_str() {
-                    "f32" => DType::F32,
-                    "f16" => DType::F16,
-                    "bf16" => DType::BF16,
-                    other => panic!("--dtype: found `{other}`, expected f32, f16 or bf16"),
-                }
+                let name = value();
+                let dtype = Precision::named(&name).and_then(Precision::dtype);
+                options.dtype = dtype.unwrap_or_else(|| {
+                    panic!("--dtype: found `{name}`, expected f32, f16 or bf16")
+                });
             }
             "--checkpoint" => options.checkpoint = Some(value()),
             "--json" => options.json = Some(value()),

@@ -71,8 +71,10 @@ run() {
     bin/florence2 devices
     echo "== goldens on $backend"
     bin/reference "::$backend" --test-threads 1
-    echo "== the demo model's answer on $device"
-    bin/florence2 run assets/demo-model/scenes/scene-1.png --task OD --device "$device"
+    for dtype in $dtypes; do
+        echo "== the demo model's answer on $device, $dtype"
+        bin/florence2 run assets/demo-model/scenes/scene-1.png --task OD --device "$device" --dtype "$dtype"
+    done
     for dtype in $dtypes; do
         rm -rf cache
         echo "== $dtype, caches cold"

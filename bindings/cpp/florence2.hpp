@@ -218,7 +218,7 @@ struct request {
 /// How to load.
 struct load_options {
     std::string device = "auto"; ///< one of devices()
-    std::string dtype = "auto";  ///< the type of the numbers that the model computes with
+    std::string dtype = "auto";  ///< how weights are kept and multiplied: f32, f16, bf16, int8; auto for f32
     std::vector<std::string> adapters; ///< folders of LoRA adapters, merged in order
     std::size_t threads = 0; ///< 0 for the process's own
 };

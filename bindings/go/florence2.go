@@ -86,7 +86,7 @@ type Model struct{ handle *handle }
 type LoadOptions struct {
 	// Device is one of Devices, or auto.
 	Device string
-	// Dtype is the type of the numbers that the model computes with, such as f32; empty for the best one.
+	// Dtype is how weights are kept and multiplied: f32, f16, bf16 or int8, as the device has them; empty for f32.
 	Dtype string
 	// Adapters are folders of LoRA adapters, merged in order.
 	Adapters []string

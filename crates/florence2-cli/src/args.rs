@@ -105,13 +105,14 @@ pub(crate) struct ModelArgs {
     /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// How weights are kept and multiplied: f32, bf16 or int8, each faster than the one before.
+    /// How weights are kept and multiplied: f32, f16, bf16 or int8; int8 on the CPU alone.
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
 }
 
 fn precision(name: &str) -> Result<Precision, String> {
-    Precision::named(name).ok_or_else(|| format!("found {name}, expected f32, bf16 or int8"))
+    let expected = || Precision::choice(&Precision::ALL);
+    Precision::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
 }
 
 #[derive(Args)]

@@ -87,11 +87,12 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ///
     /// # Errors
     /// [`Error::Config`] when the configuration cannot be, [`Error::Argument`] when the backend
-    /// does not support the precision.
+    /// does not have the precision.
     pub fn new(config: Florence2Config, precision: Precision, device: &B::Device) -> Result<Self> {
         config.validate()?;
-        if !B::supports(precision) {
-            return Err(Error::argument("dtype", precision, "f32 on this device"));
+        if !B::precisions().contains(&precision) {
+            let expected = format!("{} on this backend", Precision::choice(B::precisions()));
+            return Err(Error::argument("dtype", precision, expected));
         }
         let text = &config.text_config;
         let lm_head = (!config.tie_word_embeddings)

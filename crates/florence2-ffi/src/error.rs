@@ -175,7 +175,7 @@ impl From<ProcessorError> for Failure {
 fn status_of(error: &Error) -> florence2_status {
     match error {
         Error::Request { source, .. } => status_of(source),
-        Error::Device { .. } | Error::DeviceUnavailable { .. } => {
+        Error::Device { .. } | Error::DeviceUnavailable { .. } | Error::Dtype { .. } => {
             florence2_status::UnsupportedDevice
         }
         Error::Processor(error) => match error {

@@ -35,8 +35,9 @@ pub struct florence2_load_options {
     pub struct_size: usize,
     /// One of florence2_device_name's names; NULL or "auto" for the best one.
     pub device: *const c_char,
-    /// How weights are kept and multiplied: "f32", "bf16" or "int8", each faster than the one
-    /// before; NULL or "auto" for f32. The device "cpu" has them all.
+    /// How weights are kept and multiplied: "f32", "f16", "bf16" or "int8"; NULL or "auto" for f32.
+    /// The device "cpu" has them all, and multiplies those of "f16" in f32, of "bf16" and "int8"
+    /// faster. GPUs have "f32", "f16" and, those of CUDA and ROCm, "bf16".
     pub dtype: *const c_char,
     /// Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
     pub adapters: *const *const c_char,
@@ -242,8 +243,8 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
         Some(name) => name,
     };
     Precision::named(name).ok_or_else(|| {
-        let message =
-            format!("argument `options.dtype`: found {name}, expected auto, f32, bf16 or int8");
+        let expected = Precision::choice(&Precision::ALL);
+        let message = format!("argument `options.dtype`: found {name}, expected auto, {expected}");
         Failure::new(florence2_status::UnsupportedDevice, message)
     })
 }

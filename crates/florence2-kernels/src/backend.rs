@@ -27,9 +27,9 @@ pub trait Backend: BurnBackend {
         unreachable!("a packed weight of another backend")
     }
 
-    /// Whether this backend can keep weights in a precision.
-    fn supports(precision: Precision) -> bool {
-        precision == Precision::F32
+    /// The precisions in which this backend keeps weights, where the device has them too.
+    fn precisions() -> &'static [Precision] {
+        &[Precision::F32]
     }
 
     /// The rows of an embedding.
@@ -192,6 +192,10 @@ macro_rules! on_gpu {
     ($backend:ty) => {
         impl Backend for $backend {
             portable_attention!();
+
+            fn precisions() -> &'static [Precision] {
+                &[Precision::F32, Precision::F16, Precision::Bf16]
+            }
 
             fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
                 Some(crate::gpu::likeliest(logits, count))

@@ -5,7 +5,7 @@ use burn::module::{
     ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
 use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{DType, Distribution, Tensor};
 
 use crate::Backend;
 
@@ -15,6 +15,8 @@ pub enum Precision {
     /// Weights and products in f32. A backend may keep weights in f16 that it holds exactly.
     #[default]
     F32,
+    /// Weights in f16. GPUs multiply in f16 too, the CPU in f32.
+    F16,
     /// Weights and products in bf16.
     Bf16,
     /// Weights in int8 with a scale per output, activations quantised as they come; products that
@@ -24,12 +26,13 @@ pub enum Precision {
 
 impl Precision {
     /// All of them, widest first.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
 
-    /// The name in options: `f32`, `bf16` or `int8`.
+    /// The name in options: `f32`, `f16`, `bf16` or `int8`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
         }
@@ -40,6 +43,28 @@ impl Precision {
         Self::ALL
             .into_iter()
             .find(|precision| precision.name() == name)
+    }
+
+    /// Some of them as what an error expects: `f32, f16 or bf16`.
+    pub fn choice(precisions: &[Self]) -> String {
+        let names: Vec<&str> = precisions
+            .iter()
+            .map(|precision| precision.name())
+            .collect();
+        match names.as_slice() {
+            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            names => names.concat(),
+        }
+    }
+
+    /// The number type of a tensor of such weights; none where they are no numbers by themselves.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 => Some(DType::F32),
+            Self::F16 => Some(DType::F16),
+            Self::Bf16 => Some(DType::BF16),
+            Self::Int8 => None,
+        }
     }
 }
 

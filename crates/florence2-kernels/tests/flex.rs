@@ -269,12 +269,34 @@ fn products_of_f16() {
     }
 }
 
+/// Weights that f16 is asked for are rounded to it, and their products are those in f32, to the bit.
+#[test]
+fn f16_rounds_and_multiplies_in_f32() {
+    for (rows, inputs, outputs) in [(1, 7, 5), (15, 1031, 33), (300, 333, 65)] {
+        let input = random([1, rows, inputs]);
+        let weight = random([outputs, inputs]);
+        let rounded = rounded_to_f16(weight.clone());
+        assert_ne!(rounded.to_data(), weight.to_data());
+        let product = |weight, precision| {
+            let weight = Weight::from_tensor(weight, precision);
+            let linear = Linear { weight, bias: None };
+            Flex::apply_linear(input.clone(), &linear).into_data()
+        };
+        assert_eq!(
+            product(weight, Precision::F16),
+            product(rounded, Precision::F32),
+            "{rows} {inputs} {outputs}"
+        );
+    }
+}
+
 /// What is packed is what is read back: f32 exactly, the others as closely as they can.
 #[test]
 fn packed_weights_keep_their_values() {
     for shape in [[1, 1], [33, 70], [64, 1030], [100, 2050]] {
         for (precision, tolerance) in [
             (Precision::F32, 0.0),
+            (Precision::F16, 1.0 / 2048.0),
             (Precision::Bf16, 1.0 / 256.0),
             (Precision::Int8, 0.5 / 127.0),
         ] {

@@ -38,7 +38,7 @@ mod wgpu {
     use burn::nn::LayerNormConfig;
     use burn::tensor::{Bool, DType, Tensor, TensorData};
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
-    use florence2_kernels::gpu::{Unavailable, start};
+    use florence2_kernels::gpu::{Unavailable, precisions, start};
     use florence2_kernels::{Backend, KeysValues, Linear, Precision, Weight};
 
     fn device() -> WgpuDevice {
@@ -64,6 +64,12 @@ mod wgpu {
             message.contains("BF16") && message.contains("expected"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_device_names_its_precisions() {
+        let found = precisions::<Wgpu>(&device()).unwrap();
+        assert_eq!(found, [Precision::F32, Precision::F16]);
     }
 
     /// The squares of these are infinite in f16.

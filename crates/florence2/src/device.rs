@@ -7,10 +7,9 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 use crate::options::LoadOptions;
-#[cfg(feature = "gpu")]
-use burn::tensor::DType;
 use florence2_core::weights::{Adapter, Checkpoint};
 use florence2_core::{Florence2Config, weights};
+use florence2_kernels::Backend;
 
 /// The devices that this build can compute on on this machine, best first: GPUs, CPU, and last what
 /// plays a GPU on the CPU. `auto` stands for the first that works.
@@ -47,43 +46,47 @@ pub(crate) fn load(
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
 ) -> Result<(String, Box<dyn Engine>)> {
-    let precision = options.dtype;
     #[cfg(feature = "gpu")]
-    if let Some(loaded) = gpu::load(options, config, checkpoint, adapters, DType::F32)? {
+    if let Some(loaded) = gpu::load(options, config, checkpoint, adapters)? {
         return Ok(loaded);
     }
     let name = match options.device.as_str() {
         "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
     };
-    let engine: Box<dyn Engine> = match name {
+    let engine = match name {
         #[cfg(feature = "flex")]
-        "cpu" => {
-            let model = weights::load::<burn_flex::Flex>(
-                config,
-                checkpoint,
-                adapters,
-                precision,
-                &burn_flex::FlexDevice,
-            )?;
-            Box::new(LoadedModel(model))
-        }
+        "cpu" => load_on_cpu::<burn_flex::Flex>(name, options, config, checkpoint, adapters),
         #[cfg(feature = "ndarray")]
         "ndarray" => {
-            let device = burn_ndarray::NdArrayDevice::Cpu;
-            let model = weights::load::<burn_ndarray::NdArray>(
-                config, checkpoint, adapters, precision, &device,
-            )?;
-            Box::new(LoadedModel(model))
+            load_on_cpu::<burn_ndarray::NdArray>(name, options, config, checkpoint, adapters)
         }
-        _ => {
-            return Err(Error::Device {
-                found: options.device.clone(),
-                expected: format!("auto, {}", devices().join(", ")),
-            });
-        }
+        _ => Err(Error::Device {
+            found: options.device.clone(),
+            expected: format!("auto, {}", devices().join(", ")),
+        }),
     };
-    Ok((name.to_owned(), engine))
+    Ok((name.to_owned(), engine?))
+}
+
+fn load_on_cpu<B: Backend>(
+    name: &str,
+    options: &LoadOptions,
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+) -> Result<Box<dyn Engine>> {
+    let precision = options.dtype;
+    if !B::precisions().contains(&precision) {
+        return Err(Error::Dtype {
+            device: name.to_owned(),
+            found: precision,
+            expected: B::precisions().to_vec(),
+        });
+    }
+    let device = B::Device::default();
+    let model = weights::load::<B>(config, checkpoint, adapters, precision, &device)?;
+    Ok(Box::new(LoadedModel(model)))
 }
 
 /// Opens the adapters of a list of folders.

@@ -1,5 +1,7 @@
 //! One error type over the layers.
 
+use florence2_kernels::Precision;
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -53,5 +55,15 @@ pub enum Error {
         device: String,
         /// What was found and expected.
         reason: String,
+    },
+    /// The device works, but not with weights of this type.
+    #[error("dtype: found {found}, expected {} on device `{device}`", Precision::choice(.expected))]
+    Dtype {
+        /// The device.
+        device: String,
+        /// What was asked for.
+        found: Precision,
+        /// What the device has.
+        expected: Vec<Precision>,
     },
 }

@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use burn::tensor::DType;
 use florence2_core::Florence2Config;
 use florence2_core::weights::{self, Adapter, Checkpoint};
 #[cfg(feature = "cuda")]
@@ -11,7 +10,7 @@ use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
 use florence2_kernels::gpu::rocm::{self, Rocm, RocmDevice};
 #[cfg(feature = "wgpu")]
 use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
-use florence2_kernels::gpu::{self as backends, Unavailable, start};
+use florence2_kernels::gpu::{self as backends, Unavailable, precisions, start};
 use florence2_kernels::{Backend, Precision};
 
 use crate::engine::{Engine, LoadedModel};
@@ -86,14 +85,14 @@ pub(crate) fn gpus() -> impl Iterator<Item = &'static Gpu> {
 }
 
 /// Why there is no GPU to compute on, for each backend.
-fn missing() -> impl Iterator<Item = String> {
-    found().iter().map(|found| {
+fn missing(precision: Precision) -> impl Iterator<Item = String> {
+    found().iter().map(move |found| {
         let reason = match &found.gpus {
             Err(reason) => reason.to_string(),
             Ok(gpus) if gpus.iter().all(|gpu| gpu.software) => {
                 "found only a CPU that plays a GPU".to_owned()
             }
-            Ok(_) => "no GPU works".to_owned(),
+            Ok(_) => format!("no GPU works in {precision}"),
         };
         format!("{}: {reason}", found.names[0])
     })
@@ -126,29 +125,27 @@ fn by_name(name: &str) -> Result<Option<&'static Gpu>> {
 }
 
 /// Loads weights onto the GPU that a device name means, `auto` meaning the best that works, and names
-/// it; none when the name is no GPU's, or when `auto` finds none or is asked for a precision that GPUs
-/// do not have.
+/// it; none when the name is no GPU's, or when `auto` finds none that has the precision.
 pub(crate) fn load(
     options: &LoadOptions,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-    dtype: DType,
 ) -> Result<Option<(String, Box<dyn Engine>)>> {
     let precision = options.dtype;
     let load = |gpu: &Gpu| {
         let engine = match &gpu.device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => {
-                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision, dtype)
+                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision)
             }
             #[cfg(feature = "rocm")]
             Device::Rocm(device) => {
-                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, precision, dtype)
+                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, precision)
             }
             #[cfg(feature = "wgpu")]
             Device::Wgpu(device) => {
-                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision, dtype)
+                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision)
             }
         };
         Ok(Some((gpu.name.clone(), engine?)))
@@ -156,17 +153,20 @@ pub(crate) fn load(
     if options.device != "auto" {
         return by_name(&options.device)?.map_or(Ok(None), load);
     }
-    if precision != Precision::F32 {
+    // A driver takes its time to start: no GPU is asked for what none has.
+    if precision.dtype().is_none() {
         log::info!("device auto: the CPU computes, GPUs keep no weights in {precision}");
         return Ok(None);
     }
     for gpu in gpus().filter(|gpu| !gpu.software) {
         match load(gpu) {
-            Err(error @ Error::DeviceUnavailable { .. }) => log::warn!("{error}"),
+            Err(error @ (Error::DeviceUnavailable { .. } | Error::Dtype { .. })) => {
+                log::warn!("device auto: not {}: {error}", gpu.name);
+            }
             loaded => return loaded,
         }
     }
-    let missing: Vec<String> = missing().collect();
+    let missing: Vec<String> = missing(precision).collect();
     log::warn!(
         "device auto: no GPU to compute on, the CPU does: {}",
         missing.join("; ")
@@ -181,12 +181,21 @@ fn load_on<B: Backend>(
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
     precision: Precision,
-    dtype: DType,
 ) -> Result<Box<dyn Engine>> {
-    start::<B>(device, dtype).map_err(|reason| Error::DeviceUnavailable {
+    let unavailable = |reason: Unavailable| Error::DeviceUnavailable {
         device: gpu.name.clone(),
         reason: reason.to_string(),
-    })?;
+    };
+    let expected = precisions::<B>(device).map_err(unavailable)?;
+    let taken = expected.contains(&precision);
+    let Some(dtype) = precision.dtype().filter(|_| taken) else {
+        return Err(Error::Dtype {
+            device: gpu.name.clone(),
+            found: precision,
+            expected,
+        });
+    };
+    start::<B>(device, dtype).map_err(unavailable)?;
     let model = weights::load::<B>(config, checkpoint, adapters, precision, device)?;
     Ok(Box::new(LoadedModel(weights::cast(model, dtype))))
 }

@@ -105,7 +105,8 @@ impl Florence2 {
     ///
     /// # Errors
     /// As [`Self::load`]; [`Error::Device`] when this build has no such device,
-    /// [`Error::DeviceUnavailable`] when it does not work on this machine.
+    /// [`Error::DeviceUnavailable`] when it does not work on this machine, [`Error::Dtype`] when it
+    /// does not have the dtype.
     pub fn load_with(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let config_path = directory.join("config.json");

@@ -13,8 +13,9 @@ use serde::Deserialize;
 pub struct LoadOptions {
     /// `auto`, or one of [`crate::devices`].
     pub device: String,
-    /// How the model's weights are kept and multiplied: bf16 and int8 are smaller and faster, and
-    /// answer almost as f32 does. The device `cpu` has them all.
+    /// How the model's weights are kept and multiplied: f16, bf16 and int8 are smaller, and answer
+    /// almost as f32 does. The device `cpu` has them all, and bf16 and int8 are faster there; GPUs
+    /// have f32, f16 and, except behind a graphics API, bf16.
     pub dtype: Precision,
     /// Folders of LoRA adapters, merged in order.
     pub adapters: Vec<PathBuf>,

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use florence2::{Florence2, Image, LoadOptions, Precision, Prompt, RunOptions};
+use florence2::{Florence2, Image, LoadOptions, ModelBytes, Precision, Prompt, RunOptions};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 
 fn scenes() -> PathBuf {
@@ -74,7 +76,7 @@ fn second_scene_equals_the_reference() {
 fn narrow_weights_answer_alike() {
     const MOVED: f64 = 0.03;
     let wide = Florence2::demo().unwrap();
-    for dtype in [Precision::Bf16, Precision::Int8] {
+    for dtype in [Precision::F16, Precision::Bf16, Precision::Int8] {
         let options = LoadOptions {
             dtype,
             ..LoadOptions::default()
@@ -103,6 +105,64 @@ fn narrow_weights_answer_alike() {
             }
         }
     }
+}
+
+/// The demo model's weights are stored in f16: kept so, they are the same.
+#[cfg(feature = "flex")]
+#[test]
+fn f16_answers_as_f32_does_where_weights_are_of_it() {
+    let image = Image::open(scenes().join("scene-1.png")).unwrap();
+    let [narrow, wide] = [Precision::F16, Precision::F32].map(|dtype| {
+        let model = Florence2::demo_with(&LoadOptions {
+            device: "cpu".to_owned(),
+            dtype,
+            ..LoadOptions::default()
+        });
+        let prompt = Prompt::parse("<DETAILED_CAPTION>").unwrap();
+        model.unwrap().run(&image, prompt).unwrap()
+    });
+    assert_eq!(narrow.token_ids, wide.token_ids);
+    assert_eq!(narrow.sequence_score, wide.sequence_score);
+}
+
+/// A weight that f16 does not hold is named, not made infinite.
+#[cfg(feature = "flex")]
+#[test]
+fn f16_refuses_weights_beyond_its_range() {
+    const KEY: &str = "model.language_model.decoder.layers.0.fc1.weight";
+    let folder = scenes().join("..");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let [config, preprocessor_config, tokenizer] =
+        ["config.json", "preprocessor_config.json", "tokenizer.json"].map(read);
+    let stored = read("model.safetensors");
+    let mut tensors: Vec<(String, TensorView<'_>)> =
+        SafeTensors::deserialize(&stored).unwrap().tensors();
+    let (_, tensor) = tensors.iter_mut().find(|(key, _)| key == KEY).unwrap();
+    let shape = tensor.shape().to_vec();
+    let values = 70_000.0_f32.to_le_bytes().repeat(shape.iter().product());
+    *tensor = TensorView::new(Dtype::F32, shape, &values).unwrap();
+    let weights: Arc<[u8]> = safetensors::serialize(tensors, None).unwrap().into();
+    let load = |dtype| {
+        let bytes = ModelBytes {
+            config: &config,
+            generation_config: None,
+            preprocessor_config: &preprocessor_config,
+            tokenizer: &tokenizer,
+            weights: weights.clone(),
+        };
+        let options = LoadOptions {
+            dtype,
+            ..LoadOptions::default()
+        };
+        Florence2::from_bytes(bytes, &options)
+    };
+    load(Precision::F32).unwrap();
+    let error = load(Precision::F16).err().unwrap().to_string();
+    let expected = format!(
+        "argument `dtype`: found f16 for `{KEY}`, which holds 70000, expected a type of larger \
+         range than 65504"
+    );
+    assert_eq!(error, expected);
 }
 
 #[test]

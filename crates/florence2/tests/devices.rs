@@ -9,8 +9,13 @@ use florence2::{Error, Florence2, Image, LoadOptions, Precision, Prompt, devices
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
+    demo_in(device, Precision::F32)
+}
+
+fn demo_in(device: &str, dtype: Precision) -> Result<Florence2, Error> {
     Florence2::demo_with(&LoadOptions {
         device: device.to_owned(),
+        dtype,
         ..LoadOptions::default()
     })
 }
@@ -55,15 +60,67 @@ fn auto_takes_a_device_that_works() {
     assert!(devices().iter().any(|device| device == model.device()));
 }
 
-/// GPUs keep weights in f32 alone.
+/// GPUs keep no weights in int8.
 #[cfg(feature = "flex")]
 #[test]
-fn auto_takes_a_device_that_has_the_precision() {
-    let model = Florence2::demo_with(&LoadOptions {
-        dtype: Precision::Int8,
-        ..LoadOptions::default()
+fn auto_takes_a_device_that_has_the_dtype() {
+    for dtype in Precision::ALL {
+        let model = demo_in("auto", dtype).unwrap();
+        assert_eq!(model.dtype(), dtype);
+        if dtype == Precision::Int8 {
+            assert_eq!(model.device(), "cpu");
+        }
+    }
+}
+
+/// What a kind of device has whatever the machine; GPUs may have more.
+fn dtypes_of(device: &str) -> &'static [Precision] {
+    match device.split(':').next() {
+        Some("cpu") => &Precision::ALL,
+        _ => &[Precision::F32],
+    }
+}
+
+#[test]
+fn a_device_keeps_weights_in_a_dtype_or_says_in_which_it_does() {
+    for (device, dtype) in devices()
+        .iter()
+        .flat_map(|device| Precision::ALL.map(|dtype| (device, dtype)))
+    {
+        match demo_in(device, dtype) {
+            Ok(model) => assert_eq!((model.device(), model.dtype()), (device.as_str(), dtype)),
+            Err(error) => {
+                assert!(matches!(error, Error::Dtype { .. }), "{error}");
+                assert!(!dtypes_of(device).contains(&dtype), "{error}");
+                let (found, expected) = (
+                    format!("dtype: found {dtype}, expected f32"),
+                    format!(" on device `{device}`"),
+                );
+                let message = error.to_string();
+                assert!(
+                    message.starts_with(&found) && message.ends_with(&expected),
+                    "{message}"
+                );
+            }
+        }
+    }
+}
+
+/// Graphics APIs do not compute with bf16, and no GPU with int8.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_graphics_api_has_no_dtype_of_bf16_or_int8() {
+    let gpus = devices();
+    let gpus = gpus.iter().filter(|device| {
+        let backend = device.split(':').next().unwrap();
+        ["wgpu", "vulkan", "metal"].contains(&backend)
     });
-    assert_eq!(model.unwrap().device(), "cpu");
+    for (device, dtype) in
+        gpus.flat_map(|gpu| [Precision::Bf16, Precision::Int8].map(|dtype| (gpu, dtype)))
+    {
+        let error = demo_in(device, dtype).err().unwrap();
+        assert!(matches!(error, Error::Dtype { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -140,8 +140,8 @@ class Model(_Handle):
     ) -> Model:
         """Loads a folder in either layout, with LoRA adapters merged in order.
 
-        `device` is one of `devices()`, `dtype` the type of the numbers that the model computes with, such as `f32`;
-        None is the best one. `threads` are the model's own; 0 is for the process's.
+        `device` is one of `devices()`, None the best one; `dtype` is how weights are kept and multiplied: `f32`, `f16`,
+        `bf16` or `int8`, as the device has them, None for `f32`. `threads` are the model's own; 0 is for the process's.
         """
         options, _kept = _load_options(device, dtype, adapters, threads)
         return Model(_made("model", "model_load", text(os.fspath(directory)), byref(options)), "model")

@@ -11,14 +11,14 @@ public final class Model: Sendable {
     public struct LoadOptions: Sendable {
         /// One of ``Library/devices``, or "auto".
         public var device: String?
-        /// The type of the numbers that the model computes with, such as "f32"; `nil` for the best one.
+        /// How weights are kept and multiplied: "f32", "f16", "bf16" or "int8", as the device has them; `nil` for f32.
         public var dtype: String?
         /// Folders of LoRA adapters, merged in order.
         public var adapters: [String] = []
         /// Threads that the model computes with, its own; 0 for the process's.
         public var threads = 0
 
-        /// On a device, with numbers of a type, with so many threads; the best ones by default.
+        /// On a device, with weights of a type, with so many threads; on the best device in f32 by default.
         public init(device: String? = nil, dtype: String? = nil, threads: Int = 0) {
             self.device = device
             self.dtype = dtype

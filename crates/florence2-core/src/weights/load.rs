@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 use florence2_kernels::{Backend, Precision};
+use half::f16;
 use rayon::prelude::*;
 
 use super::keys::{
@@ -17,10 +18,11 @@ use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
 
 /// Builds the configured model from a checkpoint, with LoRA adapters merged in order, its weights
-/// kept in `precision`.
+/// kept in `precision`. A backend that does not pack weights has them in f32, until [`super::cast`].
 ///
 /// # Errors
 /// [`Error::Weights`] listing every missing, unexpected, mis-shaped and non-finite tensor;
+/// [`Error::Argument`] naming a tensor that f16 does not hold, where f16 is asked for;
 /// [`Error::Io`] and [`Error::Malformed`] naming the file.
 pub fn load<B: Backend>(
     config: &Florence2Config,
@@ -32,6 +34,7 @@ pub fn load<B: Backend>(
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
     let mut loader = Loader::new(layout, tensors, adapters, report);
+    loader.precision = precision;
     let model = model.map(&mut loader);
     loader.finish()?;
     Ok(model)
@@ -128,6 +131,7 @@ struct Loader<'a> {
     path: Vec<String>,
     failure: Option<Error>,
     reads: bool,
+    precision: Precision,
     adapted: Vec<usize>,
 }
 
@@ -146,6 +150,7 @@ impl<'a> Loader<'a> {
             path: Vec::new(),
             failure: None,
             reads: true,
+            precision: Precision::F32,
             adapted: vec![0; adapters.len()],
         }
     }
@@ -206,7 +211,23 @@ impl<'a> Loader<'a> {
             self.report.not_finite.push(key.to_owned());
             return Ok(None);
         }
+        if self.precision == Precision::F16 {
+            check_range_of_f16(key, &values)?;
+        }
         Ok(Some(values))
+    }
+}
+
+/// Beyond its range f16 has but infinity, which would make every answer one that is not finite.
+fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
+    let largest = f16::MAX.to_f32();
+    match values.par_iter().find_any(|value| value.abs() > largest) {
+        None => Ok(()),
+        Some(value) => {
+            let found = format!("f16 for `{key}`, which holds {value}");
+            let expected = format!("a type of larger range than {largest}");
+            Err(Error::argument("dtype", found, expected))
+        }
     }
 }
 

@@ -67,8 +67,8 @@ impl Backend for Flex {
         stored.permute([0, 3, 1, 2]).reshape(shape)
     }
 
-    fn supports(_precision: Precision) -> bool {
-        true
+    fn precisions() -> &'static [Precision] {
+        &Precision::ALL
     }
 
     fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {

@@ -43,6 +43,7 @@ impl Precision {
     pub(super) fn format(self) -> Format {
         match self {
             Self::F32 => Format::F32,
+            Self::F16 => Format::F16,
             Self::Bf16 => Format::Bf16,
             Self::Int8 => Format::Int8,
         }
@@ -74,6 +75,10 @@ impl PackedMatrix {
         let outputs = values.len() / inputs;
         let format = match precision.format() {
             Format::F32 if kernel(Format::F16).is_some() && are_f16(values) => Format::F16,
+            // A machine that does not read f16 keeps the same numbers in f32.
+            Format::F16 if kernel(Format::F16).is_none() => {
+                return Self::pack(&rounded_to_f16(values), inputs, Precision::F32);
+            }
             format => format,
         };
         let mut packed = Self::zeros(outputs, inputs, format);
@@ -316,6 +321,12 @@ fn widen_step(
             }
         },
     );
+}
+
+/// What f16 makes of the values.
+fn rounded_to_f16(values: &[f32]) -> Vec<f32> {
+    let round = |value: &f32| f16::from_f32(*value).to_f32();
+    values.par_iter().map(round).collect()
 }
 
 /// Whether f16 holds every value.

@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{DType, Tensor, activation, backend::Backend as BurnBackend};
 
+use crate::{Backend, Precision};
+
 /// A GPU backend has nothing to compute on: one line that says what was found and what expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -70,6 +72,19 @@ pub fn start<B: BurnBackend>(device: &B::Device, dtype: DType) -> Result<(), Una
             "the driver failed at the first kernel: {said}"
         )))
     })
+}
+
+/// The precisions in which a device computes.
+///
+/// # Errors
+/// [`Unavailable`] when the device cannot compute at all.
+pub fn precisions<B: Backend>(device: &B::Device) -> Result<Vec<Precision>, Unavailable> {
+    start::<B>(device, DType::F32)?;
+    let computes = |precision: &Precision| {
+        let dtype = precision.dtype();
+        dtype.is_some_and(|dtype| B::supports_dtype(device, dtype))
+    };
+    Ok(B::precisions().iter().copied().filter(computes).collect())
 }
 
 /// See [`crate::Backend::likeliest`].
