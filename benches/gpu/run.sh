@@ -16,19 +16,28 @@ pack() {
     local out features=${2:-cuda} folder built
     out=$(realpath -m "$1")
     folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' EXIT
+    # Spelt out now: the function's variables are gone by then.
+    trap "rm -rf '$folder'" EXIT
     mkdir -p "$folder/gpu/bin" "$folder/gpu/tests" "$folder/gpu/assets"
     binary() { # NAME KIND: the path of what the last build made
         sed -n "s/.*\"kind\":\[\"$2\"\].*\"name\":\"$1\".*\"executable\":\"\([^\"]*\)\".*/\1/p" "$folder/messages" | tail -n 1
     }
+    # In one choice of features, so that burn and all below it are compiled once.
+    local packages=() chosen=florence2-core/autotune package feature
+    for package in florence2-core florence2-benches florence2-cli; do
+        packages+=(-p "$package")
+        for feature in ${features//,/ }; do
+            chosen+=,$package/$feature
+        done
+    done
     build() {
-        cargo "$@" --message-format json > "$folder/messages"
+        cargo "$@" "${packages[@]}" --features "$chosen" --message-format json > "$folder/messages"
     }
-    build test --release --no-run -p florence2-core --test reference --features "$features,autotune"
+    build test --release --no-run --test reference
     built=$(binary reference test) && cp "$built" "$folder/gpu/bin/reference"
-    build bench --no-run -p florence2-benches --bench gpu --features "$features"
+    build bench --no-run --bench gpu
     built=$(binary gpu bench) && cp "$built" "$folder/gpu/bin/bench"
-    build build --release -p florence2-cli --features "$features"
+    build build --release --bin florence2
     built=$(binary florence2 bin) && cp "$built" "$folder/gpu/bin/florence2"
     strip "$folder"/gpu/bin/*
     cp -r tests/fixtures "$folder/gpu/tests/"
