@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::level::{Level, level};
+use super::level::level;
 use super::packed_matrix::PackedMatrix;
 use super::parameters::Affine;
 use super::rows::{Rows, RowsRef, row_step, sized};
@@ -21,7 +21,7 @@ const FEW_ROWS: usize = 64;
 fn chunk_rows() -> usize {
     match level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Amx => 320,
+        super::level::Level::Amx => 320,
         _ => 160,
     }
 }
