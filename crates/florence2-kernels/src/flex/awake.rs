@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads that are kept awake at most, the work's own among them: more of them gain nothing where
-/// memory is waited for.
+/// Threads that are kept awake at most, the work's own among them, so that a machine of many does
+/// not turn idle ones for one piece of work.
 const MOST: usize = 8;
 
 /// The number of the work that keeps threads awake, one at a time; 0 for none.
@@ -87,6 +87,11 @@ mod tests {
     fn work_that_panics_keeps_nobody_awake() {
         let panicked = std::panic::catch_unwind(|| keep_awake(|| panic!("on purpose")));
         assert!(panicked.is_err());
-        assert_eq!(keep_awake(|| sum(10)), 45);
+        // Other tests' work may be the keeper for a while.
+        let is_free = (0..10_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Keeper::new().is_some()
+        });
+        assert!(is_free);
     }
 }

@@ -209,7 +209,7 @@ macro_rules! multiply {
             ]
         );
     };
-    // A line of each half of the columns of 16 steps.
+    // What is asked for ahead: a line of each half of the columns of 16 steps.
     ($name:ident, $instruction:literal, upper half) => {
         multiply!(
             $name, $instruction,
@@ -266,6 +266,7 @@ macro_rules! multiply {
                     "tilestored [{upper} + {left_row_step}], tmm0",
                     "tilestored [{upper} + {left_row_step} + 64], tmm1",
                     $($store_lower,)*
+                    // Every operand must be named, also where nothing is asked for ahead.
                     "# {ahead}",
                     segment = inout(reg) segments.start => _,
                     end = in(reg) segments.end,

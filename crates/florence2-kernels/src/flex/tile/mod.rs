@@ -32,7 +32,8 @@ const DIRECT_TILES: usize = 3;
 /// ahead.
 const WAITING_ROWS: usize = 4;
 
-/// How far ahead, in bytes: what processors ask for by themselves ends at a page's end.
+/// How far ahead, in bytes. On the processor on which it was measured, 4 to 16 KiB took a fifth to a
+/// quarter off a decoder's tokens.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 6 << 10;
 
