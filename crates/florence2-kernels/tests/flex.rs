@@ -269,6 +269,53 @@ fn products_of_f16() {
     }
 }
 
+/// Products in f32, however they are put together, err as rounded sums do: as a share of the sum of
+/// magnitudes, and beside sums in f64. Positive numbers show what always errs to the same side.
+#[test]
+fn products_in_f32_err_as_rounding_does() {
+    const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+    for (inputs, positive) in [(64, true), (512, true), (512, false), (2050, true)] {
+        let values = |rows| match positive {
+            true => random([rows, inputs]).abs() + 1.0,
+            false => random([rows, inputs]),
+        };
+        for weight in [values(40), rounded_to_f16(values(40))] {
+            let input = values(100);
+            let linear = Linear {
+                weight: Weight::from_tensor(weight.clone(), Precision::F32),
+                bias: None,
+            };
+            let found = Flex::apply_linear(input.clone().unsqueeze(), &linear);
+            let errors = errors(&numbers(input), &numbers(weight), &numbers(found), inputs);
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            let worst = errors
+                .iter()
+                .fold(0.0, |worst: f64, error| worst.max(error.abs()));
+            let what = format!("{inputs} {positive}: {mean} in the mean, {worst} at worst");
+            assert!(mean.abs() <= 2.0 * ROUNDING, "{what}");
+            assert!(worst <= 2.0 * (inputs as f64).sqrt() * ROUNDING, "{what}");
+        }
+    }
+}
+
+fn numbers<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// What each product of rows and columns errs by.
+fn errors(rows: &[f64], columns: &[f64], products: &[f64], inputs: usize) -> Vec<f64> {
+    let rows = rows.chunks(inputs);
+    let pairs = rows.flat_map(|row| columns.chunks(inputs).map(move |column| (row, column)));
+    pairs
+        .zip(products)
+        .map(|((row, column), product)| {
+            let terms = || row.iter().zip(column).map(|(x, w)| x * w);
+            let magnitude: f64 = terms().map(f64::abs).sum();
+            (product - terms().sum::<f64>()) / magnitude
+        })
+        .collect()
+}
+
 /// Weights that f16 is asked for are rounded to it, and their products are those in f32, to the bit.
 #[test]
 fn f16_rounds_and_multiplies_in_f32() {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::bf16::encode_pairs;
 use super::elementwise::exp_columns;
 use super::rows::{Rows, RowsRef, sized};
-use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
+use super::tile::{Finish, Format, Left, PANEL, Right, RowFormat, kernel};
 
 /// Rows of a head within wider ones: the first value is the first row's.
 #[derive(Clone, Copy)]
@@ -28,7 +28,12 @@ impl<'a> Head<'a> {
         'a: 'b,
     {
         let length = (self.rows - 1) * self.row_step + head_dim;
-        rows.encode(format, &self.values[..length], head_dim, self.row_step)
+        rows.encode(
+            format.rows(),
+            &self.values[..length],
+            head_dim,
+            self.row_step,
+        )
     }
 }
 
@@ -47,7 +52,9 @@ pub(super) struct Scratch {
 /// hundred rows at most, so that int8 would cost more than it spares.
 pub(super) fn head_format(weights: Format) -> Format {
     match weights {
-        Format::Bf16 | Format::Int8 if kernel(Format::Bf16).is_some() => Format::Bf16,
+        Format::Bf16 | Format::Int8 if kernel(Format::Bf16, RowFormat::Bf16).is_some() => {
+            Format::Bf16
+        }
         _ => Format::F32,
     }
 }
@@ -70,7 +77,7 @@ pub(super) fn attend(
         values,
     } = scratch;
     // INVARIANT: `head_format` names bf16 only where there are tiles of it.
-    let kernel = kernel(format).expect("tiles of the format");
+    let kernel = kernel(format, format.rows()).expect("tiles of the format");
     let scale = (head_dim as f32).powf(-0.5);
     let (values, values_step) = steps_of_values(v, head_dim, format, values);
     let q = q.encode(head_dim, format, query_rows);
@@ -89,6 +96,7 @@ pub(super) fn attend(
             words: queries,
             columns: width,
             step: width,
+            next: &[],
         };
         kernel.multiply(steps, k.steps(0), right, scores, width, Finish::default());
         let mut inverses = [0.0; PANEL];
@@ -118,6 +126,7 @@ pub(super) fn attend(
                 words: &values[column..],
                 columns: PANEL.min(head_dim - column),
                 step: values_step,
+                next: &[],
             };
             let finish = Finish {
                 row_scales: Some(&inverses),

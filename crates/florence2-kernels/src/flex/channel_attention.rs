@@ -10,11 +10,13 @@ use super::depthwise::Depthwise;
 use super::elementwise::{add, layer_norm, softmax};
 use super::packed_matrix::PackedMatrix;
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, heads_together, multiply, plain, qkv_of, rows_per_sum};
+use super::product::{
+    Epilogue, Part, heads_together, multiply, plain, qkv_of, row_format, rows_per_sum,
+};
 use super::rows::{RowsRef, encode, row_step};
-use super::scratch::{Scratch, with_scratch};
+use super::scratch::with_scratch;
 use super::spare;
-use super::tile::{Finish, Format, Left, PANEL, Right, kernel};
+use super::tile::{Finish, Format, Left, PANEL, Right, RowFormat, kernel};
 
 /// The layer's parameters.
 pub(super) struct Layer<'a> {
@@ -44,8 +46,10 @@ impl Layer<'_> {
     fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_sum(tokens);
+        let qkv_format = row_format(self.qkv.weight.format, tokens);
         let format = head_format(self.qkv.weight.format);
-        let step = row_step(channels.div_ceil(format.values()));
+        let value_format = row_format(format, tokens);
+        let step = row_step(value_format.words(channels));
         let mut values = spare::take(tokens * step);
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);
         let scores: Vec<Vec<f32>> = image
@@ -55,7 +59,15 @@ impl Layer<'_> {
             .map(|(task, (rows, values))| {
                 self.conv.add(input, first + task * per_task, rows);
                 with_scratch(|scratch| {
-                    self.scores_and_values(rows, (values, step), format, channels, scratch)
+                    let normed = scratch.rows.fill(
+                        qkv_format,
+                        rows.len() / channels,
+                        channels,
+                        |index, normed| {
+                            layer_norm(&rows[index * channels..][..channels], self.norm, normed);
+                        },
+                    );
+                    self.scores_and_values(normed, (values, step), value_format, &mut scratch.inner)
                 })
             })
             .collect();
@@ -75,7 +87,7 @@ impl Layer<'_> {
             .par_chunks_mut(per_task * channels)
             .zip(words.par_chunks(per_task * step))
             .for_each(|(rows, values)| {
-                let values = RowsRef::words(format, values, rows.len() / channels, step);
+                let values = RowsRef::words(value_format, values, rows.len() / channels, step);
                 let epilogue = Epilogue {
                     add: true,
                     bias: self.proj.bias(),
@@ -89,25 +101,18 @@ impl Layer<'_> {
     /// Writes the rows' values, and gives their part of `q^T k` per group.
     fn scores_and_values(
         &self,
-        rows: &[f32],
+        normed: RowsRef<'_>,
         (values, values_step): (&mut [u32], usize),
-        format: Format,
-        channels: usize,
-        scratch: &mut Scratch,
+        format: RowFormat,
+        inner: &mut Vec<f32>,
     ) -> Vec<f32> {
-        let count = rows.len() / channels;
-        let normed = scratch.rows.fill(
-            self.qkv.weight.row_format(),
-            count,
-            channels,
-            |index, normed| layer_norm(&rows[index * channels..][..channels], self.norm, normed),
-        );
+        let channels = self.qkv.weight.inputs;
         let group_dim = channels / self.num_groups;
         let mut scores = vec![0.0; channels * group_dim];
         for columns in heads_together(channels, group_dim) {
             let width = columns.len();
-            let (qkv, step) = qkv_of(normed, self.qkv, &columns, &mut scratch.inner);
-            let first = columns.start / format.values();
+            let (qkv, step) = qkv_of(normed, self.qkv, &columns, inner);
+            let first = format.words(columns.start);
             for (values, qkv) in values
                 .chunks_exact_mut(values_step)
                 .zip(qkv.chunks_exact(step))
@@ -115,7 +120,7 @@ impl Layer<'_> {
                 encode(format, &qkv[2 * width..3 * width], &mut values[first..]);
             }
             let scores = &mut scores[columns.start * group_dim..columns.end * group_dim];
-            write_scores(qkv, step, count, [width, group_dim], scores);
+            write_scores(qkv, step, normed.rows, [width, group_dim], scores);
         }
         scores
     }
@@ -125,7 +130,7 @@ impl Layer<'_> {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
         // INVARIANT: a weight of f32 is kept in a format that there are tiles of.
-        let kernel = kernel(proj.format).expect("tiles of the format");
+        let kernel = kernel(proj.format, RowFormat::F32).expect("tiles of the format");
         PackedMatrix::from_panels(proj.outputs, channels, format, |panel, weighed| {
             let groups = weighed.chunks_exact_mut(group_dim * PANEL);
             let attention = attention.chunks_exact(group_dim * group_dim);
@@ -168,6 +173,7 @@ fn write_scores(
                 words: &words[width + group * group_dim + column..],
                 columns: PANEL.min(group_dim - column),
                 step,
+                next: &[],
             };
             let scores = &mut scores[column..];
             plain(q, k, rows, scores, group_dim, Finish::default());

@@ -8,14 +8,16 @@ use rayon::prelude::*;
 use super::depthwise::Depthwise;
 use super::elementwise::{add, gelu, layer_norm};
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, linear, multiply, rows_per_task};
+use super::product::{Epilogue, Part, linear, multiply, row_format, rows_per_task};
 use super::rows::{Rows, RowsRef, row_step, sized};
 use super::scratch::{Scratch, with_scratch};
-use super::tile::PANEL;
+use super::tile::{PANEL, RowFormat};
 
-/// `output = x + fc2(gelu(fc1(norm(x))))` of `x = input + conv(input)`.
+/// `output = x + fc2(gelu(fc1(norm(x))))` of `x = input + conv(input)`, of images of so
+/// many tokens.
 pub(super) fn add_feed_forward(
     input: &[f32],
+    tokens: usize,
     output: &mut [f32],
     conv: &Depthwise,
     norm: &Norm,
@@ -34,11 +36,12 @@ pub(super) fn add_feed_forward(
                 ..
             } = scratch;
             conv.add(input, task * per_task, x);
-            let format = fc1.weight.row_format();
+            let format = row_format(fc1.weight.format, tokens);
             let normed = rows.fill(format, x.len() / channels, channels, |index, normed| {
                 layer_norm(&x[index * channels..][..channels], norm, normed);
             });
-            add_hidden(normed, fc1, fc2, x, inner, inner_rows);
+            let format = row_format(fc2.weight.format, tokens);
+            add_hidden(normed, fc1, fc2, x, inner, (inner_rows, format));
         });
     });
 }
@@ -50,7 +53,7 @@ fn add_hidden(
     fc2: &Affine<'_>,
     result: &mut [f32],
     hidden: &mut Vec<f32>,
-    hidden_rows: &mut Rows,
+    (hidden_rows, format): (&mut Rows, RowFormat),
 ) {
     let blocks = fc2.weight.blocks();
     for (block, steps) in blocks.enumerate() {
@@ -69,7 +72,6 @@ fn add_hidden(
             bias: fc1.bias().map(|bias| &bias[first..]),
         };
         multiply(input, fc1.weight, &part, hidden, step, epilogue);
-        let format = fc2.weight.row_format();
         let rows = hidden_rows.change_and_encode(format, hidden, columns, step, gelu);
         let part = Part {
             blocks: block..block + 1,
@@ -90,40 +92,43 @@ fn add_hidden(
     }
 }
 
-/// `norm(x + fc2(gelu(fc1(x))))`.
+/// `norm(x + fc2(gelu(fc1(x))))` of sequences of so many tokens.
 pub(super) fn feed_forward_then_norm(
     input: &[f32],
+    tokens: usize,
     fc1: &Affine<'_>,
     fc2: &Affine<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
     if is_few(input, norm) {
-        let mut hidden = linear(input, fc1);
+        let mut hidden = linear(input, tokens, fc1);
         gelu(&mut hidden);
-        return add_then_norm(linear(&hidden, fc2), input, norm);
+        return add_then_norm(linear(&hidden, tokens, fc2), input, norm);
     }
     let channels = fc1.weight.inputs;
     chunks_then_norm(input, norm, |x, _, sum, buffers| {
-        let format = fc1.weight.row_format();
+        let format = row_format(fc1.weight.format, tokens);
         let x = buffers.rows.encode(format, x, channels, channels);
-        add_hidden(x, fc1, fc2, sum, buffers.inner, buffers.inner_rows);
+        let hidden_rows = (buffers.inner_rows, row_format(fc2.weight.format, tokens));
+        add_hidden(x, fc1, fc2, sum, buffers.inner, hidden_rows);
     })
 }
 
-/// `norm(residual + linear(input))`.
+/// `norm(residual + linear(input))` of sequences of so many tokens.
 pub(super) fn linear_then_norm(
     input: &[f32],
+    tokens: usize,
     residual: &[f32],
     layer: &Affine<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
     if is_few(residual, norm) {
-        return add_then_norm(linear(input, layer), residual, norm);
+        return add_then_norm(linear(input, tokens, layer), residual, norm);
     }
     let Affine { weight, .. } = layer;
+    let format = row_format(weight.format, tokens);
     chunks_then_norm(residual, norm, |_, rows, sum, buffers| {
         let input = &input[rows.start * weight.inputs..rows.end * weight.inputs];
-        let format = weight.row_format();
         let input = buffers
             .rows
             .encode(format, input, weight.inputs, weight.inputs);

@@ -84,7 +84,7 @@ impl Head {
                 inner,
                 ..
             } = scratch;
-            let format = self.keys.row_format();
+            let format = self.keys.format.rows();
             let rows = rows.encode(format, queries, head_dim, dim);
             let (tokens, step) = (self.keys.outputs, row_step(self.keys.outputs));
             let scores = sized(inner, rows.rows * step);

@@ -21,6 +21,7 @@ mod product;
 mod rows;
 mod scratch;
 mod spare;
+mod split;
 mod tile;
 mod window_attention;
 
@@ -180,6 +181,7 @@ impl Backend for Flex {
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
     ) -> Tensor<Self, 4> {
+        let [_, height, width, _] = hidden_states.dims();
         let conv_ = Depthwise::new(hidden_states.dims(), conv);
         let (Some(conv_), Some(fc1_), Some(fc2_)) = (conv_, Affine::new(fc1), Affine::new(fc2))
         else {
@@ -187,7 +189,8 @@ impl Backend for Flex {
         };
         let norm = Norm::new(norm);
         replace(hidden_states, |input, output| {
-            feed_forward::add_feed_forward(input, output, &conv_, &norm, &fc1_, &fc2_);
+            let tokens = height * width;
+            feed_forward::add_feed_forward(input, tokens, output, &conv_, &norm, &fc1_, &fc2_);
         })
     }
 
@@ -203,8 +206,10 @@ impl Backend for Flex {
             return portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm);
         };
         let norm = Norm::new(norm);
-        let output = feed_forward::feed_forward_then_norm(slice(&input), &fc1_, &fc2_, &norm);
-        tensor(output, hidden_states.dims())
+        let shape = hidden_states.dims();
+        let output =
+            feed_forward::feed_forward_then_norm(slice(&input), shape[1], &fc1_, &fc2_, &norm);
+        tensor(output, shape)
     }
 
     fn linear_then_norm(
@@ -224,7 +229,7 @@ impl Backend for Flex {
         let (input, residual) = (slice(&input), slice(&residual_));
         let norm = Norm::new(norm);
         tensor(
-            feed_forward::linear_then_norm(input, residual, &linear_, &norm),
+            feed_forward::linear_then_norm(input, shape[1], residual, &linear_, &norm),
             shape,
         )
     }
@@ -238,7 +243,7 @@ impl Backend for Flex {
             return portable::apply_linears(hidden_states, linears);
         };
         let [batch, tokens, _] = hidden_states.dims();
-        let mut outputs = product::linears(slice(&input), &affines).into_iter();
+        let mut outputs = product::linears(slice(&input), tokens, &affines).into_iter();
         std::array::from_fn(|index| {
             // INVARIANT: there is an output for each layer.
             let output = outputs.next().expect("an output");
@@ -252,7 +257,7 @@ impl Backend for Flex {
             return portable::tied_logits(hidden_states, embedding);
         };
         let [batch, tokens, _] = hidden_states.dims();
-        let output = product::linear(slice(&input), &affine);
+        let output = product::linear(slice(&input), tokens, &affine);
         tensor(output, [batch, tokens, affine.weight.outputs])
     }
 

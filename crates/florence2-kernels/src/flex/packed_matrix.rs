@@ -15,7 +15,7 @@ use super::bf16::{bf16, encode_pairs};
 use super::line::{LINE, Line};
 use super::rows::sized;
 use super::scratch::with_scratch;
-use super::tile::{Format, PANEL, Quantised, Right, kernel};
+use super::tile::{Format, PANEL, Quantised, Right, RowFormat, kernel};
 use crate::Precision;
 
 /// A packed weight: `[outputs, inputs]`.
@@ -74,9 +74,11 @@ impl PackedMatrix {
     pub(super) fn pack(values: &[f32], inputs: usize, precision: Precision) -> Self {
         let outputs = values.len() / inputs;
         let format = match precision.format() {
-            Format::F32 if kernel(Format::F16).is_some() && are_f16(values) => Format::F16,
+            Format::F32 if kernel(Format::F16, RowFormat::F32).is_some() && are_f16(values) => {
+                Format::F16
+            }
             // A machine that does not read f16 keeps the same numbers in f32.
-            Format::F16 if kernel(Format::F16).is_none() => {
+            Format::F16 if kernel(Format::F16, RowFormat::F32).is_none() => {
                 return Self::pack(&rounded_to_f16(values), inputs, Precision::F32);
             }
             format => format,
@@ -171,14 +173,6 @@ impl PackedMatrix {
         }
     }
 
-    /// The format in which this machine multiplies by this weight.
-    pub(super) fn row_format(&self) -> Format {
-        match self.format {
-            Format::Bf16 | Format::Int8 if kernel(self.format).is_some() => self.format,
-            _ => Format::F32,
-        }
-    }
-
     pub(super) fn panels(&self) -> usize {
         self.outputs.div_ceil(PANEL)
     }
@@ -218,9 +212,13 @@ impl PackedMatrix {
     /// Steps of a panel.
     pub(super) fn panel(&self, panel: usize, steps: std::ops::Range<usize>) -> Right<'_> {
         Right {
-            words: self.words(panel, steps),
+            words: self.words(panel, steps.clone()),
             columns: self.columns(panel),
             step: self.format.step(),
+            next: match panel + 1 {
+                next if next < self.panels() => self.words(next, steps),
+                _ => &[],
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::elementwise::layer_norm;
 use super::parameters::{Affine, Norm};
-use super::product::{Epilogue, Part, multiply, rows_per_task};
+use super::product::{Epilogue, Part, multiply, row_format, rows_per_task};
 use super::rows::sized;
 use super::scratch::with_scratch;
 use super::spare;
@@ -124,7 +124,7 @@ fn convolve(
         .for_each(|(task, output)| {
             with_scratch(|scratch| {
                 let rows = scratch.rows.fill(
-                    conv.weight.row_format(),
+                    row_format(conv.weight.format, geometry.rows * geometry.columns),
                     output.len() / channels,
                     length,
                     |index, patch| geometry.gather(input, task * per_task + index, patch),

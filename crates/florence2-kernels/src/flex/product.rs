@@ -9,7 +9,7 @@ use super::packed_matrix::PackedMatrix;
 use super::parameters::Affine;
 use super::rows::{Rows, RowsRef, row_step, sized};
 use super::scratch::with_scratch;
-use super::tile::{Finish, Format, PANEL, Right, f32_kernel, kernel};
+use super::tile::{Finish, Format, PANEL, Right, RowFormat, f32_kernel, kernel};
 
 /// Up to this many rows, a product is as fast as its weights are read: threads share the weights,
 /// not the rows.
@@ -24,6 +24,17 @@ fn chunk_rows() -> usize {
         super::level::Level::Amx => 320,
         _ => 160,
     }
+}
+
+/// The format in which this machine multiplies an image's or a sequence's tokens by columns of a
+/// format. It does not depend on how many others there are, and so nor does what they give.
+pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
+    let split = Some(RowFormat::Split).filter(|_| tokens > FEW_ROWS);
+    let formats = split.into_iter().chain([columns.rows()]);
+    formats
+        .into_iter()
+        .find(|rows| kernel(columns, *rows).is_some())
+        .unwrap_or(RowFormat::F32)
 }
 
 /// What a product does to its result.
@@ -62,7 +73,7 @@ pub(super) fn multiply(
     epilogue: Epilogue<'_>,
 ) {
     let plain = f32_kernel();
-    let kernel = kernel(weight.format).filter(|_| rows.format == weight.row_format());
+    let kernel = kernel(weight.format, rows.format);
     let mut widened = Vec::new();
     let mut first = 0;
     for (index, steps) in weight.blocks().enumerate() {
@@ -90,6 +101,7 @@ pub(super) fn multiply(
                 words: bytemuck::cast_slice(&widened),
                 columns: weight.columns(panel),
                 step: PANEL,
+                next: &[],
             };
             let finish = Finish {
                 quantised: None,
@@ -98,10 +110,7 @@ pub(super) fn multiply(
             let inputs = weight.inputs_of(&steps);
             plain.multiply(inputs, left, right, result, row_step, finish);
         }
-        first += match rows.format {
-            Format::F32 => weight.inputs_of(&steps),
-            _ => steps.len(),
-        };
+        first += rows.format.words(weight.inputs_of(&steps));
     }
 }
 
@@ -180,8 +189,8 @@ pub(super) fn rows_per_task(rows: usize) -> usize {
     rows_per_sum(rows).min(shared).max(1)
 }
 
-/// Linear layers of the same rows, of any number: one result for each.
-pub(super) fn linears(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+/// Linear layers of the same rows, of any number of sequences of so many tokens: one result for each.
+pub(super) fn linears(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let Some(first) = linears.first() else {
         return Vec::new();
     };
@@ -189,19 +198,19 @@ pub(super) fn linears(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     match input.len() / inputs {
         0 => vec![Vec::new(); linears.len()],
         1..=FEW_ROWS => few_rows(input, linears),
-        _ => many_rows(input, linears),
+        _ => many_rows(input, tokens, linears),
     }
 }
 
-/// A linear layer of any number of rows.
-pub(super) fn linear(input: &[f32], linear: &Affine<'_>) -> Vec<f32> {
-    let mut results = linears(input, std::slice::from_ref(linear));
+/// A linear layer of any number of sequences of so many tokens.
+pub(super) fn linear(input: &[f32], tokens: usize, linear: &Affine<'_>) -> Vec<f32> {
+    let mut results = linears(input, tokens, std::slice::from_ref(linear));
     // INVARIANT: there is a result for each linear layer.
     results.pop().expect("one result")
 }
 
 /// Each thread takes some of the rows through all layers.
-fn many_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
     let per_task = rows_per_task(count);
@@ -220,7 +229,7 @@ fn many_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let rows = input.par_chunks(per_task * inputs);
     tasks.into_par_iter().zip(rows).for_each(|(results, rows)| {
         with_scratch(|scratch| {
-            let format = |linear: &Affine<'_>| linear.weight.row_format();
+            let format = |linear: &Affine<'_>| row_format(linear.weight.format, tokens);
             let mut results = results.into_iter();
             for linears in linears.chunk_by(|a, b| format(a) == format(b)) {
                 let rows = scratch
@@ -246,10 +255,10 @@ fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
     let mut encoded = Vec::new();
-    for format in [Format::F32, Format::Bf16, Format::Int8] {
+    for format in [RowFormat::F32, RowFormat::Bf16, RowFormat::Int8] {
         if linears
             .iter()
-            .any(|linear| linear.weight.row_format() == format)
+            .any(|linear| row_format(linear.weight.format, count) == format)
         {
             encoded.push((format, Rows::default()));
         }
@@ -266,47 +275,73 @@ fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let panels: usize = linears.iter().map(|linear| linear.weight.panels()).sum();
     // A few tasks a thread, so that the ends meet.
     let per_task = panels.div_ceil(4 * rayon::current_num_threads());
-    let tasks: Vec<(usize, Range<usize>)> = linears
-        .iter()
-        .enumerate()
-        .flat_map(|(index, linear)| {
-            let panels = linear.weight.panels();
-            let firsts = (0..panels).step_by(per_task);
-            firsts.map(move |first| (index, first..panels.min(first + per_task)))
-        })
-        .collect();
-    let parts: Vec<Vec<f32>> = tasks
-        .par_iter()
-        .with_max_len(1)
-        .map(|(index, panels)| {
-            let linear = &linears[*index];
-            let weight = linear.weight;
-            let columns = weight.outputs.min(panels.end * PANEL) - panels.start * PANEL;
-            let mut result = vec![0.0; count * columns];
-            let part = Part {
-                panels: panels.clone(),
-                ..Part::whole(weight)
-            };
-            let epilogue = Epilogue {
-                add: false,
-                bias: linear.bias().map(|bias| &bias[panels.start * PANEL..]),
-            };
-            let rows = rows_of(weight.row_format());
-            multiply(rows, weight, &part, &mut result, columns, epilogue);
-            result
-        })
-        .collect();
     let mut results: Vec<Vec<f32>> = linears
         .iter()
-        .map(|linear| Vec::with_capacity(count * linear.weight.outputs))
+        .map(|linear| vec![0.0; count * linear.weight.outputs])
         .collect();
-    for row in 0..count {
-        for ((index, _), part) in tasks.iter().zip(&parts) {
-            let columns = part.len() / count;
-            results[*index].extend_from_slice(&part[row * columns..(row + 1) * columns]);
-        }
-    }
+    let tasks: Vec<SomePanels<'_>> = linears
+        .iter()
+        .zip(&mut results)
+        .flat_map(|(linear, result)| SomePanels::of(linear, result, per_task))
+        .collect();
+    tasks.into_par_iter().with_max_len(1).for_each(|task| {
+        let rows = rows_of(row_format(task.linear.weight.format, count));
+        task.multiply(rows);
+    });
     results
+}
+
+/// Some of a linear layer's panels, and what they give of each row.
+struct SomePanels<'a> {
+    linear: &'a Affine<'a>,
+    panels: Range<usize>,
+    results: Vec<&'a mut [f32]>,
+}
+
+impl<'a> SomePanels<'a> {
+    /// All of a layer's, so many at a time.
+    fn of(linear: &'a Affine<'a>, result: &'a mut [f32], per_task: usize) -> Vec<Self> {
+        let panels = linear.weight.panels();
+        let firsts = (0..panels).step_by(per_task);
+        let mut tasks: Vec<Self> = firsts
+            .map(|first| Self {
+                linear,
+                panels: first..panels.min(first + per_task),
+                results: Vec::new(),
+            })
+            .collect();
+        for row in result.chunks_exact_mut(linear.weight.outputs) {
+            for (task, part) in tasks.iter_mut().zip(row.chunks_mut(per_task * PANEL)) {
+                task.results.push(part);
+            }
+        }
+        tasks
+    }
+
+    fn multiply(mut self, rows: RowsRef<'_>) {
+        let Affine { weight, .. } = self.linear;
+        let first = self.panels.start * PANEL;
+        let columns = weight.outputs.min(self.panels.end * PANEL) - first;
+        let part = Part {
+            panels: self.panels,
+            ..Part::whole(weight)
+        };
+        let epilogue = Epilogue {
+            add: false,
+            bias: self.linear.bias().map(|bias| &bias[first..]),
+        };
+        if let [result] = &mut self.results[..] {
+            return multiply(rows, weight, &part, result, columns, epilogue);
+        }
+        // Beside each other, and then to where they belong while they are in the nearest cache.
+        with_scratch(|scratch| {
+            let products = sized(&mut scratch.inner, self.results.len() * columns);
+            multiply(rows, weight, &part, products, columns, epilogue);
+            for (result, products) in self.results.iter_mut().zip(products.chunks_exact(columns)) {
+                result.copy_from_slice(products);
+            }
+        });
+    }
 }
 
 /// `result (+)= left * right` of plain f32, whose columns may lie anywhere in wider rows.

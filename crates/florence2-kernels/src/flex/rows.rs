@@ -4,7 +4,8 @@ use super::bf16;
 use super::level::vectorised;
 use super::line::{LINE, Line};
 use super::packed_matrix::{LARGEST, OFFSET, nearest};
-use super::tile::{Format, Left};
+use super::split;
+use super::tile::{Format, Left, RowFormat};
 
 /// Words between the ends of a row and the next: rows whose length is a power of two would all
 /// fall into the same few lines of the cache.
@@ -34,7 +35,7 @@ pub(super) struct Rows {
 /// Rows to be multiplied, borrowed.
 #[derive(Clone, Copy)]
 pub(super) struct RowsRef<'a> {
-    pub(super) format: Format,
+    pub(super) format: RowFormat,
     words: &'a [u32],
     scales: &'a [f32],
     pub(super) rows: usize,
@@ -43,7 +44,7 @@ pub(super) struct RowsRef<'a> {
 
 impl<'a> RowsRef<'a> {
     /// Words in a format, rows `row_step` apart.
-    pub(super) fn words(format: Format, words: &'a [u32], rows: usize, row_step: usize) -> Self {
+    pub(super) fn words(format: RowFormat, words: &'a [u32], rows: usize, row_step: usize) -> Self {
         Self {
             format,
             words,
@@ -79,13 +80,13 @@ impl Rows {
     /// Rows of `inputs` values, each as `write` gives it, in a format.
     pub(super) fn fill(
         &mut self,
-        format: Format,
+        format: RowFormat,
         rows: usize,
         inputs: usize,
         mut write: impl FnMut(usize, &mut [f32]),
     ) -> RowsRef<'_> {
         self.reserve(format, rows, inputs);
-        if format == Format::F32 {
+        if format == RowFormat::F32 {
             let values: &mut [f32] = bytemuck::cast_slice_mut(&mut self.lines);
             let values = values.chunks_exact_mut(self.row_step).take(rows);
             for (index, row) in values.enumerate() {
@@ -110,14 +111,14 @@ impl Rows {
     /// f32 is not copied.
     pub(super) fn change_and_encode<'a>(
         &'a mut self,
-        format: Format,
+        format: RowFormat,
         values: &'a mut [f32],
         inputs: usize,
         row_step: usize,
         change: impl Fn(&mut [f32]),
     ) -> RowsRef<'a> {
         let rows = values.len().div_ceil(row_step);
-        if format == Format::F32 {
+        if format == RowFormat::F32 {
             for row in values.chunks_mut(row_step) {
                 change(&mut row[..inputs]);
             }
@@ -136,13 +137,13 @@ impl Rows {
     /// f32 is not copied, but where all rows would begin in the same line of the nearest cache.
     pub(super) fn encode<'a>(
         &'a mut self,
-        format: Format,
+        format: RowFormat,
         values: &'a [f32],
         inputs: usize,
         row_step: usize,
     ) -> RowsRef<'a> {
         let rows = values.len().div_ceil(row_step);
-        if format == Format::F32 && !row_step.is_multiple_of(CACHE_WAY) {
+        if format == RowFormat::F32 && !row_step.is_multiple_of(CACHE_WAY) {
             return RowsRef::words(format, bytemuck::cast_slice(values), rows, row_step);
         }
         self.reserve(format, rows, inputs);
@@ -152,33 +153,35 @@ impl Rows {
         self.borrow(format)
     }
 
-    fn reserve(&mut self, format: Format, rows: usize, inputs: usize) {
+    fn reserve(&mut self, format: RowFormat, rows: usize, inputs: usize) {
         self.rows = rows;
-        self.row_step = row_step(inputs.div_ceil(format.values()));
+        self.row_step = row_step(format.words(inputs));
         sized(&mut self.lines, rows * self.row_step / LINE);
         self.scales.clear();
-        if format == Format::Int8 {
+        if format == RowFormat::Int8 {
             self.scales
-                .resize(inputs.div_ceil(format.block()) * rows, 0.0);
+                .resize(inputs.div_ceil(Format::Int8.block()) * rows, 0.0);
         }
     }
 
-    fn encode_row(&mut self, format: Format, index: usize, row: &[f32]) {
+    fn encode_row(&mut self, format: RowFormat, index: usize, row: &[f32]) {
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
-        let words = &mut words[index * self.row_step..][..row.len().div_ceil(format.values())];
+        let words = &mut words[index * self.row_step..][..format.words(row.len())];
         match format {
-            Format::F32 | Format::F16 => words.copy_from_slice(bytemuck::cast_slice(row)),
-            Format::Bf16 => bf16::encode_row(row, words),
-            Format::Int8 => {
-                let words = words.chunks_mut(format.block() / format.values());
-                for (block, (row, words)) in row.chunks(format.block()).zip(words).enumerate() {
+            RowFormat::F32 => words.copy_from_slice(bytemuck::cast_slice(row)),
+            RowFormat::Split => split::encode_row(row, words),
+            RowFormat::Bf16 => bf16::encode_row(row, words),
+            RowFormat::Int8 => {
+                let words = words.chunks_mut(RowFormat::Int8.words(Format::Int8.block()));
+                for (block, (row, words)) in row.chunks(Format::Int8.block()).zip(words).enumerate()
+                {
                     self.scales[block * self.rows + index] = encode_int8(row, words);
                 }
             }
         }
     }
 
-    fn borrow(&self, format: Format) -> RowsRef<'_> {
+    fn borrow(&self, format: RowFormat) -> RowsRef<'_> {
         RowsRef {
             format,
             words: bytemuck::cast_slice(&self.lines[..self.rows * self.row_step / LINE]),
@@ -199,10 +202,11 @@ pub(super) fn sized<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &
     &mut buffer[..length]
 }
 
-/// Writes values that need no scale, in f32 or bf16.
-pub(super) fn encode(format: Format, row: &[f32], words: &mut [u32]) {
+/// Writes values in a format that needs no scale.
+pub(super) fn encode(format: RowFormat, row: &[f32], words: &mut [u32]) {
     match format {
-        Format::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
+        RowFormat::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
+        RowFormat::Split => split::encode_row(row, words),
         _ => bf16::encode_row(row, words),
     }
 }

@@ -6,7 +6,7 @@ use super::attention::{self, Head, attend};
 use super::depthwise::Depthwise;
 use super::elementwise::{add, layer_norm};
 use super::parameters::{Affine, Norm};
-use super::product::{affine, heads_together, qkv_of};
+use super::product::{affine, heads_together, qkv_of, row_format};
 use super::rows::{row_step, sized};
 use super::scratch::{Scratch, with_scratch};
 
@@ -40,12 +40,13 @@ pub(super) fn add_window_attention(
     [_, height, width, channels]: [usize; 4],
     layer: &Layer<'_>,
 ) {
+    let tokens = height * width;
     let mut windows = split_windows(output, [height, width, channels], layer.window_size);
     windows.par_chunks_mut(WINDOWS).for_each(|windows| {
         for line in windows.iter_mut().flatten() {
             layer.conv.add(input, line.position, line.x);
         }
-        with_scratch(|scratch| layer.attend(windows, channels, scratch));
+        with_scratch(|scratch| layer.attend(windows, tokens, channels, scratch));
     });
 }
 
@@ -73,7 +74,14 @@ fn split_windows(
 }
 
 impl Layer<'_> {
-    fn attend(&self, windows: &mut [WindowLines<'_>], channels: usize, scratch: &mut Scratch) {
+    /// Of some windows of images of so many tokens.
+    fn attend(
+        &self,
+        windows: &mut [WindowLines<'_>],
+        image_tokens: usize,
+        channels: usize,
+        scratch: &mut Scratch,
+    ) {
         let Scratch {
             rows,
             inner_rows,
@@ -84,7 +92,7 @@ impl Layer<'_> {
         let side = self.window_size;
         let tokens = side * side;
         let count = windows.len() * tokens;
-        let format = self.qkv.weight.row_format();
+        let format = row_format(self.qkv.weight.format, image_tokens);
         let normed = rows.fill(format, count, channels, |index, normed| {
             let line = windows[index / tokens].get(index % tokens / side);
             let cell = line.and_then(|line| line.x.chunks_exact(channels).nth(index % side));
@@ -113,7 +121,7 @@ impl Layer<'_> {
                 }
             }
         }
-        let format = self.proj.weight.row_format();
+        let format = row_format(self.proj.weight.format, image_tokens);
         let attended = inner_rows.encode(format, attended, channels, step);
         let projected = affine(attended, self.proj, inner);
         let mut projected = projected.chunks_exact(step);

@@ -12,30 +12,14 @@ use super::{Dot, End, Kernel, PANEL, Raw, for_rows};
 
 const MAX_ROWS: usize = 14;
 
-pub(super) const F32: Kernel = Kernel {
-    run: run_f32,
-    max_rows: MAX_ROWS,
-    widen: None,
-    all_rows: None,
-};
+pub(super) const F32: Kernel = Kernel::new(run_f32, MAX_ROWS);
 pub(super) const F16: Kernel = Kernel {
-    run: run_f16,
-    max_rows: MAX_ROWS,
     widen: Some(widen_f16),
-    all_rows: None,
+    columns_per_word: Halves::COLUMNS_PER_WORD,
+    ..Kernel::new(run_f16, MAX_ROWS)
 };
-pub(super) const BF16: Kernel = Kernel {
-    run: run_bf16,
-    max_rows: MAX_ROWS,
-    widen: None,
-    all_rows: None,
-};
-pub(super) const INT8: Kernel = Kernel {
-    run: run_int8,
-    max_rows: MAX_ROWS,
-    widen: None,
-    all_rows: None,
-};
+pub(super) const BF16: Kernel = Kernel::new(run_bf16, MAX_ROWS);
+pub(super) const INT8: Kernel = Kernel::new(run_int8, MAX_ROWS);
 
 /// Runs a tile of the rows and columns that there are.
 macro_rules! run {
@@ -134,7 +118,7 @@ macro_rules! words {
 }
 
 #[derive(Clone, Copy)]
-struct Floats;
+pub(super) struct Floats;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Floats {
@@ -162,7 +146,7 @@ unsafe fn widen_f16(count: usize, words: *const u32, into: *mut f32) {
 
 /// Columns of f16, which become f32 as they are read.
 #[derive(Clone, Copy)]
-struct Halves;
+pub(super) struct Halves;
 
 #[allow(unsafe_code, clippy::inline_always)]
 impl Dot for Halves {

@@ -20,6 +20,7 @@ use super::level::{Level, level};
 #[cfg(target_arch = "x86_64")]
 use super::line::LINE;
 use super::rows::sized;
+use super::split;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
@@ -37,12 +38,21 @@ const WAITING_ROWS: usize = 4;
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 6 << 10;
 
-/// What a word holds.
+/// What a word of columns holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     F32,
-    /// Of columns alone.
     F16,
+    Bf16,
+    Int8,
+}
+
+/// What a word of rows holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowFormat {
+    F32,
+    /// f32, as [`split`](super::split) writes them.
+    Split,
     Bf16,
     Int8,
 }
@@ -54,6 +64,27 @@ impl Format {
             Self::F32 | Self::F16 => 1,
             Self::Bf16 => 2,
             Self::Int8 => 4,
+        }
+    }
+
+    /// The format of rows whose words are multiplied by this one's.
+    pub(super) fn rows(self) -> RowFormat {
+        match self {
+            Self::F32 | Self::F16 => RowFormat::F32,
+            Self::Bf16 => RowFormat::Bf16,
+            Self::Int8 => RowFormat::Int8,
+        }
+    }
+}
+
+impl RowFormat {
+    /// Words of so many values.
+    pub(super) fn words(self, values: usize) -> usize {
+        match self {
+            Self::F32 => values,
+            Self::Split => split::words(values),
+            Self::Bf16 => values.div_ceil(2),
+            Self::Int8 => values.div_ceil(4),
         }
     }
 }
@@ -74,6 +105,8 @@ pub(super) struct Right<'a> {
     pub(super) words: &'a [u32],
     pub(super) columns: usize,
     pub(super) step: usize,
+    /// What is multiplied after it, to be asked for meanwhile; nothing if that is not known.
+    pub(super) next: &'a [u32],
 }
 
 /// What becomes of the sums.
@@ -110,6 +143,11 @@ struct Raw<'a> {
     left_step: usize,
     right: *const u32,
     right_step: usize,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only there it is asked for")
+    )]
+    next: *const u32,
     columns: usize,
     result: *mut f32,
     result_row_step: usize,
@@ -129,6 +167,10 @@ pub(super) struct Kernel {
     widen: Option<Widen>,
     /// What multiplies any number of rows by more than half a panel, where there is something better.
     all_rows: Option<AllRows>,
+    /// Columns in a word: two of f16.
+    columns_per_word: usize,
+    /// Words of a row of so many steps.
+    left_words: fn(usize) -> usize,
 }
 
 /// Multiplies all rows, or none where it would not be faster, and says which.
@@ -139,25 +181,35 @@ thread_local! {
     static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// How this machine multiplies words of a format; none for formats that must be widened to f32.
-/// Where there is one of f16, weights of f32 are kept so.
-pub(super) fn kernel(format: Format) -> Option<Kernel> {
-    match (level(), format) {
+/// How this machine multiplies words of columns by words of rows; none for columns that must be
+/// widened to f32. Where there is one of f16, weights of f32 are kept so.
+pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
+    match (level(), columns, rows) {
         #[cfg(target_arch = "x86_64")]
-        (Level::Amx, Format::Bf16) => Some(amx::BF16),
+        (Level::Amx, Format::F32, RowFormat::Split) => Some(amx::split::F32),
         #[cfg(target_arch = "x86_64")]
-        (Level::Amx, Format::Int8) => Some(amx::INT8),
+        (Level::Amx, Format::F16, RowFormat::Split) => Some(amx::split::F16),
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512Dot, Format::Bf16) => Some(avx512::BF16),
+        (Level::Amx, Format::Bf16, RowFormat::Bf16) => Some(amx::BF16),
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512Dot, Format::Int8) => Some(avx512::INT8),
+        (Level::Amx, Format::Int8, RowFormat::Int8) => Some(amx::INT8),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512Dot, Format::Bf16, RowFormat::Bf16) => Some(avx512::BF16),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512Dot, Format::Int8, RowFormat::Int8) => Some(avx512::INT8),
+        (level, columns, RowFormat::F32) => f32_rows_kernel(level, columns),
+        _ => None,
+    }
+}
+
+fn f32_rows_kernel(level: Level, columns: Format) -> Option<Kernel> {
+    match (level, columns) {
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F16) => Some(avx512::F16),
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2, Format::F16) => Some(avx2::F16),
         #[cfg(target_arch = "aarch64")]
         (Level::Neon, Format::F16) => Some(neon::F16),
-        (_, Format::F16 | Format::Bf16 | Format::Int8) => None,
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F32) => Some(avx512::F32),
         #[cfg(target_arch = "x86_64")]
@@ -165,16 +217,29 @@ pub(super) fn kernel(format: Format) -> Option<Kernel> {
         #[cfg(target_arch = "aarch64")]
         (Level::Neon, Format::F32) => Some(neon::F32),
         (Level::Portable, Format::F32) => Some(portable::F32),
+        (_, Format::F16 | Format::Bf16 | Format::Int8) => None,
     }
 }
 
 /// The f32 tiles of this machine, which every level has.
 pub(super) fn f32_kernel() -> Kernel {
     // INVARIANT: `kernel` has an arm of f32 for every level.
-    kernel(Format::F32).expect("every level multiplies f32")
+    kernel(Format::F32, RowFormat::F32).expect("every level multiplies f32")
 }
 
 impl Kernel {
+    /// Of tiles alone, of up to so many rows.
+    const fn new(run: Run, max_rows: usize) -> Self {
+        Self {
+            run,
+            max_rows,
+            widen: None,
+            all_rows: None,
+            columns_per_word: 1,
+            left_words: |steps| steps,
+        }
+    }
+
     /// `result (+)= left * right` over `steps`, row tile by row tile. Row `r` of the result begins
     /// at `r * row_step`.
     #[allow(unsafe_code)]
@@ -197,12 +262,9 @@ impl Kernel {
         } else {
             PANEL
         };
-        assert!((rows - 1) * left.row_step + (steps - 1) * left.step < left.words.len());
-        let words = if self.widen.is_some() {
-            width / 2
-        } else {
-            width
-        };
+        let left_words = (self.left_words)(steps);
+        assert!((rows - 1) * left.row_step + (left_words - 1) * left.step < left.words.len());
+        let words = width / self.columns_per_word;
         assert!((steps - 1) * right.step + words <= right.words.len());
         assert!((rows - 1) * row_step + right.columns <= result.len());
         assert!(rows == 1 || row_step >= right.columns);
@@ -216,6 +278,11 @@ impl Kernel {
             left_step: left.step,
             right: right.words.as_ptr(),
             right_step: right.step,
+            next: match right.next {
+                [] => right.words,
+                next => next,
+            }
+            .as_ptr(),
             columns: right.columns,
             result: result.as_mut_ptr(),
             result_row_step: row_step,

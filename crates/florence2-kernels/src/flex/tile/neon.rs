@@ -7,17 +7,11 @@ use std::arch::aarch64::{
 
 use super::{Dot, End, Kernel, Raw, for_rows};
 
-pub(super) const F32: Kernel = Kernel {
-    run: run_f32,
-    max_rows: 6,
-    widen: None,
-    all_rows: None,
-};
+pub(super) const F32: Kernel = Kernel::new(run_f32, 6);
 pub(super) const F16: Kernel = Kernel {
-    run: run_f16,
-    max_rows: 6,
     widen: Some(widen_f16),
-    all_rows: None,
+    columns_per_word: Halves::COLUMNS_PER_WORD,
+    ..Kernel::new(run_f16, 6)
 };
 
 #[target_feature(enable = "neon")]

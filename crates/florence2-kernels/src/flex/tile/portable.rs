@@ -2,12 +2,7 @@
 
 use super::{Dot, End, Kernel, Raw, for_rows};
 
-pub(super) const F32: Kernel = Kernel {
-    run: run_f32,
-    max_rows: 4,
-    widen: None,
-    all_rows: None,
-};
+pub(super) const F32: Kernel = Kernel::new(run_f32, 4);
 
 #[allow(unsafe_code)]
 unsafe fn run_f32(raw: &Raw<'_>) {

@@ -13,6 +13,8 @@ use std::arch::x86_64::{
 };
 use std::cell::Cell;
 
+pub(super) mod split;
+
 use super::avx512::{self, Pairs, Quads};
 use super::{AHEAD, Dot, Kernel, PANEL, Raw, store_row};
 use crate::flex::line::{LINE, Line};
@@ -167,8 +169,31 @@ struct Sums([[u32; PANEL]; ROWS]);
 /// What sums begin with that are added to nothing.
 static NOTHING: [u32; PANEL] = [0; PANEL];
 
-/// Multiplies segments of at least one register of steps each.
-type Multiply = unsafe fn(&[Segment], &Ends);
+/// Multiplies segments of at least one register of steps each. The last is what is asked for ahead.
+type Multiply = unsafe fn(&[Segment], &Ends, *const u32);
+
+/// Bytes that are asked for ahead with each register of steps: about as many as a register of the next
+/// columns has, shared among the tiles of the rows that pass together.
+const AHEAD_PER_REGISTER: usize = 256;
+
+/// Asks for them.
+macro_rules! ask_for_next {
+    () => {
+        "prefetcht1 [{next}]
+         prefetcht1 [{next} + 64]
+         prefetcht1 [{next} + 128]
+         prefetcht1 [{next} + 192]
+         add {next}, 256"
+    };
+}
+use ask_for_next;
+
+/// Asks for lines of the columns that are being read.
+macro_rules! ask_ahead {
+    ($($line:literal)*) => {
+        concat!($("prefetcht0 [{right} + {ahead} + ", $line, "]\n"),*)
+    };
+}
 
 /// How tiles of more than 16 rows are multiplied, and how those of fewer are.
 #[derive(Clone, Copy)]
@@ -193,7 +218,7 @@ const INT8_MULTIPLIES: Multiplies = Multiplies {
 macro_rules! multiply {
     ($name:ident, $instruction:literal, both halves) => {
         multiply!(
-            $name, $instruction, [],
+            $name, $instruction, ask_for_next!(),
             [
                 "tileloadd tmm2, [{lower} + {left_row_step}]",
                 "tileloadd tmm3, [{lower} + {left_row_step} + 64]",
@@ -209,21 +234,21 @@ macro_rules! multiply {
             ]
         );
     };
-    // What is asked for ahead: a line of each half of the columns of 16 steps.
+    // These few rows wait for their own columns: a line of each half of them, of 16 steps.
     ($name:ident, $instruction:literal, upper half) => {
         multiply!(
             $name, $instruction,
-            [0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
-             1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984],
+            ask_ahead!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
+                1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984),
             [], [], []
         );
     };
     (
-        $name:ident, $instruction:literal, [$($ahead:literal)*],
+        $name:ident, $instruction:literal, $ask:expr,
         [$($load_lower:literal,)*], [$($multiply_lower:expr,)*], [$($store_lower:literal,)*]
     ) => {
         #[allow(unsafe_code)]
-        unsafe fn $name(segments: &[Segment], ends: &Ends) {
+        unsafe fn $name(segments: &[Segment], ends: &Ends, next: *const u32) {
             let segments = segments.as_ptr_range();
             // SAFETY: of the caller: the registers are configured for rows and columns that the
             // segments' and the ends' pointers reach. To ask for memory ahead never fails.
@@ -245,7 +270,7 @@ macro_rules! multiply {
                     "mov {register_step}, {right_step}",
                     "shl {register_step}, 4",
                     "3:",
-                    $(concat!("prefetcht0 [{right} + {ahead} + ", $ahead, "]"),)*
+                    $ask,
                     "tileloadd tmm6, [{right} + {right_step}]",
                     "tileloadd tmm4, [{upper} + {left_row_step}]",
                     "tileloadd tmm7, [{right} + {right_step} + 64]",
@@ -266,8 +291,8 @@ macro_rules! multiply {
                     "tilestored [{upper} + {left_row_step}], tmm0",
                     "tilestored [{upper} + {left_row_step} + 64], tmm1",
                     $($store_lower,)*
-                    // Every operand must be named, also where nothing is asked for ahead.
-                    "# {ahead}",
+                    // Every operand must be named.
+                    "# {ahead} {next}",
                     segment = inout(reg) segments.start => _,
                     end = in(reg) segments.end,
                     segment_size = const size_of::<Segment>(),
@@ -280,6 +305,7 @@ macro_rules! multiply {
                     right = out(reg) _,
                     right_step = out(reg) _,
                     register_step = out(reg) _,
+                    next = inout(reg) next => _,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
@@ -324,40 +350,85 @@ thread_local! {
     reason = "it must be compiled for its caller's instruction set"
 )]
 unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
-    let Raw { rows, finish, .. } = *raw;
-    let direct = multiplies.sums_are_results
-        && raw.columns == PANEL
-        && finish.row_scales.is_none()
-        && !(finish.add && finish.bias.is_some());
     if raw.left_step != 1 && raw.left_row_step != 1 {
         return false;
     }
     let mut copy = COPY.take();
     let mut right_rest = [Line::default(); 2 * SIDE];
+    // SAFETY: of the caller, which checked every bound.
+    unsafe {
+        let (mut segments, used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
+        let registers = raw.steps.div_ceil(SIDE);
+        for_each_tile::<D>(raw, registers, multiplies.sums_are_results, |tile, ends| {
+            for segment in &mut segments {
+                let from = segment.left;
+                segment.upper = from.wrapping_byte_add(tile.first * segment.left_row_step);
+                segment.lower = segment
+                    .upper
+                    .wrapping_byte_add(tile.upper * segment.left_row_step);
+            }
+            let multiply = match tile.lower {
+                0 => multiplies.upper_half,
+                _ => multiplies.both_halves,
+            };
+            multiply(&segments[..used], ends, tile.next);
+        });
+    }
+    COPY.set(copy);
+    true
+}
+
+/// Up to 32 rows.
+struct Tile {
+    first: usize,
+    /// How many of them are in the upper registers, and how many in the lower.
+    upper: usize,
+    lower: usize,
+    /// Its share of the columns that are multiplied next.
+    next: *const u32,
+}
+
+/// Has `multiply` multiply one tile of rows after the other, of so many registers of steps, with the
+/// registers configured for it, and finishes its sums where they are not yet what the result holds.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+unsafe fn for_each_tile<D: Dot>(
+    raw: &Raw<'_>,
+    registers: usize,
+    sums_are_results: bool,
+    mut multiply: impl FnMut(&Tile, &Ends),
+) {
+    let Raw { rows, finish, .. } = *raw;
+    let direct = sums_are_results
+        && raw.columns == PANEL
+        && finish.row_scales.is_none()
+        && !(finish.add && finish.bias.is_some());
     let mut sums = Sums([[0; PANEL]; ROWS]);
     // SAFETY: of the caller, which checked every bound.
     unsafe {
-        let (mut segments, used) = segments(raw, rows, &mut copy, &mut right_rest);
         for first in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - first);
             let (upper, lower) = halves(count);
-            let multiply = match lower {
-                0 => multiplies.upper_half,
-                _ => multiplies.both_halves,
+            let tile = Tile {
+                first,
+                upper,
+                lower,
+                next: raw
+                    .next
+                    .wrapping_byte_add(first / ROWS * registers * AHEAD_PER_REGISTER),
             };
             if first == 0 || count < ROWS {
                 configure(count);
             }
-            for segment in &mut segments {
-                let from = segment.left;
-                segment.upper = from.wrapping_byte_add(first * segment.left_row_step);
-                segment.lower = from.wrapping_byte_add((first + upper) * segment.left_row_step);
-            }
             if direct {
-                multiply(&segments[..used], &Ends::in_result(raw, first, upper));
+                multiply(&tile, &Ends::in_result(raw, first, upper));
                 continue;
             }
-            multiply(&segments[..used], &Ends::apart(&mut sums));
+            multiply(&tile, &Ends::apart(&mut sums));
             let (above, below) = sums.0.split_at(SIDE);
             let sums = above[..upper].iter().chain(&below[..lower]);
             for (row, sums) in sums.enumerate() {
@@ -367,8 +438,6 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
         }
         asm!("tilerelease", options(nomem, nostack));
     }
-    COPY.set(copy);
-    true
 }
 
 /// Has the registers hold up to 32 rows.
