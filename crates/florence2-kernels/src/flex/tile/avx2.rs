@@ -7,28 +7,28 @@ use std::arch::x86_64::{
 
 use super::{Dot, End, Kernel, Raw, for_rows};
 
-pub(super) const F32: Kernel = Kernel::new(run_f32, 6);
+pub(super) const F32: Kernel = Kernel::new(run_f32::<false>, run_f32::<true>, 6);
 pub(super) const F16: Kernel = Kernel {
     widen: Some(widen_f16),
     columns_per_word: Halves::COLUMNS_PER_WORD,
-    ..Kernel::new(run_f16, 6)
+    ..Kernel::new(run_f16::<false>, run_f16::<true>, 6)
 };
 
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
-unsafe fn run_f32(raw: &Raw<'_>) {
+unsafe fn run_f32<const ASKS: bool>(raw: &Raw<'_>) {
     for column in (0..raw.columns).step_by(2 * Floats::LANES) {
         // SAFETY: of the caller.
-        unsafe { for_rows!(raw, column, Floats, 2, [1 2 3 4 5 6]) }
+        unsafe { for_rows!(raw, column, Floats, 2, ASKS, [1 2 3 4 5 6]) }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[allow(unsafe_code)]
-unsafe fn run_f16(raw: &Raw<'_>) {
+unsafe fn run_f16<const ASKS: bool>(raw: &Raw<'_>) {
     for column in (0..raw.columns).step_by(2 * Halves::LANES) {
         // SAFETY: of the caller.
-        unsafe { for_rows!(raw, column, Halves, 2, [1 2 3 4 5 6]) }
+        unsafe { for_rows!(raw, column, Halves, 2, ASKS, [1 2 3 4 5 6]) }
     }
 }
 

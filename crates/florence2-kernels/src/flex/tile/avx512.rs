@@ -12,27 +12,27 @@ use super::{Dot, End, Kernel, PANEL, Raw, for_rows};
 
 const MAX_ROWS: usize = 14;
 
-pub(super) const F32: Kernel = Kernel::new(run_f32, MAX_ROWS);
+pub(super) const F32: Kernel = Kernel::new(run_f32::<false>, run_f32::<true>, MAX_ROWS);
 pub(super) const F16: Kernel = Kernel {
     widen: Some(widen_f16),
     columns_per_word: Halves::COLUMNS_PER_WORD,
-    ..Kernel::new(run_f16, MAX_ROWS)
+    ..Kernel::new(run_f16::<false>, run_f16::<true>, MAX_ROWS)
 };
-pub(super) const BF16: Kernel = Kernel::new(run_bf16, MAX_ROWS);
-pub(super) const INT8: Kernel = Kernel::new(run_int8, MAX_ROWS);
+pub(super) const BF16: Kernel = Kernel::new(run_bf16::<false>, run_bf16::<true>, MAX_ROWS);
+pub(super) const INT8: Kernel = Kernel::new(run_int8::<false>, run_int8::<true>, MAX_ROWS);
 
 /// Runs a tile of the rows and columns that there are.
 macro_rules! run {
     ($name:ident, $dot:ty, $features:literal) => {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
-        unsafe fn $name(raw: &Raw<'_>) {
+        unsafe fn $name<const ASKS: bool>(raw: &Raw<'_>) {
             // SAFETY: of the caller.
             unsafe {
                 if raw.columns <= PANEL / 2 {
-                    for_rows!(raw, 0, $dot, 1, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+                    for_rows!(raw, 0, $dot, 1, ASKS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
                 } else {
-                    for_rows!(raw, 0, $dot, 2, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+                    for_rows!(raw, 0, $dot, 2, ASKS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
                 }
             }
         }

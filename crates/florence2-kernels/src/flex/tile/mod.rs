@@ -25,13 +25,10 @@ use super::split;
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
 
-/// Up to so many tiles of rows, each makes f32 of columns of f16 as it reads them; more of them share
-/// what was made once.
-const DIRECT_TILES: usize = 3;
-
-/// A tile of up to so many rows waits for its columns more than it multiplies them: it asks for them
-/// ahead.
-const WAITING_ROWS: usize = 4;
+/// Up to so many tiles of rows, each makes f32 of columns of f16 as it reads them, and the first waits
+/// for its columns more than it multiplies them: it asks for them ahead. More of them share what was
+/// made once, and multiply long enough.
+const FEW_TILES: usize = 3;
 
 /// How far ahead, in bytes. On the processor on which it was measured, 4 to 16 KiB took a fifth to a
 /// quarter off a decoder's tokens.
@@ -162,6 +159,8 @@ type Widen = unsafe fn(usize, *const u32, *mut f32);
 /// The tiles of this machine's level.
 pub(super) struct Kernel {
     run: Run,
+    /// As `run`, asking for columns ahead.
+    run_asking: Run,
     max_rows: usize,
     /// How columns of f16 become f32; none of other formats.
     widen: Option<Widen>,
@@ -229,9 +228,10 @@ pub(super) fn f32_kernel() -> Kernel {
 
 impl Kernel {
     /// Of tiles alone, of up to so many rows.
-    const fn new(run: Run, max_rows: usize) -> Self {
+    const fn new(run: Run, run_asking: Run, max_rows: usize) -> Self {
         Self {
             run,
+            run_asking,
             max_rows,
             widen: None,
             all_rows: None,
@@ -296,7 +296,7 @@ impl Kernel {
             }
         }
         let tiles = rows.div_ceil(self.max_rows);
-        if let Some(widen) = self.widen.filter(|_| tiles > DIRECT_TILES) {
+        if let Some(widen) = self.widen.filter(|_| tiles > FEW_TILES) {
             return with_widened(steps, right, widen, |right| {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
@@ -304,8 +304,12 @@ impl Kernel {
         let mut first = 0;
         for tile in 0..tiles {
             let count = (rows - first).div_ceil(tiles - tile);
+            let run = match tile {
+                0 if tiles <= FEW_TILES => self.run_asking,
+                _ => self.run,
+            };
             // SAFETY: as above; `count` is at most `max_rows`.
-            unsafe { (self.run)(&raw.part(first, count)) };
+            unsafe { run(&raw.part(first, count)) };
             first += count;
         }
     }
@@ -417,14 +421,17 @@ unsafe fn widen<D: Dot>(count: usize, words: *const u32, into: *mut f32) {
     }
 }
 
-/// `ROWS` rows times `VECTORS` vectors of columns from `column` on.
+/// `ROWS` rows times `VECTORS` vectors of columns from `column` on, asked for ahead or not.
 #[inline(always)]
 #[allow(
     unsafe_code,
     clippy::inline_always,
     reason = "it must be compiled for its level"
 )]
-unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, column: usize) {
+unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool>(
+    raw: &Raw<'_>,
+    column: usize,
+) {
     const UNROLL: usize = 4;
     // SAFETY: of the caller, which checked every bound.
     unsafe {
@@ -440,7 +447,7 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize>(raw: &Raw<'_>, c
             while step + UNROLL <= raw.steps {
                 for part in 0..UNROLL {
                     let right = right.add(part * raw.right_step);
-                    if ROWS <= WAITING_ROWS {
+                    if ASKS {
                         ask_for_step::<D, VECTORS>(right);
                     }
                     add_step::<D, ROWS, VECTORS>(&mut sums, &left, step + part, right);
@@ -585,9 +592,9 @@ unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
 
 /// Calls a tile of as many rows as there are, up to the listed ones.
 macro_rules! for_rows {
-    ($raw:expr, $column:expr, $dot:ty, $vectors:expr, [$($rows:literal)*]) => {
+    ($raw:expr, $column:expr, $dot:ty, $vectors:expr, $asks:expr, [$($rows:literal)*]) => {
         match $raw.rows {
-            $($rows => super::tile::<$dot, $rows, $vectors>($raw, $column),)*
+            $($rows => super::tile::<$dot, $rows, $vectors, $asks>($raw, $column),)*
             // INVARIANT: the rows of a tile are at most the kernel's.
             _ => unreachable!("a tile of {} rows", $raw.rows),
         }

@@ -2,13 +2,13 @@
 
 use super::{Dot, End, Kernel, Raw, for_rows};
 
-pub(super) const F32: Kernel = Kernel::new(run_f32, 4);
+pub(super) const F32: Kernel = Kernel::new(run_f32::<false>, run_f32::<true>, 4);
 
 #[allow(unsafe_code)]
-unsafe fn run_f32(raw: &Raw<'_>) {
+unsafe fn run_f32<const ASKS: bool>(raw: &Raw<'_>) {
     for column in (0..raw.columns).step_by(Floats::LANES) {
         // SAFETY: of the caller.
-        unsafe { for_rows!(raw, column, Floats, 1, [1 2 3 4]) }
+        unsafe { for_rows!(raw, column, Floats, 1, ASKS, [1 2 3 4]) }
     }
 }
 

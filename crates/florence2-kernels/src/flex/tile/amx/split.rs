@@ -22,12 +22,12 @@ use crate::flex::tile::{Dot, Kernel, PANEL, Raw};
 
 pub(in crate::flex::tile) const F32: Kernel = Kernel {
     left_words: split::words,
-    ..Kernel::new(run_f32, usize::MAX)
+    ..Kernel::new(run_f32, run_f32, usize::MAX)
 };
 pub(in crate::flex::tile) const F16: Kernel = Kernel {
     columns_per_word: Halves::COLUMNS_PER_WORD,
     left_words: split::words,
-    ..Kernel::new(run_f16, usize::MAX)
+    ..Kernel::new(run_f16, run_f16, usize::MAX)
 };
 
 /// A part of 32 steps of a panel: of each pair of steps a line for either half of the columns.
