@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{DType, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
@@ -42,7 +42,7 @@ const JOB_BATCH: usize = 16;
 /// What is asked on the command line.
 struct Options {
     device: String,
-    dtype: DType,
+    dtype: Precision,
     checkpoint: Option<String>,
     json: Option<String>,
     /// One small measurement of each kind: to see that all runs.
@@ -66,7 +66,7 @@ fn main() {
 fn options() -> Options {
     let mut options = Options {
         device: "cuda:0".to_owned(),
-        dtype: DType::BF16,
+        dtype: Precision::Bf16,
         checkpoint: None,
         json: None,
         quick: false,
@@ -78,8 +78,9 @@ fn options() -> Options {
             "--device" => options.device = value(),
             "--dtype" => {
                 let name = value();
-                let dtype = Precision::named(&name).and_then(Precision::dtype);
-                options.dtype = dtype.unwrap_or_else(|| {
+                let precision = Precision::named(&name);
+                let precision = precision.filter(|precision| precision.dtype().is_some());
+                options.dtype = precision.unwrap_or_else(|| {
                     panic!("--dtype: found `{name}`, expected f32, f16 or bf16")
                 });
             }
@@ -105,10 +106,7 @@ where
         .nth(1)
         .map_or(0, |index| index.parse().unwrap());
     let adapter = &adapters[index];
-    println!(
-        "{} ({}), {:?}\n",
-        options.device, adapter.name, options.dtype
-    );
+    println!("{} ({}), {}\n", options.device, adapter.name, options.dtype);
     let bench = Bench::<B>::start(&adapter.device, options);
     println!("| part | batch | beams | median ms | min ms |\n|---|---|---|---|---|");
     let mut rows = vec![
@@ -147,7 +145,8 @@ struct Bench<'a, B: Backend> {
 impl<'a, B: Backend> Bench<'a, B> {
     fn start(device: &'a B::Device, options: &Options) -> Self {
         let started = Instant::now();
-        gpu::start::<B>(device, options.dtype).unwrap();
+        let dtype = options.dtype.dtype().unwrap();
+        gpu::start::<B>(device, dtype).unwrap();
         println!("- device started: {:.2} s", started.elapsed().as_secs_f64());
         let model = match &options.checkpoint {
             Some(folder) => {
@@ -155,7 +154,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let json = std::fs::read(folder.join("config.json")).unwrap();
                 let config = Florence2Config::from_json(&json, "config.json").unwrap();
                 let stored = Checkpoint::open(folder).unwrap();
-                weights::load(&config, &stored, &[], Precision::F32, device).unwrap()
+                weights::load(&config, &stored, &[], options.dtype, device).unwrap()
             }
             None => {
                 let mut config =
@@ -163,11 +162,13 @@ impl<'a, B: Backend> Bench<'a, B> {
                 if options.quick {
                     config.text_config.vocab_size = QUICK_VOCAB_SIZE;
                 }
-                Florence2ForConditionalGeneration::new(config, Precision::F32, device).unwrap()
+                let model =
+                    Florence2ForConditionalGeneration::new(config, Precision::F32, device).unwrap();
+                weights::cast(model, dtype)
             }
         };
         let mut bench = Self {
-            model: weights::cast(model, options.dtype),
+            model,
             device,
             // What plays a GPU on a CPU takes minutes for a whole image.
             side: if options.quick { SIDE / 4 } else { SIDE },
@@ -228,6 +229,8 @@ impl<'a, B: Backend> Bench<'a, B> {
             &mut observer,
         );
         let answers = answers.unwrap();
+        // Where memory ran out, these are none.
+        B::sync(self.device).unwrap();
         assert_eq!(answers[0][0].token_ids.len(), 1 + CAPTION_TOKENS);
         answers.len()
     }

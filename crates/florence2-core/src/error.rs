@@ -41,6 +41,16 @@ pub enum Error {
     /// The checkpoint's tensors do not make the configured model.
     #[error("{0}")]
     Weights(Box<WeightsReport>),
+    /// A tensor of the model is larger than the device's largest buffer.
+    #[error("`{key}`: found {found} bytes, expected at most {limit}, the largest buffer")]
+    TooLarge {
+        /// The tensor's name in Hugging Face's layout.
+        key: String,
+        /// Its bytes on the device.
+        found: u64,
+        /// The bytes of the largest buffer.
+        limit: u64,
+    },
     /// An argument of a call is out of its domain.
     #[error("argument `{argument}`: found {found}, expected {expected}")]
     Argument {

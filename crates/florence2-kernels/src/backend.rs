@@ -2,7 +2,7 @@
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Int, Tensor, backend::Backend as BurnBackend};
+use burn::tensor::{DType, Int, Tensor, backend::Backend as BurnBackend};
 
 use crate::{KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision, Weight, portable};
 
@@ -30,6 +30,16 @@ pub trait Backend: BurnBackend {
     /// The precisions in which this backend keeps weights, where the device has them too.
     fn precisions() -> &'static [Precision] {
         &[Precision::F32]
+    }
+
+    /// The number type of the tensor that a weight of a precision is loaded as.
+    fn parameter_dtype(_precision: Precision) -> DType {
+        DType::F32
+    }
+
+    /// The most bytes of a tensor on the device; none where memory alone is the limit.
+    fn largest_buffer(_device: &Self::Device) -> Option<u64> {
+        None
     }
 
     /// The rows of an embedding.
@@ -189,7 +199,7 @@ impl Backend for burn_ndarray::NdArray {
 /// What a GPU does otherwise.
 #[cfg(feature = "gpu")]
 macro_rules! on_gpu {
-    ($backend:ty) => {
+    ($backend:ty, $runtime:ty) => {
         impl Backend for $backend {
             portable_attention!();
 
@@ -197,16 +207,28 @@ macro_rules! on_gpu {
                 &[Precision::F32, Precision::F16, Precision::Bf16]
             }
 
+            fn parameter_dtype(precision: Precision) -> DType {
+                precision.dtype().unwrap_or(DType::F32)
+            }
+
+            fn largest_buffer(device: &Self::Device) -> Option<u64> {
+                Some(crate::gpu::largest_buffer::<Self>(device))
+            }
+
             fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
                 Some(crate::gpu::likeliest(logits, count))
             }
+        }
+
+        impl crate::gpu::GpuBackend for $backend {
+            type Runtime = $runtime;
         }
     };
 }
 
 #[cfg(feature = "cuda")]
-on_gpu!(crate::gpu::cuda::Cuda);
+on_gpu!(crate::gpu::cuda::Cuda, cubecl::cuda::CudaRuntime);
 #[cfg(feature = "rocm")]
-on_gpu!(crate::gpu::rocm::Rocm);
+on_gpu!(crate::gpu::rocm::Rocm, cubecl::hip::HipRuntime);
 #[cfg(feature = "wgpu")]
-on_gpu!(crate::gpu::wgpu::Wgpu);
+on_gpu!(crate::gpu::wgpu::Wgpu, cubecl::wgpu::WgpuRuntime);

@@ -38,7 +38,7 @@ mod wgpu {
     use burn::nn::LayerNormConfig;
     use burn::tensor::{Bool, DType, Tensor, TensorData};
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
-    use florence2_kernels::gpu::{Unavailable, precisions, start};
+    use florence2_kernels::gpu::{Unavailable, precisions, start, watched};
     use florence2_kernels::{Backend, KeysValues, Linear, Precision, Weight};
 
     fn device() -> WgpuDevice {
@@ -70,6 +70,33 @@ mod wgpu {
     fn a_device_names_its_precisions() {
         let found = precisions::<Wgpu>(&device()).unwrap();
         assert_eq!(found, [Precision::F32, Precision::F16]);
+    }
+
+    /// What a backend cannot hold, it leaves out: the sum would be of whatever lies there.
+    #[test]
+    fn work_beyond_the_largest_buffer_is_an_error_and_harms_none_after_it() {
+        let device = device();
+        let limit = Wgpu::largest_buffer(&device).unwrap();
+        let largest = |elements: u64| {
+            let ones = Tensor::<Wgpu, 1>::ones([elements as usize], &device);
+            watched::<Wgpu, _>(&device, || values(ones.max()))
+        };
+        let fitting = limit / 4;
+        assert_eq!(largest(fitting), Ok(vec![1.0]));
+        let message = largest(fitting + 1).unwrap_err().to_string();
+        assert!(
+            message.contains(&format!(
+                "expected enough memory, in buffers of at most {limit}"
+            )) && !message.contains('\n'),
+            "{message}"
+        );
+        assert_eq!(largest(fitting), Ok(vec![1.0]));
+    }
+
+    #[test]
+    fn a_panic_at_work_is_an_error() {
+        let said: Result<(), Unavailable> = watched::<Wgpu, _>(&device(), || panic!("no driver"));
+        assert!(said.unwrap_err().to_string().starts_with("no driver; "));
     }
 
     /// The squares of these are infinite in f16.

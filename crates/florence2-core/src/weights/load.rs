@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorData};
 use florence2_kernels::{Backend, Precision};
-use half::f16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::cast::stays_f32;
 use super::keys::{
     FINAL_LOGITS_BIAS_KEY, IMAGE_PROJECTION_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY,
     TEMPORAL_EMBEDDING_KEY, TIED_KEYS, is_ignored, to_hugging_face_key,
@@ -18,10 +19,12 @@ use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
 
 /// Builds the configured model from a checkpoint, with LoRA adapters merged in order, its weights
-/// kept in `precision`. A backend that does not pack weights has them in f32, until [`super::cast`].
+/// kept in `precision`: by a backend that does not pack them, as tensors of the number type that it
+/// has for it.
 ///
 /// # Errors
-/// [`Error::Weights`] listing every missing, unexpected, mis-shaped and non-finite tensor;
+/// [`Error::TooLarge`] before anything is brought to the device; [`Error::Weights`] listing every
+/// missing, unexpected, mis-shaped and non-finite tensor;
 /// [`Error::Argument`] naming a tensor that f16 does not hold, where f16 is asked for;
 /// [`Error::Io`] and [`Error::Malformed`] naming the file.
 pub fn load<B: Backend>(
@@ -33,6 +36,9 @@ pub fn load<B: Backend>(
 ) -> Result<Florence2ForConditionalGeneration<B>> {
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
+    if let Some(limit) = B::largest_buffer(device) {
+        check_sizes(&model, precision, limit)?;
+    }
     let mut loader = Loader::new(layout, tensors, adapters, report);
     loader.precision = precision;
     let model = model.map(&mut loader);
@@ -120,6 +126,66 @@ fn check_zeros(key: &str, tensor: &StoredTensor) -> Result<()> {
         return Err(Error::malformed(key, "non-zero values, expected zeros"));
     }
     Ok(())
+}
+
+/// The number type of the parameter at a path of the module.
+fn dtype_of<B: Backend>(path: &[String], precision: Precision) -> DType {
+    match stays_f32(path) {
+        true => DType::F32,
+        false => B::parameter_dtype(precision),
+    }
+}
+
+/// Refuses a model of which the device cannot hold a tensor.
+fn check_sizes<B: Backend>(
+    model: &Florence2ForConditionalGeneration<B>,
+    precision: Precision,
+    limit: u64,
+) -> Result<()> {
+    let mut largest = Largest {
+        precision,
+        path: Vec::new(),
+        key: String::new(),
+        bytes: 0,
+    };
+    model.visit(&mut largest);
+    let Largest { key, bytes, .. } = largest;
+    match bytes > limit {
+        true => Err(Error::TooLarge {
+            key,
+            found: bytes,
+            limit,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Walks a module for its largest parameter, without a value of any.
+struct Largest {
+    precision: Precision,
+    path: Vec<String>,
+    key: String,
+    bytes: u64,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Largest {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let size = dtype_of::<B>(&self.path, self.precision).size();
+        let sizes = param.lazy_shape().to_vec().into_iter().chain([size]);
+        let bytes = sizes.fold(1_u64, |bytes, size| bytes.saturating_mul(size as u64));
+        if bytes > self.bytes {
+            self.bytes = bytes;
+            self.key = hugging_face_path(&self.path);
+        }
+    }
 }
 
 /// Walks a module and gives every parameter the tensor that bears its path as key.
@@ -259,9 +325,10 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
         match self.read(&key, &shape) {
             Ok(None) => param,
             Ok(Some(values)) => {
-                let data = TensorData::new(values, shape);
+                let dtype = dtype_of::<B>(&self.path, self.precision);
+                let data = data_of(values, shape, dtype);
                 let trained = key != TEMPORAL_EMBEDDING_KEY;
-                let tensor = Tensor::from_data(data, &device).set_require_grad(trained);
+                let tensor = Tensor::from_data(data, (&device, dtype)).set_require_grad(trained);
                 Param::initialized(param.id, tensor)
             }
             Err(failure) => {
@@ -269,6 +336,18 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
                 param
             }
         }
+    }
+}
+
+/// Values in the type that they have on the device: converted here, they never lie there in f32.
+fn data_of(values: Vec<f32>, shape: Vec<usize>, dtype: DType) -> TensorData {
+    fn converted<T: Send>(values: Vec<f32>, convert: fn(f32) -> T) -> Vec<T> {
+        values.into_par_iter().map(convert).collect()
+    }
+    match dtype {
+        DType::F16 => TensorData::new(converted(values, f16::from_f32), shape),
+        DType::BF16 => TensorData::new(converted(values, bf16::from_f32), shape),
+        _ => TensorData::new(values, shape),
     }
 }
 
@@ -299,4 +378,35 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         }
     });
     transposed
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn_flex::{Flex, FlexDevice};
+
+    use super::*;
+
+    #[test]
+    fn a_tensor_beyond_the_limit_is_named_with_its_bytes() {
+        let mut config = Florence2Config::from_json(
+            include_bytes!("../../../../assets/demo-model/config.json"),
+            "config.json",
+        )
+        .unwrap();
+        config.text_config.vocab_size = 100_000;
+        let bytes = 100_000 * config.text_config.d_model as u64 * 4;
+        let model =
+            Florence2ForConditionalGeneration::<Flex>::new(config, Precision::F32, &FlexDevice)
+                .unwrap();
+        let check = |limit| check_sizes(&model, Precision::F32, limit);
+        check(bytes).unwrap();
+        assert_eq!(
+            check(bytes - 1).unwrap_err().to_string(),
+            format!(
+                "`{SHARED_KEY}`: found {bytes} bytes, expected at most {}, the largest buffer",
+                bytes - 1
+            )
+        );
+    }
 }

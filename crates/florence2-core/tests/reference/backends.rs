@@ -1,6 +1,6 @@
-//! The backends and number types of this build.
+//! The backends of this build and the precisions of each.
 
-/// A test per backend and number type, of a function that is generic over the one and takes the other.
+/// A test per backend and precision, of a function that is generic over the one and takes the other.
 macro_rules! on_every_backend {
     ($check:ident) => {
         mod $check {
@@ -8,21 +8,21 @@ macro_rules! on_every_backend {
             on_every_backend!(@backend $check ndarray burn_ndarray::NdArray: f32 F32);
             #[cfg(feature = "cuda")]
             on_every_backend!(@backend $check cuda florence2_kernels::gpu::cuda::Cuda:
-                f32 F32, f16 F16, bf16 BF16);
+                f32 F32, f16 F16, bf16 Bf16);
             #[cfg(feature = "rocm")]
             on_every_backend!(@backend $check rocm florence2_kernels::gpu::rocm::Rocm:
-                f32 F32, f16 F16, bf16 BF16);
+                f32 F32, f16 F16, bf16 Bf16);
             // Graphics APIs do not compute with bf16.
             #[cfg(feature = "wgpu")]
             on_every_backend!(@backend $check wgpu florence2_kernels::gpu::wgpu::Wgpu:
                 f32 F32, f16 F16);
         }
     };
-    (@backend $check:ident $name:ident $backend:ty: $($test:ident $dtype:ident),*) => {
+    (@backend $check:ident $name:ident $backend:ty: $($test:ident $precision:ident),*) => {
         mod $name {
             $(#[test]
             fn $test() {
-                super::super::$check::<$backend>(burn::tensor::DType::$dtype);
+                super::super::$check::<$backend>(florence2_kernels::Precision::$precision);
             })*
         }
     };

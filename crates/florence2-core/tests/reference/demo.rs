@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
-use florence2_core::{ForwardInput, ForwardText, weights};
-use florence2_kernels::Backend;
+use florence2_core::{ForwardInput, ForwardText};
+use florence2_kernels::{Backend, Precision};
 use florence2_processor::{Florence2Processor, Image, Prompt};
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ fn pixel_values<B: Backend>(folder: &Path) -> Tensor<B, 4> {
 }
 
 fn check<B: Backend, const D: usize>(
-    dtype: DType,
+    precision: Precision,
     fixture: &Fixture,
     name: &str,
     found: Tensor<B, D>,
@@ -36,31 +36,31 @@ fn check<B: Backend, const D: usize>(
     let kept = found
         .flatten::<1>(0, D - 1)
         .slice(burn::tensor::s![..;every as isize]);
-    assert_close_as(dtype, name, kept, fixture.tensor(name));
+    assert_close_as(precision, name, kept, fixture.tensor(name));
 }
 
 fn ids<B: Backend>(fixture: &Fixture, name: &str) -> Tensor<B, 2, Int> {
     ids_tensor(&[serde_json::from_value(fixture.goldens[name].clone()).unwrap()])
 }
 
-fn every_stage<B: Backend>(dtype: DType) {
+fn every_stage<B: Backend>(precision: Precision) {
     let fixture = Fixture::open("demo");
     let folder = repository().join("assets/demo-model");
-    let model = weights::cast(model_of_folder::<B>(&folder, &[]), dtype);
+    let model = model_of_folder::<B>(&folder, &[], precision);
     let pixels = pixel_values::<B>(&folder);
-    check(DType::F32, &fixture, "pixel_values", pixels.clone());
+    check(Precision::F32, &fixture, "pixel_values", pixels.clone());
     let checked = walk_vision_tower(&model, pixels.clone(), |stage, found| {
-        check(dtype, &fixture, &stage, found);
+        check(precision, &fixture, &stage, found);
     });
     assert_eq!(checked, fixture.count("vision_tower."));
 
     let image = model
         .encode_image(pixels.clone(), &CancelToken::default())
         .unwrap();
-    check(dtype, &fixture, "multi_modal_projector", image.clone());
+    check(precision, &fixture, "multi_modal_projector", image.clone());
     let encoded = model.encode(image, ids(&fixture, "prompt"), None).unwrap();
     check(
-        dtype,
+        precision,
         &fixture,
         "encoder_last_hidden_state",
         encoded.last_hidden_state,
@@ -76,8 +76,8 @@ fn every_stage<B: Backend>(dtype: DType) {
             },
         })
         .unwrap();
-    check(dtype, &fixture, "logits", output.logits);
-    assert_loss(dtype, output.loss, &fixture);
+    check(precision, &fixture, "logits", output.logits);
+    assert_loss(precision, output.loss, &fixture);
 }
 
 fn wide<T: Copy + Into<i64>>(rows: &[Vec<T>]) -> Vec<Vec<i64>> {
@@ -89,7 +89,7 @@ fn wide<T: Copy + Into<i64>>(rows: &[Vec<T>]) -> Vec<Vec<i64>> {
 /// tokens exactly.
 fn every_answer<B: Backend>() {
     let folder = repository().join("assets/demo-model");
-    let model = model_of_folder::<B>(&folder, &[]);
+    let model = model_of_folder::<B>(&folder, &[], Precision::F32);
     let processor = Florence2Processor::from_dir(&folder).unwrap();
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let config =

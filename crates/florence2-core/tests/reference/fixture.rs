@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend as BurnBackend;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 /// The largest difference over the largest value: of f32 as stated in `tests/fixtures/manifest.json`,
 /// of the others in units of their precision, 2^-11 and 2^-8.
-pub(crate) fn relative_tolerance(dtype: DType) -> f32 {
-    match dtype {
-        DType::F16 => 32.0 * 2.0_f32.powi(-11),
-        DType::BF16 => 32.0 * 2.0_f32.powi(-8),
+pub(crate) fn relative_tolerance(precision: Precision) -> f32 {
+    match precision {
+        Precision::F16 => 32.0 * 2.0_f32.powi(-11),
+        Precision::Bf16 => 32.0 * 2.0_f32.powi(-8),
         _ => 1e-4,
     }
 }
@@ -54,7 +54,14 @@ impl Fixture {
         layout: &str,
         adapters: &[Adapter],
     ) -> Florence2ForConditionalGeneration<B> {
-        model_of_folder(&self.folder.join(layout), adapters)
+        model_of_folder(&self.folder.join(layout), adapters, Precision::F32)
+    }
+
+    pub(crate) fn model_in<B: Backend>(
+        &self,
+        precision: Precision,
+    ) -> Florence2ForConditionalGeneration<B> {
+        model_of_folder(&self.folder.join("hf"), &[], precision)
     }
 
     pub(crate) fn tensor<B: BurnBackend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
@@ -138,6 +145,7 @@ impl Fixture {
 pub(crate) fn model_of_folder<B: Backend>(
     folder: &Path,
     adapters: &[Adapter],
+    precision: Precision,
 ) -> Florence2ForConditionalGeneration<B> {
     let json = std::fs::read(folder.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
@@ -146,7 +154,7 @@ pub(crate) fn model_of_folder<B: Backend>(
         &config,
         &checkpoint,
         adapters,
-        Precision::F32,
+        precision,
         &B::Device::default(),
     )
     .unwrap()
@@ -163,12 +171,12 @@ pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     found: Tensor<B, D>,
     expected: Tensor<B, D>,
 ) {
-    assert_close_as(DType::F32, name, found, expected);
+    assert_close_as(Precision::F32, name, found, expected);
 }
 
-/// [`assert_close`] of what was computed in a number type.
+/// [`assert_close`] of what was computed in a precision.
 pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
-    dtype: DType,
+    precision: Precision,
     name: &str,
     found: Tensor<B, D>,
     expected: Tensor<B, D>,
@@ -184,7 +192,7 @@ pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
         .zip(&expected)
         .fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
     assert!(largest > 0.0, "{name}: the golden is all zeros");
-    let tolerance = relative_tolerance(dtype);
+    let tolerance = relative_tolerance(precision);
     assert!(
         difference <= tolerance * largest,
         "{name}: found a difference of {difference}, expected at most {tolerance} of {largest}"
@@ -193,7 +201,7 @@ pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
 
 /// The loss, equal up to [`relative_tolerance`].
 pub(crate) fn assert_loss<B: BurnBackend>(
-    dtype: DType,
+    precision: Precision,
     found: Option<Tensor<B, 1>>,
     fixture: &Fixture,
 ) {
@@ -201,7 +209,7 @@ pub(crate) fn assert_loss<B: BurnBackend>(
     let found: f32 = found.to_vec().unwrap()[0];
     let expected = fixture.goldens["loss"].as_f64().unwrap() as f32;
     assert!(
-        (found - expected).abs() <= relative_tolerance(dtype) * expected,
+        (found - expected).abs() <= relative_tolerance(precision) * expected,
         "loss: found {found}, expected {expected}"
     );
 }

@@ -3,8 +3,7 @@
 use burn::tensor::{DType, Tensor};
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::generate::CancelToken;
-use florence2_core::weights;
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Precision};
 
 use crate::fixture::{Fixture, MODELS, assert_close_as, assert_loss};
 
@@ -41,14 +40,14 @@ pub(crate) fn walk_vision_tower<B: Backend>(
     checked
 }
 
-fn every_stage<B: Backend>(dtype: DType) {
+fn every_stage<B: Backend>(precision: Precision) {
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let model = weights::cast(fixture.model::<B>("hf", &[]), dtype);
+        let model = fixture.model_in::<B>(precision);
         let pixel_values = fixture.tensor("pixel_values");
         let checked = walk_vision_tower(&model, pixel_values, |stage, found| {
             let expected = fixture.tensor(&stage);
-            assert_close_as(dtype, &format!("{name} {stage}"), found, expected);
+            assert_close_as(precision, &format!("{name} {stage}"), found, expected);
         });
         assert_eq!(checked, fixture.count("vision_tower."));
 
@@ -57,7 +56,7 @@ fn every_stage<B: Backend>(dtype: DType) {
             .unwrap();
         let expected = fixture.tensor::<B, 3>("multi_modal_projector");
         assert_close_as(
-            dtype,
+            precision,
             &format!("{name} multi_modal_projector"),
             image.clone(),
             expected,
@@ -66,7 +65,7 @@ fn every_stage<B: Backend>(dtype: DType) {
         let (ids, mask) = fixture.padded_prompts::<B>();
         let encoded = model.encode(image, ids, Some(mask.clone())).unwrap();
         assert_close_as(
-            dtype,
+            precision,
             &format!("{name} encoder"),
             without_padding(encoded.last_hidden_state, mask.clone()),
             without_padding(fixture.tensor("encoder_last_hidden_state"), mask),
@@ -85,15 +84,21 @@ fn without_padding<B: Backend>(
     states.cast(DType::F32) * mask
 }
 
-fn forward<B: Backend>(dtype: DType) {
+fn forward<B: Backend>(precision: Precision) {
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let output = weights::cast(fixture.model::<B>("hf", &[]), dtype)
+        let output = fixture
+            .model_in::<B>(precision)
             .forward(fixture.forward_input())
             .unwrap();
         let expected = fixture.tensor::<B, 3>("logits");
-        assert_close_as(dtype, &format!("{name} logits"), output.logits, expected);
-        assert_loss(dtype, output.loss, &fixture);
+        assert_close_as(
+            precision,
+            &format!("{name} logits"),
+            output.logits,
+            expected,
+        );
+        assert_loss(precision, output.loss, &fixture);
     }
 }
 

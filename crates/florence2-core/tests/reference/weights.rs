@@ -35,3 +35,35 @@ fn an_adapter_is_merged_as_peft_applies_it() {
         }
     }
 }
+
+/// Weights come to a GPU in the type that it computes with, but for those that stay f32; a model that
+/// is made of f32 there is the same.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_gpu_is_given_weights_in_their_type() {
+    use burn::tensor::DType;
+    use florence2_core::weights::cast;
+    use florence2_kernels::Precision;
+    use florence2_kernels::gpu::wgpu::Wgpu;
+
+    for name in MODELS {
+        let fixture = Fixture::open(name);
+        let loaded = fixture.model_in::<Wgpu>(Precision::F16);
+        let cast = cast(fixture.model::<Wgpu>("hf", &[]), DType::F16);
+        for model in [&loaded, &cast] {
+            let language_model = &model.model.language_model;
+            let layer = &language_model.encoder.layers[0];
+            assert_eq!(layer.fc1.weight.val().dtype(), DType::F16);
+            let norm = &language_model.encoder.layernorm_embedding;
+            assert_eq!(norm.gamma.val().dtype(), DType::F32);
+            let norm = norm.beta.as_ref().unwrap();
+            assert_eq!(norm.val().dtype(), DType::F32);
+            assert_eq!(language_model.shared.weight.val().dtype(), DType::F32);
+        }
+        let logits = |model: &florence2_core::Florence2ForConditionalGeneration<Wgpu>| {
+            let output = model.forward(fixture.forward_input()).unwrap();
+            output.logits
+        };
+        assert_close(name, logits(&loaded), logits(&cast));
+    }
+}

@@ -13,10 +13,14 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{DType, Tensor, activation, backend::Backend as BurnBackend};
+use cubecl::Runtime;
+use cubecl::future::block_on;
+use cubecl::stream_id::StreamId;
 
 use crate::{Backend, Precision};
 
-/// A GPU backend has nothing to compute on: one line that says what was found and what expected.
+/// A GPU backend has nothing to compute on, or its device failed: one line that says what was found
+/// and what expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unavailable {
@@ -63,15 +67,76 @@ pub fn start<B: BurnBackend>(device: &B::Device, dtype: DType) -> Result<(), Una
             ))),
         }
     };
-    // The one place where a backend's panic is caught: what a driver refuses at its start reaches
-    // burn as `unwrap`. Nothing of ours is shared with it, and the backend's own state is a thread
-    // that it starts anew at the next attempt.
-    catch_unwind(AssertUnwindSafe(first_kernel)).unwrap_or_else(|panic| {
-        let said = message(panic.as_ref());
+    caught(first_kernel).unwrap_or_else(|said| {
         Err(Unavailable::new(format!(
             "the driver failed at the first kernel: {said}"
         )))
     })
+}
+
+/// A backend on GPUs.
+pub trait GpuBackend: Backend {
+    /// What runs its kernels.
+    type Runtime: Runtime<Device = Self::Device>;
+}
+
+/// Does a piece of work on a device, and waits for the device to have done it.
+///
+/// Where a buffer is too large or memory runs out, a backend leaves operations out and reads what
+/// happens to lie there, or panics: only waiting tells that an answer is one. Later work of this
+/// thread finds the device as it was.
+///
+/// # Errors
+/// [`Unavailable`] when the device failed, whatever the work gave.
+pub fn watched<B: GpuBackend, T>(
+    device: &B::Device,
+    work: impl FnOnce() -> T,
+) -> Result<T, Unavailable> {
+    let done = caught(work);
+    let waited = caught(|| B::sync(device));
+    let said = match (waited, done) {
+        (Ok(Ok(())), Ok(done)) => return Ok(done),
+        (Ok(Err(error)), _) => cause(&error.to_string()).to_owned(),
+        (Err(panic), _) | (_, Err(panic)) => what_failed::<B>(device).unwrap_or(panic),
+    };
+    drop(caught(|| B::memory_cleanup(device)));
+    leave_stream();
+    let limit = caught(|| largest_buffer::<B>(device));
+    let limit = limit.map_or(String::new(), |limit| {
+        format!(", in buffers of at most {limit} bytes")
+    });
+    Err(Unavailable::new(format!(
+        "{said}; expected enough memory{limit}"
+    )))
+}
+
+/// What went wrong below burn's fusion, which does not tell once it has panicked.
+fn what_failed<B: GpuBackend>(device: &B::Device) -> Option<String> {
+    let waited = caught(|| block_on(B::Runtime::client(device).sync()));
+    let error = waited.ok()?.err()?;
+    Some(cause(&error.to_string()).to_owned())
+}
+
+/// Gives this thread another stream of operations: those that a panic left in the old one would be
+/// the first of later work.
+#[allow(unsafe_code)]
+fn leave_stream() {
+    // A thread that is over has a stream that nobody uses any more.
+    if let Ok(unused) = std::thread::spawn(StreamId::current).join() {
+        // SAFETY: only this thread's operations go through its stream, from the next one on.
+        unsafe { StreamId::swap(unused) };
+    }
+}
+
+/// The most bytes of a buffer on a device.
+pub(crate) fn largest_buffer<B: GpuBackend>(device: &B::Device) -> u64 {
+    B::Runtime::client(device).properties().memory.max_page_size
+}
+
+/// The one place where a backend's panics are caught: what a driver refuses reaches burn as `unwrap`.
+/// What the backend shares with other work is on threads of its own, which outlive a panic.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| cause(message(panic.as_ref())).to_owned())
 }
 
 /// The precisions in which a device computes.
@@ -96,15 +161,38 @@ pub(crate) fn likeliest<B: BurnBackend>(logits: Tensor<B, 2>, count: usize) -> T
     Tensor::cat(vec![largest, entries.float().cast(DType::F32)], 1)
 }
 
-/// The first line of what a panic said.
+/// What a panic said.
 fn message(panic: &(dyn Any + Send)) -> &str {
-    let said = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text.as_str(),
-        _ => "no message",
-    };
-    said.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or("no message")
+        _ => "",
+    }
+}
+
+/// The line of a text that says what went wrong at the bottom: cubecl's errors are lists of causes, each
+/// of several lines, and reach us in what `unwrap` says.
+fn cause(said: &str) -> &str {
+    let bottom = said.rsplit("Caused by:").next().unwrap_or(said);
+    let line = bottom.lines().map(str::trim).find(|line| !line.is_empty());
+    let line = line.unwrap_or("no message").trim_start_matches("[Io(");
+    line.rsplit("on an `Err` value: ").next().unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_at_the_bottom() {
+        let said = "\nAn error happened\nCaused by:\n  The server is in an invalid state\n\
+                    Caused by:\n  [Io(couldn't find resource\nNo backtrace), Io(another)]";
+        assert_eq!(cause(said), "couldn't find resource");
+        assert_eq!(
+            cause("called `Result::unwrap()` on an `Err` value: CallError"),
+            "CallError"
+        );
+        assert_eq!(cause("no adapter\nfound"), "no adapter");
+        assert_eq!(cause(" \n"), "no message");
+    }
 }
