@@ -124,7 +124,8 @@ enum florence2_status
      */
     FLORENCE2_STATUS_INVALID_IMAGE = 4,
     /**
-     * This build or this machine has no such device, or no such number type on it.
+     * This build or this machine has no such device, or no such number type on it, or no room for the
+     * model.
      */
     FLORENCE2_STATUS_UNSUPPORTED_DEVICE = 5,
     /**
@@ -147,6 +148,11 @@ enum florence2_status
      * A fault of this library. Its handles stay usable.
      */
     FLORENCE2_STATUS_PANIC = 10,
+    /**
+     * The model's device failed: its memory ran out, or its driver refused. The model gives no more
+     * answers; one that is loaded anew does.
+     */
+    FLORENCE2_STATUS_DEVICE_FAILED = 11,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1210,7 +1216,8 @@ void florence2_result_free(struct florence2_result *result);
  * `model`: used by any number of threads at once. `request`, `options`: read during the call only;
  * `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
  * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
- * FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE.
+ * FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
+ * FLORENCE2_STATUS_DEVICE_FAILED.
  */
 florence2_status florence2_model_run(const struct florence2_model *model,
                                      const struct florence2_request *request,

@@ -47,6 +47,7 @@ const (
 	DeadlineExceeded  Status = C.FLORENCE2_STATUS_DEADLINE_EXCEEDED
 	NotFinite         Status = C.FLORENCE2_STATUS_NOT_FINITE
 	Panic             Status = C.FLORENCE2_STATUS_PANIC
+	DeviceFailed      Status = C.FLORENCE2_STATUS_DEVICE_FAILED
 )
 
 // Error is the status' name.

@@ -178,7 +178,7 @@ static void versions_and_lists(void) {
     CHECK(florence2_task_count() == 15);
     CHECK(florence2_task_token(0)[0] == '<');
     CHECK(florence2_task_token(999) == NULL);
-    CHECK(strlen(florence2_status_name(FLORENCE2_STATUS_PANIC)) > 0);
+    CHECK(strlen(florence2_status_name(FLORENCE2_STATUS_DEVICE_FAILED)) > 0);
     CHECK(florence2_status_name(12345) == NULL);
 }
 

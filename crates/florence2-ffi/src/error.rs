@@ -23,7 +23,8 @@ pub enum florence2_status {
     InvalidModel = 3,
     /// An image cannot be decoded, or has more pixels than are accepted.
     InvalidImage = 4,
-    /// This build or this machine has no such device, or no such number type on it.
+    /// This build or this machine has no such device, or no such number type on it, or no room for the
+    /// model.
     UnsupportedDevice = 5,
     /// This build was made without what the call needs.
     NotInThisBuild = 6,
@@ -35,6 +36,9 @@ pub enum florence2_status {
     NotFinite = 9,
     /// A fault of this library. Its handles stay usable.
     Panic = 10,
+    /// The model's device failed: its memory ran out, or its driver refused. The model gives no more
+    /// answers; one that is loaded anew does.
+    DeviceFailed = 11,
 }
 
 impl florence2_status {
@@ -52,6 +56,7 @@ impl florence2_status {
             Self::DeadlineExceeded => c"FLORENCE2_STATUS_DEADLINE_EXCEEDED",
             Self::NotFinite => c"FLORENCE2_STATUS_NOT_FINITE",
             Self::Panic => c"FLORENCE2_STATUS_PANIC",
+            Self::DeviceFailed => c"FLORENCE2_STATUS_DEVICE_FAILED",
         }
     }
 
@@ -68,6 +73,7 @@ impl florence2_status {
             Self::DeadlineExceeded,
             Self::NotFinite,
             Self::Panic,
+            Self::DeviceFailed,
         ]
         .into_iter()
         .find(|status| *status as i32 == number)
@@ -178,6 +184,7 @@ fn status_of(error: &Error) -> florence2_status {
         Error::Device { .. } | Error::DeviceUnavailable { .. } | Error::Dtype { .. } => {
             florence2_status::UnsupportedDevice
         }
+        Error::DeviceFailed { .. } => florence2_status::DeviceFailed,
         Error::Processor(error) => match error {
             ProcessorError::Io { .. } => florence2_status::Io,
             ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {

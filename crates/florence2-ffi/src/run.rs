@@ -20,7 +20,8 @@ use crate::text::c_string;
 /// `model`: used by any number of threads at once. `request`, `options`: read during the call only;
 /// `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
 /// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
-/// FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE.
+/// FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
+/// FLORENCE2_STATUS_DEVICE_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run(
     model: *const florence2_model,

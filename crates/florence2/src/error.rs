@@ -56,6 +56,15 @@ pub enum Error {
         /// What was found and expected.
         reason: String,
     },
+    /// The device failed at its work: its memory ran out, or its driver refused. The model gives no
+    /// more answers; one that is loaded anew does.
+    #[error("device `{device}`: failed: {reason}")]
+    DeviceFailed {
+        /// The device.
+        device: String,
+        /// What was found and expected.
+        reason: String,
+    },
     /// The device works, but not with weights of this type.
     #[error("dtype: found {found}, expected {} on device `{device}`", Precision::choice(.expected))]
     Dtype {

@@ -1,19 +1,25 @@
 //! GPUs: their names, and the backends behind them.
 
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
 
-use florence2_core::Florence2Config;
+use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::weights::{self, Adapter, Checkpoint};
+use florence2_core::{Error as ModelError, Florence2Config};
+use florence2_kernels::Precision;
 #[cfg(feature = "cuda")]
 use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
 #[cfg(feature = "rocm")]
 use florence2_kernels::gpu::rocm::{self, Rocm, RocmDevice};
 #[cfg(feature = "wgpu")]
 use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
-use florence2_kernels::gpu::{self as backends, Unavailable, precisions, start};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::gpu::{
+    self as backends, GpuBackend, Unavailable, precisions, start, watched,
+};
+use florence2_processor::{PixelValues, TokenizedPrompts};
 
-use crate::engine::{Engine, LoadedModel};
+use crate::engine::{Engine, FeatureRow, Features, Generation, LoadedModel, TargetScore};
 use crate::error::{Error, Result};
 use crate::options::LoadOptions;
 
@@ -92,7 +98,7 @@ fn missing(precision: Precision) -> impl Iterator<Item = String> {
             Ok(gpus) if gpus.iter().all(|gpu| gpu.software) => {
                 "found only a CPU that plays a GPU".to_owned()
             }
-            Ok(_) => format!("no GPU works in {precision}"),
+            Ok(_) => format!("no GPU takes the model in {precision}"),
         };
         format!("{}: {reason}", found.names[0])
     })
@@ -174,7 +180,7 @@ pub(crate) fn load(
     Ok(None)
 }
 
-fn load_on<B: Backend>(
+fn load_on<B: GpuBackend>(
     gpu: &Gpu,
     device: &B::Device,
     config: &Florence2Config,
@@ -182,11 +188,12 @@ fn load_on<B: Backend>(
     adapters: &[Adapter],
     precision: Precision,
 ) -> Result<Box<dyn Engine>> {
-    let unavailable = |reason: Unavailable| Error::DeviceUnavailable {
+    let unavailable = |reason: String| Error::DeviceUnavailable {
         device: gpu.name.clone(),
-        reason: reason.to_string(),
+        reason,
     };
-    let expected = precisions::<B>(device).map_err(unavailable)?;
+    let refused = |reason: Unavailable| unavailable(reason.to_string());
+    let expected = precisions::<B>(device).map_err(refused)?;
     let taken = expected.contains(&precision);
     let Some(dtype) = precision.dtype().filter(|_| taken) else {
         return Err(Error::Dtype {
@@ -195,7 +202,87 @@ fn load_on<B: Backend>(
             expected,
         });
     };
-    start::<B>(device, dtype).map_err(unavailable)?;
-    let model = weights::load::<B>(config, checkpoint, adapters, precision, device)?;
-    Ok(Box::new(LoadedModel(weights::cast(model, dtype))))
+    start::<B>(device, dtype).map_err(refused)?;
+    let loaded = watched::<B, _>(device, || {
+        weights::load::<B>(config, checkpoint, adapters, precision, device)
+    });
+    let model = loaded.map_err(refused)?.map_err(|error| match error {
+        ModelError::TooLarge { .. } => unavailable(error.to_string()),
+        error => Error::Model(error),
+    })?;
+    Ok(Box::new(OnGpu {
+        name: gpu.name.clone(),
+        device: device.clone(),
+        model: LoadedModel(model),
+        failure: OnceLock::new(),
+    }))
+}
+
+/// A model on a GPU: each piece of work is over when it returns, and where the device failed, there is
+/// no answer, nor any later: what a backend keeps of operations that it could not end is in the way of
+/// others on the same weights.
+struct OnGpu<B: GpuBackend> {
+    name: String,
+    device: B::Device,
+    model: LoadedModel<B>,
+    failure: OnceLock<String>,
+}
+
+impl<B: GpuBackend> OnGpu<B> {
+    fn watched<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.failure.get().is_none() {
+            match watched::<B, _>(&self.device, work) {
+                Ok(done) => return done,
+                Err(reason) => drop(self.failure.set(reason.to_string())),
+            }
+        }
+        Err(Error::DeviceFailed {
+            device: self.name.clone(),
+            reason: self.failure.get().cloned().unwrap_or_default(),
+        })
+    }
+}
+
+impl<B: GpuBackend> Engine for OnGpu<B> {
+    fn config(&self) -> &Florence2Config {
+        self.model.config()
+    }
+
+    fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features> {
+        self.watched(|| self.model.encode_image(pixel_values, cancel))
+    }
+
+    fn generate(
+        &self,
+        images: &[FeatureRow<'_>],
+        prompts: &TokenizedPrompts,
+        options: &Generation<'_>,
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        // A panic of the caller's own is none of the device.
+        let mut panic = None;
+        let mut forward = |event| match catch_unwind(AssertUnwindSafe(|| observer.notify(event))) {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(()),
+            Err(said) => {
+                panic = Some(said);
+                ControlFlow::Break(())
+            }
+        };
+        let mut observer = GenerationObserver::new(&mut forward);
+        let answers = self.watched(|| self.model.generate(images, prompts, options, &mut observer));
+        match panic {
+            Some(panic) => resume_unwind(panic),
+            None => answers,
+        }
+    }
+
+    fn score(
+        &self,
+        image: FeatureRow<'_>,
+        prompts: &TokenizedPrompts,
+        labels: &[u32],
+    ) -> Result<TargetScore> {
+        self.watched(|| self.model.score(image, prompts, labels))
+    }
 }

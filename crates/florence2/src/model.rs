@@ -105,8 +105,8 @@ impl Florence2 {
     ///
     /// # Errors
     /// As [`Self::load`]; [`Error::Device`] when this build has no such device,
-    /// [`Error::DeviceUnavailable`] when it does not work on this machine, [`Error::Dtype`] when it
-    /// does not have the dtype.
+    /// [`Error::DeviceUnavailable`] when it does not work on this machine or has no room for the model,
+    /// [`Error::Dtype`] when it does not have the dtype.
     pub fn load_with(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let config_path = directory.join("config.json");
@@ -186,7 +186,8 @@ impl Florence2 {
     ///
     /// # Errors
     /// [`Error::Processor`] when the prompt lacks its input or has one too many,
-    /// [`Error::Model`] when it is too long.
+    /// [`Error::Model`] when it is too long, [`Error::DeviceFailed`] when the device is a GPU whose
+    /// memory runs out.
     pub fn run(&self, image: &Image, prompt: impl Into<Prompt>) -> Result<Answer> {
         self.run_with(image, prompt, &RunOptions::default())
     }
@@ -227,7 +228,7 @@ impl Florence2 {
     /// Runs the vision tower once, for any number of prompts about the image.
     ///
     /// # Errors
-    /// [`florence2_core::Error::Cancelled`].
+    /// [`florence2_core::Error::Cancelled`], [`Error::DeviceFailed`].
     pub fn encode_image(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
         let (features, timings) = self
             .threads

@@ -6,6 +6,8 @@
 use std::path::Path;
 
 use florence2::{Error, Florence2, Image, LoadOptions, Precision, Prompt, devices};
+#[cfg(feature = "wgpu")]
+use florence2::{GenerationOverrides, ModelBytes, RunOptions};
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
@@ -18,6 +20,13 @@ fn demo_in(device: &str, dtype: Precision) -> Result<Florence2, Error> {
         dtype,
         ..LoadOptions::default()
     })
+}
+
+/// Devices, each with every dtype, whether it has it or not.
+fn in_every_dtype(devices: &[String]) -> impl Iterator<Item = (&str, Precision)> {
+    devices
+        .iter()
+        .flat_map(|device| Precision::ALL.map(|dtype| (device.as_str(), dtype)))
 }
 
 /// The names that a build may know, each with whether this one does.
@@ -40,15 +49,18 @@ fn the_demo_model_answers_alike_on_every_device() {
     let expected: Map<String, Value> = serde_json::from_slice(&json).unwrap();
     let devices = devices();
     assert!(!devices.is_empty());
-    for device in devices {
-        let model = demo(&device).unwrap();
+    for (device, dtype) in in_every_dtype(&devices) {
+        let model = match demo_in(device, dtype) {
+            Err(Error::Dtype { .. }) => continue,
+            model => model.unwrap(),
+        };
         assert_eq!(model.device(), device);
         for question in ["<OD>", "<CAPTION>"] {
             let answer = model.run(&image, Prompt::parse(question).unwrap()).unwrap();
             let found = json!(answer.token_ids);
             assert_eq!(
                 found, expected[question]["reference_ids"],
-                "{device} {question}"
+                "{device} {dtype} {question}"
             );
         }
     }
@@ -83,12 +95,9 @@ fn dtypes_of(device: &str) -> &'static [Precision] {
 
 #[test]
 fn a_device_keeps_weights_in_a_dtype_or_says_in_which_it_does() {
-    for (device, dtype) in devices()
-        .iter()
-        .flat_map(|device| Precision::ALL.map(|dtype| (device, dtype)))
-    {
+    for (device, dtype) in in_every_dtype(&devices()) {
         match demo_in(device, dtype) {
-            Ok(model) => assert_eq!((model.device(), model.dtype()), (device.as_str(), dtype)),
+            Ok(model) => assert_eq!((model.device(), model.dtype()), (device, dtype)),
             Err(error) => {
                 assert!(matches!(error, Error::Dtype { .. }), "{error}");
                 assert!(!dtypes_of(device).contains(&dtype), "{error}");
@@ -106,20 +115,100 @@ fn a_device_keeps_weights_in_a_dtype_or_says_in_which_it_does() {
     }
 }
 
+/// The GPUs behind a graphics API.
+#[cfg(feature = "wgpu")]
+fn graphics_devices() -> Vec<String> {
+    let of_graphics = |device: &String| {
+        let backend = device.split(':').next().unwrap();
+        ["wgpu", "vulkan", "metal"].contains(&backend)
+    };
+    devices().into_iter().filter(of_graphics).collect()
+}
+
 /// Graphics APIs do not compute with bf16, and no GPU with int8.
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_graphics_api_has_no_dtype_of_bf16_or_int8() {
-    let gpus = devices();
-    let gpus = gpus.iter().filter(|device| {
-        let backend = device.split(':').next().unwrap();
-        ["wgpu", "vulkan", "metal"].contains(&backend)
-    });
-    for (device, dtype) in
-        gpus.flat_map(|gpu| [Precision::Bf16, Precision::Int8].map(|dtype| (gpu, dtype)))
-    {
-        let error = demo_in(device, dtype).err().unwrap();
-        assert!(matches!(error, Error::Dtype { .. }), "{error}");
+    for device in graphics_devices() {
+        for dtype in [Precision::Bf16, Precision::Int8] {
+            let error = demo_in(&device, dtype).err().unwrap();
+            assert!(matches!(error, Error::Dtype { .. }), "{error}");
+        }
+    }
+}
+
+/// Buffers are of 4 GiB at most: a token matrix of 2^30 rows of 128 f32 is beyond any.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_weight_that_a_gpu_cannot_hold_is_named_with_its_bytes() {
+    const ROWS: usize = 1 << 30;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut config: Value = serde_json::from_slice(&read("config.json")).unwrap();
+    config["text_config"]["vocab_size"] = json!(ROWS);
+    let config = config.to_string();
+    let preprocessor_config = read("preprocessor_config.json");
+    let tokenizer = read("tokenizer.json");
+    for device in graphics_devices() {
+        let bytes = ModelBytes {
+            config: config.as_bytes(),
+            generation_config: None,
+            preprocessor_config: &preprocessor_config,
+            tokenizer: &tokenizer,
+            weights: read("model.safetensors").into(),
+        };
+        let options = LoadOptions {
+            device: device.clone(),
+            ..LoadOptions::default()
+        };
+        let error = Florence2::from_bytes(bytes, &options).err().unwrap();
+        assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
+        let message = error.to_string();
+        let expected = format!(
+            "device `{device}`: `model.language_model.shared.weight`: found {} bytes, expected at most ",
+            ROWS * 128 * 4
+        );
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}
+
+/// The pixels of 400 images are more than lavapipe's buffers hold, 128 MiB: what it would read instead
+/// is no answer. Where they fit, each image gets its own.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_batch_that_a_gpu_cannot_hold_is_an_error_that_another_load_ends() {
+    let image = Image::from_rgb(192, 192, vec![90; 3 * 192 * 192]).unwrap();
+    let images = vec![image; 400];
+    let caption = || Prompt::parse("<CAPTION>").unwrap();
+    let requests: Vec<_> = images.iter().map(|image| (image, caption())).collect();
+    let options = RunOptions {
+        generation: GenerationOverrides {
+            max_new_tokens: Some(2),
+            num_beams: Some(1),
+            ..GenerationOverrides::default()
+        },
+        ..RunOptions::default()
+    };
+    for device in graphics_devices() {
+        let model = demo(&device).unwrap();
+        let run = |model: &Florence2| model.run_with(&images[0], caption(), &options);
+        let expected = run(&model).unwrap().token_ids;
+        match model.run_batch(&requests, &options) {
+            Ok(answers) => assert!(answers.iter().all(|answer| answer.token_ids == expected)),
+            Err(error) => {
+                assert!(matches!(error, Error::DeviceFailed { .. }), "{error}");
+                let message = error.to_string();
+                assert!(
+                    message.contains(&device) && message.contains("expected enough memory"),
+                    "{message}"
+                );
+                let later = run(&model).err().unwrap();
+                assert_eq!(later.to_string(), message);
+            }
+        }
+        drop(model);
+        let anew = demo(&device).unwrap();
+        assert_eq!(run(&anew).unwrap().token_ids, expected);
     }
 }
 

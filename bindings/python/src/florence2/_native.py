@@ -26,6 +26,7 @@ class Status(enum.IntEnum):
     DEADLINE_EXCEEDED = 8
     NOT_FINITE = 9
     PANIC = 10
+    DEVICE_FAILED = 11
 
 
 class Error(Exception):

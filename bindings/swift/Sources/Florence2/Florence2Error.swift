@@ -30,6 +30,8 @@ public struct Florence2Error: Error, Equatable, CustomStringConvertible {
         public static let notFinite = Status(rawValue: 9)
         /// A fault of the library.
         public static let panic = Status(rawValue: 10)
+        /// The model's device failed; only a model that is loaded anew gives answers.
+        public static let deviceFailed = Status(rawValue: 11)
     }
 
     /// Why the call failed.
