@@ -17,7 +17,7 @@ trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
 # GPU takes the same time either way.
 export VK_ICD_FILENAMES XDG_RUNTIME_DIR CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
 # With autotune, as the command and the libraries have it: what it takes must be right. What the demo model answers takes
-# four minutes so, and is asked below.
+# six minutes so, and is asked below.
 with_autotune() {
     cargo test --quiet -p florence2-kernels -p florence2 \
         --features florence2-kernels/wgpu,florence2-kernels/autotune,florence2/wgpu,florence2/demo "$@"
