@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The wgpu backend on a CPU that plays a GPU, Mesa's lavapipe: its own tests, the facade's of devices, f32 and f16 of every
-# stage against the goldens, and the demo model's answers. On a machine with a GPU, benches/gpu/run.sh asks the same of it and measures.
+# stage against the goldens, and the demo model's answers. On a machine with a GPU, benches/gpu/run.sh asks the same of it
+# and measures.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
