@@ -27,7 +27,7 @@ logging.disable_progress_bar()
 SIDE, PROMPT_TOKENS, PAST_TOKENS, CAPTION_TOKENS, VOCABULARY = 768, 13, 32, 48, 51289
 IMAGE_TOKENS = 577
 ROUNDS = {"vision": 5, "encoder": 7, "step": 5, "caption": 3}
-# Steps come in a row, as in a caption: a turn is this many, of which the first find threads asleep and weights far away.
+# Steps come in a row, as in a caption: a turn is this many. The first find threads asleep and weights far away.
 STEPS_IN_A_TURN = 24
 
 
