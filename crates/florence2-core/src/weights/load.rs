@@ -379,34 +379,3 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     });
     transposed
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use burn_flex::{Flex, FlexDevice};
-
-    use super::*;
-
-    #[test]
-    fn a_tensor_beyond_the_limit_is_named_with_its_bytes() {
-        let mut config = Florence2Config::from_json(
-            include_bytes!("../../../../assets/demo-model/config.json"),
-            "config.json",
-        )
-        .unwrap();
-        config.text_config.vocab_size = 100_000;
-        let bytes = 100_000 * config.text_config.d_model as u64 * 4;
-        let model =
-            Florence2ForConditionalGeneration::<Flex>::new(config, Precision::F32, &FlexDevice)
-                .unwrap();
-        let check = |limit| check_sizes(&model, Precision::F32, limit);
-        check(bytes).unwrap();
-        assert_eq!(
-            check(bytes - 1).unwrap_err().to_string(),
-            format!(
-                "`{SHARED_KEY}`: found {bytes} bytes, expected at most {}, the largest buffer",
-                bytes - 1
-            )
-        );
-    }
-}
