@@ -55,6 +55,12 @@ fn main() {
         serve(Precision::named(precision).unwrap(), Path::new(checkpoint));
         return;
     }
+    if let [_, flag, precision, checkpoint] = arguments.as_slice()
+        && flag == "--start"
+    {
+        start(Precision::named(precision).unwrap(), Path::new(checkpoint));
+        return;
+    }
     if let [_, flag, checkpoint, ..] = arguments.as_slice()
         && flag == "--errors"
     {
@@ -321,6 +327,21 @@ fn serve(precision: Precision, checkpoint: &Path) {
         }
         println!("{}", started.elapsed().as_secs_f64());
     }
+}
+
+/// A program's start: prints the seconds to load, of the first image and of the next, and its peak in MiB.
+fn start(precision: Precision, checkpoint: &Path) {
+    let started = Instant::now();
+    let model = load(precision, checkpoint);
+    println!("{}", started.elapsed().as_secs_f64());
+    let pixels: Tensor<Flex, 4> = Tensor::zeros([1, 3, SIDE, SIDE], &FlexDevice);
+    for _ in 0..2 {
+        let started = Instant::now();
+        let features = model.encode_image(pixels.clone(), &CancelToken::default());
+        black_box(features.unwrap());
+        println!("{}", started.elapsed().as_secs_f64());
+    }
+    println!("{}", peak_mebibytes());
 }
 
 /// Image to tokens, of a fixed number.

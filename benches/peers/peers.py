@@ -8,6 +8,7 @@ import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import time
 import warnings
 
@@ -159,26 +160,39 @@ def input_names(inputs):
     return [f"input{index}" for index in range(len(inputs))]
 
 
+# What `export` wrote, by its name's end.
+EXPORTED = {
+    ("onnxruntime", "f32"): ".onnx",
+    ("onnxruntime", "int8"): ".int8.onnx",
+    ("openvino", "f32"): ".onnx",
+    ("openvino", "bf16"): ".onnx",
+    ("openvino", "int8"): ".nncf.xml",
+}
+
+
+def load_exported(engine, precision, file, threads):
+    """A function of the inputs by name."""
+    if engine == "onnxruntime":
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return lambda feed: session.run(None, feed)
+    hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    if precision != "int8":
+        hints["INFERENCE_PRECISION_HINT"] = precision
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(str(file)), "CPU", hints).create_infer_request()
+    return request.infer
+
+
 def exported_engines(path, inputs, threads):
-    """What `export` wrote, in ONNX Runtime and OpenVINO."""
     feed = {name: value.numpy() for name, value in zip(input_names(inputs), inputs)}
     engines = {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    for precision, file in (("f32", path), ("int8", path.with_suffix(".int8.onnx"))):
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        engines["onnxruntime", precision] = timed(lambda session=session: session.run(None, feed))
-    core = openvino.Core()
-    hints = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = [
-        (precision, path, {**hints, "INFERENCE_PRECISION_HINT": precision}) for precision in ("f32", "bf16")
-    ]
-    compressed = path.with_suffix(".nncf.xml")
-    if compressed.exists():
-        compiled.append(("int8", compressed, hints))
-    for precision, file, hints in compiled:
-        request = core.compile_model(core.read_model(str(file)), "CPU", hints).create_infer_request()
-        engines["openvino", precision] = timed(lambda request=request: request.infer(feed))
+    for (engine, precision), end in EXPORTED.items():
+        file = path.with_suffix(end)
+        if file.exists():
+            run = load_exported(engine, precision, file, threads)
+            engines[engine, precision] = timed(lambda run=run: run(feed))
     return engines
 
 
@@ -228,6 +242,58 @@ def measure(rows, size, part, beams, engines):
         print(f"| {size} | {part} | {beams} | {engine} | {precision} | {median * 1e3:.1f} | {least * 1e3:.1f} | {ratio} |", flush=True)
 
 
+def kilobytes(pid, name):
+    """A line of a process's status."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+
+
+def start(engine, precision, file, threads):
+    """A peer's start in this process: seconds to load and of the first and the next image, and the bytes that it took."""
+    # The most from here on; libraries are there already.
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("self", "VmRSS")
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    started = time.perf_counter()
+    if engine == "torch":
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+        vision = Vision(Florence2ForConditionalGeneration.from_pretrained(file, dtype=dtype).eval())
+        work = torch.inference_mode()(lambda: vision(pixels.to(dtype)))
+    else:
+        run = load_exported(engine, precision, file, threads)
+        work = lambda: run({input_names([pixels])[0]: pixels.numpy()})
+    load = time.perf_counter() - started
+    first, warm = timed(work)(), timed(work)()
+    return dict(load_s=load, first_s=first, warm_s=warm, bytes=1024 * (kilobytes("self", "VmHWM") - before))
+
+
+def start_ours(binary, precision, checkpoint, threads):
+    """The same of ours, whose process is small before."""
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    output = subprocess.check_output([binary, "--start", precision, str(checkpoint)], env=environment)
+    load, first, warm, mebibytes = map(float, output.split())
+    return dict(load_s=load, first_s=first, warm_s=warm, bytes=int(mebibytes) * 2**20)
+
+
+def measure_starts(arguments, size, threads, checkpoint, vision):
+    """How every engine starts, each in a process of its own: ours and torch load the whole model, the others the vision tower."""
+    rows = []
+    print("\n| model | engine | precision | load ms | first image ms | next image ms | MiB at most |\n|---|---|---|---|---|---|---|")
+    engines = [("florence2", precision, checkpoint) for precision in ("f32", "bf16", "int8")]
+    engines += [(engine, precision, vision.with_suffix(end)) for (engine, precision), end in EXPORTED.items()]
+    engines += [("torch", precision, checkpoint) for precision in ("f32", "bf16")]
+    for engine, precision, file in engines:
+        if engine == "florence2":
+            row = start_ours(arguments.ours, precision, file, threads)
+        else:
+            command = [sys.executable, __file__, "--start", engine, precision, file, "--threads", str(threads)]
+            row = json.loads(subprocess.check_output(command).splitlines()[-1])
+        rows.append(dict(model=size, engine=engine, precision=precision, **row))
+        milliseconds = " | ".join(f"{row[name] * 1e3:.0f}" for name in ("load_s", "first_s", "warm_s"))
+        print(f"| {size} | {engine} | {precision} | {milliseconds} | {row['bytes'] / 2**20:.0f} |", flush=True)
+    return rows
+
+
 def vision_gigaflop(config):
     """Of the vision tower's products, for one image."""
     vision, total, side = config.vision_config, 0, SIDE
@@ -257,22 +323,26 @@ def measure_avx2(arguments, threads, checkpoint, config):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", required=True)
-    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--ours")
+    parser.add_argument("--folder", type=pathlib.Path)
+    parser.add_argument("--start", nargs=3, metavar=("ENGINE", "PRECISION", "FILE"), help="a peer's start alone, as JSON")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", choices=["base", "large"], help="one of the two alone")
-    parser.add_argument("--part", choices=list(ROUNDS), action="append", help="these alone")
+    parser.add_argument("--part", choices=[*ROUNDS, "start"], action="append", help="these alone")
     parser.add_argument("--export-only", action="store_true", help="the peers' files, which a later run finds")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     threads = arguments.threads
     torch.set_num_threads(threads)
+    if arguments.start:
+        print(json.dumps(start(*arguments.start, threads)))
+        return
     peaks = json.loads(subprocess.check_output([arguments.folder / "peaks", str(threads)]))
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     print(f"{cpu}, {threads} threads: {peaks['f32_gflops']} GFLOP/s f32, reads {peaks['read_gb_per_s']} GB/s\n")
     print("| model | part | beams | engine | precision | median ms | min ms | of OpenVINO bf16 |\n|---|---|---|---|---|---|---|---|")
-    rows, avx2 = [], None
+    rows, starts, avx2 = [], [], None
     sizes = ["base"] if arguments.quick else ["base", "large"]
     for size in [arguments.model] if arguments.model else sizes:
         torch.manual_seed(0)
@@ -285,11 +355,12 @@ def main():
         tokens = IMAGE_TOKENS + PROMPT_TOKENS
         parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
         parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
-        wanted = arguments.part or (["vision", "step"] if arguments.quick else list(ROUNDS))
-        parts = [part for part in parts if part[0] in wanted]
+        wanted = arguments.part or (["vision", "step"] if arguments.quick else [*ROUNDS, "start"])
         path = lambda command: arguments.folder / f"{size}-{command.replace(' ', '-')}.onnx"
-        for _, _, command, module, inputs in parts:
-            export(path(command), module(plain), inputs)
+        for part, _, command, module, inputs in parts:
+            if part in wanted or (part == "vision" and "start" in wanted):
+                export(path(command), module(plain), inputs)
+        parts = [part for part in parts if part[0] in wanted]
         if arguments.export_only:
             continue
         half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
@@ -309,10 +380,12 @@ def main():
             measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
         for engine in ours.values():
             engine.process.stdin.close()
+        if "start" in wanted:
+            starts += measure_starts(arguments, size, threads, checkpoint, path("vision"))
         if size == "base" and "vision" in wanted and (arguments.folder / "peaks-avx2").exists():
             avx2 = measure_avx2(arguments, threads, checkpoint, plain.config)
     if arguments.json:
-        report = {"cpu": cpu, "peaks": peaks, "rows": rows, "avx2": avx2}
+        report = {"cpu": cpu, "peaks": peaks, "rows": rows, "starts": starts, "avx2": avx2}
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

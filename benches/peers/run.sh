@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # libflorence2 beside OpenVINO, ONNX Runtime and torch, on the same random weights, taking turns.
-#   benches/peers/run.sh [--quick] [--model base|large] [--part vision|encoder|step|caption].. [--export-only] [--json OUT]
+#   benches/peers/run.sh [--quick] [--model base|large] [--part vision|encoder|step|caption|start].. [--export-only] [--json OUT]
 # --quick: the base model's vision tower and decoder step only. --export-only: writes the peers' models and measures
 # nothing. large takes 24 GB, and ten minutes to be written. Installs what it needs under target/peers.
 set -euo pipefail
