@@ -335,6 +335,8 @@ def main():
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
+    if not (arguments.start or (arguments.ours and arguments.folder)):
+        parser.error("--ours and --folder are needed, or --start")
     threads = arguments.threads
     torch.set_num_threads(threads)
     if arguments.start:

@@ -29,12 +29,14 @@ fn chunk_rows() -> usize {
 /// The format in which this machine multiplies an image's or a sequence's tokens by columns of a
 /// format. It does not depend on how many others there are, and so nor does what they give.
 pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
-    let split = Some(RowFormat::Split).filter(|_| tokens > FEW_ROWS);
-    let formats = split.into_iter().chain([columns.rows()]);
-    formats
-        .into_iter()
-        .find(|rows| kernel(columns, *rows).is_some())
-        .unwrap_or(RowFormat::F32)
+    let multiplied = |rows| kernel(columns, rows).is_some();
+    if tokens > FEW_ROWS && multiplied(RowFormat::Split) {
+        return RowFormat::Split;
+    }
+    match columns.rows() {
+        rows if multiplied(rows) => rows,
+        _ => RowFormat::F32,
+    }
 }
 
 /// What a product does to its result.

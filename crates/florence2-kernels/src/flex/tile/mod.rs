@@ -2,7 +2,8 @@
 //!
 //! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
 //! which one instruction multiplies and adds up; a *step* is one word of every row and column.
-//! Columns of f16 are words of half the size, which are multiplied by rows of f32.
+//! Columns of f16 are words of half the size, which are multiplied by rows of f32, and AMX takes rows of
+//! f32 in three bf16 each.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -10,17 +11,20 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod format;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
 
 use std::cell::Cell;
 
+pub(crate) use format::Format;
+pub(super) use format::RowFormat;
+
 use super::level::{Level, level};
 #[cfg(target_arch = "x86_64")]
 use super::line::LINE;
 use super::rows::sized;
-use super::split;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
@@ -34,57 +38,6 @@ const FEW_TILES: usize = 3;
 /// quarter off a decoder's tokens.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 6 << 10;
-
-/// What a word of columns holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    F32,
-    F16,
-    Bf16,
-    Int8,
-}
-
-/// What a word of rows holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowFormat {
-    F32,
-    /// f32, as [`split`](super::split) writes them.
-    Split,
-    Bf16,
-    Int8,
-}
-
-impl Format {
-    /// Values in a word.
-    pub(super) fn values(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 => 1,
-            Self::Bf16 => 2,
-            Self::Int8 => 4,
-        }
-    }
-
-    /// The format of rows whose words are multiplied by this one's.
-    pub(super) fn rows(self) -> RowFormat {
-        match self {
-            Self::F32 | Self::F16 => RowFormat::F32,
-            Self::Bf16 => RowFormat::Bf16,
-            Self::Int8 => RowFormat::Int8,
-        }
-    }
-}
-
-impl RowFormat {
-    /// Words of so many values.
-    pub(super) fn words(self, values: usize) -> usize {
-        match self {
-            Self::F32 => values,
-            Self::Split => split::words(values),
-            Self::Bf16 => values.div_ceil(2),
-            Self::Int8 => values.div_ceil(4),
-        }
-    }
-}
 
 /// Words of the rows: row `r`'s step `s` is `words[r * row_step + s * step]`.
 #[derive(Clone, Copy)]

@@ -13,7 +13,10 @@ use std::arch::x86_64::{
 };
 use std::cell::Cell;
 
+mod assembly;
 pub(super) mod split;
+
+use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
 
 use super::avx512::{self, Pairs, Quads};
 use super::{AHEAD, Dot, Kernel, PANEL, Raw, store_row};
@@ -62,8 +65,7 @@ static CONFIGURATIONS: [Configuration; ROWS + 1] = {
 };
 
 impl Configuration {
-    /// Registers 0 and 1 are the upper rows' sums, 2 and 3 the lower rows', 4 and 5 their words, 6
-    /// and 7 the columns'.
+    /// Of the registers as [`assembly`] uses them.
     const fn new(rows: usize) -> Self {
         let (upper, lower) = halves(rows);
         // A register has a row at least, and what is not used any number of them.
@@ -172,29 +174,6 @@ static NOTHING: [u32; PANEL] = [0; PANEL];
 /// Multiplies segments of at least one register of steps each. The last is what is asked for ahead.
 type Multiply = unsafe fn(&[Segment], &Ends, *const u32);
 
-/// Bytes that are asked for ahead with each register of steps: about as many as a register of the next
-/// columns has, shared among the tiles of the rows that pass together.
-const AHEAD_PER_REGISTER: usize = 256;
-
-/// Asks for them.
-macro_rules! ask_for_next {
-    () => {
-        "prefetcht1 [{next}]
-         prefetcht1 [{next} + 64]
-         prefetcht1 [{next} + 128]
-         prefetcht1 [{next} + 192]
-         add {next}, 256"
-    };
-}
-use ask_for_next;
-
-/// Asks for lines of the columns that are being read.
-macro_rules! ask_ahead {
-    ($($line:literal)*) => {
-        concat!($("prefetcht0 [{right} + {ahead} + ", $line, "]\n"),*)
-    };
-}
-
 /// How tiles of more than 16 rows are multiplied, and how those of fewer are.
 #[derive(Clone, Copy)]
 struct Multiplies {
@@ -216,37 +195,18 @@ const INT8_MULTIPLIES: Multiplies = Multiplies {
 };
 
 macro_rules! multiply {
-    ($name:ident, $instruction:literal, both halves) => {
-        multiply!(
-            $name, $instruction, ask_for_next!(),
-            [
-                "tileloadd tmm2, [{lower} + {left_row_step}]",
-                "tileloadd tmm3, [{lower} + {left_row_step} + 64]",
-            ],
-            [
-                "tileloadd tmm5, [{lower} + {left_row_step}]",
-                concat!($instruction, " tmm2, tmm5, tmm6"),
-                concat!($instruction, " tmm3, tmm5, tmm7"),
-            ],
-            [
-                "tilestored [{lower} + {left_row_step}], tmm2",
-                "tilestored [{lower} + {left_row_step} + 64], tmm3",
-            ]
-        );
+    ($name:ident, $instruction:literal, both) => {
+        multiply!($name, $instruction, both, ask_for_next!());
     };
     // These few rows wait for their own columns: a line of each half of them, of 16 steps.
-    ($name:ident, $instruction:literal, upper half) => {
+    ($name:ident, $instruction:literal, upper) => {
         multiply!(
-            $name, $instruction,
+            $name, $instruction, upper,
             ask_ahead!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
-                1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984),
-            [], [], []
+                1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984)
         );
     };
-    (
-        $name:ident, $instruction:literal, $ask:expr,
-        [$($load_lower:literal,)*], [$($multiply_lower:expr,)*], [$($store_lower:literal,)*]
-    ) => {
+    ($name:ident, $instruction:literal, $rows:ident, $ask:expr) => {
         #[allow(unsafe_code)]
         unsafe fn $name(segments: &[Segment], ends: &Ends, next: *const u32) {
             let segments = segments.as_ptr_range();
@@ -254,12 +214,7 @@ macro_rules! multiply {
             // segments' and the ends' pointers reach. To ask for memory ahead never fails.
             unsafe {
                 asm!(
-                    "mov {upper}, [{ends}]",
-                    "mov {lower}, [{ends} + 8]",
-                    "mov {left_row_step}, [{ends} + 16]",
-                    "tileloadd tmm0, [{upper} + {left_row_step}]",
-                    "tileloadd tmm1, [{upper} + {left_row_step} + 64]",
-                    $($load_lower,)*
+                    sums!(load, $rows),
                     "2:",
                     "mov {registers}, [{segment}]",
                     "mov {upper}, [{segment} + 8]",
@@ -271,12 +226,8 @@ macro_rules! multiply {
                     "shl {register_step}, 4",
                     "3:",
                     $ask,
-                    "tileloadd tmm6, [{right} + {right_step}]",
-                    "tileloadd tmm4, [{upper} + {left_row_step}]",
-                    "tileloadd tmm7, [{right} + {right_step} + 64]",
-                    concat!($instruction, " tmm0, tmm4, tmm6"),
-                    concat!($instruction, " tmm1, tmm4, tmm7"),
-                    $($multiply_lower,)*
+                    columns!(0, 64),
+                    rows!($rows, $instruction, 0),
                     "add {upper}, 64",
                     "add {lower}, 64",
                     "add {right}, {register_step}",
@@ -285,12 +236,7 @@ macro_rules! multiply {
                     "add {segment}, {segment_size}",
                     "cmp {segment}, {end}",
                     "jne 2b",
-                    "mov {upper}, [{ends} + 24]",
-                    "mov {lower}, [{ends} + 32]",
-                    "mov {left_row_step}, [{ends} + 40]",
-                    "tilestored [{upper} + {left_row_step}], tmm0",
-                    "tilestored [{upper} + {left_row_step} + 64], tmm1",
-                    $($store_lower,)*
+                    sums!(store, $rows),
                     // Every operand must be named.
                     "# {ahead} {next}",
                     segment = inout(reg) segments.start => _,
@@ -315,10 +261,10 @@ macro_rules! multiply {
     };
 }
 
-multiply!(multiply_bf16, "tdpbf16ps", both halves);
-multiply!(multiply_upper_bf16, "tdpbf16ps", upper half);
-multiply!(multiply_int8, "tdpbusd", both halves);
-multiply!(multiply_upper_int8, "tdpbusd", upper half);
+multiply!(multiply_bf16, "tdpbf16ps", both);
+multiply!(multiply_upper_bf16, "tdpbf16ps", upper);
+multiply!(multiply_int8, "tdpbusd", both);
+multiply!(multiply_upper_int8, "tdpbusd", upper);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]

@@ -13,7 +13,8 @@ use std::arch::x86_64::{
 };
 use std::cell::Cell;
 
-use super::{Ends, SIDE, ask_for_next, for_each_tile};
+use super::assembly::{ask_for_next, columns, rows, sums};
+use super::{Ends, SIDE, for_each_tile};
 use crate::flex::line::Line;
 use crate::flex::rows::sized;
 use crate::flex::split::{self, UPPER_HALF, VALUES};
@@ -47,83 +48,13 @@ struct Factors {
 /// The last is what is asked for ahead.
 type Multiply = unsafe fn(&Factors, &Ends, *const u32);
 
-/// A part of the rows' values times the part of the columns' in registers 6 and 7, and how sums are
-/// loaded and stored: of both halves of a tile's rows, or of the upper ones where there are no others.
-macro_rules! rows {
-    (upper, $at:literal) => {
-        concat!(
-            "tileloadd tmm4, [{upper} + {left_row_step} + ",
-            $at,
-            "]\n",
-            rows!(upper, again)
-        )
-    };
-    (both, $at:literal) => {
-        concat!(
-            rows!(upper, $at),
-            "\n",
-            "tileloadd tmm5, [{lower} + {left_row_step} + ",
-            $at,
-            "]\n",
-            rows!(lower, again)
-        )
-    };
-    (upper, again) => {
-        "tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7"
-    };
-    (lower, again) => {
-        "tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7"
-    };
-    (both, again) => {
-        concat!(rows!(upper, again), "\n", rows!(lower, again))
-    };
-    (upper, load) => {
-        "tileloadd tmm0, [{upper} + {left_row_step}]
-         tileloadd tmm1, [{upper} + {left_row_step} + 64]"
-    };
-    (both, load) => {
-        concat!(
-            rows!(upper, load),
-            "\n",
-            "tileloadd tmm2, [{lower} + {left_row_step}]
-             tileloadd tmm3, [{lower} + {left_row_step} + 64]"
-        )
-    };
-    (upper, store) => {
-        "tilestored [{upper} + {left_row_step}], tmm0
-         tilestored [{upper} + {left_row_step} + 64], tmm1"
-    };
-    (both, store) => {
-        concat!(
-            rows!(upper, store),
-            "\n",
-            "tilestored [{lower} + {left_row_step}], tmm2
-             tilestored [{lower} + {left_row_step} + 64], tmm3"
-        )
-    };
-}
-
-/// A part of the columns' values, into registers 6 and 7.
-macro_rules! columns {
-    ($left:literal, $right:literal) => {
-        concat!(
-            "tileloadd tmm6, [{right} + {right_step} + ",
-            $left,
-            "]\n",
-            "tileloadd tmm7, [{right} + {right_step} + ",
-            $right,
-            "]"
-        )
-    };
-}
-
 /// What a third part of the columns' values adds.
 macro_rules! third {
     (2, $rows:ident) => {
         ""
     };
     (3, $rows:ident) => {
-        concat!(columns!(4096, 4160), "\n", rows!($rows, again))
+        concat!(columns!(4096, 4160), "\n", rows!($rows, "tdpbf16ps", again))
     };
 }
 
@@ -135,10 +66,7 @@ macro_rules! multiply {
             // factors' and the ends' pointers reach. To ask for memory ahead never fails.
             unsafe {
                 asm!(
-                    "mov {upper}, [{ends}]",
-                    "mov {lower}, [{ends} + 8]",
-                    "mov {left_row_step}, [{ends} + 16]",
-                    rows!($rows, load),
+                    sums!(load, $rows),
                     "mov {registers}, [{factors}]",
                     "mov {upper}, [{factors} + 8]",
                     "mov {lower}, [{factors} + 16]",
@@ -147,22 +75,19 @@ macro_rules! multiply {
                     "2:",
                     ask_for_next!(),
                     columns!(0, 64),
-                    rows!($rows, 128),
-                    rows!($rows, 0),
-                    rows!($rows, 64),
+                    rows!($rows, "tdpbf16ps", 128),
+                    rows!($rows, "tdpbf16ps", 0),
+                    rows!($rows, "tdpbf16ps", 64),
                     columns!(2048, 2112),
-                    rows!($rows, again),
-                    rows!($rows, 0),
+                    rows!($rows, "tdpbf16ps", again),
+                    rows!($rows, "tdpbf16ps", 0),
                     third!($parts, $rows),
                     "add {upper}, 192",
                     "add {lower}, 192",
                     "add {right}, {right_register_step}",
                     "dec {registers}",
                     "jnz 2b",
-                    "mov {upper}, [{ends} + 24]",
-                    "mov {lower}, [{ends} + 32]",
-                    "mov {left_row_step}, [{ends} + 40]",
-                    rows!($rows, store),
+                    sums!(store, $rows),
                     factors = in(reg) factors,
                     ends = in(reg) ends,
                     right_step = in(reg) size_of::<[u32; PANEL]>(),

@@ -1,0 +1,54 @@
+//! What words hold.
+
+use crate::flex::split;
+
+/// What a word of columns holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    F32,
+    F16,
+    Bf16,
+    Int8,
+}
+
+/// What a word of rows holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::flex) enum RowFormat {
+    F32,
+    /// f32, as [`split`] writes them.
+    Split,
+    Bf16,
+    Int8,
+}
+
+impl Format {
+    /// Values in a word.
+    pub(in crate::flex) fn values(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 1,
+            Self::Bf16 => 2,
+            Self::Int8 => 4,
+        }
+    }
+
+    /// The format of rows whose words are multiplied by this one's.
+    pub(in crate::flex) fn rows(self) -> RowFormat {
+        match self {
+            Self::F32 | Self::F16 => RowFormat::F32,
+            Self::Bf16 => RowFormat::Bf16,
+            Self::Int8 => RowFormat::Int8,
+        }
+    }
+}
+
+impl RowFormat {
+    /// Words of so many values.
+    pub(in crate::flex) fn words(self, values: usize) -> usize {
+        match self {
+            Self::F32 => values,
+            Self::Split => split::words(values),
+            Self::Bf16 => values.div_ceil(2),
+            Self::Int8 => values.div_ceil(4),
+        }
+    }
+}
