@@ -10,8 +10,8 @@ use super::keys_values::f32_values;
 use super::level::vectorised;
 use super::{slice, tensor};
 
-/// Multiplications that are worth waking other threads for.
-const WORTH: usize = 1 << 18;
+/// Multiplications that are worth sharing: a step's threads are awake.
+const WORTH: usize = 1 << 15;
 
 /// See [`crate::PastKeysValues`].
 #[derive(Debug, Clone, Default)]

@@ -275,8 +275,8 @@ fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
         *rows.expect("rows in every layer's format")
     };
     let panels: usize = linears.iter().map(|linear| linear.weight.panels()).sum();
-    // A few tasks a thread, so that the ends meet.
-    let per_task = panels.div_ceil(4 * rayon::current_num_threads());
+    // Several tasks a thread, so that their ends meet.
+    let per_task = panels.div_ceil(8 * rayon::current_num_threads());
     let mut results: Vec<Vec<f32>> = linears
         .iter()
         .map(|linear| vec![0.0; count * linear.weight.outputs])
