@@ -4,7 +4,7 @@
 //! `cargo bench -p florence2-benches [-- base|large] [f32|bf16|int8]`
 //!
 //! `cargo bench -p florence2-benches -- --errors CHECKPOINT` prints how far bf16 and int8 lie from f32
-//! after each stage, for a checkpoint's folder.
+//! after each stage, for a checkpoint's folder, and how many tokens they choose as f32 does.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -17,7 +17,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
-use florence2_core::language_model::KvCache;
+use florence2_core::language_model::{CrossAttentionCache, KvCache};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{EncoderOutput, Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::Precision;
@@ -37,6 +37,8 @@ const SIDE: usize = 768;
 const PROMPT_TOKENS: usize = 13;
 /// Tokens of a detailed caption.
 const CAPTION_TOKENS: usize = 48;
+/// Images whose answers are compared with f32's.
+const IMAGES_TO_AGREE_ON: usize = 16;
 /// A measurement goes on this long, and runs three times at least.
 const MEASURE: Duration = Duration::from_secs(5);
 
@@ -215,18 +217,28 @@ impl ModuleMapper<Flex> for Initialiser {
     }
 }
 
-/// What is left of f32 after each stage: the norm of the difference, as a share of f32's.
+/// What is left of f32: after each stage the norm of the difference as a share of f32's, and of the tokens that f32
+/// says of some images the share that is chosen after the same tokens.
 fn report_errors(checkpoint: &Path) {
-    let pixels = Tensor::random(
-        [1, 3, SIDE, SIDE],
-        Distribution::Normal(0.0, 1.0),
-        &FlexDevice,
-    );
-    let outputs = |precision| stage_outputs(&load(precision, checkpoint), &pixels);
-    let expected = outputs(Precision::F32);
+    let images: Vec<Tensor<Flex, 4>> = (0..IMAGES_TO_AGREE_ON)
+        .map(|_| {
+            Tensor::random(
+                [1, 3, SIDE, SIDE],
+                Distribution::Normal(0.0, 1.0),
+                &FlexDevice,
+            )
+        })
+        .collect();
+    let model = load(Precision::F32, checkpoint);
+    let expected = stage_outputs(&model, &images[0]);
+    let answers: Vec<Vec<i64>> = images.iter().map(|image| answer(&model, image)).collect();
+    drop(model);
     println!("| precision | stage | relative error |\n|---|---|---|");
     for precision in [Precision::Bf16, Precision::Int8] {
-        for ((stage, found), (_, expected)) in outputs(precision).iter().zip(&expected) {
+        let model = load(precision, checkpoint);
+        for ((stage, found), (_, expected)) in
+            stage_outputs(&model, &images[0]).iter().zip(&expected)
+        {
             let norm = |values: &mut dyn Iterator<Item = f32>| -> f32 {
                 values.map(|value| value * value).sum::<f32>().sqrt()
             };
@@ -234,7 +246,54 @@ fn report_errors(checkpoint: &Path) {
             let error = difference / norm(&mut expected.iter().copied());
             println!("| {precision} | {stage} | {error:.4} |");
         }
+        let alike: usize = images
+            .iter()
+            .zip(&answers)
+            .map(|(image, answer)| {
+                let chosen = next_tokens(&model, &cross_attention(&model, image), answer);
+                let pairs = chosen.iter().zip(&answer[1..]);
+                pairs.filter(|(found, expected)| found == expected).count()
+            })
+            .sum();
+        let all = images.len() * CAPTION_TOKENS;
+        println!("| {precision} | tokens as f32 chooses them | {alike} of {all} |");
     }
+}
+
+/// The tokens that greedy decoding says of an image, after the one it starts with.
+fn answer(model: &Model, image: &Tensor<Flex, 4>) -> Vec<i64> {
+    let cross_attention = cross_attention(model, image);
+    let mut tokens = vec![2];
+    for _ in 0..CAPTION_TOKENS {
+        tokens.extend(next_tokens(model, &cross_attention, &tokens).last());
+    }
+    tokens
+}
+
+fn cross_attention(model: &Model, image: &Tensor<Flex, 4>) -> CrossAttentionCache<Flex> {
+    let features = model.encode_image(image.clone(), &CancelToken::default());
+    let prompt = Tensor::full([1, PROMPT_TOKENS], 7, &FlexDevice);
+    model.cross_attention_cache(&model.encode(features.unwrap(), prompt, None).unwrap())
+}
+
+/// The likeliest next token after each of `tokens` that was not there before: the output's weights are the input's, and
+/// at random they say the last token again.
+fn next_tokens(
+    model: &Model,
+    cross_attention: &CrossAttentionCache<Flex>,
+    tokens: &[i64],
+) -> Vec<i64> {
+    let ids = Tensor::<Flex, 1, Int>::from_ints(tokens, &FlexDevice).unsqueeze();
+    let logits = model.decode(ids, cross_attention, &mut KvCache::default());
+    let logits: Vec<f32> = logits.unwrap().to_data().into_vec().unwrap();
+    let rows = logits.chunks_exact(logits.len() / tokens.len());
+    let likeliest = |(last, row): (usize, &[f32])| {
+        let unsaid = (0_i64..)
+            .zip(row)
+            .filter(|(token, _)| !tokens[..=last].contains(token));
+        unsaid.max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0
+    };
+    rows.enumerate().map(likeliest).collect()
 }
 
 fn stage_outputs(model: &Model, pixels: &Tensor<Flex, 4>) -> Vec<(String, Vec<f32>)> {

@@ -17,6 +17,7 @@ use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::gpu::{self, Adapter, Unavailable};
 use florence2_kernels::{Backend, Precision};
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 #[global_allocator]
@@ -268,6 +269,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let processor = ImageProcessor::new(config);
                 for _ in 0..images.div_ceil(batch) {
                     let decoded: Vec<Image> = (0..batch)
+                        .into_par_iter()
                         .map(|_| Image::from_bytes(&photograph).unwrap())
                         .collect();
                     let decoded: Vec<&Image> = decoded.iter().collect();

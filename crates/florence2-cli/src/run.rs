@@ -1,8 +1,9 @@
 //! `florence2 run`: images in, answers out; one bad image does not stop the rest.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use florence2::{Answer, Compat, Florence2, Image, Prompt, RegionKind, RunOptions};
+use florence2::{Answer, Compat, Image, RegionKind, RunOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -23,28 +24,34 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let progress = progress_bar(args.images.len());
     let mut collected = Vec::new();
     let mut failed = 0;
-    let batch_size = args.batch_size.get();
-    for (batch, paths) in args.images.chunks(batch_size).enumerate() {
-        let first = batch * batch_size;
-        for (index, outcome) in run_batch(&model, paths, &prompt, &options)
-            .into_iter()
-            .enumerate()
-        {
-            let path = &paths[index];
+    let mut unwritten = None;
+    model.feed(
+        args.images.iter().enumerate(),
+        args.batch_size,
+        &options,
+        |(_, path)| Ok((Image::open(path)?, prompt.clone())),
+        |(index, path), outcome| {
             let outcome = outcome.map_err(Failure::from).and_then(|(image, answer)| {
-                report(args, path, first + index, &image, &answer, &mut collected)
+                report(args, path, index, &image, &answer, &mut collected)
             });
             match outcome {
                 Ok(()) => {}
                 // No other image could be answered either.
-                Err(failure @ Failure::Output(_)) => return Err(failure),
+                Err(failure @ Failure::Output(_)) => {
+                    unwritten = Some(failure);
+                    return ControlFlow::Break(());
+                }
                 Err(failure) => {
                     failed += 1;
                     progress.suspend(|| eprintln!("florence2: {failure}"));
                 }
             }
             progress.inc(1);
-        }
+            ControlFlow::Continue(())
+        },
+    )?;
+    if let Some(failure) = unwritten {
+        return Err(failure);
     }
     progress.finish_and_clear();
     if args.format == Format::Json {
@@ -62,43 +69,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         (0, _) => Ok(()),
         (failed, total) => Err(Failure::Images { failed, total }),
     }
-}
-
-/// Runs one batch; images that cannot be read, and only those, fail.
-fn run_batch(
-    model: &Florence2,
-    paths: &[PathBuf],
-    prompt: &Prompt,
-    options: &RunOptions,
-) -> Vec<Result<(Image, Answer), florence2::Error>> {
-    let images: Vec<Result<Image, florence2::Error>> =
-        paths.iter().map(|path| Ok(Image::open(path)?)).collect();
-    let readable: Vec<(&Image, Prompt)> = images
-        .iter()
-        .flatten()
-        .map(|image| (image, prompt.clone()))
-        .collect();
-    let answers: Vec<Result<Answer, florence2::Error>> = match model.run_batch(&readable, options) {
-        Ok(answers) => answers.into_iter().map(Ok).collect(),
-        // Alone, each image says what is wrong with it, and the others go on.
-        Err(_) => readable
-            .iter()
-            .map(|(image, prompt)| model.run_with(image, prompt.clone(), options))
-            .collect(),
-    };
-    let mut answers = answers.into_iter();
-    let mut outcomes = Vec::with_capacity(images.len());
-    for image in images {
-        outcomes.push(match image {
-            Err(error) => Err(error),
-            // INVARIANT: one answer per readable image, in order.
-            Ok(image) => {
-                let answer = answers.next().expect("an answer per readable image");
-                answer.map(|answer| (image, answer))
-            }
-        });
-    }
-    outcomes
 }
 
 fn report(

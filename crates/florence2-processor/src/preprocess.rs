@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rayon::prelude::*;
+
 use crate::config::{MAX_SIDE, PreprocessorConfig, Size};
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -44,37 +46,39 @@ impl ImageProcessor {
     /// # Errors
     /// [`Error::Image`] when the sizes differ or an image cannot be resized.
     pub fn preprocess(&self, images: &[&Image]) -> Result<PixelValues> {
-        let mut data = Vec::new();
-        let mut common = None;
-        for image in images {
-            let (width, height, rgb) = self.resize_and_crop(image)?;
-            if *common.get_or_insert((width, height)) != (width, height) {
-                return Err(Error::Image {
-                    name: "image".to_owned(),
-                    reason: format!(
-                        "{width}x{height} after resizing, expected one size in a batch"
-                    ),
-                });
-            }
-            let pixels = width as usize * height as usize;
-            data.reserve_exact(pixels * 3 * images.len().saturating_sub(data.len() / (pixels * 3)));
-            for (channel, table) in self.tables.iter().enumerate() {
-                data.extend(
-                    rgb.iter()
-                        .skip(channel)
-                        .step_by(3)
-                        .map(|b| table[usize::from(*b)]),
-                );
-            }
+        let resized: Vec<Result<Resized<'_>>> = images
+            .par_iter()
+            .map(|image| self.resize_and_crop(image))
+            .collect();
+        let resized: Vec<Resized<'_>> = resized.into_iter().collect::<Result<_>>()?;
+        let (width, height) = resized.first().map_or((0, 0), Resized::size);
+        if let Some(other) = resized.iter().find(|image| image.size() != (width, height)) {
+            let (width, height) = other.size();
+            return Err(Error::Image {
+                name: "image".to_owned(),
+                reason: format!("{width}x{height} after resizing, expected one size in a batch"),
+            });
         }
-        let (width, height) = common.unwrap_or((0, 0));
+        let channels = self.tables.len();
+        let pixels = width as usize * height as usize;
+        let mut data = vec![0.0; resized.len() * channels * pixels];
+        data.par_chunks_mut(pixels.max(1))
+            .enumerate()
+            .for_each(|(plane, values)| {
+                let channel = plane % channels;
+                let table = &self.tables[channel];
+                let rgb = &resized[plane / channels].rgb;
+                for (value, byte) in values.iter_mut().zip(rgb.iter().skip(channel).step_by(3)) {
+                    *value = table[usize::from(*byte)];
+                }
+            });
         Ok(PixelValues {
             data,
-            shape: [images.len(), 3, height as usize, width as usize],
+            shape: [images.len(), channels, height as usize, width as usize],
         })
     }
 
-    fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<(u32, u32, Cow<'a, [u8]>)> {
+    fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<Resized<'a>> {
         let (mut width, mut height) = (image.width(), image.height());
         let mut rgb = Cow::Borrowed(image.as_rgb());
         if self.config.do_resize {
@@ -88,7 +92,20 @@ impl ImageProcessor {
             let cropped = center_crop(&rgb, (width, height), (crop_width, crop_height));
             (width, height, rgb) = (crop_width, crop_height, Cow::Owned(cropped));
         }
-        Ok((width, height, rgb))
+        Ok(Resized { width, height, rgb })
+    }
+}
+
+/// An image at the size that the model reads.
+struct Resized<'a> {
+    width: u32,
+    height: u32,
+    rgb: Cow<'a, [u8]>,
+}
+
+impl Resized<'_> {
+    fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
     }
 }
 

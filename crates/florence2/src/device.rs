@@ -39,6 +39,11 @@ fn cpus() -> Vec<&'static str> {
     devices
 }
 
+/// Whether a device of this name computes on the CPU's threads.
+pub(crate) fn is_cpu(name: &str) -> bool {
+    cpus().contains(&name)
+}
+
 /// Loads weights onto a device, and names the device.
 pub(crate) fn load(
     options: &LoadOptions,

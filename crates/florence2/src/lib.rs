@@ -21,6 +21,7 @@ mod demo;
 mod device;
 mod engine;
 mod error;
+mod feed;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "hub")]

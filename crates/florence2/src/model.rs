@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use florence2_core::Florence2Config;
 use florence2_core::generate::{
@@ -12,7 +12,7 @@ use florence2_core::generate::{
 use florence2_core::weights::{Adapter, Checkpoint, WeightsReport};
 use florence2_kernels::Precision;
 use florence2_postprocess::ImageSize;
-use florence2_processor::{Florence2Processor, Image, Prompt};
+use florence2_processor::{Florence2Processor, Image, PixelValues, Prompt};
 
 use crate::answer::{Answer, ScoredToken, TargetScore, Timings};
 use crate::device;
@@ -278,7 +278,8 @@ impl Florence2 {
             })?;
         }
         self.threads.install_observed(observer, |observer| {
-            self.answer(requests, options, observer)
+            let encoded = self.encode_subjects(requests, &options.cancel)?;
+            self.answer(requests, &encoded, options, observer)
         })
     }
 
@@ -366,7 +367,7 @@ impl Florence2 {
         &self.processor
     }
 
-    fn run_request(
+    pub(crate) fn run_request(
         &self,
         subject: Subject<'_>,
         prompt: Prompt,
@@ -408,21 +409,60 @@ impl Florence2 {
         }
     }
 
+    /// Resizes and normalises images.
+    pub(crate) fn preprocess(&self, images: &[&Image]) -> Result<Preprocessed> {
+        let started = Instant::now();
+        Ok(Preprocessed {
+            pixel_values: self.processor.image_processor.preprocess(images)?,
+            took: started.elapsed(),
+        })
+    }
+
     fn encode_images(
         &self,
         images: &[&Image],
         cancel: &CancelToken,
     ) -> Result<(Features, Timings)> {
+        self.encode_preprocessed(self.preprocess(images)?, cancel)
+    }
+
+    fn encode_preprocessed(
+        &self,
+        images: Preprocessed,
+        cancel: &CancelToken,
+    ) -> Result<(Features, Timings)> {
         let started = Instant::now();
-        let pixel_values = self.processor.image_processor.preprocess(images)?;
-        let preprocessed = Instant::now();
-        let features = self.engine.encode_image(pixel_values, cancel)?;
+        let features = self.engine.encode_image(images.pixel_values, cancel)?;
         let timings = Timings {
-            preprocess: preprocessed - started,
-            vision: preprocessed.elapsed(),
+            preprocess: images.took,
+            vision: started.elapsed(),
             ..Timings::default()
         };
         Ok((features, timings))
+    }
+
+    /// Answers requests whose images, one each, are preprocessed.
+    pub(crate) fn run_preprocessed(
+        &self,
+        requests: &[Request<'_>],
+        images: Preprocessed,
+        options: &RunOptions,
+    ) -> Result<Vec<Answer>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.threads.install(|| {
+            let encoded = EncodedSubjects {
+                images: images_of(requests),
+                encoded: Some(self.encode_preprocessed(images, &options.cancel)?),
+            };
+            self.answer(
+                requests,
+                &encoded,
+                options,
+                &mut GenerationObserver::default(),
+            )
+        })
     }
 
     /// Encodes what is not encoded yet, each image once.
@@ -431,14 +471,7 @@ impl Florence2 {
         requests: &[Request<'a>],
         cancel: &CancelToken,
     ) -> Result<EncodedSubjects<'a>> {
-        let mut images: Vec<&'a Image> = Vec::new();
-        for request in requests {
-            if let Subject::Image(image) = request.subject
-                && position(&images, image).is_none()
-            {
-                images.push(image);
-            }
-        }
+        let images = images_of(requests);
         let encoded = match images.is_empty() {
             true => None,
             false => Some(self.encode_images(&images, cancel)?),
@@ -450,10 +483,10 @@ impl Florence2 {
     fn answer(
         &self,
         requests: &[Request<'_>],
+        encoded: &EncodedSubjects<'_>,
         options: &RunOptions,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Answer>> {
-        let encoded = self.encode_subjects(requests, &options.cancel)?;
         let started = Instant::now();
         let prompts: Vec<(&Prompt, ImageSize)> = requests
             .iter()
@@ -520,6 +553,12 @@ impl Florence2 {
     }
 }
 
+/// What the vision tower reads of images, and how long it took to make.
+pub(crate) struct Preprocessed {
+    pixel_values: PixelValues,
+    took: Duration,
+}
+
 /// The images of a batch, each encoded once.
 struct EncodedSubjects<'a> {
     images: Vec<&'a Image>,
@@ -551,6 +590,19 @@ impl EncodedSubjects<'_> {
             (Subject::Image(_), None) => Timings::default(),
         }
     }
+}
+
+/// The images of requests, each once.
+fn images_of<'a>(requests: &[Request<'a>]) -> Vec<&'a Image> {
+    let mut images: Vec<&Image> = Vec::new();
+    for request in requests {
+        if let Subject::Image(image) = request.subject
+            && position(&images, image).is_none()
+        {
+            images.push(image);
+        }
+    }
+    images
 }
 
 /// Where an image is among others: the same one, not an equal one.

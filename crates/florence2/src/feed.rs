@@ -1,0 +1,144 @@
+//! Many images, one after the other: the next are read and resized while the model is at the last.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
+
+use florence2_processor::{Image, Prompt};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::answer::Answer;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::model::{Florence2, Preprocessed, Request, Subject};
+use crate::options::RunOptions;
+
+/// What is read and not answered yet.
+struct Batch<S> {
+    items: Vec<(S, Result<(Image, Prompt)>)>,
+    /// Those of `items` that could be read.
+    preprocessed: Result<Preprocessed>,
+}
+
+impl Florence2 {
+    /// Answers about many images, in batches: while the model is at one batch, the next is read and
+    /// resized on other threads, so that neither waits for the other. Beside a model that computes
+    /// on the CPU itself that is one thread, beside one on a GPU one a processor.
+    ///
+    /// `read` makes an image and its prompt of a source, such as a path. `answered` hears of each
+    /// source, in order and on the caller's thread, and may end it all. A source that cannot be read
+    /// or answered is told of, and the others go on.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] when there are none to be had, [`florence2_core::Error::Cancelled`].
+    pub fn feed<S: Send>(
+        &self,
+        sources: impl IntoIterator<Item = S, IntoIter: Send>,
+        batch_size: NonZeroUsize,
+        options: &RunOptions,
+        read: impl Fn(&S) -> Result<(Image, Prompt)> + Send + Sync,
+        mut answered: impl FnMut(S, Result<(Image, Answer)>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let readers = self.readers()?;
+        let mut sources = sources.into_iter();
+        // Of no room: a batch is ready when the one before is answered, and no third one is read.
+        let (sender, batches) = mpsc::sync_channel(0);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                loop {
+                    let batch: Vec<S> = sources.by_ref().take(batch_size.get()).collect();
+                    if batch.is_empty() {
+                        return;
+                    }
+                    let batch = readers.install(|| self.read_batch(batch, &read));
+                    // Nobody receives any more once `answered` has ended it.
+                    if sender.send(batch).is_err() {
+                        return;
+                    }
+                }
+            });
+            for batch in batches {
+                let told = self.answer_batch(batch, options, &mut answered)?;
+                if told.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn readers(&self) -> Result<ThreadPool> {
+        let count = match device::is_cpu(self.device()) {
+            true => 1,
+            false => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        };
+        let readers = rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("florence2-reader-{index}"));
+        readers.build().map_err(|error| Error::Threads {
+            found: count,
+            reason: error.to_string(),
+        })
+    }
+
+    fn read_batch<S: Send>(
+        &self,
+        sources: Vec<S>,
+        read: impl Fn(&S) -> Result<(Image, Prompt)> + Sync,
+    ) -> Batch<S> {
+        let items: Vec<_> = sources
+            .into_par_iter()
+            .map(|source| {
+                let item = read(&source);
+                (source, item)
+            })
+            .collect();
+        let images: Vec<&Image> = readable(&items).map(|(image, _)| image).collect();
+        Batch {
+            preprocessed: self.preprocess(&images),
+            items,
+        }
+    }
+
+    fn answer_batch<S>(
+        &self,
+        batch: Batch<S>,
+        options: &RunOptions,
+        mut answered: impl FnMut(S, Result<(Image, Answer)>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let requests: Vec<Request<'_>> = readable(&batch.items)
+            .map(|(image, prompt)| Request {
+                subject: Subject::Image(image),
+                prompt: prompt.clone(),
+            })
+            .collect();
+        let together = batch
+            .preprocessed
+            .and_then(|preprocessed| self.run_preprocessed(&requests, preprocessed, options));
+        options.cancel.check()?;
+        let answers: Vec<Result<Answer>> = match together {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if requests.len() == 1 => vec![Err(error)],
+            // Alone, each says what is wrong with it, and the others go on.
+            Err(_) => requests
+                .into_iter()
+                .map(|request| self.run_request(request.subject, request.prompt, options))
+                .collect(),
+        };
+        let mut answers = answers.into_iter();
+        Ok(batch.items.into_iter().try_for_each(|(source, item)| {
+            let outcome = item.and_then(|(image, _)| {
+                // INVARIANT: one answer per readable image, in order.
+                let answer = answers.next().expect("an answer per readable image")?;
+                Ok((image, answer))
+            });
+            answered(source, outcome)
+        }))
+    }
+}
+
+fn readable<S>(items: &[(S, Result<(Image, Prompt)>)]) -> impl Iterator<Item = &(Image, Prompt)> {
+    items.iter().filter_map(|(_, item)| item.as_ref().ok())
+}
