@@ -75,11 +75,14 @@ pub fn add_window_attention<B: Backend>(
         .reshape([batch, rows, window, columns, window, dim])
         .permute([0, 1, 3, 2, 4, 5])
         .reshape([count, window * window, dim]);
-    let [q, k, v] = split_qkv(forward(qkv, windows)).map(|part| split_heads(part, num_heads));
+    let [q, k, v] = split_qkv(forward(qkv, one_batch(windows))).map(|part| {
+        part.reshape([count, window * window, num_heads, dim / num_heads])
+            .swap_dims(1, 2)
+    });
     let scale = ((dim / num_heads) as f64).powf(-0.5);
     let attention = scaled_dot_product_attention(q, k, v, None, scale)
         .swap_dims(1, 2)
-        .reshape([count, window * window, dim]);
+        .reshape([1, count * window * window, dim]);
     let attention = forward(proj, attention)
         .reshape([batch, rows, columns, window, window, dim])
         .permute([0, 1, 3, 2, 4, 5])
@@ -100,7 +103,7 @@ pub fn add_channel_attention<B: Backend>(
     let hidden_states = add_depthwise(hidden_states, conv);
     let [batch, height, width, dim] = hidden_states.dims();
     let tokens = height * width;
-    let normed = apply_norm(hidden_states.clone(), norm).reshape([batch, tokens, dim]);
+    let normed = apply_norm(hidden_states.clone(), norm).reshape([1, batch * tokens, dim]);
     let [q, k, v] = split_qkv(forward(qkv, normed)).map(|part| {
         part.reshape([batch, tokens, num_groups, dim / num_groups])
             .permute([0, 2, 3, 1])
@@ -109,7 +112,7 @@ pub fn add_channel_attention<B: Backend>(
     let scale = (tokens as f64).powf(-0.5);
     let attention = scaled_dot_product_attention(q, k, v, None, scale)
         .permute([0, 3, 1, 2])
-        .reshape([batch, tokens, dim]);
+        .reshape([1, batch * tokens, dim]);
     hidden_states + forward(proj, attention).reshape([batch, height, width, dim])
 }
 
@@ -121,9 +124,10 @@ pub fn add_feed_forward<B: Backend>(
     fc1: &Linear<B>,
     fc2: &Linear<B>,
 ) -> Tensor<B, 4> {
-    let hidden_states = add_depthwise(hidden_states, conv);
+    let shape = hidden_states.dims();
+    let hidden_states = one_batch(add_depthwise(hidden_states, conv));
     let hidden = activation::gelu(forward(fc1, apply_norm(hidden_states.clone(), norm)));
-    hidden_states + forward(fc2, hidden)
+    (hidden_states + forward(fc2, hidden)).reshape(shape)
 }
 
 /// See [`crate::Backend::feed_forward_then_norm`].
@@ -133,8 +137,10 @@ pub fn feed_forward_then_norm<B: Backend>(
     fc2: &Linear<B>,
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
+    let shape = hidden_states.dims();
+    let hidden_states = one_batch(hidden_states);
     let hidden = activation::gelu(forward(fc1, hidden_states.clone()));
-    apply_norm(hidden_states + forward(fc2, hidden), norm)
+    apply_norm(hidden_states + forward(fc2, hidden), norm).reshape(shape)
 }
 
 /// See [`crate::Backend::linear_then_norm`].
@@ -144,7 +150,9 @@ pub fn linear_then_norm<B: Backend>(
     linear: &Linear<B>,
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
-    apply_norm(residual + forward(linear, hidden_states), norm)
+    let shape = residual.dims();
+    let sum = one_batch(residual) + forward(linear, one_batch(hidden_states));
+    apply_norm(sum, norm).reshape(shape)
 }
 
 /// See [`crate::Backend::apply_norm`].
@@ -161,10 +169,26 @@ pub fn apply_linears<B: Backend, const N: usize>(
     hidden_states: Tensor<B, 3>,
     linears: [&Linear<B>; N],
 ) -> [Tensor<B, 3>; N] {
-    linears.map(|linear| forward(linear, hidden_states.clone()))
+    let [batch, tokens, _] = hidden_states.dims();
+    let hidden_states = one_batch(hidden_states);
+    linears.map(|linear| {
+        let output = forward(linear, hidden_states.clone());
+        let outputs = output.dims()[2];
+        output.reshape([batch, tokens, outputs])
+    })
 }
 
-/// `x * weight^T + bias`.
+/// All rows under each other, `[1, .., rows, dim]`: of a batch, GPUs multiply each entry by itself,
+/// beams row by row and images line by line.
+fn one_batch<B: Backend, const D: usize>(hidden_states: Tensor<B, D>) -> Tensor<B, D> {
+    let dim = hidden_states.dims()[D - 1];
+    let mut shape = [1; D];
+    shape[D - 2] = hidden_states.shape().num_elements() / dim;
+    shape[D - 1] = dim;
+    hidden_states.reshape(shape)
+}
+
+/// `x * weight^T + bias`, of [`one_batch`].
 fn forward<B: Backend, const D: usize>(linear: &Linear<B>, input: Tensor<B, D>) -> Tensor<B, D> {
     let weight = linear.weight.val().transpose();
     let bias = linear.bias.as_ref().map(burn::module::Param::val);
@@ -194,12 +218,15 @@ pub fn tied_logits<B: Backend>(
     hidden_states: Tensor<B, 3>,
     embedding: &Weight<B, 2>,
 ) -> Tensor<B, 3> {
-    let tokens = hidden_states.dims()[1];
-    let logits = burn::tensor::module::linear(hidden_states, embedding.val().transpose(), None);
-    match tokens {
+    let [batch, tokens, _] = hidden_states.dims();
+    let weight = embedding.val().transpose();
+    let logits = burn::tensor::module::linear(one_batch(hidden_states), weight, None);
+    let logits = match batch * tokens {
         1 => apart(logits),
         _ => logits,
-    }
+    };
+    let entries = logits.dims()[2];
+    logits.reshape([batch, tokens, entries])
 }
 
 /// See [`crate::KeysValues`]: tensors `[batch, heads, tokens, head_dim]`.
