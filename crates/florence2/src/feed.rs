@@ -25,11 +25,32 @@ struct Batch<S> {
 impl Florence2 {
     /// Answers about many images, in batches: while the model is at one batch, the next is read and
     /// resized on other threads, so that neither waits for the other. Beside a model that computes
-    /// on the CPU itself that is one thread, beside one on a GPU one a processor.
+    /// on the CPU itself that is one thread, beside one on a GPU one for each processor.
     ///
     /// `read` makes an image and its prompt of a source, such as a path. `answered` hears of each
     /// source, in order and on the caller's thread, and may end it all. A source that cannot be read
     /// or answered is told of, and the others go on.
+    ///
+    /// ```no_run
+    /// # use std::num::NonZeroUsize;
+    /// # use std::ops::ControlFlow;
+    /// # use florence2::{Florence2, Image, RunOptions, Task};
+    /// let model = Florence2::load("Florence-2-base")?;
+    /// model.feed(
+    ///     ["street.jpg", "garden.jpg"],
+    ///     NonZeroUsize::MIN,
+    ///     &RunOptions::default(),
+    ///     |path| Ok((Image::open(path)?, Task::Caption.into())),
+    ///     |path, outcome| {
+    ///         match outcome {
+    ///             Ok((_, answer)) => println!("{path}: {}", answer.result.text),
+    ///             Err(error) => eprintln!("{path}: {error}"),
+    ///         }
+    ///         ControlFlow::Continue(())
+    ///     },
+    /// )?;
+    /// # Ok::<(), florence2::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Threads`] when there are none to be had, [`florence2_core::Error::Cancelled`].
