@@ -246,18 +246,20 @@ fn report_errors(checkpoint: &Path) {
             let error = difference / norm(&mut expected.iter().copied());
             println!("| {precision} | {stage} | {error:.4} |");
         }
-        let alike: usize = images
-            .iter()
-            .zip(&answers)
-            .map(|(image, answer)| {
-                let chosen = next_tokens(&model, &cross_attention(&model, image), answer);
-                let pairs = chosen.iter().zip(&answer[1..]);
-                pairs.filter(|(found, expected)| found == expected).count()
-            })
+        let answers = images.iter().zip(&answers);
+        let alike: usize = answers
+            .map(|(image, answer)| alike(&model, image, answer))
             .sum();
         let all = images.len() * CAPTION_TOKENS;
         println!("| {precision} | tokens as f32 chooses them | {alike} of {all} |");
     }
+}
+
+/// How many tokens of another model's answer are chosen after the same ones.
+fn alike(model: &Model, image: &Tensor<Flex, 4>, answer: &[i64]) -> usize {
+    let chosen = next_tokens(model, &cross_attention(model, image), answer);
+    let pairs = chosen.iter().zip(&answer[1..]);
+    pairs.filter(|(found, expected)| found == expected).count()
 }
 
 /// The tokens that greedy decoding says of an image, after the one it starts with.

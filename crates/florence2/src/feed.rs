@@ -29,7 +29,8 @@ impl Florence2 {
     ///
     /// `read` makes an image and its prompt of a source, such as a path. `answered` hears of each
     /// source, in order and on the caller's thread, and may end it all. A source that cannot be read
-    /// or answered is told of, and the others go on.
+    /// or answered is told of, and the others go on. A batch waits until it is full or there are no
+    /// more sources.
     ///
     /// ```no_run
     /// # use std::num::NonZeroUsize;
@@ -81,6 +82,7 @@ impl Florence2 {
                 }
             });
             for batch in batches {
+                options.cancel.check()?;
                 let told = self.answer_batch(batch, options, &mut answered)?;
                 if told.is_break() {
                     break;
@@ -138,7 +140,9 @@ impl Florence2 {
         let together = batch
             .preprocessed
             .and_then(|preprocessed| self.run_preprocessed(&requests, preprocessed, options));
-        options.cancel.check()?;
+        if together.is_err() {
+            options.cancel.check()?;
+        }
         let answers: Vec<Result<Answer>> = match together {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) if requests.len() == 1 => vec![Err(error)],

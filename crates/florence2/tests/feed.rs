@@ -81,7 +81,7 @@ fn a_question_that_cannot_be_asked_fails_alone() {
     assert_eq!(heard, [true, false, true]);
 }
 
-/// While one image is answered the next is read: without that, this waits for ever.
+/// The first image is not done with before the second is read, nor the second before the third.
 #[test]
 fn the_next_image_is_read_while_the_model_is_at_the_last() {
     let model = Florence2::demo().unwrap();
