@@ -12,6 +12,7 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_storeu_si512,
 };
 use std::cell::Cell;
+use std::ops::Range;
 
 mod assembly;
 pub(super) mod split;
@@ -19,7 +20,7 @@ pub(super) mod split;
 use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
 
 use super::avx512::{self, Pairs, Quads};
-use super::{AHEAD, Dot, Kernel, PANEL, Raw, store_row};
+use super::{AHEAD, Dot, FEW_TILES, Kernel, PANEL, Raw, store_row};
 use crate::flex::line::{LINE, Line};
 use crate::flex::rows::sized;
 
@@ -28,6 +29,11 @@ const SIDE: usize = 16;
 
 /// Rows that are multiplied together: two registers of them.
 const ROWS: usize = 2 * SIDE;
+
+/// Registers of steps that all rows are multiplied in before the next. Their columns' words, and a
+/// tile's rows', are 16 KiB, and stay in the nearest cache; sums wait in the next. With all steps at once
+/// both would come from there, which takes up to a fifth longer.
+const REGISTERS_OF_BLOCK: usize = 8;
 
 /// Fewer rows of int8 are multiplied in vectors.
 const MIN_ROWS_OF_INT8: usize = ROWS;
@@ -112,59 +118,82 @@ struct Segment {
     left: *const u32,
 }
 
-/// What a tile's sums begin with and where they go, as the assembly reads it. Distances are in bytes.
-#[repr(C)]
-struct Ends {
-    from_upper: *const u32,
-    from_lower: *const u32,
-    from_row_step: usize,
-    to_upper: *mut u32,
-    to_lower: *mut u32,
-    to_row_step: usize,
+impl Segment {
+    /// Some registers of a tile.
+    fn part(self, tile: &Tile, registers: Range<usize>) -> Self {
+        let Self {
+            left,
+            left_row_step,
+            right,
+            right_step,
+            ..
+        } = self;
+        let first = SIDE * registers.start;
+        let upper = left
+            .wrapping_add(first)
+            .wrapping_byte_add(tile.first * left_row_step);
+        Self {
+            registers: registers.len(),
+            upper,
+            lower: upper.wrapping_byte_add(tile.upper * left_row_step),
+            right: right.wrapping_byte_add(first * right_step),
+            ..self
+        }
+    }
 }
 
-impl Ends {
-    /// Of a tile from row `first` on, whose sums begin with the result or the bias, and become the
-    /// result.
-    #[allow(unsafe_code)]
-    unsafe fn in_result(raw: &Raw<'_>, first: usize, upper: usize) -> Self {
-        let Raw { finish, .. } = *raw;
-        let row_step = size_of::<f32>() * raw.result_row_step;
-        // SAFETY: of the caller: the result has these rows.
-        let [to_upper, to_lower] = unsafe {
-            let to = raw.result.byte_add(first * row_step).cast::<u32>();
-            [to, to.byte_add(upper * row_step)]
-        };
-        let (from_upper, from_lower, from_row_step) = match finish.bias {
-            Some(bias) => (bias.as_ptr().cast(), bias.as_ptr().cast(), 0),
-            None if finish.add => (to_upper.cast_const(), to_lower.cast_const(), row_step),
-            None => (NOTHING.as_ptr(), NOTHING.as_ptr(), 0),
-        };
+/// What a tile's sums begin with and where they go, as the assembly reads it.
+#[repr(C)]
+struct Ends {
+    from: Place,
+    to: Place,
+}
+
+/// Where a tile's sums lie. The distance is in bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Place {
+    upper: *mut u32,
+    lower: *mut u32,
+    row_step: usize,
+}
+
+impl Place {
+    /// Of numbers that every row has, and that are only read.
+    fn of_all_rows(numbers: *const u32) -> Self {
         Self {
-            from_upper,
-            from_lower,
-            from_row_step,
-            to_upper,
-            to_lower,
-            to_row_step: row_step,
+            upper: numbers.cast_mut(),
+            lower: numbers.cast_mut(),
+            row_step: 0,
         }
     }
 
-    /// Of sums that are to be finished.
+    #[allow(unsafe_code)]
+    unsafe fn in_result(raw: &Raw<'_>, tile: &Tile) -> Self {
+        let row_step = size_of::<f32>() * raw.result_row_step;
+        // SAFETY: of the caller: the result has these rows.
+        unsafe {
+            let upper = raw.result.byte_add(tile.first * row_step).cast::<u32>();
+            Self {
+                upper,
+                lower: upper.byte_add(tile.upper * row_step),
+                row_step,
+            }
+        }
+    }
+
     fn apart(Sums(sums): &mut Sums) -> Self {
         let (upper, lower) = sums.split_at_mut(SIDE);
         Self {
-            from_upper: NOTHING.as_ptr(),
-            from_lower: NOTHING.as_ptr(),
-            from_row_step: 0,
-            to_upper: upper.as_mut_ptr().cast(),
-            to_lower: lower.as_mut_ptr().cast(),
-            to_row_step: size_of::<[u32; PANEL]>(),
+            upper: upper.as_mut_ptr().cast(),
+            lower: lower.as_mut_ptr().cast(),
+            row_step: size_of::<[u32; PANEL]>(),
         }
     }
 }
 
-/// Sums that are not finished by themselves: of the upper rows, then from the 16th on of the lower.
+/// Sums that are not yet results: of the upper rows, then from the 16th on of the lower.
+#[derive(Clone, Default)]
 #[repr(C, align(64))]
 struct Sums([[u32; PANEL]; ROWS]);
 
@@ -286,6 +315,8 @@ unsafe fn run_int8(raw: &Raw<'_>) -> bool {
 thread_local! {
     /// Rows' words that do not lie as registers read them, copied; kept from use to use.
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    /// Of each tile, kept from use to use.
+    static SUMS: Cell<Vec<Sums>> = const { Cell::new(Vec::new()) };
 }
 
 /// Multiplies all rows, or none that lie neither beside nor under each other, and says which.
@@ -303,16 +334,18 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
     let mut right_rest = [Line::default(); 2 * SIDE];
     // SAFETY: of the caller, which checked every bound.
     unsafe {
-        let (mut segments, used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
-        let registers = raw.steps.div_ceil(SIDE);
-        for_each_tile::<D>(raw, registers, multiplies.sums_are_results, |tile, ends| {
-            for segment in &mut segments {
-                let from = segment.left;
-                segment.upper = from.wrapping_byte_add(tile.first * segment.left_row_step);
-                segment.lower = segment
-                    .upper
-                    .wrapping_byte_add(tile.upper * segment.left_row_step);
-            }
+        let ([whole, rest], used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
+        let all = whole.registers + used - 1;
+        let blocks = match raw.rows.div_ceil(ROWS) {
+            ..=FEW_TILES => 1,
+            _ => all.div_ceil(REGISTERS_OF_BLOCK),
+        };
+        let direct = multiplies.sums_are_results;
+        for_each_tile::<D>(raw, all, blocks, direct, |tile, registers, ends| {
+            // INVARIANT: a block is not the rest alone, for the last has a register less than others.
+            let used = if registers.end == all { used } else { 1 };
+            let of_whole = registers.start..registers.end.min(whole.registers);
+            let segments = [whole.part(tile, of_whole), rest.part(tile, 0..1)];
             let multiply = match tile.lower {
                 0 => multiplies.upper_half,
                 _ => multiplies.both_halves,
@@ -334,8 +367,8 @@ struct Tile {
     next: *const u32,
 }
 
-/// Has `multiply` multiply one tile of rows after the other, of so many registers of steps, with the
-/// registers configured for it, and finishes its sums where they are not yet what the result holds.
+/// Has `multiply` multiply a block of registers of steps of one tile of rows after the other, then the
+/// next block, with the registers configured for them, and finishes sums that are not yet results.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -345,44 +378,80 @@ struct Tile {
 unsafe fn for_each_tile<D: Dot>(
     raw: &Raw<'_>,
     registers: usize,
+    blocks: usize,
     sums_are_results: bool,
-    mut multiply: impl FnMut(&Tile, &Ends),
+    mut multiply: impl FnMut(&Tile, Range<usize>, &Ends),
 ) {
     let Raw { rows, finish, .. } = *raw;
     let direct = sums_are_results
         && raw.columns == PANEL
         && finish.row_scales.is_none()
         && !(finish.add && finish.bias.is_some());
-    let mut sums = Sums([[0; PANEL]; ROWS]);
-    // SAFETY: of the caller, which checked every bound.
-    unsafe {
-        for first in (0..rows).step_by(ROWS) {
-            let count = ROWS.min(rows - first);
+    let tiles = rows.div_ceil(ROWS);
+    let mut all_sums = SUMS.take();
+    let sums_of_tiles = sized(&mut all_sums, tiles);
+    let mut next = raw.next;
+    let mut configured = 0;
+    let mut first = 0;
+    for block in 0..blocks {
+        let end = first + (registers - first).div_ceil(blocks - block);
+        let (is_first, is_last) = (block == 0, block + 1 == blocks);
+        for (index, sums) in sums_of_tiles.iter_mut().enumerate() {
+            let count = ROWS.min(rows - index * ROWS);
             let (upper, lower) = halves(count);
             let tile = Tile {
-                first,
+                first: index * ROWS,
                 upper,
                 lower,
-                next: raw
-                    .next
-                    .wrapping_byte_add(first / ROWS * registers * AHEAD_PER_REGISTER),
+                next,
             };
-            if first == 0 || count < ROWS {
-                configure(count);
-            }
-            if direct {
-                multiply(&tile, &Ends::in_result(raw, first, upper));
-                continue;
-            }
-            multiply(&tile, &Ends::apart(&mut sums));
-            let (above, below) = sums.0.split_at(SIDE);
-            let sums = above[..upper].iter().chain(&below[..lower]);
-            for (row, sums) in sums.enumerate() {
-                let sums = sums.as_ptr().cast::<[D::Sums; 2]>().read();
-                store_row::<D, 2>(&sums, raw, first + row, 0);
+            next = next.wrapping_byte_add((end - first) * AHEAD_PER_REGISTER);
+            // SAFETY: of the caller, which checked every bound.
+            unsafe {
+                if count != configured {
+                    configure(count);
+                    configured = count;
+                }
+                let result = Place::in_result(raw, &tile);
+                let apart = Place::apart(sums);
+                let from = match finish.bias {
+                    _ if !is_first => apart,
+                    Some(bias) if direct => Place::of_all_rows(bias.as_ptr().cast()),
+                    None if direct && finish.add => result,
+                    _ => Place::of_all_rows(NOTHING.as_ptr()),
+                };
+                let to = if direct && is_last { result } else { apart };
+                multiply(&tile, first..end, &Ends { from, to });
+                if is_last && !direct {
+                    finish_sums::<D>(raw, &tile, sums);
+                }
             }
         }
+        first = end;
+    }
+    // SAFETY: of the caller: the processor has the registers.
+    unsafe {
         asm!("tilerelease", options(nomem, nostack));
+    }
+    SUMS.set(all_sums);
+}
+
+/// Writes results of a tile's sums.
+#[inline(always)]
+#[allow(
+    unsafe_code,
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+unsafe fn finish_sums<D: Dot>(raw: &Raw<'_>, tile: &Tile, Sums(sums): &Sums) {
+    let (upper, lower) = sums.split_at(SIDE);
+    let sums = upper[..tile.upper].iter().chain(&lower[..tile.lower]);
+    for (row, sums) in sums.enumerate() {
+        // SAFETY: of the caller, which checked every bound: a row's sums are two vectors of them.
+        unsafe {
+            let sums = sums.as_ptr().cast::<[D::Sums; 2]>().read();
+            store_row::<D, 2>(&sums, raw, tile.first + row, 0);
+        }
     }
 }
 

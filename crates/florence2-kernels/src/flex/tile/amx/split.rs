@@ -150,7 +150,7 @@ unsafe fn run<D: Dot<Words = __m512i>, const COUNT: usize>(
     unsafe {
         split_columns::<D, COUNT>(raw, sized(&mut parts, lines).as_chunks_mut().0);
         let row_step = size_of::<u32>() * raw.left_row_step;
-        for_each_tile::<Pairs>(raw, registers, true, |tile, ends| {
+        for_each_tile::<Pairs>(raw, registers, 1, true, |tile, _, ends| {
             let upper = raw.left.wrapping_byte_add(tile.first * row_step);
             let factors = Factors {
                 registers,
