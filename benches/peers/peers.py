@@ -323,6 +323,50 @@ def measure_avx2(arguments, threads, checkpoint, config):
     return row
 
 
+def measure_size(arguments, size, threads, report):
+    """All that is asked of a size. What it holds is freed with it: large takes most of 24 GB."""
+    torch.manual_seed(0)
+    plain = Florence2ForConditionalGeneration(config(size)).eval()
+    checkpoint = arguments.folder / f"{size}-checkpoint"
+    # Of f16's values, as checkpoints are published.
+    plain.half().save_pretrained(checkpoint)
+    plain.float()
+    parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
+    tokens = IMAGE_TOKENS + PROMPT_TOKENS
+    parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
+    parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
+    wanted = arguments.part or (["vision", "step"] if arguments.quick else [*ROUNDS, "start"])
+    path = lambda command: arguments.folder / f"{size}-{command.replace(' ', '-')}.onnx"
+    for part, _, command, module, inputs in parts:
+        if part in wanted or (part == "vision" and "start" in wanted):
+            export(path(command), module(plain), inputs)
+    parts = [part for part in parts if part[0] in wanted]
+    if arguments.export_only:
+        return
+    half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
+    model = {"f32": plain, "bf16": half}
+    ours = {name: Ours(arguments.ours, name, checkpoint, threads) for name in ("f32", "bf16", "int8")}
+    run_ours = lambda part: {
+        ("florence2", name): lambda engine=engine: engine.run(part) for name, engine in ours.items()
+    }
+    for part, beams, command, module, inputs in parts:
+        engines = run_ours(command)
+        engines.update(exported_engines(path(command), inputs, threads))
+        engines.update(torch_engines(module, model, inputs))
+        measure(report["rows"], size, part, beams, engines)
+        # Two parts of large do not fit into 24 GB.
+        engines.clear()
+    if "caption" in wanted:
+        measure(report["rows"], size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
+    for engine in ours.values():
+        engine.process.stdin.close()
+        engine.process.wait()
+    if "start" in wanted:
+        report["starts"] += measure_starts(arguments, size, threads, checkpoint, path("vision"))
+    if size == "base" and "vision" in wanted and (arguments.folder / "peaks-avx2").exists():
+        report["avx2"] = measure_avx2(arguments, threads, checkpoint, plain.config)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours")
@@ -346,50 +390,11 @@ def main():
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     print(f"{cpu}, {threads} threads: {peaks['f32_gflops']} GFLOP/s f32, reads {peaks['read_gb_per_s']} GB/s\n")
     print("| model | part | beams | engine | precision | median ms | min ms | of OpenVINO bf16 |\n|---|---|---|---|---|---|---|---|")
-    rows, starts, avx2 = [], [], None
+    report = {"cpu": cpu, "peaks": peaks, "rows": [], "starts": [], "avx2": None}
     sizes = ["base"] if arguments.quick else ["base", "large"]
     for size in [arguments.model] if arguments.model else sizes:
-        torch.manual_seed(0)
-        plain = Florence2ForConditionalGeneration(config(size)).eval()
-        checkpoint = arguments.folder / f"{size}-checkpoint"
-        # Of f16's values, as checkpoints are published.
-        plain.half().save_pretrained(checkpoint)
-        plain.float()
-        parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]
-        tokens = IMAGE_TOKENS + PROMPT_TOKENS
-        parts.append(("encoder", 1, "encoder", Encoder, [torch.randn(1, tokens, plain.config.text_config.d_model)]))
-        parts += [("step", beams, f"step {beams}", Step, step_inputs(plain, beams)) for beams in (1, 3)]
-        wanted = arguments.part or (["vision", "step"] if arguments.quick else [*ROUNDS, "start"])
-        path = lambda command: arguments.folder / f"{size}-{command.replace(' ', '-')}.onnx"
-        for part, _, command, module, inputs in parts:
-            if part in wanted or (part == "vision" and "start" in wanted):
-                export(path(command), module(plain), inputs)
-        parts = [part for part in parts if part[0] in wanted]
-        if arguments.export_only:
-            continue
-        half = Florence2ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
-        model = {"f32": plain, "bf16": half}
-        ours = {name: Ours(arguments.ours, name, checkpoint, threads) for name in ("f32", "bf16", "int8")}
-        run_ours = lambda part: {
-            ("florence2", name): lambda engine=engine: engine.run(part) for name, engine in ours.items()
-        }
-        for part, beams, command, module, inputs in parts:
-            engines = run_ours(command)
-            engines.update(exported_engines(path(command), inputs, threads))
-            engines.update(torch_engines(module, model, inputs))
-            measure(rows, size, part, beams, engines)
-            # Two parts of large do not fit into 24 GB.
-            engines.clear()
-        if "caption" in wanted:
-            measure(rows, size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
-        for engine in ours.values():
-            engine.process.stdin.close()
-        if "start" in wanted:
-            starts += measure_starts(arguments, size, threads, checkpoint, path("vision"))
-        if size == "base" and "vision" in wanted and (arguments.folder / "peaks-avx2").exists():
-            avx2 = measure_avx2(arguments, threads, checkpoint, plain.config)
+        measure_size(arguments, size, threads, report)
     if arguments.json:
-        report = {"cpu": cpu, "peaks": peaks, "rows": rows, "starts": starts, "avx2": avx2}
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
