@@ -35,9 +35,9 @@ pub(super) const PANEL: usize = 32;
 const FEW_TILES: usize = 3;
 
 /// How far ahead, in bytes. On the processor on which it was measured, 4 to 16 KiB took a fifth to a
-/// quarter off a decoder's tokens. Vectors ask for it in the second cache: the first has few lines on
-/// their way at a time, and to wait for one of those took steps 5 to 10 percent longer. AMX's registers wait
-/// for the second one too, and ask for it in the first.
+/// quarter off a decoder's tokens. Vectors ask for it in the second cache, of which they hardly wait: the
+/// first has fewer lines on their way at a time, and steps took up to a tenth longer. AMX's registers do
+/// wait for the second, and ask for it in the first.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 6 << 10;
 

@@ -342,7 +342,8 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
         };
         let direct = multiplies.sums_are_results;
         for_each_tile::<D>(raw, all, blocks, direct, |tile, registers, ends| {
-            // INVARIANT: a block is not the rest alone, for the last has a register less than others.
+            // INVARIANT: the last block is not the rest alone: where there are several, each has four
+            // registers at least.
             let used = if registers.end == all { used } else { 1 };
             let of_whole = registers.start..registers.end.min(whole.registers);
             let segments = [whole.part(tile, of_whole), rest.part(tile, 0..1)];
