@@ -36,7 +36,7 @@ const FEW_TILES: usize = 3;
 
 /// How far ahead, in bytes. On the processor on which it was measured, 4 to 16 KiB took a fifth to a
 /// quarter off a decoder's tokens. Vectors ask for it in the second cache, of which they hardly wait: the
-/// first has fewer lines on their way at a time, and steps took up to a tenth longer. AMX's registers do
+/// first has fewer lines on their way at a time, and steps took up to a sixth longer. AMX's registers do
 /// wait for the second, and ask for it in the first.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 6 << 10;

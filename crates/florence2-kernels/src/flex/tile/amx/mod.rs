@@ -31,7 +31,7 @@ const SIDE: usize = 16;
 const ROWS: usize = 2 * SIDE;
 
 /// Registers of steps that all rows are multiplied in before the next. Their columns' words, and a
-/// tile's rows', are 16 KiB, and stay in the nearest cache; sums wait in the next. With all steps at once
+/// tile's rows', are 16 KiB each, and stay in the nearest cache; sums wait in the next. With all steps at once
 /// both would come from there, which takes up to a fifth longer.
 const REGISTERS_OF_BLOCK: usize = 8;
 
@@ -114,22 +114,20 @@ struct Segment {
     left_row_step: usize,
     right: *const u32,
     right_step: usize,
-    /// Of the first row.
-    left: *const u32,
 }
 
 impl Segment {
-    /// Some registers of a tile.
+    /// Some registers of a tile, of all of the first tile's.
     fn part(self, tile: &Tile, registers: Range<usize>) -> Self {
         let Self {
-            left,
             left_row_step,
             right,
             right_step,
             ..
         } = self;
         let first = SIDE * registers.start;
-        let upper = left
+        let upper = self
+            .upper
             .wrapping_add(first)
             .wrapping_byte_add(tile.first * left_row_step);
         Self {
@@ -340,19 +338,27 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
             ..=FEW_TILES => 1,
             _ => all.div_ceil(REGISTERS_OF_BLOCK),
         };
-        let direct = multiplies.sums_are_results;
-        for_each_tile::<D>(raw, all, blocks, direct, |tile, registers, ends| {
-            // INVARIANT: the last block is not the rest alone: where there are several, each has four
-            // registers at least.
-            let used = if registers.end == all { used } else { 1 };
-            let of_whole = registers.start..registers.end.min(whole.registers);
-            let segments = [whole.part(tile, of_whole), rest.part(tile, 0..1)];
-            let multiply = match tile.lower {
-                0 => multiplies.upper_half,
-                _ => multiplies.both_halves,
-            };
-            multiply(&segments[..used], ends, tile.next);
-        });
+        let Multiplies {
+            sums_are_results, ..
+        } = multiplies;
+        for_each_tile::<D>(
+            raw,
+            all,
+            blocks,
+            sums_are_results,
+            |tile, registers, ends| {
+                // INVARIANT: the last block is not the rest alone: where there are several, each has four
+                // registers at least.
+                let used = if registers.end == all { used } else { 1 };
+                let of_whole = registers.start..registers.end.min(whole.registers);
+                let segments = [whole.part(tile, of_whole), rest.part(tile, 0..1)];
+                let multiply = match tile.lower {
+                    0 => multiplies.upper_half,
+                    _ => multiplies.both_halves,
+                };
+                multiply(&segments[..used], ends, tile.next);
+            },
+        );
     }
     COPY.set(copy);
     true
@@ -496,7 +502,6 @@ unsafe fn segments(
         }
         let of_whole = Segment {
             registers: whole,
-            left,
             upper: left,
             lower: left,
             left_row_step: size_of::<u32>() * left_step,
@@ -505,7 +510,6 @@ unsafe fn segments(
         };
         let of_rest = Segment {
             registers: 1,
-            left: left_rest,
             upper: left_rest,
             lower: left_rest,
             left_row_step: size_of::<u32>() * left_rest_step,
