@@ -323,6 +323,41 @@ fn products_in_f32_err_as_rounding_does() {
     }
 }
 
+/// One number far above the others, in rows and in columns, costs a product no more than a sum in f32 may
+/// err by, one number after the other: of the row's length times the column's, as many roundings as there
+/// are numbers.
+#[test]
+fn products_in_f32_err_as_sums_may() {
+    const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+    let [rows, inputs, outputs] = [100, 512, 40];
+    let with_one = |count, at: usize, factor: f32| {
+        let values = random([count, inputs]);
+        let one = values.clone().slice([0..count, at..at + 1]) * factor;
+        values.slice_assign([0..count, at..at + 1], one)
+    };
+    for factor in [1.0, 50.0, 1000.0] {
+        let (input, weight) = (with_one(rows, 7, factor), with_one(outputs, 300, factor));
+        let linear = Linear {
+            weight: Weight::from_tensor(weight.clone(), Precision::F32),
+            bias: None,
+        };
+        let found = numbers(Flex::apply_linear(input.clone().unsqueeze(), &linear));
+        let (input, weight) = (numbers(input), numbers(weight));
+        for (row, found) in input.chunks(inputs).zip(found.chunks(outputs)) {
+            for (column, found) in weight.chunks(inputs).zip(found) {
+                let error = (found - dot(row, column)).abs();
+                let lengths = (dot(row, row) * dot(column, column)).sqrt();
+                let roundings = error / lengths / ROUNDING;
+                assert!(roundings <= inputs as f64, "{factor}: {roundings}");
+            }
+        }
+    }
+}
+
+fn dot(row: &[f64], column: &[f64]) -> f64 {
+    row.iter().zip(column).map(|(x, w)| x * w).sum()
+}
+
 fn numbers<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
@@ -334,9 +369,8 @@ fn errors(rows: &[f64], columns: &[f64], products: &[f64], inputs: usize) -> Vec
     pairs
         .zip(products)
         .map(|((row, column), product)| {
-            let terms = || row.iter().zip(column).map(|(x, w)| x * w);
-            let magnitude: f64 = terms().map(f64::abs).sum();
-            (product - terms().sum::<f64>()) / magnitude
+            let magnitude: f64 = row.iter().zip(column).map(|(x, w)| (x * w).abs()).sum();
+            (product - dot(row, column)) / magnitude
         })
         .collect()
 }

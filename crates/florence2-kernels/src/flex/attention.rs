@@ -96,6 +96,7 @@ pub(super) fn attend(
             words: queries,
             columns: width,
             step: width,
+            largest: None,
             next: &[],
         };
         kernel.multiply(steps, k.steps(0), right, scores, width, Finish::default());
@@ -126,6 +127,7 @@ pub(super) fn attend(
                 words: &values[column..],
                 columns: PANEL.min(head_dim - column),
                 step: values_step,
+                largest: None,
                 next: &[],
             };
             let finish = Finish {

@@ -49,7 +49,12 @@ impl Layer<'_> {
         let qkv_format = row_format(self.qkv.weight.format, tokens);
         let format = head_format(self.qkv.weight.format);
         let value_format = row_format(format, tokens);
-        let step = row_step(value_format.words(channels));
+        // What shares a scale is not there all at once.
+        let kept_format = match value_format.values_per_scale() {
+            Some(_) => RowFormat::F32,
+            None => value_format,
+        };
+        let step = row_step(kept_format.words(channels));
         let mut values = spare::take(tokens * step);
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);
         let scores: Vec<Vec<f32>> = image
@@ -67,7 +72,7 @@ impl Layer<'_> {
                             layer_norm(&rows[index * channels..][..channels], self.norm, normed);
                         },
                     );
-                    self.scores_and_values(normed, (values, step), value_format, &mut scratch.inner)
+                    self.scores_and_values(normed, (values, step), kept_format, &mut scratch.inner)
                 })
             })
             .collect();
@@ -87,13 +92,21 @@ impl Layer<'_> {
             .par_chunks_mut(per_task * channels)
             .zip(words.par_chunks(per_task * step))
             .for_each(|(rows, values)| {
-                let values = RowsRef::words(value_format, values, rows.len() / channels, step);
-                let epilogue = Epilogue {
-                    add: true,
-                    bias: self.proj.bias(),
-                };
-                let part = Part::whole(&weight);
-                multiply(values, &weight, &part, rows, channels, epilogue);
+                with_scratch(|scratch| {
+                    let values = match kept_format == value_format {
+                        true => RowsRef::words(value_format, values, rows.len() / channels, step),
+                        false => {
+                            let values = bytemuck::cast_slice(values);
+                            scratch.rows.encode(value_format, values, channels, step)
+                        }
+                    };
+                    let epilogue = Epilogue {
+                        add: true,
+                        bias: self.proj.bias(),
+                    };
+                    let part = Part::whole(&weight);
+                    multiply(values, &weight, &part, rows, channels, epilogue);
+                });
             });
         spare::give(values);
     }
@@ -173,6 +186,7 @@ fn write_scores(
                 words: &words[width + group * group_dim + column..],
                 columns: PANEL.min(group_dim - column),
                 step,
+                largest: None,
                 next: &[],
             };
             let scores = &mut scores[column..];

@@ -7,6 +7,7 @@ mod awake;
 mod bf16;
 mod channel_attention;
 mod depthwise;
+mod digits;
 mod elementwise;
 mod feed_forward;
 mod keys_values;
@@ -21,7 +22,6 @@ mod product;
 mod rows;
 mod scratch;
 mod spare;
-mod split;
 mod tile;
 mod window_attention;
 

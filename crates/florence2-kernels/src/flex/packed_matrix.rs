@@ -31,6 +31,9 @@ pub(crate) struct PackedMatrix {
     /// Of int8: 128 times the sum of an output's weights in a block, `[panel][block][32]`: what the
     /// activations' offset adds to a product.
     corrections: Vec<i32>,
+    /// Of f32 and f16, where rows are multiplied in digits: the largest magnitude of an output's weights
+    /// in a block, `[panel][block][32]`.
+    largest: Vec<f32>,
 }
 
 /// The activations' zero as an unsigned byte.
@@ -88,6 +91,10 @@ impl PackedMatrix {
         let panel_lines = packed.panel_lines();
         let panels = packed.lines.par_chunks_mut(panel_lines);
         let values = values.par_chunks(PANEL * inputs);
+        let largest = packed.largest.par_chunks_mut(PANEL * blocks);
+        largest.zip(values.clone()).for_each(|(largest, rows)| {
+            largest_of_rows(rows, inputs, format, largest);
+        });
         match format {
             Format::F32 => panels.zip(values).for_each(|(lines, rows)| {
                 pack_panel(rows, inputs, 1, bytemuck::cast_slice_mut(lines), |value| {
@@ -150,6 +157,12 @@ impl PackedMatrix {
                 }
             });
         });
+        let blocks = packed.blocks().len();
+        let largest = packed.largest.par_chunks_mut(PANEL * blocks);
+        let panels = packed.lines.par_chunks(panel_lines);
+        largest.zip(panels).for_each(|(largest, lines)| {
+            largest_of_steps(bytemuck::cast_slice(lines), format, largest);
+        });
         packed
     }
 
@@ -163,6 +176,10 @@ impl PackedMatrix {
             ),
             _ => (0, 0),
         };
+        let largest = match kernel(format, RowFormat::Digits) {
+            Some(_) => panels * PANEL * inputs.div_ceil(format.block()),
+            None => 0,
+        };
         Self {
             format,
             outputs,
@@ -170,6 +187,7 @@ impl PackedMatrix {
             lines: zeroed(panels * steps * format.step() / LINE),
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
+            largest: vec![0.0; largest],
         }
     }
 
@@ -215,11 +233,19 @@ impl PackedMatrix {
             words: self.words(panel, steps.clone()),
             columns: self.columns(panel),
             step: self.format.step(),
+            largest: self.largest(panel, &steps),
             next: match panel + 1 {
                 next if next < self.panels() => self.words(next, steps),
                 _ => &[],
             },
         }
+    }
+
+    /// The largest magnitude of each column in the block of some steps.
+    fn largest(&self, panel: usize, steps: &std::ops::Range<usize>) -> Option<&[f32; PANEL]> {
+        let block = steps.start * self.format.values() / self.format.block();
+        let largest = self.largest.as_chunks().0;
+        largest.get(panel * self.blocks().len() + block)
     }
 
     /// What the sums over a block stand for, of int8.
@@ -369,6 +395,31 @@ fn pack_panel<Value, Word>(
             let row = &row[first..inputs.min(first + STEPS * values)];
             for (words, values) in steps.iter_mut().zip(row.chunks(values)) {
                 words[column] = encode(values);
+            }
+        }
+    }
+}
+
+/// The largest magnitude of rows `[inputs]` in each block: `[block][32]`.
+fn largest_of_rows(rows: &[f32], inputs: usize, format: Format, largest: &mut [f32]) {
+    for (column, row) in rows.chunks_exact(inputs).enumerate() {
+        let blocks = row.chunks(format.block()).map(super::rows::magnitude);
+        let largest = largest[column..].iter_mut().step_by(PANEL);
+        largest
+            .zip(blocks)
+            .for_each(|(into, largest)| *into = largest);
+    }
+}
+
+/// As [`largest_of_rows`], of steps `[inputs][32]` of f32.
+fn largest_of_steps(steps: &[[f32; PANEL]], format: Format, largest: &mut [f32]) {
+    let blocks = steps.chunks(format.block());
+    for (steps, largest) in blocks.zip(largest.as_chunks_mut::<PANEL>().0) {
+        for step in steps {
+            for (largest, value) in largest.iter_mut().zip(step) {
+                // Without its sign, the bits of a float are in order, NaN above all.
+                let bits = largest.to_bits().max(value.abs().to_bits());
+                *largest = f32::from_bits(bits);
             }
         }
     }

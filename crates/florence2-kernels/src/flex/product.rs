@@ -30,8 +30,8 @@ fn chunk_rows() -> usize {
 /// format. It does not depend on how many others there are, and so nor does what they give.
 pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
     let multiplied = |rows| kernel(columns, rows).is_some();
-    if tokens > FEW_ROWS && multiplied(RowFormat::Split) {
-        return RowFormat::Split;
+    if tokens > FEW_ROWS && multiplied(RowFormat::Digits) {
+        return RowFormat::Digits;
     }
     match columns.rows() {
         rows if multiplied(rows) => rows,
@@ -103,6 +103,7 @@ pub(super) fn multiply(
                 words: bytemuck::cast_slice(&widened),
                 columns: weight.columns(panel),
                 step: PANEL,
+                largest: None,
                 next: &[],
             };
             let finish = Finish {

@@ -4,8 +4,7 @@ use super::bf16;
 use super::level::vectorised;
 use super::line::{LINE, Line};
 use super::packed_matrix::{LARGEST, OFFSET, nearest};
-use super::split;
-use super::tile::{Format, Left, RowFormat};
+use super::tile::{Left, RowFormat, encode_digits};
 
 /// Words between the ends of a row and the next: rows whose length is a power of two would all
 /// fall into the same few lines of the cache.
@@ -24,7 +23,7 @@ pub(super) fn row_step(length: usize) -> usize {
 #[derive(Default)]
 pub(super) struct Rows {
     lines: Vec<Line>,
-    /// Of int8: `[block][row]`.
+    /// Where the format has them: `[block][row]`.
     scales: Vec<f32>,
     /// A row before it is in its format.
     values: Vec<f32>,
@@ -69,7 +68,7 @@ impl<'a> RowsRef<'a> {
         &self.words[index * self.row_step..]
     }
 
-    /// Factors of the rows in a block, of int8.
+    /// Factors of the rows in a block, where the format has them.
     pub(super) fn scales(&self, block: usize) -> Option<&'a [f32]> {
         let scales = self.scales.get(block * self.rows..)?;
         (!scales.is_empty()).then_some(scales)
@@ -158,26 +157,23 @@ impl Rows {
         self.row_step = row_step(format.words(inputs));
         sized(&mut self.lines, rows * self.row_step / LINE);
         self.scales.clear();
-        if format == RowFormat::Int8 {
-            self.scales
-                .resize(inputs.div_ceil(Format::Int8.block()) * rows, 0.0);
+        if let Some(block) = format.values_per_scale() {
+            self.scales.resize(inputs.div_ceil(block) * rows, 0.0);
         }
     }
 
     fn encode_row(&mut self, format: RowFormat, index: usize, row: &[f32]) {
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut self.lines);
         let words = &mut words[index * self.row_step..][..format.words(row.len())];
-        match format {
-            RowFormat::F32 => words.copy_from_slice(bytemuck::cast_slice(row)),
-            RowFormat::Split => split::encode_row(row, words),
-            RowFormat::Bf16 => bf16::encode_row(row, words),
-            RowFormat::Int8 => {
-                let words = words.chunks_mut(RowFormat::Int8.words(Format::Int8.block()));
-                for (block, (row, words)) in row.chunks(Format::Int8.block()).zip(words).enumerate()
-                {
-                    self.scales[block * self.rows + index] = encode_int8(row, words);
-                }
-            }
+        let Some(block) = format.values_per_scale() else {
+            return encode(format, row, words);
+        };
+        let blocks = row.chunks(block).zip(words.chunks_mut(format.words(block)));
+        for (block, (row, words)) in blocks.enumerate() {
+            self.scales[block * self.rows + index] = match format {
+                RowFormat::Digits => encode_digits(row, magnitude(row), words),
+                _ => encode_int8(row, words),
+            };
         }
     }
 
@@ -206,7 +202,6 @@ pub(super) fn sized<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &
 pub(super) fn encode(format: RowFormat, row: &[f32], words: &mut [u32]) {
     match format {
         RowFormat::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
-        RowFormat::Split => split::encode_row(row, words),
         _ => bf16::encode_row(row, words),
     }
 }

@@ -1,6 +1,6 @@
 //! What words hold.
 
-use crate::flex::split;
+use crate::flex::digits;
 
 /// What a word of columns holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::flex) enum RowFormat {
     F32,
-    /// f32, as [`split`] writes them.
-    Split,
+    /// f32, as [`digits`] are written.
+    Digits,
     Bf16,
     Int8,
 }
@@ -42,11 +42,20 @@ impl Format {
 }
 
 impl RowFormat {
+    /// Values of a row that share a scale, where formats have one.
+    pub(in crate::flex) fn values_per_scale(self) -> Option<usize> {
+        match self {
+            Self::F32 | Self::Bf16 => None,
+            Self::Digits => Some(Format::F32.block()),
+            Self::Int8 => Some(Format::Int8.block()),
+        }
+    }
+
     /// Words of so many values.
     pub(in crate::flex) fn words(self, values: usize) -> usize {
         match self {
             Self::F32 => values,
-            Self::Split => split::words(values),
+            Self::Digits => digits::words(values),
             Self::Bf16 => values.div_ceil(2),
             Self::Int8 => values.div_ceil(4),
         }

@@ -3,7 +3,7 @@
 //! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
 //! which one instruction multiplies and adds up; a *step* is one word of every row and column.
 //! Columns of f16 are words of half the size, which are multiplied by rows of f32, and AMX takes rows of
-//! f32 in three bf16 each.
+//! f32 in three digits each.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -18,6 +18,8 @@ mod portable;
 
 use std::cell::Cell;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use amx::digits::encode_row as encode_digits;
 pub(crate) use format::Format;
 pub(super) use format::RowFormat;
 
@@ -25,6 +27,13 @@ use super::level::{Level, level};
 #[cfg(target_arch = "x86_64")]
 use super::line::LINE;
 use super::rows::sized;
+
+/// Elsewhere no rows are in digits.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn encode_digits(_row: &[f32], _largest: f32, _words: &mut [u32]) -> f32 {
+    // INVARIANT: `kernel` multiplies none there.
+    unreachable!("digits")
+}
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
@@ -57,6 +66,8 @@ pub(super) struct Right<'a> {
     pub(super) words: &'a [u32],
     pub(super) columns: usize,
     pub(super) step: usize,
+    /// The largest magnitude of each column, of f32 and f16, where that is needed.
+    pub(super) largest: Option<&'a [f32; PANEL]>,
     /// What is multiplied after it, to be asked for meanwhile; nothing if that is not known.
     pub(super) next: &'a [u32],
 }
@@ -100,6 +111,11 @@ struct Raw<'a> {
         allow(dead_code, reason = "only there it is asked for")
     )]
     next: *const u32,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only there it is needed")
+    )]
+    largest: Option<&'a [f32; PANEL]>,
     columns: usize,
     result: *mut f32,
     result_row_step: usize,
@@ -140,9 +156,9 @@ thread_local! {
 pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
     match (level(), columns, rows) {
         #[cfg(target_arch = "x86_64")]
-        (Level::Amx, Format::F32, RowFormat::Split) => Some(amx::split::F32),
+        (Level::Amx, Format::F32, RowFormat::Digits) => Some(amx::digits::F32),
         #[cfg(target_arch = "x86_64")]
-        (Level::Amx, Format::F16, RowFormat::Split) => Some(amx::split::F16),
+        (Level::Amx, Format::F16, RowFormat::Digits) => Some(amx::digits::F16),
         #[cfg(target_arch = "x86_64")]
         (Level::Amx, Format::Bf16, RowFormat::Bf16) => Some(amx::BF16),
         #[cfg(target_arch = "x86_64")]
@@ -238,6 +254,7 @@ impl Kernel {
                 next => next,
             }
             .as_ptr(),
+            largest: right.largest,
             columns: right.columns,
             result: result.as_mut_ptr(),
             result_row_step: row_step,

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 mod assembly;
-pub(super) mod split;
+pub(super) mod digits;
 
 use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
 
@@ -61,10 +61,10 @@ struct Configuration {
 /// Of each number of rows. Not made when they are needed: the processor would wait until what was
 /// just written had left it.
 static CONFIGURATIONS: [Configuration; ROWS + 1] = {
-    let mut configurations = [Configuration::new(0); ROWS + 1];
+    let mut configurations = [Configuration::of_rows(0); ROWS + 1];
     let mut rows = 0;
     while rows <= ROWS {
-        configurations[rows] = Configuration::new(rows);
+        configurations[rows] = Configuration::of_rows(rows);
         rows += 1;
     }
     configurations
@@ -72,7 +72,7 @@ static CONFIGURATIONS: [Configuration; ROWS + 1] = {
 
 impl Configuration {
     /// Of the registers as [`assembly`] uses them.
-    const fn new(rows: usize) -> Self {
+    const fn of_rows(rows: usize) -> Self {
         let (upper, lower) = halves(rows);
         // A register has a row at least, and what is not used any number of them.
         let (upper, lower, side) = (
@@ -80,6 +80,11 @@ impl Configuration {
             lower as u8 + (lower == 0) as u8,
             SIDE as u8,
         );
+        Self::of([upper, upper, lower, lower, upper, lower, side, side])
+    }
+
+    /// Of registers of so many rows, whole ones.
+    const fn of([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
         let row = size_of::<[u32; SIDE]>() as u16;
         Self {
             palette: 1,
@@ -88,9 +93,7 @@ impl Configuration {
             row_bytes: [
                 row, row, row, row, row, row, row, row, 0, 0, 0, 0, 0, 0, 0, 0,
             ],
-            rows: [
-                upper, upper, lower, lower, upper, lower, side, side, 0, 0, 0, 0, 0, 0, 0, 0,
-            ],
+            rows: [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0],
         }
     }
 }
@@ -416,7 +419,7 @@ unsafe fn for_each_tile<D: Dot>(
             // SAFETY: of the caller, which checked every bound.
             unsafe {
                 if count != configured {
-                    configure(count);
+                    configure(&CONFIGURATIONS[count]);
                     configured = count;
                 }
                 let result = Place::in_result(raw, &tile);
@@ -462,10 +465,9 @@ unsafe fn finish_sums<D: Dot>(raw: &Raw<'_>, tile: &Tile, Sums(sums): &Sums) {
     }
 }
 
-/// Has the registers hold up to 32 rows.
+/// Has the registers hold what they are to.
 #[allow(unsafe_code)]
-unsafe fn configure(rows: usize) {
-    let configuration = &raw const CONFIGURATIONS[rows];
+unsafe fn configure(configuration: &Configuration) {
     // SAFETY: of the caller: the processor has the registers.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) configuration, options(readonly, nostack));
