@@ -86,7 +86,7 @@ impl Layer<'_> {
         for row in total.chunks_exact_mut(group_dim) {
             softmax(row, (tokens as f32).powf(-0.5));
         }
-        let weight = self.weigh_projection(&total, channels, format);
+        let weight = self.weigh_projection(&total, channels, format, value_format);
         let words: &[u32] = bytemuck::cast_slice(&values);
         image
             .par_chunks_mut(per_task * channels)
@@ -138,13 +138,19 @@ impl Layer<'_> {
         scores
     }
 
-    /// `attention^T * proj` per group: `[channels, channels]`.
-    fn weigh_projection(&self, attention: &[f32], channels: usize, format: Format) -> PackedMatrix {
+    /// `attention^T * proj` per group: `[channels, channels]`, to be multiplied by rows of a format.
+    fn weigh_projection(
+        &self,
+        attention: &[f32],
+        channels: usize,
+        format: Format,
+        rows: RowFormat,
+    ) -> PackedMatrix {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
         // INVARIANT: a weight of f32 is kept in a format that there are tiles of.
         let kernel = kernel(proj.format, RowFormat::F32).expect("tiles of the format");
-        PackedMatrix::from_panels(proj.outputs, channels, format, |panel, weighed| {
+        PackedMatrix::from_panels([proj.outputs, channels], format, rows, |panel, weighed| {
             let groups = weighed.chunks_exact_mut(group_dim * PANEL);
             let attention = attention.chunks_exact(group_dim * group_dim);
             for (group, (weighed, attention)) in groups.zip(attention).enumerate() {

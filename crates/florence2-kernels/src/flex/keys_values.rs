@@ -53,22 +53,24 @@ impl Head {
         format: Format,
     ) -> Self {
         let tokens = keys.len() / dim;
-        let keys = PackedMatrix::from_panels(tokens, head_dim, format, |panel, into| {
-            let rows = keys.chunks_exact(dim).skip(panel * PANEL).take(PANEL);
-            for (column, row) in rows.enumerate() {
-                let row = &row[first..first + head_dim];
-                for (into, key) in into[column..].iter_mut().step_by(PANEL).zip(row) {
-                    *into = *key;
+        let keys =
+            PackedMatrix::from_panels([tokens, head_dim], format, format.rows(), |panel, into| {
+                let rows = keys.chunks_exact(dim).skip(panel * PANEL).take(PANEL);
+                for (column, row) in rows.enumerate() {
+                    let row = &row[first..first + head_dim];
+                    for (into, key) in into[column..].iter_mut().step_by(PANEL).zip(row) {
+                        *into = *key;
+                    }
                 }
-            }
-        });
-        let values = PackedMatrix::from_panels(head_dim, tokens, format, |panel, into| {
-            let columns = panel * PANEL..head_dim.min((panel + 1) * PANEL);
-            let rows = values.chunks_exact(dim).map(|row| &row[first..]);
-            for (into, row) in into.chunks_exact_mut(PANEL).zip(rows) {
-                into[..columns.len()].copy_from_slice(&row[columns.clone()]);
-            }
-        });
+            });
+        let values =
+            PackedMatrix::from_panels([head_dim, tokens], format, format.rows(), |panel, into| {
+                let columns = panel * PANEL..head_dim.min((panel + 1) * PANEL);
+                let rows = values.chunks_exact(dim).map(|row| &row[first..]);
+                for (into, row) in into.chunks_exact_mut(PANEL).zip(rows) {
+                    into[..columns.len()].copy_from_slice(&row[columns.clone()]);
+                }
+            });
         Self { keys, values }
     }
 

@@ -87,6 +87,9 @@ impl PackedMatrix {
             format => format,
         };
         let mut packed = Self::zeros(outputs, inputs, format);
+        if kernel(format, RowFormat::Digits).is_some() {
+            packed.make_room_for_largest();
+        }
         let blocks = packed.blocks().count();
         let panel_lines = packed.panel_lines();
         let panels = packed.lines.par_chunks_mut(panel_lines);
@@ -130,14 +133,18 @@ impl PackedMatrix {
         packed
     }
 
-    /// A matrix of f32 or bf16, whose panels, `[inputs][32]`, `write` gives.
+    /// A matrix of f32 or bf16, whose panels, `[inputs][32]`, `write` gives, to be multiplied by rows of a
+    /// format.
     pub(super) fn from_panels(
-        outputs: usize,
-        inputs: usize,
+        [outputs, inputs]: [usize; 2],
         format: Format,
+        rows: RowFormat,
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
         let mut packed = Self::zeros(outputs, inputs, format);
+        if rows == RowFormat::Digits {
+            packed.make_room_for_largest();
+        }
         let panel_lines = packed.panel_lines();
         let panels = packed.lines.par_chunks_mut(panel_lines).enumerate();
         panels.for_each(|(panel, lines)| {
@@ -166,6 +173,10 @@ impl PackedMatrix {
         packed
     }
 
+    fn make_room_for_largest(&mut self) {
+        self.largest = vec![0.0; self.panels() * PANEL * self.blocks().len()];
+    }
+
     fn zeros(outputs: usize, inputs: usize, format: Format) -> Self {
         let panels = outputs.div_ceil(PANEL);
         let steps = inputs.div_ceil(format.values());
@@ -176,10 +187,6 @@ impl PackedMatrix {
             ),
             _ => (0, 0),
         };
-        let largest = match kernel(format, RowFormat::Digits) {
-            Some(_) => panels * PANEL * inputs.div_ceil(format.block()),
-            None => 0,
-        };
         Self {
             format,
             outputs,
@@ -187,7 +194,7 @@ impl PackedMatrix {
             lines: zeroed(panels * steps * format.step() / LINE),
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
-            largest: vec![0.0; largest],
+            largest: Vec::new(),
         }
     }
 
