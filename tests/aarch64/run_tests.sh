@@ -7,5 +7,6 @@ emulated() {
         -p florence2-kernels -p florence2 --features florence2/demo "$@"
 }
 emulated --test flex
+FLORENCE2_CPU_LEVEL=neon emulated --test flex
 # The other scene would take as long again, and goes through the same kernels.
 emulated --test demo_scenes -- first_scene_equals_the_reference narrow_weights_answer_alike

@@ -15,6 +15,7 @@ pub(super) const NUMBERS: usize = 4 * LINE;
 
 /// Added to a number, and taken from its second and third digit as bytes again, it makes all digits
 /// signed.
+#[cfg(target_arch = "x86_64")]
 pub(super) const CARRY: u32 = 0x8080;
 
 /// Words of so many numbers.
@@ -23,6 +24,7 @@ pub(super) fn words(numbers: usize) -> usize {
 }
 
 /// What numbers have in common that are no larger.
+#[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit {
     /// None that is finite, where the largest is none: what is multiplied by it is not lost.
@@ -31,6 +33,7 @@ pub(super) struct Unit {
     pub(super) inverse: f32,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Unit {
     /// Of the largest magnitude.
     #[inline(always)]

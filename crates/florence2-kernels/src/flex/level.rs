@@ -12,13 +12,22 @@ pub(crate) enum Level {
     /// ARM's vectors of 128 bits.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// Dot products of quads of int8.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
     /// Vectors of 256 bits, fused multiplication and addition, and f16 as f32.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Dot products of quads of int8, which not every machine has that has what follows.
+    #[cfg(target_arch = "x86_64")]
+    Avx2Vnni,
     /// Vectors of 512 bits.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// Dot products of pairs of bf16 and of quads of int8.
+    /// Dot products of quads of int8.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    /// Dot products of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Dot,
     /// Products of tiles of bf16 and of int8.
@@ -26,55 +35,79 @@ pub(crate) enum Level {
     Amx,
 }
 
-/// Names a lower level than the machine's, to measure or to test that one: `portable`, `neon`,
-/// `avx2`, `avx512`, `avx512-dot`.
+/// Names the highest level that is to run, to measure or to test a lower one than the machine's.
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
-/// The level that runs: what the machine has, or less when the environment says so. Asked once.
+impl Level {
+    /// From the lowest to the highest, as [`VARIABLE`] names them.
+    const ALL: &[(Self, &str)] = &[
+        (Self::Portable, "portable"),
+        #[cfg(target_arch = "aarch64")]
+        (Self::Neon, "neon"),
+        #[cfg(target_arch = "aarch64")]
+        (Self::NeonDot, "neon-dot"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx2, "avx2"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx2Vnni, "avx2-vnni"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx512, "avx512"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx512Vnni, "avx512-vnni"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx512Dot, "avx512-dot"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Amx, "amx"),
+    ];
+
+    /// Whether this machine has it.
+    #[cfg(target_arch = "x86_64")]
+    fn is_there(self) -> bool {
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
+            Self::Avx2Vnni => Self::Avx2.is_there() && has!("avxvnni"),
+            Self::Avx512 => {
+                let parts = has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+                Self::Avx2.is_there() && has!("avx512f") && parts
+            }
+            Self::Avx512Vnni => Self::Avx512.is_there() && has!("avx512vnni"),
+            Self::Avx512Dot => Self::Avx512Vnni.is_there() && has!("avx512bf16"),
+            Self::Amx => Self::Avx512Dot.is_there() && amx::is_there(),
+        }
+    }
+
+    /// Whether this machine has it.
+    #[cfg(target_arch = "aarch64")]
+    fn is_there(self) -> bool {
+        use std::arch::is_aarch64_feature_detected as has;
+        match self {
+            Self::Portable => true,
+            Self::Neon => has!("neon"),
+            Self::NeonDot => Self::Neon.is_there() && has!("dotprod"),
+        }
+    }
+
+    /// Whether this machine has it.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn is_there(self) -> bool {
+        true
+    }
+}
+
+/// The level that runs: the highest that the machine has, and the environment allows. Asked once.
 pub(crate) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let wanted = std::env::var(VARIABLE).ok();
-        wanted
-            .as_deref()
-            .and_then(named)
-            .map_or_else(detected, |wanted| wanted.min(detected()))
+        let named = Level::ALL
+            .iter()
+            .position(|(_, name)| Some(*name) == wanted.as_deref());
+        let allowed = &Level::ALL[..=named.unwrap_or(Level::ALL.len() - 1)];
+        let highest = allowed.iter().rev().find(|(level, _)| level.is_there());
+        highest.map_or(Level::Portable, |(level, _)| *level)
     })
-}
-
-fn named(name: &str) -> Option<Level> {
-    match name {
-        "portable" => Some(Level::Portable),
-        #[cfg(target_arch = "aarch64")]
-        "neon" => Some(Level::Neon),
-        #[cfg(target_arch = "x86_64")]
-        "avx2" => Some(Level::Avx2),
-        #[cfg(target_arch = "x86_64")]
-        "avx512" => Some(Level::Avx512),
-        #[cfg(target_arch = "x86_64")]
-        "avx512-dot" => Some(Level::Avx512Dot),
-        _ => None,
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detected() -> Level {
-    use std::arch::is_x86_feature_detected as has;
-    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-    let avx512 =
-        avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-    let dot = avx512 && has!("avx512bf16") && has!("avx512vnni");
-    if dot && amx::is_there() {
-        Level::Amx
-    } else if dot {
-        Level::Avx512Dot
-    } else if avx512 {
-        Level::Avx512
-    } else if avx2 {
-        Level::Avx2
-    } else {
-        Level::Portable
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -85,7 +118,7 @@ mod amx {
     pub(super) fn is_there() -> bool {
         /// In EDX of leaf 7: bf16, tiles, int8.
         const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-        // SAFETY: AVX-512 was found, and so the instruction and its leaf 7 are there.
+        // SAFETY: AVX-512 was found before, and so the instruction and its leaf 7 are there.
         #[allow(
             unsafe_code,
             unused_unsafe,
@@ -119,19 +152,6 @@ mod amx {
     }
 }
 
-#[cfg(target_arch = "aarch64")]
-fn detected() -> Level {
-    match std::arch::is_aarch64_feature_detected!("neon") {
-        true => Level::Neon,
-        false => Level::Portable,
-    }
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn detected() -> Level {
-    Level::Portable
-}
-
 /// Runs plain loops compiled for this machine's level. What `work` calls must be inlined, as the
 /// closure itself must: `#[inline(always)]`.
 #[inline(always)]
@@ -145,13 +165,15 @@ pub(super) fn vectorised<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
         Level::Portable => work(MultiplyAdd::PORTABLE),
         #[cfg(target_arch = "aarch64")]
         // SAFETY: `level` gives what the machine was seen to have, or less.
-        Level::Neon => unsafe { with_neon(work) },
+        Level::Neon | Level::NeonDot => unsafe { with_neon(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { with_avx2(work) },
+        Level::Avx2 | Level::Avx2Vnni => unsafe { with_avx2(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx512 | Level::Avx512Dot | Level::Amx => unsafe { with_avx512(work) },
+        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Dot | Level::Amx => unsafe {
+            with_avx512(work)
+        },
     }
 }
 

@@ -28,16 +28,20 @@ pub(crate) struct PackedMatrix {
     lines: Box<[Line]>,
     /// Of int8: a scale per output, padded to whole panels.
     scales: Vec<f32>,
-    /// Of int8: 128 times the sum of an output's weights in a block, `[panel][block][32]`: what the
-    /// activations' offset adds to a product.
+    /// Of int8: [`OFFSET`] times the sum of an output's weights in a block, `[panel][block][32]`: what it
+    /// adds to a product.
     corrections: Vec<i32>,
     /// Of f32 and f16, where rows are multiplied in digits: the largest magnitude of an output's weights
     /// in a block, `[panel][block][32]`.
     largest: Vec<f32>,
 }
 
-/// The activations' zero as an unsigned byte.
-pub(super) const OFFSET: i32 = 128;
+/// The activations' zero as a byte: x86's dot products take unsigned ones, ARM's signed ones.
+pub(super) const OFFSET: i32 = if cfg!(target_arch = "aarch64") {
+    0
+} else {
+    128
+};
 
 /// The largest magnitude of an int8 value.
 pub(super) const LARGEST: f32 = 127.0;
@@ -264,21 +268,6 @@ impl PackedMatrix {
         })
     }
 
-    /// Steps of a panel widened to f32, `[step * values][32]`: for machines that do not multiply
-    /// the format.
-    pub(super) fn widen(&self, panel: usize, steps: std::ops::Range<usize>, into: &mut Vec<f32>) {
-        let values = self.format.values();
-        into.clear();
-        into.resize(steps.len() * values * PANEL, 0.0);
-        let (steps, _) = self.words(panel, steps).as_chunks();
-        let scales = self.scales.as_chunks().0.get(panel);
-        for (words, into) in steps.iter().zip(into.chunks_exact_mut(values * PANEL)) {
-            for (part, into) in into.chunks_exact_mut(PANEL).enumerate() {
-                widen_step(words, self.format, part, scales, into);
-            }
-        }
-    }
-
     /// The inputs of one output.
     pub(super) fn output(&self, output: usize) -> Vec<f32> {
         let (panel, column) = (output / PANEL, output % PANEL);
@@ -315,43 +304,14 @@ fn zeroed(count: usize) -> Box<[Line]> {
 }
 
 /// The value in a part of a word.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be vectorised with its caller"
-)]
 fn value(word: u32, format: Format, part: usize) -> f32 {
     match format {
         Format::F32 => f32::from_bits(word),
-        // INVARIANT: f16 has no words of its own; it is never widened, and `output` reads it apart.
+        // INVARIANT: f16 has no words of its own, and `output` reads it apart.
         Format::F16 => unreachable!("a word of f16"),
         Format::Bf16 => f32::from_bits((word >> (16 * part)) << 16),
         Format::Int8 => f32::from((word >> (8 * part)) as i8),
     }
-}
-
-fn widen_step(
-    words: &[u32; PANEL],
-    format: Format,
-    part: usize,
-    scales: Option<&[f32; PANEL]>,
-    into: &mut [f32],
-) {
-    super::level::vectorised(
-        #[inline(always)]
-        |_| match (format, scales) {
-            (Format::Int8, Some(scales)) => {
-                for ((into, word), scale) in into.iter_mut().zip(words).zip(scales) {
-                    *into = value(*word, Format::Int8, part) * scale;
-                }
-            }
-            _ => {
-                for (into, word) in into.iter_mut().zip(words) {
-                    *into = value(*word, format, part);
-                }
-            }
-        },
-    );
 }
 
 /// What f16 makes of the values.
@@ -460,7 +420,7 @@ fn quantise_panel(rows: &[f32], inputs: usize, steps: &mut [[u32; PANEL]], scale
     }
 }
 
-/// 128 times the sums over each block.
+/// [`OFFSET`] times the sums over each block.
 fn correct(steps: &[[u32; PANEL]], corrections: &mut [i32]) {
     let block = Format::Int8.block() / Format::Int8.values();
     for (steps, corrections) in steps.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {

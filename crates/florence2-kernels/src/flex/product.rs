@@ -74,15 +74,19 @@ pub(super) fn multiply(
     row_step: usize,
     epilogue: Epilogue<'_>,
 ) {
-    let plain = f32_kernel();
-    let kernel = kernel(weight.format, rows.format);
-    let mut widened = Vec::new();
+    // INVARIANT: `row_format` names what there are tiles of.
+    let kernel = kernel(weight.format, rows.format).expect("tiles of both formats");
     let mut first = 0;
     for (index, steps) in weight.blocks().enumerate() {
         if !part.blocks.contains(&index) {
             continue;
         }
         let begins = index == part.blocks.start;
+        let inputs = weight.inputs_of(&steps);
+        let count = match rows.format {
+            RowFormat::F32 => inputs,
+            _ => steps.len(),
+        };
         for (slot, panel) in part.panels.clone().enumerate() {
             let column = slot * PANEL;
             let finish = Finish {
@@ -91,29 +95,10 @@ pub(super) fn multiply(
                 row_scales: rows.scales(index - part.blocks.start),
                 quantised: weight.quantised(panel, index),
             };
-            let result = &mut result[column..];
-            let left = rows.steps(first);
-            if let Some(kernel) = &kernel {
-                let right = weight.panel(panel, steps.clone());
-                kernel.multiply(steps.len(), left, right, result, row_step, finish);
-                continue;
-            }
-            weight.widen(panel, steps.clone(), &mut widened);
-            let right = Right {
-                words: bytemuck::cast_slice(&widened),
-                columns: weight.columns(panel),
-                step: PANEL,
-                largest: None,
-                next: &[],
-            };
-            let finish = Finish {
-                quantised: None,
-                ..finish
-            };
-            let inputs = weight.inputs_of(&steps);
-            plain.multiply(inputs, left, right, result, row_step, finish);
+            let (left, right) = (rows.steps(first), weight.panel(panel, steps.clone()));
+            kernel.multiply(count, left, right, &mut result[column..], row_step, finish);
         }
-        first += rows.format.words(weight.inputs_of(&steps));
+        first += rows.format.words(inputs);
     }
 }
 

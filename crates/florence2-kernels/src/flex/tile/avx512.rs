@@ -8,16 +8,13 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{Dot, End, Kernel, PANEL, Raw, for_rows};
+use super::{Dot, End, Kernel, PANEL, Quantised, Raw, Widened, for_rows};
 
 const MAX_ROWS: usize = 14;
 
 pub(super) const F32: Kernel = Kernel::new(run_f32::<false>, run_f32::<true>, MAX_ROWS);
-pub(super) const F16: Kernel = Kernel {
-    widen: Some(widen_f16),
-    columns_per_word: Halves::COLUMNS_PER_WORD,
-    ..Kernel::new(run_f16::<false>, run_f16::<true>, MAX_ROWS)
-};
+pub(super) const F16: Kernel =
+    Kernel::new(run_f16::<false>, run_f16::<true>, MAX_ROWS).widening::<Halves>(widen_f16);
 pub(super) const BF16: Kernel = Kernel::new(run_bf16::<false>, run_bf16::<true>, MAX_ROWS);
 pub(super) const INT8: Kernel = Kernel::new(run_int8::<false>, run_int8::<true>, MAX_ROWS);
 
@@ -63,7 +60,7 @@ macro_rules! words {
         const LANES: usize = 16;
 
         #[inline(always)]
-        unsafe fn load(words: *const u32) -> __m512i {
+        unsafe fn load(words: *const u32, _value: usize) -> __m512i {
             // SAFETY: of the caller.
             unsafe { _mm512_loadu_si512(words.cast()) }
         }
@@ -131,9 +128,9 @@ impl Dot for Floats {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: __m512, end: &End<'_>, _column: usize, result: *mut f32) {
+    unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
         // SAFETY: of the caller.
-        unsafe { store(sums, end, result) }
+        unsafe { store(sums, end, column, result) }
     }
 }
 
@@ -144,49 +141,18 @@ unsafe fn widen_f16(count: usize, words: *const u32, into: *mut f32) {
     unsafe { super::widen::<Halves>(count, words, into) }
 }
 
-/// Columns of f16, which become f32 as they are read.
 #[derive(Clone, Copy)]
 pub(super) struct Halves;
 
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Halves {
-    type Words = __m512i;
-    type Sums = __m512;
-    const LANES: usize = 16;
+impl Widened for Halves {
+    type Into = Floats;
     const COLUMNS_PER_WORD: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32) -> __m512i {
+    unsafe fn load(words: *const u32, _value: usize) -> __m512i {
         // SAFETY: of the caller.
         unsafe { _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(words.cast()))) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(word: *const u32) -> __m512i {
-        // SAFETY: of the caller.
-        unsafe { Floats::broadcast(word) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
-        // SAFETY: of the caller.
-        unsafe { Floats::dot(sums, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_row<const VECTORS: usize>(
-        sums: &mut [__m512; VECTORS],
-        left: *const u32,
-        right: &[__m512i; VECTORS],
-    ) {
-        // SAFETY: of the caller.
-        unsafe { Floats::dot_row(sums, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: of the caller.
-        unsafe { Floats::store(sums, end, column, result) }
     }
 }
 
@@ -207,9 +173,9 @@ impl Dot for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: __m512, end: &End<'_>, _column: usize, result: *mut f32) {
+    unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
         // SAFETY: of the caller.
-        unsafe { store(sums, end, result) }
+        unsafe { store(sums, end, column, result) }
     }
 }
 
@@ -231,13 +197,14 @@ impl Dot for Quads {
     unsafe fn store(sums: __m512i, end: &End<'_>, column: usize, result: *mut f32) {
         // SAFETY: as above; `column` and what follows it are inside the panel.
         unsafe {
-            let Some(quantised) = end.quantised else {
-                return store(_mm512_cvtepi32_ps(sums), end, result);
+            let sums = match end.quantised {
+                Some(Quantised { corrections, .. }) => {
+                    let corrections = corrections.as_ptr().add(column);
+                    _mm512_sub_epi32(sums, _mm512_loadu_si512(corrections.cast()))
+                }
+                None => sums,
             };
-            let corrections = quantised.corrections.as_ptr().add(column);
-            let scales = _mm512_loadu_ps(quantised.scales.as_ptr().add(column));
-            let sums = _mm512_sub_epi32(sums, _mm512_loadu_si512(corrections.cast()));
-            store(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales), end, result);
+            store(_mm512_cvtepi32_ps(sums), end, column, result);
         }
     }
 }
@@ -245,9 +212,12 @@ impl Dot for Quads {
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
-unsafe fn store(sums: __m512, end: &End<'_>, result: *mut f32) {
-    // SAFETY: of the caller: bias and result have a vector's columns.
+unsafe fn store(mut sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
+    // SAFETY: of the caller: bias and result have a vector's columns, which are inside the panel.
     unsafe {
+        if let Some(Quantised { scales, .. }) = end.quantised {
+            sums = _mm512_mul_ps(sums, _mm512_loadu_ps(scales.as_ptr().add(column)));
+        }
         let bias = _mm512_loadu_ps(end.bias);
         let mut sums = _mm512_fmadd_ps(sums, _mm512_set1_ps(end.scale), bias);
         if end.add {

@@ -2,8 +2,9 @@
 //!
 //! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
 //! which one instruction multiplies and adds up; a *step* is one word of every row and column.
-//! Columns of f16 are words of half the size, which are multiplied by rows of f32, and AMX takes rows of
-//! f32 in three digits each.
+//! Columns of f16 are words of half the size, which are multiplied by rows of f32. So are columns of
+//! bf16 and int8 where no instruction multiplies them: each value of a word by a word of the row. AMX
+//! takes rows of f32 in three digits each.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -38,7 +39,7 @@ pub(super) fn encode_digits(_row: &[f32], _largest: f32, _words: &mut [u32]) -> 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
 
-/// Up to so many tiles of rows, each makes f32 of columns of f16 as it reads them, and the first waits
+/// Up to so many tiles of rows, each makes f32 of narrower columns as it reads them, and the first waits
 /// for its columns more than it multiplies them: it asks for them ahead. More of them share what was
 /// made once, and multiply long enough.
 const FEW_TILES: usize = 3;
@@ -85,11 +86,12 @@ pub(super) struct Finish<'a> {
     pub(super) quantised: Option<Quantised<'a>>,
 }
 
-/// What int8 sums stand for: `(sum - correction) * scale`, of each column.
+/// What sums of int8 columns stand for: `(sum - correction) * scale` of each; of rows of f32, which have
+/// no offset, `sum * scale`.
 #[derive(Clone, Copy)]
 #[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "only there are int8 sums")
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "only there are int8 rows")
 )]
 pub(super) struct Quantised<'a> {
     pub(super) scales: &'a [f32; PANEL],
@@ -124,7 +126,7 @@ struct Raw<'a> {
 
 type Run = unsafe fn(&Raw<'_>);
 
-/// Writes words of the right side as f32: how many of them, from where and to where.
+/// Writes words of whole panels as f32: how many of them, from where and to where.
 type Widen = unsafe fn(usize, *const u32, *mut f32);
 
 /// The tiles of this machine's level.
@@ -133,12 +135,14 @@ pub(super) struct Kernel {
     /// As `run`, asking for columns ahead.
     run_asking: Run,
     max_rows: usize,
-    /// How columns of f16 become f32; none of other formats.
+    /// How columns become f32 that are multiplied by rows of f32, and are none.
     widen: Option<Widen>,
     /// What multiplies any number of rows by more than half a panel, where there is something better.
     all_rows: Option<AllRows>,
     /// Columns in a word: two of f16.
     columns_per_word: usize,
+    /// Values of a column in a word, each of which a word of the rows multiplies.
+    values_per_word: usize,
     /// Words of a row of so many steps.
     left_words: fn(usize) -> usize,
 }
@@ -147,12 +151,12 @@ pub(super) struct Kernel {
 type AllRows = unsafe fn(&Raw<'_>) -> bool;
 
 thread_local! {
-    /// Columns of f16 as f32, kept from use to use.
+    /// Columns as f32, kept from use to use.
     static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// How this machine multiplies words of columns by words of rows; none for columns that must be
-/// widened to f32. Where there is one of f16, weights of f32 are kept so.
+/// How this machine multiplies words of columns by words of rows; by rows of f32 it does all, but for
+/// f16 in plain loops. Where there is a way of f16, weights of f32 are kept so.
 pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
     match (level(), columns, rows) {
         #[cfg(target_arch = "x86_64")]
@@ -166,28 +170,47 @@ pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512Dot, Format::Bf16, RowFormat::Bf16) => Some(avx512::BF16),
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512Dot, Format::Int8, RowFormat::Int8) => Some(avx512::INT8),
+        (Level::Avx512Vnni | Level::Avx512Dot, Format::Int8, RowFormat::Int8) => Some(avx512::INT8),
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2Vnni, Format::Int8, RowFormat::Int8) => Some(avx2::INT8),
+        #[cfg(target_arch = "aarch64")]
+        (Level::NeonDot, Format::Int8, RowFormat::Int8) => Some(neon::INT8),
         (level, columns, RowFormat::F32) => f32_rows_kernel(level, columns),
         _ => None,
     }
 }
 
 fn f32_rows_kernel(level: Level, columns: Format) -> Option<Kernel> {
-    match (level, columns) {
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F16) => Some(avx512::F16),
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx2, Format::F16) => Some(avx2::F16),
+    let [f32, f16, bf16, int8] = match level {
+        Level::Portable => [
+            Some(portable::F32),
+            None,
+            Some(portable::BF16_AS_F32),
+            Some(portable::INT8_AS_F32),
+        ],
         #[cfg(target_arch = "aarch64")]
-        (Level::Neon, Format::F16) => Some(neon::F16),
+        Level::Neon | Level::NeonDot => {
+            [neon::F32, neon::F16, neon::BF16_AS_F32, neon::INT8_AS_F32].map(Some)
+        }
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx512Dot | Level::Amx, Format::F32) => Some(avx512::F32),
+        Level::Avx2 | Level::Avx2Vnni => {
+            [avx2::F32, avx2::F16, avx2::BF16_AS_F32, avx2::INT8_AS_F32].map(Some)
+        }
+        // A few rows wait for narrow columns; more of them widen these, and go on as f32.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx2, Format::F32) => Some(avx2::F32),
-        #[cfg(target_arch = "aarch64")]
-        (Level::Neon, Format::F32) => Some(neon::F32),
-        (Level::Portable, Format::F32) => Some(portable::F32),
-        (_, Format::F16 | Format::Bf16 | Format::Int8) => None,
+        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Dot | Level::Amx => [
+            avx512::F32,
+            avx512::F16,
+            avx2::BF16_AS_F32,
+            avx2::INT8_AS_F32,
+        ]
+        .map(Some),
+    };
+    match columns {
+        Format::F32 => f32,
+        Format::F16 => f16,
+        Format::Bf16 => bf16,
+        Format::Int8 => int8,
     }
 }
 
@@ -198,6 +221,16 @@ pub(super) fn f32_kernel() -> Kernel {
 }
 
 impl Kernel {
+    /// As it is, of columns that become f32 as they are read: one of several values in a word is a step.
+    const fn widening<W: Widened>(self, widen: Widen) -> Self {
+        Self {
+            widen: Some(widen),
+            columns_per_word: <W as Widened>::COLUMNS_PER_WORD,
+            values_per_word: <W as Widened>::VALUES_PER_WORD,
+            ..self
+        }
+    }
+
     /// Of tiles alone, of up to so many rows.
     const fn new(run: Run, run_asking: Run, max_rows: usize) -> Self {
         Self {
@@ -207,6 +240,7 @@ impl Kernel {
             widen: None,
             all_rows: None,
             columns_per_word: 1,
+            values_per_word: 1,
             left_words: |steps| steps,
         }
     }
@@ -236,13 +270,14 @@ impl Kernel {
         let left_words = (self.left_words)(steps);
         assert!((rows - 1) * left.row_step + (left_words - 1) * left.step < left.words.len());
         let words = width / self.columns_per_word;
-        assert!((steps - 1) * right.step + words <= right.words.len());
+        let right_steps = steps.div_ceil(self.values_per_word);
+        assert!((right_steps - 1) * right.step + words <= right.words.len());
         assert!((rows - 1) * row_step + right.columns <= result.len());
         assert!(rows == 1 || row_step >= right.columns);
         assert!(finish.bias.is_none_or(|bias| bias.len() >= right.columns));
         assert!(finish.row_scales.is_none_or(|scales| scales.len() >= rows));
         let raw = Raw {
-            steps,
+            steps: right_steps,
             rows,
             left: left.words.as_ptr(),
             left_row_step: left.row_step,
@@ -268,8 +303,10 @@ impl Kernel {
             }
         }
         let tiles = rows.div_ceil(self.max_rows);
-        if let Some(widen) = self.widen.filter(|_| tiles > FEW_TILES) {
-            return with_widened(steps, right, widen, |right| {
+        let whole_words = self.values_per_word == 1
+            || left.step == 1 && steps.is_multiple_of(self.values_per_word);
+        if let Some(widen) = self.widen.filter(|_| tiles > FEW_TILES || !whole_words) {
+            return self.with_widened(right_steps, right, widen, |right| {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
         }
@@ -284,6 +321,29 @@ impl Kernel {
             unsafe { run(&raw.part(first, count)) };
             first += count;
         }
+    }
+
+    /// Hands on steps of whole panels as f32.
+    #[allow(unsafe_code)]
+    fn with_widened(
+        &self,
+        steps: usize,
+        right: Right<'_>,
+        widen: Widen,
+        work: impl FnOnce(Right<'_>),
+    ) {
+        assert!(right.step * self.columns_per_word == PANEL, "whole panels");
+        let words = &right.words[..steps * right.step];
+        let mut widened = WIDENED.take();
+        let values = sized(&mut widened, steps * self.values_per_word * PANEL);
+        // SAFETY: there is room for the values of all words; the level is the machine's.
+        unsafe { widen(words.len(), words.as_ptr(), values.as_mut_ptr()) };
+        work(Right {
+            words: bytemuck::cast_slice(values),
+            step: PANEL,
+            ..right
+        });
+        WIDENED.set(widened);
     }
 }
 
@@ -308,23 +368,6 @@ impl Raw<'_> {
     }
 }
 
-/// Hands columns of f16 on as f32.
-#[allow(unsafe_code)]
-fn with_widened(steps: usize, right: Right<'_>, widen: Widen, work: impl FnOnce(Right<'_>)) {
-    assert!(right.step == PANEL / 2, "steps of whole panels");
-    let words = &right.words[..steps * right.step];
-    let mut widened = WIDENED.take();
-    let values = sized(&mut widened, 2 * words.len());
-    // SAFETY: the words are whole panels, of two values each; the level is the machine's.
-    unsafe { widen(words.len(), words.as_ptr(), values.as_mut_ptr()) };
-    work(Right {
-        words: bytemuck::cast_slice(values),
-        step: PANEL,
-        ..right
-    });
-    WIDENED.set(widened);
-}
-
 /// One level's words, sums and how they multiply.
 #[allow(unsafe_code)]
 trait Dot: Copy {
@@ -336,8 +379,11 @@ trait Dot: Copy {
     const LANES: usize;
     /// Columns in a word.
     const COLUMNS_PER_WORD: usize = 1;
+    /// Values of a column in a word, each of which a word of the rows multiplies: four at most.
+    const VALUES_PER_WORD: usize = 1;
 
-    unsafe fn load(words: *const u32) -> Self::Words;
+    /// One of their values of a vector's columns.
+    unsafe fn load(words: *const u32, value: usize) -> Self::Words;
     unsafe fn broadcast(word: *const u32) -> Self::Words;
     unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
     /// A word of one row times the words of the columns.
@@ -360,11 +406,60 @@ trait Dot: Copy {
     unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32);
 }
 
+/// Columns that become another format's as they are read, and go on as these.
+#[allow(unsafe_code)]
+trait Widened: Copy {
+    type Into: Dot;
+    const COLUMNS_PER_WORD: usize = 1;
+    const VALUES_PER_WORD: usize = 1;
+
+    unsafe fn load(words: *const u32, value: usize) -> <Self::Into as Dot>::Words;
+}
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl<W: Widened> Dot for W {
+    type Words = <W::Into as Dot>::Words;
+    type Sums = <W::Into as Dot>::Sums;
+    const LANES: usize = W::Into::LANES;
+    const COLUMNS_PER_WORD: usize = <W as Widened>::COLUMNS_PER_WORD;
+    const VALUES_PER_WORD: usize = <W as Widened>::VALUES_PER_WORD;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u32, value: usize) -> Self::Words {
+        // SAFETY: of the caller, as below.
+        unsafe { <W as Widened>::load(words, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(word: *const u32) -> Self::Words {
+        // SAFETY: as above.
+        unsafe { W::Into::broadcast(word) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums {
+        // SAFETY: as above.
+        unsafe { W::Into::dot(sums, left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_row<const VECTORS: usize>(
+        sums: &mut [Self::Sums; VECTORS],
+        left: *const u32,
+        right: &[Self::Words; VECTORS],
+    ) {
+        // SAFETY: as above.
+        unsafe { W::Into::dot_row(sums, left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32) {
+        // SAFETY: as above.
+        unsafe { W::Into::store(sums, end, column, result) }
+    }
+}
+
 /// What a row's sums become.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "only there are int8 sums")
-)]
 struct End<'a> {
     scale: f32,
     /// Of the vector's columns.
@@ -376,19 +471,28 @@ struct End<'a> {
 /// What is added where there is no bias.
 static NO_BIAS: [f32; PANEL] = [0.0; PANEL];
 
-/// Writes words as the vectors that [`Dot::load`] makes of them.
+/// Writes words as the vectors that [`Widened::load`] makes of them: the values of a step's words under each
+/// other.
 #[inline(always)]
 #[allow(
     unsafe_code,
     clippy::inline_always,
     reason = "it must be compiled for its level"
 )]
-unsafe fn widen<D: Dot>(count: usize, words: *const u32, into: *mut f32) {
-    for word in (0..count).step_by(D::LANES / D::COLUMNS_PER_WORD) {
-        // SAFETY: of the caller: words are whole panels, and so whole vectors.
-        unsafe {
-            let vector = into.add(word * D::COLUMNS_PER_WORD).cast::<D::Words>();
-            vector.write_unaligned(D::load(words.add(word)));
+unsafe fn widen<W: Widened>(count: usize, words: *const u32, into: *mut f32) {
+    let step = PANEL / <W as Widened>::COLUMNS_PER_WORD;
+    for word in (0..count).step_by(W::Into::LANES / <W as Widened>::COLUMNS_PER_WORD) {
+        for value in 0..<W as Widened>::VALUES_PER_WORD {
+            let row = word / step * <W as Widened>::VALUES_PER_WORD + value;
+            let column = word % step * <W as Widened>::COLUMNS_PER_WORD;
+            // SAFETY: of the caller: words are whole panels, and so whole vectors.
+            unsafe {
+                let vector = into.add(row * PANEL + column);
+                let words = <W as Widened>::load(words.add(word), value);
+                vector
+                    .cast::<<W::Into as Dot>::Words>()
+                    .write_unaligned(words);
+            }
         }
     }
 }
@@ -531,7 +635,7 @@ unsafe fn store_some<D: Dot>(
     }
 }
 
-/// Adds one word of each row times the words of the columns.
+/// Adds one word of each row times the words of the columns, or one for each of their values.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -544,22 +648,28 @@ unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
     at: usize,
     right: *const u32,
 ) {
-    // SAFETY: of the caller, which checked every bound.
-    unsafe {
-        let mut words = [D::load(right); VECTORS];
-        for (index, words) in words.iter_mut().enumerate().skip(1) {
-            *words = D::load(right.add(index * D::LANES / D::COLUMNS_PER_WORD));
-        }
-        // Written out: a loop that the compiler does not unroll keeps the sums in memory.
-        macro_rules! dot_rows {
-            ($($row:literal)*) => {
-                $(if $row < ROWS {
-                    D::dot_row(&mut sums[$row], left[$row].add(at), &words);
-                })*
-            };
-        }
-        dot_rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    // Written out: a loop that the compiler does not unroll keeps the sums in memory.
+    macro_rules! dot_rows {
+        ($value:literal: $($row:literal)*) => {
+            if $value < D::VALUES_PER_WORD {
+                // SAFETY: of the caller, which checked every bound.
+                unsafe {
+                    let mut words = [D::load(right, $value); VECTORS];
+                    for (index, words) in words.iter_mut().enumerate().skip(1) {
+                        *words = D::load(right.add(index * D::LANES / D::COLUMNS_PER_WORD), $value);
+                    }
+                    let at = at * D::VALUES_PER_WORD + $value;
+                    $(if $row < ROWS {
+                        D::dot_row(&mut sums[$row], left[$row].add(at), &words);
+                    })*
+                }
+            }
+        };
     }
+    dot_rows!(0: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    dot_rows!(1: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    dot_rows!(2: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    dot_rows!(3: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
 }
 
 /// Calls a tile of as many rows as there are, up to the listed ones.

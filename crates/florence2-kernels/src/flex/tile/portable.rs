@@ -1,14 +1,22 @@
 //! Any machine: 4 rows times 8 columns.
 
-use super::{Dot, End, Kernel, Raw, for_rows};
+use super::{Dot, End, Kernel, Quantised, Raw, Widened, for_rows, widen};
 
-pub(super) const F32: Kernel = Kernel::new(run_f32::<false>, run_f32::<true>, 4);
+const MAX_ROWS: usize = 4;
+
+pub(super) const F32: Kernel = Kernel::new(run::<Floats, false>, run::<Floats, true>, MAX_ROWS);
+pub(super) const BF16_AS_F32: Kernel =
+    Kernel::new(run::<Pairs, false>, run::<Pairs, true>, MAX_ROWS)
+        .widening::<Pairs>(widen::<Pairs>);
+pub(super) const INT8_AS_F32: Kernel =
+    Kernel::new(run::<Bytes, false>, run::<Bytes, true>, MAX_ROWS)
+        .widening::<Bytes>(widen::<Bytes>);
 
 #[allow(unsafe_code)]
-unsafe fn run_f32<const ASKS: bool>(raw: &Raw<'_>) {
-    for column in (0..raw.columns).step_by(Floats::LANES) {
+unsafe fn run<D: Dot, const ASKS: bool>(raw: &Raw<'_>) {
+    for column in (0..raw.columns).step_by(D::LANES) {
         // SAFETY: of the caller.
-        unsafe { for_rows!(raw, column, Floats, 1, ASKS, [1 2 3 4]) }
+        unsafe { for_rows!(raw, column, D, 1, ASKS, [1 2 3 4]) }
     }
 }
 
@@ -22,7 +30,7 @@ impl Dot for Floats {
     const LANES: usize = 8;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32) -> [f32; 8] {
+    unsafe fn load(words: *const u32, _value: usize) -> [f32; 8] {
         // SAFETY: of the caller, as below.
         unsafe { words.cast::<[f32; 8]>().read_unaligned() }
     }
@@ -42,19 +50,60 @@ impl Dot for Floats {
     }
 
     #[inline(always)]
-    unsafe fn store(mut sums: [f32; 8], end: &End<'_>, _column: usize, result: *mut f32) {
-        // SAFETY: as above; bias and result have a vector's columns.
+    unsafe fn store(mut sums: [f32; 8], end: &End<'_>, column: usize, result: *mut f32) {
+        // SAFETY: as above; bias and result have a vector's columns, which are inside the panel.
         unsafe {
+            if let Some(Quantised { scales, .. }) = end.quantised {
+                for (sum, scale) in sums.iter_mut().zip(&scales[column..]) {
+                    *sum *= scale;
+                }
+            }
             let before = match end.add {
-                true => Self::load(result.cast()),
+                true => Self::load(result.cast(), 0),
                 false => [0.0; 8],
             };
-            for ((sum, bias), before) in
-                sums.iter_mut().zip(Self::load(end.bias.cast())).zip(before)
+            for ((sum, bias), before) in sums
+                .iter_mut()
+                .zip(Self::load(end.bias.cast(), 0))
+                .zip(before)
             {
                 *sum = *sum * end.scale + bias + before;
             }
             result.cast::<[f32; 8]>().write_unaligned(sums);
         }
+    }
+}
+
+/// Of bf16.
+#[derive(Clone, Copy)]
+struct Pairs;
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl Widened for Pairs {
+    type Into = Floats;
+    const VALUES_PER_WORD: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u32, value: usize) -> [f32; 8] {
+        // SAFETY: of the caller.
+        let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
+        words.map(|pair| f32::from_bits(pair >> (16 * value) << 16))
+    }
+}
+
+/// Of int8.
+#[derive(Clone, Copy)]
+struct Bytes;
+
+#[allow(unsafe_code, clippy::inline_always)]
+impl Widened for Bytes {
+    type Into = Floats;
+    const VALUES_PER_WORD: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u32, value: usize) -> [f32; 8] {
+        // SAFETY: of the caller.
+        let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
+        words.map(|quad| f32::from(quad.to_le_bytes()[value].cast_signed()))
     }
 }

@@ -396,7 +396,7 @@ unsafe fn write_columns<D: Dot<Words = __m512i>>(
                     for (index, number) in numbers.iter_mut().enumerate() {
                         let step = first + register * NUMBERS + index * SIDE + quad;
                         if step < raw.steps {
-                            *number = D::load(words.add(step * raw.right_step));
+                            *number = D::load(words.add(step * raw.right_step), 0);
                         }
                         *number = nearest(*number, inverses);
                     }
