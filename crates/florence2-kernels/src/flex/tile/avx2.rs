@@ -7,7 +7,8 @@ use std::arch::x86_64::{
     _mm256_srai_epi32, _mm256_storeu_ps, _mm256_sub_epi32,
 };
 
-use super::{Dot, End, Kernel, PANEL, Quantised, Raw, Widened, for_rows};
+use super::widened::{self, Widened};
+use super::{Dot, End, Kernel, PANEL, Quantised, Raw, for_rows};
 
 const MAX_ROWS: usize = 6;
 
@@ -48,12 +49,12 @@ run!(run_bytes, Bytes, "avx2,fma");
 run!(run_int8, Quads, "avx2,fma,avxvnni");
 
 macro_rules! widen {
-    ($name:ident, $dot:ty, $features:literal) => {
+    ($name:ident, $columns:ty, $features:literal) => {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
         unsafe fn $name(count: usize, words: *const u32, into: *mut f32) {
             // SAFETY: of the caller.
-            unsafe { super::widen::<$dot>(count, words, into) }
+            unsafe { widened::widen::<$columns>(count, words, into) }
         }
     };
 }
@@ -112,10 +113,10 @@ struct Halves;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Halves {
     type Into = Floats;
-    const COLUMNS_PER_WORD: usize = 2;
+    const COLUMNS: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, _value: usize) -> __m256 {
+    unsafe fn widen(words: *const u32, _value: usize) -> __m256 {
         // SAFETY: of the caller.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(words.cast())) }
     }
@@ -128,10 +129,10 @@ struct Pairs;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Pairs {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 2;
+    const VALUES: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> __m256 {
+    unsafe fn widen(words: *const u32, value: usize) -> __m256 {
         // SAFETY: of the caller.
         unsafe {
             let words = _mm256_loadu_si256(words.cast());
@@ -150,10 +151,10 @@ struct Bytes;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Bytes {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 4;
+    const VALUES: usize = 4;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> __m256 {
+    unsafe fn widen(words: *const u32, value: usize) -> __m256 {
         // SAFETY: of the caller.
         unsafe {
             let words = _mm256_loadu_si256(words.cast());

@@ -8,7 +8,8 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{Dot, End, Kernel, PANEL, Quantised, Raw, Widened, for_rows};
+use super::widened::{self, Widened};
+use super::{Dot, End, Kernel, PANEL, Quantised, Raw, for_rows};
 
 const MAX_ROWS: usize = 14;
 
@@ -138,7 +139,7 @@ impl Dot for Floats {
 #[allow(unsafe_code)]
 unsafe fn widen_f16(count: usize, words: *const u32, into: *mut f32) {
     // SAFETY: of the caller.
-    unsafe { super::widen::<Halves>(count, words, into) }
+    unsafe { widened::widen::<Halves>(count, words, into) }
 }
 
 #[derive(Clone, Copy)]
@@ -147,10 +148,10 @@ pub(super) struct Halves;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Halves {
     type Into = Floats;
-    const COLUMNS_PER_WORD: usize = 2;
+    const COLUMNS: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, _value: usize) -> __m512i {
+    unsafe fn widen(words: *const u32, _value: usize) -> __m512i {
         // SAFETY: of the caller.
         unsafe { _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(words.cast()))) }
     }

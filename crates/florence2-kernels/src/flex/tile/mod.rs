@@ -16,6 +16,7 @@ mod format;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod widened;
 
 use std::cell::Cell;
 
@@ -28,6 +29,7 @@ use super::level::{Level, level};
 #[cfg(target_arch = "x86_64")]
 use super::line::LINE;
 use super::rows::sized;
+use widened::Widened;
 
 /// Elsewhere no rows are in digits.
 #[cfg(not(target_arch = "x86_64"))]
@@ -225,8 +227,8 @@ impl Kernel {
     const fn widening<W: Widened>(self, widen: Widen) -> Self {
         Self {
             widen: Some(widen),
-            columns_per_word: <W as Widened>::COLUMNS_PER_WORD,
-            values_per_word: <W as Widened>::VALUES_PER_WORD,
+            columns_per_word: W::COLUMNS,
+            values_per_word: W::VALUES,
             ..self
         }
     }
@@ -406,59 +408,6 @@ trait Dot: Copy {
     unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32);
 }
 
-/// Columns that become another format's as they are read, and go on as these.
-#[allow(unsafe_code)]
-trait Widened: Copy {
-    type Into: Dot;
-    const COLUMNS_PER_WORD: usize = 1;
-    const VALUES_PER_WORD: usize = 1;
-
-    unsafe fn load(words: *const u32, value: usize) -> <Self::Into as Dot>::Words;
-}
-
-#[allow(unsafe_code, clippy::inline_always)]
-impl<W: Widened> Dot for W {
-    type Words = <W::Into as Dot>::Words;
-    type Sums = <W::Into as Dot>::Sums;
-    const LANES: usize = W::Into::LANES;
-    const COLUMNS_PER_WORD: usize = <W as Widened>::COLUMNS_PER_WORD;
-    const VALUES_PER_WORD: usize = <W as Widened>::VALUES_PER_WORD;
-
-    #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> Self::Words {
-        // SAFETY: of the caller, as below.
-        unsafe { <W as Widened>::load(words, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn broadcast(word: *const u32) -> Self::Words {
-        // SAFETY: as above.
-        unsafe { W::Into::broadcast(word) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums {
-        // SAFETY: as above.
-        unsafe { W::Into::dot(sums, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_row<const VECTORS: usize>(
-        sums: &mut [Self::Sums; VECTORS],
-        left: *const u32,
-        right: &[Self::Words; VECTORS],
-    ) {
-        // SAFETY: as above.
-        unsafe { W::Into::dot_row(sums, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: as above.
-        unsafe { W::Into::store(sums, end, column, result) }
-    }
-}
-
 /// What a row's sums become.
 struct End<'a> {
     scale: f32,
@@ -470,32 +419,6 @@ struct End<'a> {
 
 /// What is added where there is no bias.
 static NO_BIAS: [f32; PANEL] = [0.0; PANEL];
-
-/// Writes words as the vectors that [`Widened::load`] makes of them: the values of a step's words under each
-/// other.
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    clippy::inline_always,
-    reason = "it must be compiled for its level"
-)]
-unsafe fn widen<W: Widened>(count: usize, words: *const u32, into: *mut f32) {
-    let step = PANEL / <W as Widened>::COLUMNS_PER_WORD;
-    for word in (0..count).step_by(W::Into::LANES / <W as Widened>::COLUMNS_PER_WORD) {
-        for value in 0..<W as Widened>::VALUES_PER_WORD {
-            let row = word / step * <W as Widened>::VALUES_PER_WORD + value;
-            let column = word % step * <W as Widened>::COLUMNS_PER_WORD;
-            // SAFETY: of the caller: words are whole panels, and so whole vectors.
-            unsafe {
-                let vector = into.add(row * PANEL + column);
-                let words = <W as Widened>::load(words.add(word), value);
-                vector
-                    .cast::<<W::Into as Dot>::Words>()
-                    .write_unaligned(words);
-            }
-        }
-    }
-}
 
 /// `ROWS` rows times `VECTORS` vectors of columns from `column` on, asked for ahead or not.
 #[inline(always)]

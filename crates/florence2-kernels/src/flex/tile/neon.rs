@@ -7,7 +7,8 @@ use std::arch::aarch64::{
     vsubq_s32,
 };
 
-use super::{Dot, End, Kernel, PANEL, Quantised, Raw, Widened, for_rows};
+use super::widened::{self, Widened};
+use super::{Dot, End, Kernel, PANEL, Quantised, Raw, for_rows};
 
 const MAX_ROWS: usize = 6;
 
@@ -33,7 +34,7 @@ macro_rules! run {
                     for_rows!(raw, 0, $dot, 8, ASKS, [1 2 3]);
                     return;
                 }
-                for column in (0..raw.columns).step_by(4 * <$dot as Dot>::LANES) {
+                for column in (0..raw.columns).step_by(4 * <$dot>::LANES) {
                     for_rows!(raw, column, $dot, 4, ASKS, [1 2 3 4 5 6]);
                 }
             }
@@ -53,7 +54,7 @@ macro_rules! widen {
         #[allow(unsafe_code)]
         unsafe fn $name(count: usize, words: *const u32, into: *mut f32) {
             // SAFETY: of the caller.
-            unsafe { super::widen::<$columns>(count, words, into) }
+            unsafe { widened::widen::<$columns>(count, words, into) }
         }
     };
 }
@@ -111,10 +112,10 @@ struct Halves;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Halves {
     type Into = Floats;
-    const COLUMNS_PER_WORD: usize = 2;
+    const COLUMNS: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, _value: usize) -> float32x4_t {
+    unsafe fn widen(words: *const u32, _value: usize) -> float32x4_t {
         // SAFETY: of the caller.
         unsafe {
             let words: uint16x4_t = vld1_u16(words.cast());
@@ -138,10 +139,10 @@ struct Pairs;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Pairs {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 2;
+    const VALUES: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> float32x4_t {
+    unsafe fn widen(words: *const u32, value: usize) -> float32x4_t {
         // SAFETY: of the caller.
         unsafe {
             let words = vld1q_u32(words);
@@ -160,10 +161,10 @@ struct Bytes;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Bytes {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 4;
+    const VALUES: usize = 4;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> float32x4_t {
+    unsafe fn widen(words: *const u32, value: usize) -> float32x4_t {
         // SAFETY: of the caller.
         unsafe {
             let words = vld1q_s32(words.cast());

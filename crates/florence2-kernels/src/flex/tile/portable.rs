@@ -1,6 +1,7 @@
 //! Any machine: 4 rows times 8 columns.
 
-use super::{Dot, End, Kernel, Quantised, Raw, Widened, for_rows, widen};
+use super::widened::{Widened, widen};
+use super::{Dot, End, Kernel, Quantised, Raw, for_rows};
 
 const MAX_ROWS: usize = 4;
 
@@ -81,10 +82,10 @@ struct Pairs;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Pairs {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 2;
+    const VALUES: usize = 2;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> [f32; 8] {
+    unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
         // SAFETY: of the caller.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|pair| f32::from_bits(pair >> (16 * value) << 16))
@@ -98,10 +99,10 @@ struct Bytes;
 #[allow(unsafe_code, clippy::inline_always)]
 impl Widened for Bytes {
     type Into = Floats;
-    const VALUES_PER_WORD: usize = 4;
+    const VALUES: usize = 4;
 
     #[inline(always)]
-    unsafe fn load(words: *const u32, value: usize) -> [f32; 8] {
+    unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
         // SAFETY: of the caller.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|quad| f32::from(quad.to_le_bytes()[value].cast_signed()))
