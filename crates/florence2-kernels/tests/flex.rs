@@ -269,25 +269,29 @@ fn products_of_f16() {
     }
 }
 
-/// What a sequence is multiplied to does not depend on how many others there are, to the bit: a single
-/// token, as a step of decoding has, and a prompt.
+/// What a sequence is multiplied to does not depend on how many others there are, to the bit: the single
+/// tokens of some beams, as a step of decoding has, and a prompt.
 #[test]
 fn a_sequence_is_multiplied_as_it_is_alone() {
     for precision in Precision::ALL {
         for [sequences, tokens] in [[100, 1], [3, 70], [2, 300]] {
             let (inputs, outputs) = (1031, 70);
             let input = random([sequences, tokens, inputs]);
-            let mut layers = vec![linear_of(inputs, outputs, true, precision)];
-            layers.push(of_f16(linear_of(inputs, outputs, true, Precision::F32)));
+            let mut layers = vec![of_f16(linear_of(inputs, outputs, true, Precision::F32))];
+            for bias in [true, false] {
+                layers.push(linear_of(inputs, outputs, bias, precision));
+            }
             for linear in &layers {
                 let together = Flex::apply_linear(input.clone(), linear);
-                for index in [0, sequences / 2, sequences - 1] {
-                    let alone = Flex::apply_linear(input.clone().narrow(0, index, 1), linear);
-                    assert_eq!(
-                        alone.into_data(),
-                        together.clone().narrow(0, index, 1).into_data(),
-                        "{precision} {sequences} {tokens}: {index}"
-                    );
+                for few in 1..=sequences.min(5) {
+                    for first in [0, (sequences - few) / 2, sequences - few] {
+                        let alone = input.clone().narrow(0, first, few);
+                        assert_eq!(
+                            Flex::apply_linear(alone, linear).into_data(),
+                            together.clone().narrow(0, first, few).into_data(),
+                            "{precision} {sequences} {tokens}: {few} from {first}"
+                        );
+                    }
                 }
             }
         }

@@ -222,7 +222,9 @@ impl PackedMatrix {
     }
 
     /// The steps of each block.
-    pub(super) fn blocks(&self) -> impl ExactSizeIterator<Item = std::ops::Range<usize>> + use<> {
+    pub(super) fn blocks(
+        &self,
+    ) -> impl ExactSizeIterator<Item = std::ops::Range<usize>> + Clone + use<> {
         let (steps, block) = (self.steps(), self.format.block() / self.format.values());
         (0..steps.div_ceil(block)).map(move |index| index * block..steps.min((index + 1) * block))
     }

@@ -76,29 +76,40 @@ pub(super) fn multiply(
 ) {
     // INVARIANT: `row_format` names what there are tiles of.
     let kernel = kernel(weight.format, rows.format).expect("tiles of both formats");
-    let mut first = 0;
-    for (index, steps) in weight.blocks().enumerate() {
-        if !part.blocks.contains(&index) {
-            continue;
-        }
+    let mut multiply_block = |(index, steps): (usize, Range<usize>), (slot, panel)| {
         let begins = index == part.blocks.start;
-        let inputs = weight.inputs_of(&steps);
         let count = match rows.format {
-            RowFormat::F32 => inputs,
+            RowFormat::F32 => weight.inputs_of(&steps),
             _ => steps.len(),
         };
-        for (slot, panel) in part.panels.clone().enumerate() {
-            let column = slot * PANEL;
-            let finish = Finish {
-                add: epilogue.add || !begins,
-                bias: epilogue.bias.filter(|_| begins).map(|bias| &bias[column..]),
-                row_scales: rows.scales(index - part.blocks.start),
-                quantised: weight.quantised(panel, index),
-            };
-            let (left, right) = (rows.steps(first), weight.panel(panel, steps.clone()));
-            kernel.multiply(count, left, right, &mut result[column..], row_step, finish);
+        let column = slot * PANEL;
+        let finish = Finish {
+            add: epilogue.add || !begins,
+            bias: epilogue.bias.filter(|_| begins).map(|bias| &bias[column..]),
+            row_scales: rows.scales(index - part.blocks.start),
+            quantised: weight.quantised(panel, index),
+        };
+        let inputs_before = (index - part.blocks.start) * weight.format.block();
+        let left = rows.steps(rows.format.words(inputs_before));
+        let right = weight.panel(panel, steps);
+        kernel.multiply(count, left, right, &mut result[column..], row_step, finish);
+    };
+    let blocks = weight.blocks().enumerate();
+    let blocks = blocks.skip(part.blocks.start).take(part.blocks.len());
+    let panels = part.panels.clone().enumerate();
+    if rows.rows <= FEW_ROWS {
+        // As the weight lies in memory, from which it comes.
+        for panel in panels {
+            blocks
+                .clone()
+                .for_each(|block| multiply_block(block, panel));
         }
-        first += rows.format.words(inputs);
+    } else {
+        for block in blocks {
+            panels
+                .clone()
+                .for_each(|panel| multiply_block(block.clone(), panel));
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! AMX: 32 rows times 32 columns in registers of 16 by 16.
 //!
-//! These registers round sums of bf16 in another order than vectors do, so that all rows go through
-//! them: what a prompt is answered does not depend on how many others there are. Even a single row is
-//! no slower, for processors with AMX take long for bf16's dot product. Sums of int8 are exact both
-//! ways, and of few rows faster in vectors: beside reading the weights, the registers' configuration
-//! and the sums' way through memory take their time.
+//! These registers round sums of bf16 in another order than the processor's dot product does: what a prompt
+//! is answered must not depend on how many others there are, and so [`few_rows`] rounds as they do. Sums
+//! of int8 are exact either way, and of few rows faster in vectors: beside reading the weights, the
+//! registers' configuration and the sums' way through memory take their time.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -16,6 +15,7 @@ use std::ops::Range;
 
 mod assembly;
 pub(super) mod digits;
+mod few_rows;
 
 use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
 
@@ -210,18 +210,18 @@ struct Multiplies {
     both_halves: Multiply,
     upper_half: Multiply,
     /// Whether sums are what the result holds, but for what is added to them.
-    sums_are_results: bool,
+    sums_can_be_results: bool,
 }
 
 const BF16_MULTIPLIES: Multiplies = Multiplies {
     both_halves: multiply_bf16,
     upper_half: multiply_upper_bf16,
-    sums_are_results: true,
+    sums_can_be_results: true,
 };
 const INT8_MULTIPLIES: Multiplies = Multiplies {
     both_halves: multiply_int8,
     upper_half: multiply_upper_int8,
-    sums_are_results: false,
+    sums_can_be_results: false,
 };
 
 macro_rules! multiply {
@@ -300,7 +300,13 @@ multiply!(multiply_upper_int8, "tdpbusd", upper);
 #[allow(unsafe_code)]
 unsafe fn run_bf16(raw: &Raw<'_>) -> bool {
     // SAFETY: of the caller.
-    unsafe { run::<Pairs>(raw, BF16_MULTIPLIES) }
+    unsafe {
+        if raw.rows <= few_rows::MAX_ROWS && raw.left_step == 1 {
+            few_rows::run(raw);
+            return true;
+        }
+        run::<Pairs>(raw, BF16_MULTIPLIES)
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -342,13 +348,14 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
             _ => all.div_ceil(REGISTERS_OF_BLOCK),
         };
         let Multiplies {
-            sums_are_results, ..
+            sums_can_be_results,
+            ..
         } = multiplies;
         for_each_tile::<D>(
             raw,
             all,
             blocks,
-            sums_are_results,
+            sums_can_be_results,
             |tile, registers, ends| {
                 // INVARIANT: the last block is not the rest alone: where there are several, each has four
                 // registers at least.
@@ -365,6 +372,12 @@ unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
     }
     COPY.set(copy);
     true
+}
+
+/// Whether what is added to sums can be there before them, and nothing else becomes of them.
+fn sums_are_results(raw: &Raw<'_>) -> bool {
+    let finish = &raw.finish;
+    raw.columns == PANEL && finish.row_scales.is_none() && !(finish.add && finish.bias.is_some())
 }
 
 /// Up to 32 rows.
@@ -389,14 +402,11 @@ unsafe fn for_each_tile<D: Dot>(
     raw: &Raw<'_>,
     registers: usize,
     blocks: usize,
-    sums_are_results: bool,
+    sums_can_be_results: bool,
     mut multiply: impl FnMut(&Tile, Range<usize>, &Ends),
 ) {
     let Raw { rows, finish, .. } = *raw;
-    let direct = sums_are_results
-        && raw.columns == PANEL
-        && finish.row_scales.is_none()
-        && !(finish.add && finish.bias.is_some());
+    let direct = sums_can_be_results && sums_are_results(raw);
     let tiles = rows.div_ceil(ROWS);
     let mut all_sums = SUMS.take();
     let sums_of_tiles = sized(&mut all_sums, tiles);
