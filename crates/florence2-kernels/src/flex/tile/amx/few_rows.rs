@@ -5,14 +5,15 @@
 //! second ones apart, rounding after each, and then both to what was there. So do these vectors, in f32:
 //! to the last bit, but in numbers below f32's normal ones, which AMX takes for zero.
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_and_si512,
-    _mm512_castsi512_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_castsi512_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_loadu_epi32,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-use super::{Pairs, SIDE, sums_are_results};
-use crate::flex::line::LINE;
+use super::{Pairs, SIDE, mask, sums_are_results};
+use crate::flex::line::{LINE, Line};
 use crate::flex::tile::{PANEL, Raw, store_row};
 
 /// More rows are multiplied in registers.
@@ -92,32 +93,69 @@ unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
     steps: usize,
 ) {
     let steps = if STEPS == 0 { steps } else { STEPS };
-    let mut parts = [[[_mm512_setzero_ps(); 2]; VECTORS]; ROWS];
-    for step in first..first + steps {
-        // SAFETY: of the caller, which checked every bound; memory that is asked for need not exist.
-        unsafe {
-            let right = raw.right.add(step * raw.right_step);
+    // SAFETY: of the caller, which checked every bound; memory that is asked for need not exist.
+    unsafe {
+        let mut rows = [[Line::default(); 2]; ROWS];
+        for (row, lines) in rows.iter_mut().enumerate() {
+            let words = raw.left.add(row * raw.left_row_step + first);
+            let words = _mm512_maskz_loadu_epi32(mask(steps), words.cast());
+            for (line, values) in lines.iter_mut().zip(halves(words)) {
+                _mm512_storeu_ps(line.0.as_mut_ptr().cast(), values);
+            }
+        }
+        let mut parts = [[[_mm512_setzero_ps(); 2]; VECTORS]; ROWS];
+        for step in 0..steps {
+            let right = raw.right.add((first + step) * raw.right_step);
             let ahead = right.wrapping_byte_add(AHEAD);
             let mut columns = [[_mm512_setzero_ps(); 2]; VECTORS];
             for (vector, columns) in columns.iter_mut().enumerate() {
                 _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(vector * LINE).cast());
                 *columns = halves(_mm512_loadu_si512(right.add(vector * SIDE).cast()));
             }
-            for (row, parts) in parts.iter_mut().enumerate() {
-                let word = *raw.left.add(row * raw.left_row_step + step);
-                let values = halves(_mm512_set1_epi32(word.cast_signed()));
-                for (parts, columns) in parts.iter_mut().zip(&columns) {
-                    for ((part, value), column) in parts.iter_mut().zip(values).zip(columns) {
-                        *part = _mm512_fmadd_ps(value, *column, *part);
-                    }
-                }
+            for (parts, row) in parts.iter_mut().zip(&rows) {
+                add_products(parts, &columns, row.as_ptr().cast::<f32>().add(step));
+            }
+        }
+        for (sums, parts) in sums.iter_mut().zip(&parts) {
+            for (sum, [first, second]) in sums.iter_mut().zip(parts) {
+                *sum = _mm512_add_ps(*sum, _mm512_add_ps(*first, *second));
             }
         }
     }
-    for (sums, parts) in sums.iter_mut().zip(&parts) {
-        for (sum, [first, second]) in sums.iter_mut().zip(parts) {
-            *sum = _mm512_add_ps(*sum, _mm512_add_ps(*first, *second));
-        }
+}
+
+/// Adds columns times the first value of a row's pair and the second, which lies a line behind it.
+///
+/// Written out, so that instructions read the row themselves: with fewer of them, the processor sees
+/// more columns coming.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+unsafe fn add_products(
+    parts: &mut [[__m512; 2]; VECTORS],
+    columns: &[[__m512; 2]; VECTORS],
+    row: *const f32,
+) {
+    let [[first_a, second_a], [first_b, second_b]] = parts;
+    // SAFETY: it reads two values, which are the caller's, and writes registers.
+    unsafe {
+        asm!(
+            "vfmadd231ps {first_a}, {first_columns_a}, dword ptr [{row}]{{1to16}}",
+            "vfmadd231ps {first_b}, {first_columns_b}, dword ptr [{row}]{{1to16}}",
+            "vfmadd231ps {second_a}, {second_columns_a}, dword ptr [{row} + {line}]{{1to16}}",
+            "vfmadd231ps {second_b}, {second_columns_b}, dword ptr [{row} + {line}]{{1to16}}",
+            row = in(reg) row,
+            line = const size_of::<Line>(),
+            first_a = inout(zmm_reg) *first_a,
+            first_b = inout(zmm_reg) *first_b,
+            second_a = inout(zmm_reg) *second_a,
+            second_b = inout(zmm_reg) *second_b,
+            first_columns_a = in(zmm_reg) columns[0][0],
+            first_columns_b = in(zmm_reg) columns[1][0],
+            second_columns_a = in(zmm_reg) columns[0][1],
+            second_columns_b = in(zmm_reg) columns[1][1],
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
 }
 
