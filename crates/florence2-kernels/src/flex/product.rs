@@ -100,15 +100,15 @@ pub(super) fn multiply(
     if rows.rows <= FEW_ROWS {
         // As the weight lies in memory, from which it comes.
         for panel in panels {
-            blocks
-                .clone()
-                .for_each(|block| multiply_block(block, panel));
+            for block in blocks.clone() {
+                multiply_block(block, panel);
+            }
         }
     } else {
         for block in blocks {
-            panels
-                .clone()
-                .for_each(|panel| multiply_block(block.clone(), panel));
+            for panel in panels.clone() {
+                multiply_block(block.clone(), panel);
+            }
         }
     }
 }

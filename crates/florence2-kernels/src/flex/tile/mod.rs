@@ -71,7 +71,7 @@ pub(super) struct Right<'a> {
     pub(super) step: usize,
     /// The largest magnitude of each column, of f32 and f16, where that is needed.
     pub(super) largest: Option<&'a [f32; PANEL]>,
-    /// What is multiplied after it, to be asked for meanwhile; nothing if that is not known.
+    /// What many rows are multiplied by after it, to be asked for meanwhile; nothing if that is not known.
     pub(super) next: &'a [u32],
 }
 

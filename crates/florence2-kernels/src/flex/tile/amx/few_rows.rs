@@ -14,14 +14,10 @@ use std::arch::x86_64::{
 
 use super::{Pairs, SIDE, mask, sums_are_results};
 use crate::flex::line::{LINE, Line};
-use crate::flex::tile::{PANEL, Raw, store_row};
+use crate::flex::tile::{AHEAD, PANEL, Raw, store_row};
 
 /// More rows are multiplied in registers.
 pub(super) const MAX_ROWS: usize = 3;
-
-/// How far ahead columns are asked for, in bytes: vectors that do so much with each are slower, by up
-/// to a tenth, when it is twice as far.
-const AHEAD: usize = 3 << 10;
 
 /// Vectors of a panel.
 const VECTORS: usize = PANEL / SIDE;
