@@ -222,19 +222,18 @@ impl StoredTensor {
                 offset,
                 length,
                 dtype,
-            } => {
-                let bytes = read_at(file, *offset, *length).map_err(|source| Error::Io {
-                    path: PathBuf::from(&self.file),
-                    source,
-                })?;
-                self.convert(&bytes, *dtype)
-            }
+            } => self.convert(*length, *dtype, |first, part| {
+                read_at(file, offset + first as u64, part)
+            }),
             Source::Bytes {
                 bytes,
                 offset,
                 length,
                 dtype,
-            } => self.convert(&bytes[*offset..offset + length], *dtype),
+            } => self.convert(*length, *dtype, |first, part| {
+                part.copy_from_slice(&bytes[offset + first..][..part.len()]);
+                Ok(())
+            }),
             Source::Pytorch(snapshot) => {
                 let data = snapshot
                     .to_data()
@@ -244,19 +243,29 @@ impl StoredTensor {
         }
     }
 
-    fn convert(&self, bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>> {
-        match dtype {
-            Dtype::F32 => Ok(convert(bytes, |bytes, values| {
+    /// Converts so many bytes, a part of which `read` reads from a place on.
+    fn convert(
+        &self,
+        length: usize,
+        dtype: Dtype,
+        read: impl Fn(usize, &mut [u8]) -> std::io::Result<()> + Sync,
+    ) -> Result<Vec<f32>> {
+        let values = match dtype {
+            Dtype::F32 => convert(length, read, |bytes, values| {
                 values.copy_from_slice(&little_endian(bytes, f32::from_le_bytes));
-            })),
-            Dtype::F16 => Ok(convert(bytes, |bytes, values| {
+            }),
+            Dtype::F16 => convert(length, read, |bytes, values| {
                 little_endian(bytes, f16::from_le_bytes).convert_to_f32_slice(values);
-            })),
-            Dtype::BF16 => Ok(convert(bytes, |bytes, values| {
+            }),
+            Dtype::BF16 => convert(length, read, |bytes, values| {
                 little_endian(bytes, bf16::from_le_bytes).convert_to_f32_slice(values);
-            })),
-            _ => Err(self.unsupported()),
-        }
+            }),
+            _ => return Err(self.unsupported()),
+        };
+        values.map_err(|source| Error::Io {
+            path: PathBuf::from(&self.file),
+            source,
+        })
     }
 
     fn convert_data(&self, data: TensorData) -> Result<Vec<f32>> {
@@ -277,19 +286,22 @@ impl StoredTensor {
     }
 }
 
-/// Converts stored values on all threads, in parts that stay in the cache.
+/// Reads and converts stored values on all threads, in parts that stay in the cache.
 fn convert<const SIZE: usize>(
-    bytes: &[u8],
+    length: usize,
+    read: impl Fn(usize, &mut [u8]) -> std::io::Result<()> + Sync,
     convert_part: impl Fn(&[[u8; SIZE]], &mut [f32]) + Sync,
-) -> Vec<f32> {
+) -> std::io::Result<Vec<f32>> {
     const PART: usize = 1 << 14;
-    let (stored, _) = bytes.as_chunks::<SIZE>();
-    let mut values = vec![0.0; stored.len()];
-    stored
-        .par_chunks(PART)
-        .zip(values.par_chunks_mut(PART))
-        .for_each(|(stored, values)| convert_part(stored, values));
-    values
+    let mut values = vec![0.0; length / SIZE];
+    let parts = values.par_chunks_mut(PART).enumerate();
+    let converted = parts.try_for_each_init(Vec::new, |bytes, (part, values)| {
+        bytes.resize(values.len() * SIZE, 0);
+        read(part * PART * SIZE, bytes)?;
+        convert_part(bytes.as_chunks().0, values);
+        Ok(())
+    });
+    converted.map(|()| values)
 }
 
 /// Reads the header: where the data begins, and the tensors' places in it.
@@ -326,13 +338,11 @@ fn read_header(file: &mut File, size: u64, name: &str) -> Result<(u64, Metadata)
     Ok((8 + header, metadata))
 }
 
-fn read_at(file: &Mutex<File>, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+fn read_at(file: &Mutex<File>, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
     // A poisoned lock only means that another reader failed: every read seeks first.
     let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
     file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    file.read_exact(bytes)
 }
 
 fn little_endian<const N: usize, T>(stored: &[[u8; N]], from: impl Fn([u8; N]) -> T) -> Vec<T> {
