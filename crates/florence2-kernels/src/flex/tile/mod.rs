@@ -312,6 +312,8 @@ impl Kernel {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
         }
+        // Each of many tiles asks for a share of what is multiplied next.
+        let mut shares = right.next.chunks(right.next.len().div_ceil(tiles).max(1));
         let mut first = 0;
         for tile in 0..tiles {
             let count = (rows - first).div_ceil(tiles - tile);
@@ -319,6 +321,9 @@ impl Kernel {
                 0 if tiles <= FEW_TILES => self.run_asking,
                 _ => self.run,
             };
+            if tiles > FEW_TILES {
+                ask_for(shares.next().unwrap_or_default());
+            }
             // SAFETY: as above; `count` is at most `max_rows`.
             unsafe { run(&raw.part(first, count)) };
             first += count;
@@ -472,6 +477,21 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
         }
     }
 }
+
+/// Asks for words that are read later.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn ask_for(words: &[u32]) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    for line in words.chunks(LINE) {
+        // SAFETY: a line's first word is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+}
+
+/// Elsewhere nothing was measured.
+#[cfg(not(target_arch = "x86_64"))]
+fn ask_for(_words: &[u32]) {}
 
 /// Asks ahead for what lies where a step's vectors do.
 #[cfg(target_arch = "x86_64")]
