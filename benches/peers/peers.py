@@ -242,6 +242,21 @@ def measure(rows, size, part, beams, engines):
         print(f"| {size} | {part} | {beams} | {engine} | {precision} | {median * 1e3:.1f} | {least * 1e3:.1f} | {ratio} |", flush=True)
 
 
+def measure_beams(size, ours):
+    """What a step of 3 beams takes of ours, over one of 1: the two take turns, since parts are minutes apart."""
+    ratios = {}
+    for precision, engine in ours.items():
+        medians = {"step 1": [], "step 3": []}
+        for _ in range(1 + ROUNDS["step"]):
+            for command, times in medians.items():
+                times.append(statistics.median(engine.run(command) for _ in range(STEPS_IN_A_TURN)))
+        one, three = (statistics.median(times[1:]) for times in medians.values())
+        ratios[precision] = three / one
+    listed = ", ".join(f"{precision} {ratio:.2f}" for precision, ratio in ratios.items())
+    print(f"\n{size}, a step of 3 beams over one of 1, florence2's taking turns: {listed}")
+    return ratios
+
+
 def kilobytes(pid, name):
     """A line of a process's status."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -358,6 +373,8 @@ def measure_size(arguments, size, threads, report):
         engines.clear()
     if "caption" in wanted:
         measure(report["rows"], size, "caption", 3, {**run_ours("caption"), **caption_engines(model)})
+    if "step" in wanted:
+        report["three_beams_over_one"][size] = measure_beams(size, ours)
     for engine in ours.values():
         engine.process.stdin.close()
         engine.process.wait()
@@ -390,7 +407,7 @@ def main():
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     print(f"{cpu}, {threads} threads: {peaks['f32_gflops']} GFLOP/s f32, reads {peaks['read_gb_per_s']} GB/s\n")
     print("| model | part | beams | engine | precision | median ms | min ms | of OpenVINO bf16 |\n|---|---|---|---|---|---|---|---|")
-    report = {"cpu": cpu, "peaks": peaks, "rows": [], "starts": [], "avx2": None}
+    report = {"cpu": cpu, "peaks": peaks, "rows": [], "starts": [], "three_beams_over_one": {}, "avx2": None}
     sizes = ["base"] if arguments.quick else ["base", "large"]
     for size in [arguments.model] if arguments.model else sizes:
         measure_size(arguments, size, threads, report)
