@@ -227,13 +227,18 @@ def caption_engines(model):
     return engines
 
 
+def turn(run, part):
+    """The median of what runs one after the other, of steps all but the first."""
+    times = [run() for _ in range(STEPS_IN_A_TURN if part == "step" else 1)]
+    return statistics.median(times[1:] or times)
+
+
 def measure(rows, size, part, beams, engines):
     """Every engine in turn; the first round warms up."""
     times = {engine: [] for engine in engines}
     for _ in range(1 + ROUNDS[part]):
         for engine, run in engines.items():
-            turn = [run() for _ in range(STEPS_IN_A_TURN if part == "step" else 1)]
-            times[engine].append(statistics.median(turn[1:] or turn))
+            times[engine].append(turn(run, part))
     base = statistics.median(times["openvino", "bf16"][1:]) if ("openvino", "bf16") in times else None
     for (engine, precision), seconds in times.items():
         median, least = statistics.median(seconds[1:]), min(seconds[1:])
@@ -246,11 +251,11 @@ def measure_beams(size, ours):
     """What a step of 3 beams takes of ours, over one of 1: the two take turns, since parts are minutes apart."""
     ratios = {}
     for precision, engine in ours.items():
-        medians = {"step 1": [], "step 3": []}
+        turns = {"step 1": [], "step 3": []}
         for _ in range(1 + ROUNDS["step"]):
-            for command, times in medians.items():
-                times.append(statistics.median(engine.run(command) for _ in range(STEPS_IN_A_TURN)))
-        one, three = (statistics.median(times[1:]) for times in medians.values())
+            for command, times in turns.items():
+                times.append(turn(lambda: engine.run(command), "step"))
+        one, three = (statistics.median(times[1:]) for times in turns.values())
         ratios[precision] = three / one
     listed = ", ".join(f"{precision} {ratio:.2f}" for precision, ratio in ratios.items())
     print(f"\n{size}, a step of 3 beams over one of 1, florence2's taking turns: {listed}")
