@@ -27,7 +27,43 @@ fn sum(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     let tail = tail.iter().fold(0.0, |sum, x| add(sum, *x));
-    parts.iter().sum::<f32>() + tail
+    total(parts) + tail
+}
+
+/// The sum of parts, half of them at a time, as vectors add up.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+fn total(mut parts: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for index in 0..half {
+            parts[index] += parts[index + half];
+        }
+        half /= 2;
+    }
+    parts[0]
+}
+
+/// The sum of the products of two rows' values.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+pub(super) fn dot(multiply_add: MultiplyAdd, left: &[f32], right: &[f32]) -> f32 {
+    let (lefts, lefts_tail) = left.as_chunks::<LANES>();
+    let (rights, rights_tail) = right.as_chunks::<LANES>();
+    let mut parts = [0.0; LANES];
+    for (left, right) in lefts.iter().zip(rights) {
+        for ((part, left), right) in parts.iter_mut().zip(left).zip(right) {
+            *part = multiply_add.of(*left, *right, *part);
+        }
+    }
+    let tail = lefts_tail.iter().zip(rights_tail);
+    total(parts) + tail.map(|(left, right)| left * right).sum::<f32>()
 }
 
 /// Layer norm of rows of as many channels as the norm has.

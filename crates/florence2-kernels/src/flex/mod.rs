@@ -2,6 +2,7 @@
 //! cache, a chunk of them per task of rayon's. Products read weights that were packed as they were
 //! loaded; a weight that was not, such as one in training, takes the portable way.
 
+mod ahead;
 mod attention;
 mod awake;
 mod bf16;

@@ -5,13 +5,21 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::elementwise::{LANES, softmax};
+use super::ahead::ask_for;
+use super::elementwise::{dot, softmax};
 use super::keys_values::f32_values;
 use super::level::vectorised;
+use super::rows::sized;
+use super::scratch::with_scratch;
 use super::{slice, tensor};
 
 /// Multiplications that are worth sharing: a step's threads are awake.
-const WORTH: usize = 1 << 15;
+const WORTH: usize = 1 << 14;
+
+/// How many places ahead keys are asked for: between two steps the weights pass through the caches, and
+/// a place is too short for the processor to see where the next one lies. Values have until all scores are
+/// known. Both together took a third off the time of what is done here.
+const PLACES_AHEAD: usize = 3;
 
 /// See [`crate::PastKeysValues`].
 #[derive(Debug, Clone, Default)]
@@ -33,27 +41,28 @@ impl crate::PastKeysValues<Flex> for PastKeysValues {
         num_heads: usize,
     ) -> Tensor<Flex, 3> {
         let (shape, dtype) = (queries.dims(), queries.dtype());
-        let [_, tokens, dim] = shape;
+        let [rows, tokens, dim] = shape;
         let (queries, keys, values) = (f32_values(queries), f32_values(keys), f32_values(values));
         self.append(slice(&keys), slice(&values), shape);
-        let head_dim = dim / num_heads;
+        let (head_dim, parts) = (dim / num_heads, parts_of_heads(rows * tokens, num_heads));
+        let columns = dim / parts;
         let queries = slice(&queries);
         let mut output = vec![0.0; queries.len()];
-        let attend = |(index, (output, query)): (usize, (&mut [f32], &[f32]))| {
-            let (token, column) = (index / num_heads, index % num_heads * head_dim);
+        let attend = |(index, (output, queries)): (usize, (&mut [f32], &[f32]))| {
+            let (token, column) = (index / parts, index % parts * columns);
             let row = &self.rows[token / tokens];
             // A token sees itself and those before it.
             let seen = row.len() - tokens + token % tokens + 1;
-            self.attend_head(query, column, &row[..seen], dim, output);
+            self.attend_heads(queries, column, &row[..seen], dim, head_dim, output);
         };
         let places: usize = self.rows.iter().map(Vec::len).sum();
         if places * tokens * dim < WORTH {
-            let heads = output.chunks_mut(head_dim).zip(queries.chunks(head_dim));
-            heads.enumerate().for_each(attend);
+            let tasks = output.chunks_mut(columns).zip(queries.chunks(columns));
+            tasks.enumerate().for_each(attend);
         } else {
-            let queries = queries.par_chunks(head_dim);
-            let heads = output.par_chunks_mut(head_dim).zip(queries);
-            heads.enumerate().for_each(attend);
+            let queries = queries.par_chunks(columns);
+            let tasks = output.par_chunks_mut(columns).zip(queries);
+            tasks.enumerate().for_each(attend);
         }
         tensor(output, shape).cast(dtype)
     }
@@ -76,46 +85,68 @@ impl PastKeysValues {
         self.values.extend_from_slice(values);
     }
 
-    /// Attends from a head's query, whose columns begin at `column`, to the tokens at `places`.
-    fn attend_head(
+    /// Attends from a token's queries of some heads, whose columns begin at `column`, to the tokens at
+    /// `places`: one place after the other, since that is how they lie in memory.
+    fn attend_heads(
         &self,
-        query: &[f32],
+        queries: &[f32],
         column: usize,
         places: &[usize],
         dim: usize,
+        head_dim: usize,
         output: &mut [f32],
     ) {
-        let head_dim = query.len();
-        let head = |place: usize| place * dim + column..place * dim + column + head_dim;
-        let mut weights = vec![0.0; places.len()];
-        vectorised(
-            #[inline(always)]
-            |multiply_add| {
-                for (weight, place) in weights.iter_mut().zip(places) {
-                    let key = &self.keys[head(*place)];
-                    let (queries, queries_tail) = query.as_chunks::<LANES>();
-                    let (keys, keys_tail) = key.as_chunks::<LANES>();
-                    let mut sums = [0.0; LANES];
-                    for (query, key) in queries.iter().zip(keys) {
-                        for ((sum, q), k) in sums.iter_mut().zip(query).zip(key) {
-                            *sum = multiply_add.of(*q, *k, *sum);
+        let columns = |place: usize| place * dim + column..place * dim + column + queries.len();
+        let [keys, values] =
+            [&self.keys, &self.values].map(|all| move |place| &all[columns(place)]);
+        with_scratch(|scratch| {
+            // `[heads, places]`.
+            let weights = sized(&mut scratch.inner, queries.len() / head_dim * places.len());
+            vectorised(
+                #[inline(always)]
+                |multiply_add| {
+                    for (index, place) in places.iter().enumerate() {
+                        if let Some(place) = places.get(index + PLACES_AHEAD) {
+                            ask_for(bytemuck::cast_slice(keys(*place)));
+                        }
+                        ask_for(bytemuck::cast_slice(values(*place)));
+                        let keys = keys(*place).chunks_exact(head_dim);
+                        let heads = queries.chunks_exact(head_dim).zip(keys);
+                        let weights = weights[index..].iter_mut().step_by(places.len());
+                        for ((query, key), weight) in heads.zip(weights) {
+                            *weight = dot(multiply_add, query, key);
                         }
                     }
-                    let tail = queries_tail.iter().zip(keys_tail).map(|(q, k)| q * k);
-                    *weight = sums.iter().sum::<f32>() + tail.sum::<f32>();
-                }
-            },
-        );
-        softmax(&mut weights, (head_dim as f32).powf(-0.5));
-        vectorised(
-            #[inline(always)]
-            |multiply_add| {
-                for (weight, place) in weights.iter().zip(places) {
-                    for (output, value) in output.iter_mut().zip(&self.values[head(*place)]) {
-                        *output = multiply_add.of(*weight, *value, *output);
+                },
+            );
+            for weights in weights.chunks_exact_mut(places.len()) {
+                softmax(weights, (head_dim as f32).powf(-0.5));
+            }
+            vectorised(
+                #[inline(always)]
+                |multiply_add| {
+                    for (index, place) in places.iter().enumerate() {
+                        let values = values(*place).chunks_exact(head_dim);
+                        let heads = output.chunks_exact_mut(head_dim).zip(values);
+                        let weights = weights[index..].iter().step_by(places.len());
+                        for ((output, values), weight) in heads.zip(weights) {
+                            for (output, value) in output.iter_mut().zip(values) {
+                                *output = multiply_add.of(*weight, *value, *output);
+                            }
+                        }
                     }
-                }
-            },
-        );
+                },
+            );
+        });
     }
+}
+
+/// Into how many parts the heads of so many tokens are shared out: the fewest that give each thread as
+/// much as the others, since more of a place is read at a time.
+fn parts_of_heads(tokens: usize, num_heads: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    let is_even = |parts: &usize| {
+        num_heads.is_multiple_of(*parts) && (tokens * parts).is_multiple_of(threads)
+    };
+    (1..num_heads).find(is_even).unwrap_or(num_heads)
 }

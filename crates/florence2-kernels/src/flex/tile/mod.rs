@@ -25,8 +25,8 @@ pub(super) use amx::digits::encode_row as encode_digits;
 pub(crate) use format::Format;
 pub(super) use format::RowFormat;
 
+use super::ahead::{ask_for, ask_for_lines};
 use super::level::{Level, level};
-#[cfg(target_arch = "x86_64")]
 use super::line::LINE;
 use super::rows::sized;
 use widened::Widened;
@@ -45,13 +45,6 @@ pub(super) const PANEL: usize = 32;
 /// for its columns more than it multiplies them: it asks for them ahead. More of them share what was
 /// made once, and multiply long enough.
 const FEW_TILES: usize = 3;
-
-/// How far ahead, in bytes. On the processor on which it was measured, 4 to 16 KiB took a fifth to a
-/// quarter off a decoder's tokens. Vectors ask for it in the second cache, of which they hardly wait: the
-/// first has fewer lines on their way at a time, and steps took up to a sixth longer. AMX's registers do
-/// wait for the second, and ask for it in the first.
-#[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 6 << 10;
 
 /// Words of the rows: row `r`'s step `s` is `words[r * row_step + s * step]`.
 #[derive(Clone, Copy)]
@@ -452,7 +445,8 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
                 for part in 0..UNROLL {
                     let right = right.add(part * raw.right_step);
                     if ASKS {
-                        ask_for_step::<D, VECTORS>(right);
+                        let words = VECTORS * D::LANES / D::COLUMNS_PER_WORD;
+                        ask_for_lines(right, words.div_ceil(LINE));
                     }
                     add_step::<D, ROWS, VECTORS>(&mut sums, &left, step + part, right);
                 }
@@ -477,44 +471,6 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
         }
     }
 }
-
-/// Asks for words that are read later.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-fn ask_for(words: &[u32]) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    for line in words.chunks(LINE) {
-        // SAFETY: a line's first word is there.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-    }
-}
-
-/// Elsewhere nothing was measured.
-#[cfg(not(target_arch = "x86_64"))]
-fn ask_for(_words: &[u32]) {}
-
-/// Asks ahead for what lies where a step's vectors do.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    clippy::inline_always,
-    reason = "it must be compiled for its level"
-)]
-fn ask_for_step<D: Dot, const VECTORS: usize>(right: *const u32) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    let ahead = right.wrapping_byte_add(AHEAD);
-    for line in 0..(VECTORS * D::LANES / D::COLUMNS_PER_WORD).div_ceil(LINE) {
-        // SAFETY: memory that is asked for need not exist.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line * LINE).cast()) };
-    }
-}
-
-/// Elsewhere nothing was measured.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "it must be compiled for its level")]
-fn ask_for_step<D: Dot, const VECTORS: usize>(_right: *const u32) {}
 
 /// Stores a row's vectors of columns from `column` on.
 #[inline(always)]

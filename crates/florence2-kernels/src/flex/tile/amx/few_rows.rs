@@ -13,8 +13,9 @@ use std::arch::x86_64::{
 };
 
 use super::{Pairs, SIDE, mask, sums_are_results};
+use crate::flex::ahead::AHEAD;
 use crate::flex::line::{LINE, Line};
-use crate::flex::tile::{AHEAD, PANEL, Raw, store_row};
+use crate::flex::tile::{PANEL, Raw, store_row};
 
 /// More rows are multiplied in registers.
 pub(super) const MAX_ROWS: usize = 3;

@@ -20,7 +20,8 @@ mod few_rows;
 use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
 
 use super::avx512::{self, Pairs, Quads};
-use super::{AHEAD, Dot, FEW_TILES, Kernel, PANEL, Raw, store_row};
+use super::{Dot, FEW_TILES, Kernel, PANEL, Raw, store_row};
+use crate::flex::ahead::AHEAD;
 use crate::flex::line::{LINE, Line};
 use crate::flex::rows::sized;
 
