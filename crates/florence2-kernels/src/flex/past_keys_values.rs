@@ -141,8 +141,8 @@ impl PastKeysValues {
     }
 }
 
-/// Into how many parts the heads of so many tokens are shared out: the fewest that give each thread as
-/// much as the others, since more of a place is read at a time.
+/// Into how many parts the heads of so many tokens are shared out: the fewest of which each thread has as
+/// many as the others. The fewer there are, the more of a place is read at a time.
 fn parts_of_heads(tokens: usize, num_heads: usize) -> usize {
     let threads = rayon::current_num_threads();
     let is_even = |parts: &usize| {
