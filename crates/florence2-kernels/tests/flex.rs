@@ -587,6 +587,24 @@ fn attention_to_the_past() {
     }
 }
 
+/// However many threads share the heads, and whether that comes out even or not.
+#[test]
+fn attention_to_the_past_does_not_depend_on_threads() {
+    let [q, k, v] = [0; 3].map(|_| random([3, 40, 12 * 64]));
+    let attended = |threads: usize| {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let attend = || {
+            let mut past = <Flex as Backend>::PastKeysValues::default();
+            past.attend(q.clone(), k.clone(), v.clone(), 12).into_data()
+        };
+        threads.build().unwrap().install(attend)
+    };
+    let alone = attended(1);
+    for threads in [2, 3, 7, 16] {
+        assert!(attended(threads) == alone, "{threads} threads");
+    }
+}
+
 /// As sorting all of a row finds them, equal ones by place.
 #[test]
 fn the_likeliest() {

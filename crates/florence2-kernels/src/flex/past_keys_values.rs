@@ -119,8 +119,9 @@ impl PastKeysValues {
                     }
                 },
             );
+            let scale = (head_dim as f32).powf(-0.5);
             for weights in weights.chunks_exact_mut(places.len()) {
-                softmax(weights, (head_dim as f32).powf(-0.5));
+                softmax(weights, scale);
             }
             vectorised(
                 #[inline(always)]
