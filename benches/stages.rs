@@ -329,7 +329,9 @@ fn load(precision: Precision, checkpoint: &Path) -> Model {
     let json = std::fs::read(checkpoint.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let stored = Checkpoint::open(checkpoint).unwrap();
-    weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap()
+    weights::load(&config, &stored, &[], precision, &FlexDevice)
+        .unwrap()
+        .0
 }
 
 /// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
@@ -454,7 +456,8 @@ fn load_and_answer(size: &str, precision: Precision, checkpoint: &Path) {
     let config = config(size);
     let started = Instant::now();
     let stored = Checkpoint::open(checkpoint.parent().unwrap()).unwrap();
-    let model: Model = weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
+    let (model, _): (Model, _) =
+        weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
     drop(stored);
     let loaded = started.elapsed().as_secs_f64() * 1e3;
     println!("| {size} | {precision} | load an f16 checkpoint | {loaded:.1} | |");

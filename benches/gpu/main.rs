@@ -155,7 +155,9 @@ impl<'a, B: Backend> Bench<'a, B> {
                 let json = std::fs::read(folder.join("config.json")).unwrap();
                 let config = Florence2Config::from_json(&json, "config.json").unwrap();
                 let stored = Checkpoint::open(folder).unwrap();
-                weights::load(&config, &stored, &[], options.dtype, device).unwrap()
+                weights::load(&config, &stored, &[], options.dtype, device)
+                    .unwrap()
+                    .0
             }
             None => {
                 let mut config =

@@ -9,7 +9,6 @@ mod pull;
 mod run;
 mod score;
 mod tasks;
-#[cfg(feature = "gpu")]
 mod warnings;
 
 use std::fmt::Display;
@@ -53,7 +52,6 @@ fn print(line: impl Display) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    #[cfg(feature = "gpu")]
     warnings::print_to_standard_error();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),

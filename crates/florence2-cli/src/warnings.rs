@@ -1,11 +1,12 @@
-//! What the library warns of, on standard error: only builds with GPUs have something to say, as why `auto` took the CPU.
+//! The library's warnings, on standard error: settings and tensors that a model was loaded without,
+//! and the reason why `auto` chose the CPU.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct StandardError;
 
 impl Log for StandardError {
-    /// What the drivers' libraries have to say is for their own developers.
+    /// Messages of the drivers' libraries are not printed.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Warn && metadata.target().starts_with("florence2")
     }
@@ -19,7 +20,7 @@ impl Log for StandardError {
     fn flush(&self) {}
 }
 
-/// Has them printed from here on.
+/// Installs the logger that prints warnings.
 pub(crate) fn print_to_standard_error() {
     log::set_logger(&StandardError).expect("the command sets its only logger once");
     log::set_max_level(LevelFilter::Warn);

@@ -15,6 +15,7 @@ pub mod language_model;
 mod model;
 pub mod multi_modal_projector;
 pub mod vision_tower;
+mod warning;
 pub mod weights;
 
 pub use config::{Florence2Config, Florence2TextConfig, Florence2VisionConfig};
@@ -23,3 +24,4 @@ pub use model::{
     EncoderOutput, Florence2ForConditionalGeneration, Florence2Model, ForwardInput, ForwardOutput,
     ForwardText, IGNORED_LABEL,
 };
+pub use warning::Warning;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu;
 use crate::options::LoadOptions;
 use florence2_core::weights::{Adapter, Checkpoint};
-use florence2_core::{Florence2Config, weights};
+use florence2_core::{Florence2Config, Warning, weights};
 use florence2_kernels::Backend;
 
 /// The devices that this build can compute on on this machine, best first: GPUs, CPU, and last what
@@ -44,13 +44,16 @@ pub(crate) fn is_cpu(name: &str) -> bool {
     cpus().contains(&name)
 }
 
+/// A loaded model, the name of its device, and the warnings about its weights.
+pub(crate) type Loaded = (String, Box<dyn Engine>, Vec<Warning>);
+
 /// Loads weights onto a device, and names the device.
 pub(crate) fn load(
     options: &LoadOptions,
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-) -> Result<(String, Box<dyn Engine>)> {
+) -> Result<Loaded> {
     #[cfg(feature = "gpu")]
     if let Some(loaded) = gpu::load(options, config, checkpoint, adapters)? {
         return Ok(loaded);
@@ -71,7 +74,8 @@ pub(crate) fn load(
             expected: format!("auto, {}", devices().join(", ")),
         }),
     };
-    Ok((name.to_owned(), engine?))
+    let (engine, warnings) = engine?;
+    Ok((name.to_owned(), engine, warnings))
 }
 
 fn load_on_cpu<B: Backend>(
@@ -80,7 +84,7 @@ fn load_on_cpu<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-) -> Result<Box<dyn Engine>> {
+) -> Result<(Box<dyn Engine>, Vec<Warning>)> {
     let precision = options.dtype;
     if !B::precisions().contains(&precision) {
         return Err(Error::Dtype {
@@ -90,8 +94,8 @@ fn load_on_cpu<B: Backend>(
         });
     }
     let device = B::Device::default();
-    let model = weights::load::<B>(config, checkpoint, adapters, precision, &device)?;
-    Ok(Box::new(LoadedModel(model)))
+    let (model, warnings) = weights::load::<B>(config, checkpoint, adapters, precision, &device)?;
+    Ok((Box::new(LoadedModel(model)), warnings))
 }
 
 /// Opens the adapters of a list of folders.

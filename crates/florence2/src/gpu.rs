@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::weights::{self, Adapter, Checkpoint};
-use florence2_core::{Error as ModelError, Florence2Config};
+use florence2_core::{Error as ModelError, Florence2Config, Warning};
 use florence2_kernels::Precision;
 #[cfg(feature = "cuda")]
 use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
@@ -19,6 +19,7 @@ use florence2_kernels::gpu::{
 };
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
+use crate::device::Loaded;
 use crate::engine::{Engine, FeatureRow, Features, Generation, LoadedModel, TargetScore};
 use crate::error::{Error, Result};
 use crate::options::LoadOptions;
@@ -137,10 +138,10 @@ pub(crate) fn load(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-) -> Result<Option<(String, Box<dyn Engine>)>> {
+) -> Result<Option<Loaded>> {
     let precision = options.dtype;
     let load = |gpu: &Gpu| {
-        let engine = match &gpu.device {
+        let loaded = match &gpu.device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => {
                 load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision)
@@ -154,7 +155,8 @@ pub(crate) fn load(
                 load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision)
             }
         };
-        Ok(Some((gpu.name.clone(), engine?)))
+        let (engine, warnings) = loaded?;
+        Ok(Some((gpu.name.clone(), engine, warnings)))
     };
     if options.device != "auto" {
         return by_name(&options.device)?.map_or(Ok(None), load);
@@ -187,7 +189,7 @@ fn load_on<B: GpuBackend>(
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
     precision: Precision,
-) -> Result<Box<dyn Engine>> {
+) -> Result<(Box<dyn Engine>, Vec<Warning>)> {
     let unavailable = |reason: String| Error::DeviceUnavailable {
         device: gpu.name.clone(),
         reason,
@@ -206,16 +208,17 @@ fn load_on<B: GpuBackend>(
     let loaded = watched::<B, _>(device, || {
         weights::load::<B>(config, checkpoint, adapters, precision, device)
     });
-    let model = loaded.map_err(refused)?.map_err(|error| match error {
+    let (model, warnings) = loaded.map_err(refused)?.map_err(|error| match error {
         ModelError::TooLarge { .. } => unavailable(error.to_string()),
         error => Error::Model(error),
     })?;
-    Ok(Box::new(OnGpu {
+    let engine = OnGpu {
         name: gpu.name.clone(),
         device: device.clone(),
         model: LoadedModel(model),
         failure: OnceLock::new(),
-    }))
+    };
+    Ok((Box::new(engine), warnings))
 }
 
 /// A model on a GPU: each piece of work is over when it returns, and where the device failed, there is

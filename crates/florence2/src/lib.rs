@@ -37,7 +37,7 @@ pub use florence2_core::Error as ModelError;
 pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GenerationConfig, GenerationEvent, GenerationObserver,
 };
-pub use florence2_core::{Florence2Config, weights};
+pub use florence2_core::{Florence2Config, Warning, weights};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
 pub use florence2_kernels::Precision;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use florence2_core::Florence2Config;
 use florence2_core::generate::{
     CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver,
 };
 use florence2_core::weights::{Adapter, Checkpoint, WeightsReport};
+use florence2_core::{Florence2Config, Warning};
 use florence2_kernels::Precision;
 use florence2_postprocess::ImageSize;
 use florence2_processor::{Florence2Processor, Image, PixelValues, Prompt};
@@ -30,6 +30,7 @@ pub struct Florence2 {
     dtype: Precision,
     threads: Threads,
     generation_config: GenerationConfig,
+    warnings: Vec<Warning>,
 }
 
 /// Models are told apart by number: features of one are nonsense to another.
@@ -164,13 +165,17 @@ impl Florence2 {
     fn new(
         processor: Florence2Processor,
         config: &Florence2Config,
-        generation_config: GenerationConfig,
+        (generation_config, mut warnings): (GenerationConfig, Vec<Warning>),
         checkpoint: &Checkpoint,
         options: &LoadOptions,
     ) -> Result<Self> {
         let adapters: Vec<Adapter> = device::open_adapters(&options.adapters)?;
         let threads = Threads::new(options.threads)?;
-        let (device, engine) = device::load(options, config, checkpoint, &adapters)?;
+        let (device, engine, weights) = device::load(options, config, checkpoint, &adapters)?;
+        warnings.extend(weights);
+        for warning in &warnings {
+            log::warn!("{warning}");
+        }
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             processor,
@@ -179,6 +184,7 @@ impl Florence2 {
             dtype: options.dtype,
             threads,
             generation_config,
+            warnings,
         })
     }
 
@@ -360,6 +366,12 @@ impl Florence2 {
     /// How the model generates when nothing else is asked for.
     pub fn generation_config(&self) -> &GenerationConfig {
         &self.generation_config
+    }
+
+    /// Settings and tensors of the model's files that the model was loaded without. They are also
+    /// logged at the level `warn`.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// Image processor and tokenizer.

@@ -7,6 +7,7 @@ use super::beam::BeamSearch;
 use super::greedy::GreedySearch;
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
+use crate::warning::Warning;
 
 /// Answers are this long at most when no file and no caller says otherwise, as Microsoft's own
 /// examples ask for.
@@ -118,11 +119,14 @@ const TEXT_CONFIG_FIELDS: [&str; 9] = [
 
 impl GenerationConfig {
     /// What the model's files say: `generation_config.json` over the generation fields of
-    /// `config.json`'s `text_config`.
+    /// `config.json`'s `text_config`. Settings that have no effect are among the warnings.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the file.
-    pub fn from_json(generation_config: Option<&[u8]>, config: &[u8]) -> Result<Self> {
+    pub fn from_json(
+        generation_config: Option<&[u8]>,
+        config: &[u8],
+    ) -> Result<(Self, Vec<Warning>)> {
         let config: serde_json::Value = serde_json::from_slice(config)
             .map_err(|error| Error::malformed("config.json", error))?;
         let mut fields = serde_json::Map::new();
@@ -140,8 +144,9 @@ impl GenerationConfig {
         }
         // A null means "not set" in these files, whatever the field's type.
         fields.retain(|_, value| !value.is_null());
-        serde_path_to_error::deserialize(serde_json::Value::from(fields))
-            .map_err(|error| Error::malformed("generation_config.json", error))
+        let config = serde_path_to_error::deserialize(serde_json::Value::from(fields))
+            .map_err(|error| Error::malformed("generation_config.json", error))?;
+        Ok((config, Vec::new()))
     }
 
     /// Checks the options against each other and the model.

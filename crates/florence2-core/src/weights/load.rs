@@ -17,10 +17,11 @@ use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
+use crate::warning::Warning;
 
 /// Builds the configured model from a checkpoint, with LoRA adapters merged in order, its weights
 /// kept in `precision`: by a backend that does not pack them, as tensors of the number type that it
-/// has for it.
+/// has for it. Differences that are no errors are among the warnings.
 ///
 /// # Errors
 /// [`Error::TooLarge`] before anything is brought to the device; [`Error::Weights`] listing every
@@ -33,7 +34,7 @@ pub fn load<B: Backend>(
     adapters: &[Adapter],
     precision: Precision,
     device: &B::Device,
-) -> Result<Florence2ForConditionalGeneration<B>> {
+) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
     if let Some(limit) = B::largest_buffer(device) {
@@ -42,8 +43,8 @@ pub fn load<B: Backend>(
     let mut loader = Loader::new(layout, tensors, adapters, report);
     loader.precision = precision;
     let model = model.map(&mut loader);
-    loader.finish()?;
-    Ok(model)
+    let warnings = loader.finish()?;
+    Ok((model, warnings))
 }
 
 /// Compares a checkpoint with a configuration, by names and shapes alone: no tensor is read.
@@ -226,7 +227,7 @@ impl<'a> Loader<'a> {
         self.report
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<Vec<Warning>> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -238,7 +239,7 @@ impl<'a> Loader<'a> {
         for (adapter, adapted) in adapters.iter().zip(adapted) {
             adapter.check_all_used(adapted)?;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// The values for the parameter at `key`.

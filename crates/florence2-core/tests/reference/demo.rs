@@ -92,7 +92,7 @@ fn every_answer<B: Backend>() {
     let model = model_of_folder::<B>(&folder, &[], Precision::F32);
     let processor = Florence2Processor::from_dir(&folder).unwrap();
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let config =
+    let (config, _) =
         GenerationConfig::from_json(Some(&read("generation_config.json")), &read("config.json"))
             .unwrap();
     let expected: Map<String, Value> =

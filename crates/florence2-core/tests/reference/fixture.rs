@@ -150,14 +150,9 @@ pub(crate) fn model_of_folder<B: Backend>(
     let json = std::fs::read(folder.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let checkpoint = Checkpoint::open(folder).unwrap();
-    load(
-        &config,
-        &checkpoint,
-        adapters,
-        precision,
-        &B::Device::default(),
-    )
-    .unwrap()
+    let device = B::Device::default();
+    let (model, _) = load(&config, &checkpoint, adapters, precision, &device).unwrap();
+    model
 }
 
 pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
