@@ -13,12 +13,18 @@ import pathlib
 import statistics
 import subprocess
 
-BINARY = pathlib.Path(__file__).parent.parent / "target/release/florence2"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def target():
+    """Cargo's target directory."""
+    cargo = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
+    return pathlib.Path(json.loads(subprocess.check_output(cargo, cwd=ROOT))["target_directory"])
 
 
 def answers(arguments, precision):
     images = sorted(path for path in arguments.images.iterdir() if path.suffix in {".png", ".jpg"})
-    command = [BINARY, "run", *images, "--dtype", precision, "--task", arguments.task, "--format", "jsonl"]
+    command = [target() / "release/florence2", "run", *images, "--dtype", precision, "--task", arguments.task, "--format", "jsonl"]
     if arguments.model:
         command += ["--model", arguments.model]
     said = subprocess.run(command, capture_output=True, check=True, text=True).stdout

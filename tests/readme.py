@@ -5,6 +5,7 @@
 Go, Swift and a fresh environment for Python are brought where they are missing, as in CI.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+METADATA = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
+TARGET = json.loads(subprocess.check_output(METADATA, cwd=ROOT))["target_directory"]
 LANGUAGES = ["Rust", "C", "C++", "Go", "Swift", "Python"]
 # What makes each language's commands work here as they do where the language is installed.
 BEFORE = {
     "Go": "source bindings/go/toolchain.sh",
-    "Swift": 'swift() { bindings/swift/toolchain.sh "$PWD" swift "$@"; }',
+    "Swift": 'swift() { SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"; }',
     "Python": 'python3 -m venv "$folder/venv" && PATH=$folder/venv/bin:$PATH',
 }
 
@@ -43,15 +46,21 @@ def check_code(language: str, text: str) -> None:
             sys.exit(f"README.md, {language}: a block of code is not in {file}")
 
 
+def in_target(command: str) -> str:
+    """The command with cargo's target directory, which CARGO_TARGET_DIR may set, in place of `target`."""
+    return re.sub(r"(?<![\w/])(\$PWD/)?target/", f"{TARGET}/", command)
+
+
 def run_commands(language: str, text: str) -> None:
     """Every command works, and those whose output is shown print it."""
     [console] = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     commands = [part.split("\n", 1) for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]]
     with tempfile.TemporaryDirectory() as folder:
-        script = ["set -euo pipefail", f"folder={folder}", BEFORE.get(language, "")]
+        script = ["set -euo pipefail", f"folder={folder}", f"target={TARGET}", BEFORE.get(language, "")]
         for index, (command, printed) in enumerate(commands):
             script.append(f"echo '$' {command!r} >&2")
-            script.append(f"{command} > $folder/{index}" if printed else f"{command} >&2")
+            runnable = in_target(command)
+            script.append(f"{runnable} > $folder/{index}" if printed else f"{runnable} >&2")
         subprocess.run(["bash", "-c", "\n".join(script)], cwd=ROOT, check=True)
         outputs = [(command, printed, index) for index, (command, printed) in enumerate(commands) if printed]
         if not outputs:

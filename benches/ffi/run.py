@@ -24,8 +24,10 @@ def build() -> dict[str, Path]:
     messages = map(json.loads, subprocess.run(cargo, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.splitlines())
     [facade] = [message["executable"] for message in messages if message.get("target", {}).get("name") == "calls"]
     subprocess.run(["cargo", "xtask", "dist", "--features", "demo"], cwd=ROOT, check=True)
-    dist = ROOT / "target/dist"
-    c = ROOT / "target/calls-c"
+    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
+    target = Path(json.loads(subprocess.check_output(metadata, cwd=ROOT))["target_directory"])
+    dist = target / "dist"
+    c = target / "calls-c"
     compile_ = ["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{dist}/include"]
     link = [f"-L{dist}/lib", "-lflorence2", f"-Wl,-rpath,{dist}/lib", "-o", c]
     subprocess.run([*compile_, ROOT / "benches/ffi/calls.c", *link], check=True)

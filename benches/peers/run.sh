@@ -2,10 +2,11 @@
 # libflorence2 beside OpenVINO, ONNX Runtime and torch, on the same random weights, taking turns.
 #   benches/peers/run.sh [--quick] [--model base|large] [--part vision|encoder|step|caption|start].. [--export-only] [--json OUT]
 # --quick: the base model's vision tower and decoder step only. --export-only: writes the peers' models and measures
-# nothing. large takes 24 GB, and ten minutes to be written. Installs what it needs under target/peers.
+# nothing. large takes 24 GB, and ten minutes to be written. Installs what it needs under peers/ of cargo's target directory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-folder=target/peers
+source tests/target.sh
+folder=$target/peers
 mkdir -p "$folder"
 if ! test -f "$folder/installed"; then
     python3 -m venv "$folder/venv"

@@ -3,9 +3,10 @@
 # checks and constant garbage collection.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/target.sh
 cargo xtask dist --features demo
 source bindings/go/toolchain.sh
-export PKG_CONFIG_PATH=$PWD/target/dist/lib/pkgconfig LD_LIBRARY_PATH=$PWD/target/dist/lib
+export PKG_CONFIG_PATH=$target/dist/lib/pkgconfig LD_LIBRARY_PATH=$target/dist/lib
 for folder in bindings/go examples/go tests/conformance/go-driver; do
     test -z "$(gofmt -l "$folder")" || { gofmt -d "$folder"; exit 1; }
     (cd "$folder" && go vet ./...)

@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+source tests/target.sh
 cargo xtask dist --features demo
 cp -r bindings/python "$folder/source"
-cp target/dist/lib/libflorence2.so "$folder/source/src/florence2/"
+cp "$target/dist/lib/libflorence2.so" "$folder/source/src/florence2/"
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" wheel --quiet --no-deps --wheel-dir "$folder" "$folder/source"
 wheel=$(echo "$folder"/florence2-*.whl)

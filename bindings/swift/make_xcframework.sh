@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 features=${FEATURES:-}
-folder=target/xcframework
+source tests/target.sh
+folder=$target/xcframework
 rm -rf "$folder" bindings/swift/CFlorence2.xcframework
 mkdir -p "$folder/include"
 cp include/florence2.h "$folder/include/"
@@ -16,11 +17,11 @@ build() {
 
 # One archive of all architectures of a platform.
 platform() {
-    local name=$1 archives=()
+    local name=$1 archives=() triple
     shift
-    for target in "$@"; do
-        build "$target"
-        archives+=("target/$target/release/libflorence2.a")
+    for triple in "$@"; do
+        build "$triple"
+        archives+=("$target/$triple/release/libflorence2.a")
     done
     mkdir -p "$folder/$name"
     lipo -create "${archives[@]}" -output "$folder/$name/libflorence2.a"

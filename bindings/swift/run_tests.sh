@@ -3,19 +3,20 @@
 # sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/target.sh
 cargo xtask dist --features demo
-export PKG_CONFIG_PATH=$PWD/target/dist/lib/pkgconfig LD_LIBRARY_PATH=$PWD/target/dist/lib
+export PKG_CONFIG_PATH=$target/dist/lib/pkgconfig LD_LIBRARY_PATH=$target/dist/lib
 
 undocumented=$(awk '/^ *public / && previous !~ /\/\/\// { print FILENAME ":" FNR ": " $0 } { previous = $0 }' \
     bindings/swift/Sources/Florence2/*.swift)
 test -z "$undocumented" || { echo "public, without a comment: $undocumented"; exit 1; }
 swift() {
-    bindings/swift/toolchain.sh "$PWD" swift "$@"
+    SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"
 }
 swift format lint --strict --recursive --configuration bindings/swift/.swift-format \
     bindings/swift/{Package.swift,Sources,Tests} examples/swift/detect/{Package.swift,main.swift} \
     tests/conformance/swift-driver/{Package.swift,Sources}
-swift test --quiet --package-path bindings/swift --scratch-path target/swift -Xswiftc -warnings-as-errors
+swift test --quiet --package-path bindings/swift --scratch-path "$target/swift" -Xswiftc -warnings-as-errors
 # XCTest itself leaks.
 export ASAN_OPTIONS=detect_leaks=0
-swift test --quiet --package-path bindings/swift --scratch-path target/swift-address --sanitize=address
+swift test --quiet --package-path bindings/swift --scratch-path "$target/swift-address" --sanitize=address

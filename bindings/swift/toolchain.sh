@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command where there is Swift: here, or in a Debian 13 root that is made at first use (550 MB, needs root).
-#   toolchain.sh FOLDER COMMAND..    FOLDER is seen there under its own path, and is where the command runs
+#   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
+# FOLDER is the command's working directory. It and the folder SEEN have the same paths there as here.
 set -euo pipefail
 folder=$(realpath "$1")
 shift
@@ -25,12 +26,14 @@ if ! test -f "$root.ready"; then
 fi
 # The mounts are this command's own, and end with it.
 exec unshare --mount --propagation private -- bash -euc '
-    root=$1 folder=$2
-    shift 2
+    root=$1 folder=$2 seen=$3
+    shift 3
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
-    mkdir -p "$root$folder"
-    mount --bind "$folder" "$root$folder"
+    for shared in "$folder" "$seen"; do
+        mkdir -p "$shared" "$root$shared"
+        mount --bind "$shared" "$root$shared"
+    done
     exec chroot "$root" /usr/bin/env --chdir="$folder" HOME=/root LANG=C.UTF-8 \
         PATH=/usr/libexec/swift/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
-' bash "$root" "$folder" "$@"
+' bash "$root" "$folder" "${SEEN:-$folder}" "$@"

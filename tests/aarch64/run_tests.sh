@@ -2,8 +2,9 @@
 # The kernels' tests and the demo model's answers, in f32 and in narrow weights, on aarch64, which QEMU runs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/target.sh
 emulated() {
-    tests/aarch64/toolchain.sh "$PWD" cargo test --quiet --profile emulated --target aarch64-unknown-linux-gnu \
+    SEEN=$target tests/aarch64/toolchain.sh "$PWD" cargo test --quiet --target-dir "$target" --profile emulated --target aarch64-unknown-linux-gnu \
         -p florence2-kernels -p florence2 --features florence2/demo "$@"
 }
 emulated --test flex

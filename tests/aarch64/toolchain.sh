@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command where Rust builds for aarch64 and QEMU runs it: a root of Debian's testing, in which all architectures
 # have the same Rust, that is made at first use (1.8 GB, needs root).
-#   toolchain.sh FOLDER COMMAND..    FOLDER is seen there under its own path, and is where the command runs
+#   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
+# FOLDER is the command's working directory. It and the folder SEEN have the same paths there as here.
 set -euo pipefail
 folder=$(realpath "$1")
 shift
@@ -35,19 +36,20 @@ fi
 mkdir -p "$cargo_home"
 # The mounts are this command's own, and end with it.
 exec unshare --mount --propagation private -- bash -euc '
-    root=$1 folder=$2 cargo_home=$3
-    shift 3
+    root=$1 folder=$2 seen=$3 cargo_home=$4
+    shift 4
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
     for file in /etc/resolv.conf /etc/ssl/certs; do
         test -e "$root$file" || touch "$root$file"
         mount --bind "$(realpath "$file")" "$root$file"
     done
-    mkdir -p "$root$folder" "$root$cargo_home"
-    mount --bind "$folder" "$root$folder"
-    mount --bind "$cargo_home" "$root$cargo_home"
+    for shared in "$folder" "$seen" "$cargo_home"; do
+        mkdir -p "$shared" "$root$shared"
+        mount --bind "$shared" "$root$shared"
+    done
     exec chroot "$root" /usr/bin/env --chdir="$folder" HOME=/root CARGO_HOME="$cargo_home" LANG=C.UTF-8 RUSTUP_TOOLCHAIN= \
         PATH=/usr/sbin:/usr/bin:/sbin:/bin CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" "$@"
-' bash "$root" "$folder" "$cargo_home" "$@"
+' bash "$root" "$folder" "${SEEN:-$folder}" "$cargo_home" "$@"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The C API: its header in both languages, its symbols, its examples; memory over many runs; the suites in C and C++.
-# tests/c/valgrind.sh then runs what it leaves in target/c, tests/c/sanitizers.sh the same suites in a build of their own.
+# tests/c/valgrind.sh then runs what it leaves in c/ of cargo's target directory, tests/c/sanitizers.sh the same suites in a build of their own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 source tests/c/suites.sh
+source tests/target.sh
 
 cargo build --release -p florence2-ffi --features demo --quiet
 printf '#include <florence2.h>\n#include <florence2.h>\nint main(void) { return 0; }\n' > "$folder/twice.c"
@@ -14,7 +15,7 @@ cc -std=c11 "${strict[@]}" -c "$folder/twice.c" -o "$folder/twice.o"
 c++ -std=c++17 "${strict[@]}" -c "$folder/twice.cpp" -o "$folder/twice.o"
 echo "the header compiles as C11 and C++17, twice included"
 
-shared=target/release/libflorence2.so
+shared=$target/release/libflorence2.so
 others=$(nm -D --defined-only "$shared" | awk '{ print $3 }' | grep -v '^florence2_' || true)
 test -z "$others" || { echo "other symbols are exported: $others"; exit 1; }
 if nm -D --defined-only "$shared" | grep florence2_test_ > /dev/null; then echo "test hooks are exported"; exit 1; fi
@@ -23,26 +24,26 @@ echo "florence2_* alone is exported, by libflorence2.so.1"
 
 # The program that the header opens with.
 sed -n '/^ \* A complete program/,/^ \* Rules/p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
-cc -std=c11 "${strict[@]}" "$folder/opening.c" target/release/libflorence2.a -lm -o "$folder/opening"
+cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png
 sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"
 diff "$folder/expected" <("$folder/opening" "$scene")
-cc -std=c11 "${strict[@]}" examples/c/detect.c target/release/libflorence2.a -lm -o "$folder/detect"
+cc -std=c11 "${strict[@]}" examples/c/detect.c "$target/release/libflorence2.a" -lm -o "$folder/detect"
 diff "$folder/expected" <("$folder/detect" "$scene")
-c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp target/release/libflorence2.a -lm -o "$folder/detect_cpp"
+c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/release/libflorence2.a" -lm -o "$folder/detect_cpp"
 diff "$folder/expected" <("$folder/detect_cpp" "$scene")
 echo "the header's program and the examples print what the README says"
 
 soak() {
-    cc -std=c11 "${strict[@]}" tests/c/soak.c target/release/libflorence2.a -lm -o "$folder/soak"
+    cc -std=c11 "${strict[@]}" tests/c/soak.c "$target/release/libflorence2.a" -lm -o "$folder/soak"
     "$folder/soak" "$scene"
 }
 soak
 
 cargo build "${checked[@]}"
 soak
-mkdir -p target/c
-suites target/c suite target/release/libflorence2.a
-target/c/suite assets/demo-model 16
-target/c/suite_cpp assets/demo-model
+mkdir -p "$target/c"
+suites "$target/c" suite "$target/release/libflorence2.a"
+"$target/c/suite" assets/demo-model 16
+"$target/c/suite_cpp" assets/demo-model
 command -v valgrind > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends valgrind > /dev/null; }

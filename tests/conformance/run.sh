@@ -5,10 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 languages=("$@")
 test $# -gt 0 || languages=(rust c cpp go swift python)
+source tests/target.sh
 cargo xtask dist --features demo
-built=target/conformance
+built=$target/conformance
 mkdir -p "$built"
-export PKG_CONFIG_PATH=$PWD/target/dist/lib/pkgconfig LD_LIBRARY_PATH=$PWD/target/dist/lib
+export PKG_CONFIG_PATH=$target/dist/lib/pkgconfig LD_LIBRARY_PATH=$target/dist/lib
 
 debian_package() {
     dpkg -s "$1" > /dev/null 2>&1 || { apt-get -qq update; apt-get -qq install --no-install-recommends "$1" > /dev/null; }
@@ -18,7 +19,7 @@ debian_package() {
 build_rust() {
     # Of the whole workspace, as its tests are, so that nothing is built twice.
     cargo build --release --quiet --example conformance
-    driver=(target/release/examples/conformance)
+    driver=("$target/release/examples/conformance")
 }
 
 build_c() {
@@ -37,18 +38,18 @@ build_cpp() {
 
 build_go() {
     source bindings/go/toolchain.sh
-    go build -C tests/conformance/go-driver -o "$PWD/$built/driver-go" .
+    go build -C tests/conformance/go-driver -o "$built/driver-go" .
     driver=("$built/driver-go")
 }
 
 build_swift() {
-    bindings/swift/toolchain.sh "$PWD" swift build --quiet --package-path tests/conformance/swift-driver \
+    SEEN=$target bindings/swift/toolchain.sh "$PWD" swift build --quiet --package-path tests/conformance/swift-driver \
         --scratch-path "$built/swift"
-    driver=(bindings/swift/toolchain.sh "$PWD" "$built/swift/debug/driver")
+    driver=(env SEEN="$target" bindings/swift/toolchain.sh "$PWD" "$built/swift/debug/driver")
 }
 
 build_python() {
-    driver=(env FLORENCE2_LIBRARY="$PWD/target/dist/lib/libflorence2.so" PYTHONPATH=bindings/python/src
+    driver=(env FLORENCE2_LIBRARY="$target/dist/lib/libflorence2.so" PYTHONPATH=bindings/python/src
         python3 tests/conformance/driver.py)
 }
 

@@ -2,10 +2,10 @@
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::{Failure, read, root, write};
+use crate::{Failure, read, root, target, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
 const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");
@@ -100,10 +100,6 @@ fn abi_version() -> Result<String, Failure> {
         .ok_or_else(|| {
             "include/florence2.h: expected a line `#define FLORENCE2_ABI_VERSION`".to_owned()
         })
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 fn make_folder(path: &Path) -> Result<(), Failure> {

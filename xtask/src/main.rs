@@ -26,9 +26,9 @@ enum Task {
     },
     /// Builds libflorence2 and lays it out for C toolchains: lib/, include/, pkg-config and CMake.
     Dist {
-        /// Where to.
-        #[arg(long, default_value = "target/dist")]
-        out: PathBuf,
+        /// The folder to write; dist/ of cargo's target directory by default.
+        #[arg(long)]
+        out: Option<PathBuf>,
         /// Features of the crate florence2-ffi, such as demo.
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
@@ -42,7 +42,9 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().task {
         Task::Header { check: true } => header::check(),
         Task::Header { check: false } => header::write(),
-        Task::Dist { out, features } => dist::dist(&out, &features),
+        Task::Dist { out, features } => {
+            dist::dist(&out.unwrap_or_else(|| target().join("dist")), &features)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +60,12 @@ fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     // INVARIANT: this crate is a folder of the workspace.
     xtask.parent().expect("a workspace around").to_owned()
+}
+
+/// Cargo's target directory. A relative one is relative to the folder that cargo is started in, which is [`root`].
+fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    root().join(named.unwrap_or_else(|| "target".into()))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

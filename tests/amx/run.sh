@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The kernels' tests and a demo scene at the SIMD levels amx and avx512-dot, on a processor without AMX: emulator.c executes
+# what the processor lacks. It needs AVX-512 with VNNI; elsewhere, and where the processor has AMX itself, the levels are
+# reported as skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+flags=$(grep -m 1 '^flags' /proc/cpuinfo || true)
+skip() {
+    echo "skipped: the levels amx and avx512-dot under the emulator: $1"
+    exit 0
+}
+for flag in avx512f avx512bw avx512dq avx512vl avx512_vnni fma; do
+    [[ " $flags " == *" $flag "* ]] || skip "the processor lacks $flag"
+done
+[[ " $flags " != *" amx_tile "* ]] || skip "the processor has AMX, and the other tests use it"
+
+source tests/programs.sh
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cc -std=c11 -O2 -Wall -Wextra -Werror -mavx512f -mavx512bw -mavx512dq -mfma -shared -fPIC tests/amx/emulator.c \
+    -o "$folder/emulator.so"
+
+# Runs tests of a program at a level under the emulator, and fails unless it executed the instructions that are named.
+#   emulated LEVEL TEST "INSTRUCTION.." [ARGUMENT..]
+emulated() {
+    local level=$1 instructions=$3 instruction
+    program "$2"
+    shift 3
+    (
+        cd "$package"
+        AMX_EMULATOR_COUNTS=$folder/counts FLORENCE2_CPU_LEVEL=$level LD_PRELOAD=$folder/emulator.so "$program" --quiet "$@"
+    )
+    for instruction in $instructions; do
+        grep -q "^$instruction [1-9]" "$folder/counts" || { echo "$level: $instruction was not executed"; exit 1; }
+    done
+    echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
+}
+emulated avx512-dot flex "vdpbf16ps vcvtne2ps2bf16"
+emulated amx flex "ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd"
+emulated amx demo_scenes "tdpbf16ps tdpbssd tdpbusd" first_scene_equals_the_reference narrow_weights_answer_alike

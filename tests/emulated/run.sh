@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The kernels' tests, core's goldens and gradients and the demo model's answers on x86-64 processors that have less than
+# this one, which QEMU emulates: one with AVX2 and no AVX-512, one without AVX2. Unlike FLORENCE2_CPU_LEVEL, this changes
+# what every crate detects. The programs are those that the README's test command built.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+command -v qemu-x86_64 > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends qemu-user > /dev/null; }
+source tests/programs.sh
+
+emulated() {
+    local processor=$1
+    program "$2"
+    shift 2
+    (cd "$package" && exec qemu-x86_64 -cpu "$processor" "$program" --quiet "$@")
+}
+for processor in Haswell Nehalem; do
+    echo "-- $processor"
+    emulated $processor flex
+    emulated $processor reference
+    emulated $processor demo_scenes first_scene_equals_the_reference
+done
