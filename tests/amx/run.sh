@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The kernels' tests and a demo scene at the SIMD levels amx and avx512-dot, on a processor without AMX: emulator.c executes
-# what the processor lacks. It needs AVX-512 with VNNI; elsewhere, and where the processor has AMX itself, the levels are
+# The kernels' tests and a demo scene at the SIMD levels amx, avx512-dot and avx2-vnni, on a processor without AMX:
+# emulator.c executes what the processor lacks. It needs AVX-512 with VNNI; elsewhere, and where the processor has AMX itself, the levels are
 # reported as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 flags=$(grep -m 1 '^flags' /proc/cpuinfo || true)
 skip() {
-    echo "skipped: the levels amx and avx512-dot under the emulator: $1"
+    echo "skipped: the levels amx, avx512-dot and avx2-vnni under the emulator: $1"
     exit 0
 }
 for flag in avx512f avx512bw avx512dq avx512vl avx512_vnni fma; do
@@ -36,6 +36,9 @@ emulated() {
     done
     echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
 }
-emulated avx512-dot flex "vdpbf16ps vcvtne2ps2bf16"
-emulated amx flex "ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd"
-emulated amx demo_scenes "tdpbf16ps tdpbssd tdpbusd" first_scene_equals_the_reference narrow_weights_answer_alike
+# Each emulated instruction takes some microseconds. One test of few rows beside many multiplies for minutes.
+emulated avx512-dot flex "vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
+emulated avx2-vnni flex "vpdpbusd" narrow_products
+emulated amx flex "ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \
+    --skip a_sequence_is_multiplied_as_it_is_alone
+emulated amx demo_scenes "tdpbssd" first_scene_equals_the_reference
