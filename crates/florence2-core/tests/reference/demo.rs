@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::fixture::{
     Fixture, assert_close_as, assert_loss, ids_tensor, model_of_folder, repository,
 };
-use crate::stages::walk_vision_tower;
+use crate::stages::{walk_encoder, walk_vision_tower};
 
 /// `pixel_values` of the scene, as the processor makes them.
 fn pixel_values<B: Backend>(folder: &Path) -> Tensor<B, 4> {
@@ -58,6 +58,11 @@ fn every_stage<B: Backend>(precision: Precision) {
         .encode_image(pixels.clone(), &CancelToken::default())
         .unwrap();
     check(precision, &fixture, "multi_modal_projector", image.clone());
+    let prompt = ids(&fixture, "prompt");
+    let checked = walk_encoder(&model, image.clone(), prompt, None, |layer, found| {
+        check(precision, &fixture, &layer, found);
+    });
+    assert_eq!(checked, fixture.count("encoder.layers."));
     let encoded = model.encode(image, ids(&fixture, "prompt"), None).unwrap();
     check(
         precision,

@@ -1,19 +1,19 @@
 //! Every stage's tensors.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::generate::CancelToken;
 use florence2_kernels::{Backend, Precision};
 
 use crate::fixture::{Fixture, MODELS, assert_close_as, assert_loss};
 
-/// The goldens lie channels-first.
+/// The goldens are stored channels-first.
 fn channels_first<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
     tensor.permute([0, 3, 1, 2])
 }
 
-/// Walks the vision tower, and tells of each stage's name and channels-first tensor. How many
-/// there were.
+/// Calls `check` with the name and the channels-first output of each stage of the vision tower.
+/// Returns the number of stages.
 pub(crate) fn walk_vision_tower<B: Backend>(
     model: &Florence2ForConditionalGeneration<B>,
     pixel_values: Tensor<B, 4>,
@@ -22,22 +22,44 @@ pub(crate) fn walk_vision_tower<B: Backend>(
     let tower = &model.model.vision_tower;
     let mut hidden_states = pixel_values.permute([0, 2, 3, 1]);
     let mut checked = 0;
-    let mut tell = |stage: String, found: Tensor<B, 4>| {
+    let mut check_stage = |stage: String, found: Tensor<B, 4>| {
         check(stage, channels_first(found));
         checked += 1;
     };
     for (stage, (conv, blocks)) in tower.convs.iter().zip(&tower.blocks).enumerate() {
         hidden_states = conv.forward(hidden_states);
-        tell(format!("vision_tower.convs.{stage}"), hidden_states.clone());
+        check_stage(format!("vision_tower.convs.{stage}"), hidden_states.clone());
         for (index, block) in blocks.iter().enumerate() {
             let key = format!("vision_tower.blocks.{stage}.{index}");
             let spatial = block.spatial_block.forward(hidden_states.clone());
-            tell(format!("{key}.spatial_block"), spatial);
+            check_stage(format!("{key}.spatial_block"), spatial);
             hidden_states = block.forward(hidden_states);
-            tell(key, hidden_states.clone());
+            check_stage(key, hidden_states.clone());
         }
     }
     checked
+}
+
+/// Calls `check` with the name and the output of each encoder layer, `[batch, tokens, d_model]`.
+/// Returns the number of layers.
+pub(crate) fn walk_encoder<B: Backend>(
+    model: &Florence2ForConditionalGeneration<B>,
+    image_features: Tensor<B, 3>,
+    input_ids: Tensor<B, 2, Int>,
+    key_padding_mask: Option<&Tensor<B, 4, Bool>>,
+    mut check: impl FnMut(String, Tensor<B, 3>),
+) -> usize {
+    let language_model = &model.model.language_model;
+    let prompt = language_model.embed_tokens(input_ids);
+    let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
+    let layers = language_model.encoder.layers.len();
+    for layer in 0..layers {
+        let mut encoder = language_model.encoder.clone();
+        encoder.layers.truncate(layer + 1);
+        let found = encoder.forward(inputs_embeds.clone(), key_padding_mask);
+        check(format!("encoder.layers.{layer}"), found);
+    }
+    layers
 }
 
 fn every_stage<B: Backend>(precision: Precision) {
@@ -63,7 +85,20 @@ fn every_stage<B: Backend>(precision: Precision) {
         );
 
         let (ids, mask) = fixture.padded_prompts::<B>();
-        let encoded = model.encode(image, ids, Some(mask.clone())).unwrap();
+        let encoded = model
+            .encode(image.clone(), ids.clone(), Some(mask.clone()))
+            .unwrap();
+        let key_padding_mask = encoded.masked.as_ref();
+        let checked = walk_encoder(&model, image, ids, key_padding_mask, |layer, found| {
+            let expected = fixture.tensor(&layer);
+            assert_close_as(
+                precision,
+                &format!("{name} {layer}"),
+                without_padding(found, mask.clone()),
+                without_padding(expected, mask.clone()),
+            );
+        });
+        assert_eq!(checked, fixture.count("encoder.layers."));
         assert_close_as(
             precision,
             &format!("{name} encoder"),
@@ -73,11 +108,9 @@ fn every_stage<B: Backend>(precision: Precision) {
     }
 }
 
-/// States at padded positions are computed from whatever stands there, and read by nobody.
-fn without_padding<B: Backend>(
-    states: Tensor<B, 3>,
-    mask: Tensor<B, 2, burn::tensor::Int>,
-) -> Tensor<B, 3> {
+/// Sets the states at padded positions to zero: the padding's ids are arbitrary, and nothing reads
+/// these states.
+fn without_padding<B: Backend>(states: Tensor<B, 3>, mask: Tensor<B, 2, Int>) -> Tensor<B, 3> {
     let [batch, tokens, _] = states.dims();
     let image = Tensor::ones([batch, tokens - mask.dims()[1]], &mask.device());
     let mask = Tensor::cat(vec![image, mask], 1).float().unsqueeze_dim(2);
