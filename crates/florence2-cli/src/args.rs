@@ -81,6 +81,10 @@ pub(crate) struct ScoreArgs {
 pub(crate) struct InspectArgs {
     /// The model's folder, or its name on the hub.
     pub(crate) model: PathBuf,
+    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
+    #[cfg(feature = "hub")]
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
 }
 
 #[cfg(feature = "hub")]
@@ -89,7 +93,7 @@ pub(crate) struct PullArgs {
     /// The model, as ORG/NAME.
     #[arg(value_name = "HUB_ID")]
     pub(crate) id: String,
-    /// A branch, tag or commit.
+    /// A branch, tag, commit or refs/pr/N.
     #[arg(long, default_value = "main")]
     pub(crate) revision: String,
 }
@@ -99,8 +103,12 @@ pub(crate) struct ModelArgs {
     /// The model's folder, or its name on the hub; the embedded demo model when none is given.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: Option<PathBuf>,
-    /// A LoRA adapter's folder, merged at load; may be repeated.
-    #[arg(long, value_name = "DIR")]
+    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
+    #[cfg(feature = "hub")]
+    #[arg(long, requires = "model")]
+    pub(crate) revision: Option<String>,
+    /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
+    #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) adapter: Vec<PathBuf>,
     /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
@@ -108,6 +116,26 @@ pub(crate) struct ModelArgs {
     /// How weights are kept and multiplied: f32, f16, bf16 or int8; int8 on the CPU alone.
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
+}
+
+impl ModelArgs {
+    /// The value of `--revision`.
+    pub(crate) fn revision(&self) -> Option<&str> {
+        #[cfg(feature = "hub")]
+        return self.revision.as_deref();
+        #[cfg(not(feature = "hub"))]
+        None
+    }
+}
+
+impl InspectArgs {
+    /// The value of `--revision`.
+    pub(crate) fn revision(&self) -> Option<&str> {
+        #[cfg(feature = "hub")]
+        return self.revision.as_deref();
+        #[cfg(not(feature = "hub"))]
+        None
+    }
 }
 
 fn precision(name: &str) -> Result<Precision, String> {

@@ -6,7 +6,8 @@ use crate::args::InspectArgs;
 use crate::{Failure, model, print};
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
-    let (config, checkpoint, report) = florence2::inspect(model::folder(&args.model)?)?;
+    let (config, checkpoint, report) =
+        florence2::inspect(model::folder(&args.model, args.revision())?)?;
     print(format_args!("layout    {}", layout(&checkpoint)))?;
     let (vision, text) = (&config.vision_config, &config.text_config);
     print(format_args!(

@@ -38,6 +38,10 @@ enum Failure {
     #[cfg(not(feature = "demo"))]
     #[error("--model: found none, expected a folder (this build has no demo model)")]
     NoModel,
+    /// A revision of a model that is not the hub's.
+    #[cfg(feature = "hub")]
+    #[error("--revision: found `{revision}` with `{model}`, expected a model of the hub, ORG/NAME")]
+    Revision { revision: String, model: String },
     /// Some images failed, and said so.
     #[error("{failed} of {total} images failed")]
     Images { failed: usize, total: usize },

@@ -1,4 +1,4 @@
-//! The model that a command asks for.
+//! Loads the model and the adapters that a command names.
 
 use std::path::{Path, PathBuf};
 
@@ -13,30 +13,58 @@ use crate::pull;
 
 /// Loads the named model, else the demo model.
 pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
+    let adapters = args.adapter.iter().map(|adapter| adapter_folder(adapter));
     let options = LoadOptions {
         device: args.device.clone(),
         dtype: args.dtype,
-        adapters: args.adapter.clone(),
+        adapters: adapters.collect::<Result<_, _>>()?,
         ..LoadOptions::default()
     };
     match &args.model {
-        Some(model) => Ok(Florence2::load_with(folder(model)?, &options)?),
+        Some(model) => Ok(Florence2::load_with(
+            folder(model, args.revision())?,
+            &options,
+        )?),
         None => demo(&options),
     }
 }
 
-/// A name that is no folder but has the hub's form is the hub's.
+/// The folder of a model: a folder as it is, else the model of that name on the hub.
 #[cfg(feature = "hub")]
-pub(crate) fn folder(model: &Path) -> Result<PathBuf, Failure> {
-    match model.to_str() {
-        Some(id) if !model.exists() && Hub::is_id(id) => pull::cached_or_pull(id),
-        _ => Ok(model.to_owned()),
+pub(crate) fn folder(model: &Path, revision: Option<&str>) -> Result<PathBuf, Failure> {
+    match (hub_id(model), revision) {
+        (Some(id), revision) => pull::resolve(id, revision.unwrap_or(pull::REVISION)),
+        (None, None) => Ok(model.to_owned()),
+        (None, Some(revision)) => Err(Failure::Revision {
+            revision: revision.to_owned(),
+            model: model.display().to_string(),
+        }),
+    }
+}
+
+/// The name of a model or adapter on the hub, if the path is one and no file.
+#[cfg(feature = "hub")]
+fn hub_id(path: &Path) -> Option<&str> {
+    path.to_str().filter(|id| !path.exists() && Hub::is_id(id))
+}
+
+/// The folder of a LoRA adapter: a folder as it is, else the adapter of that name on the hub.
+#[cfg(feature = "hub")]
+fn adapter_folder(adapter: &Path) -> Result<PathBuf, Failure> {
+    match hub_id(adapter) {
+        Some(id) => pull::resolve_adapter(id),
+        None => Ok(adapter.to_owned()),
     }
 }
 
 #[cfg(not(feature = "hub"))]
-pub(crate) fn folder(model: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn folder(model: &Path, _revision: Option<&str>) -> Result<PathBuf, Failure> {
     Ok(model.to_owned())
+}
+
+#[cfg(not(feature = "hub"))]
+fn adapter_folder(adapter: &Path) -> Result<PathBuf, Failure> {
+    Ok(adapter.to_owned())
 }
 
 #[cfg(feature = "demo")]

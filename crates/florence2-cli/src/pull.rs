@@ -1,4 +1,4 @@
-//! `florence2 pull`: a model of the hub into its cache.
+//! `florence2 pull`, and the models of the hub that other commands name.
 
 use std::path::PathBuf;
 
@@ -8,27 +8,39 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Failure;
 
 /// The revision of a model that is named without one.
-const REVISION: &str = "main";
+pub(crate) const REVISION: &str = "main";
 
+/// Downloads a model, or completes and checks the cached one.
 pub(crate) fn pull(id: &str, revision: &str) -> Result<PathBuf, Failure> {
+    with_progress(|show| Hub::from_env().pull(id, revision, show))
+}
+
+/// Uses a complete cached model as it is, and downloads any other.
+pub(crate) fn resolve(id: &str, revision: &str) -> Result<PathBuf, Failure> {
+    with_progress(|show| Hub::from_env().resolve(id, revision, show))
+}
+
+/// Uses a complete cached adapter as it is, and downloads any other.
+pub(crate) fn resolve_adapter(id: &str) -> Result<PathBuf, Failure> {
+    with_progress(|show| Hub::from_env().resolve_adapter(id, REVISION, show))
+}
+
+fn with_progress(
+    work: impl FnOnce(&mut dyn FnMut(Download<'_>)) -> florence2::Result<PathBuf>,
+) -> Result<PathBuf, Failure> {
     // INVARIANT: the template is a constant that parses.
     let style = ProgressStyle::with_template("{msg:28} {bar:30} {bytes}/{total_bytes}, {eta} left")
         .expect("a valid template");
     let bar = ProgressBar::new(0).with_style(style);
-    let mut show = |download: Download<'_>| {
-        bar.set_message(download.file.to_owned());
+    let folder = work(&mut |download| {
+        let file = download.file;
+        bar.set_message(match download.waited {
+            Some(_) => format!("{file} (another process)"),
+            None => file.to_owned(),
+        });
         bar.set_length(download.size);
         bar.set_position(download.received);
-    };
-    let folder = Hub::from_env().pull(id, revision, &mut show);
+    });
     bar.finish_and_clear();
     Ok(folder?)
-}
-
-/// What is there is used as it is: `florence2 pull` brings what is newer.
-pub(crate) fn cached_or_pull(id: &str) -> Result<PathBuf, Failure> {
-    match Hub::from_env().cached(id, REVISION) {
-        Some(folder) => Ok(folder),
-        None => pull(id, REVISION),
-    }
 }
