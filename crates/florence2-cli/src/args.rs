@@ -82,8 +82,8 @@ pub(crate) struct InspectArgs {
     /// The model's folder, or its name on the hub.
     pub(crate) model: PathBuf,
     /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
-    #[cfg(feature = "hub")]
-    #[arg(long)]
+    #[cfg_attr(feature = "hub", arg(long))]
+    #[cfg_attr(not(feature = "hub"), arg(skip))]
     pub(crate) revision: Option<String>,
 }
 
@@ -104,8 +104,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: Option<PathBuf>,
     /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
-    #[cfg(feature = "hub")]
-    #[arg(long, requires = "model")]
+    #[cfg_attr(feature = "hub", arg(long, requires = "model"))]
+    #[cfg_attr(not(feature = "hub"), arg(skip))]
     pub(crate) revision: Option<String>,
     /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID")]
@@ -116,26 +116,6 @@ pub(crate) struct ModelArgs {
     /// How weights are kept and multiplied: f32, f16, bf16 or int8; int8 on the CPU alone.
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
-}
-
-impl ModelArgs {
-    /// The value of `--revision`.
-    pub(crate) fn revision(&self) -> Option<&str> {
-        #[cfg(feature = "hub")]
-        return self.revision.as_deref();
-        #[cfg(not(feature = "hub"))]
-        None
-    }
-}
-
-impl InspectArgs {
-    /// The value of `--revision`.
-    pub(crate) fn revision(&self) -> Option<&str> {
-        #[cfg(feature = "hub")]
-        return self.revision.as_deref();
-        #[cfg(not(feature = "hub"))]
-        None
-    }
 }
 
 fn precision(name: &str) -> Result<Precision, String> {

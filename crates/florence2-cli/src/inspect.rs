@@ -7,7 +7,7 @@ use crate::{Failure, model, print};
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let (config, checkpoint, report) =
-        florence2::inspect(model::folder(&args.model, args.revision())?)?;
+        florence2::inspect(model::folder(&args.model, args.revision.as_deref())?)?;
     print(format_args!("layout    {}", layout(&checkpoint)))?;
     let (vision, text) = (&config.vision_config, &config.text_config);
     print(format_args!(

@@ -22,7 +22,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
     };
     match &args.model {
         Some(model) => Ok(Florence2::load_with(
-            folder(model, args.revision())?,
+            folder(model, args.revision.as_deref())?,
             &options,
         )?),
         None => demo(&options),
