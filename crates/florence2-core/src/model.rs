@@ -87,9 +87,13 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ///
     /// # Errors
     /// [`Error::Config`] when the configuration cannot be, [`Error::Argument`] when the backend
-    /// does not have the precision.
+    /// does not have the precision, or the processor not the SIMD level that is set.
     pub fn new(config: Florence2Config, precision: Precision, device: &B::Device) -> Result<Self> {
         config.validate()?;
+        B::check_settings().map_err(|error| {
+            let found = format!("`{}`", error.found);
+            Error::argument(error.setting, found, error.expected)
+        })?;
         if !B::precisions().contains(&precision) {
             let expected = format!("{} on this backend", Precision::choice(B::precisions()));
             return Err(Error::argument("dtype", precision, expected));

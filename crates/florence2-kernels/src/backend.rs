@@ -4,7 +4,10 @@ use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Int, Tensor, backend::Backend as BurnBackend};
 
-use crate::{KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision, Weight, portable};
+use crate::{
+    CpuLevelError, KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision, Weight,
+    portable,
+};
 
 /// A burn backend with the operations of Florence-2.
 ///
@@ -14,6 +17,15 @@ pub trait Backend: BurnBackend {
     type KeysValues: KeysValues<Self>;
     /// What a decoder's layer remembers of the tokens before.
     type PastKeysValues: PastKeysValues<Self>;
+
+    /// Checks the settings of the process that this backend reads. A model calls it before its first
+    /// operation.
+    ///
+    /// # Errors
+    /// [`CpuLevelError`] if the CPU backend cannot use the SIMD level that is set.
+    fn check_settings() -> Result<(), CpuLevelError> {
+        Ok(())
+    }
 
     /// A weight `[out, ..]` in the form that this backend's operations read fastest; none where
     /// they read tensors.

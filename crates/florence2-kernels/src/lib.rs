@@ -10,6 +10,7 @@
 #[cfg(feature = "mimalloc")]
 mod allocator;
 mod backend;
+mod cpu_level;
 mod exp;
 #[cfg(feature = "flex")]
 mod flex;
@@ -25,7 +26,10 @@ mod weight;
 #[cfg(feature = "mimalloc")]
 pub use allocator::Allocator;
 pub use backend::Backend;
+pub use cpu_level::CpuLevelError;
 pub use exp::exp;
+#[cfg(feature = "flex")]
+pub use flex::{cpu_level, cpu_levels, set_cpu_level};
 pub use keys_values::{KeysValues, PastKeysValues};
 pub use modules::{Linear, PatchConv, TokenEmbedding};
 pub use top_k::top_k;

@@ -1,10 +1,12 @@
 //! Every fused operation against the portable one, at sizes that divide evenly and at sizes that
 //! do not: tails of vectors, windows over the edge, one row, few rows, many.
 
+mod values;
+
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
-use burn::tensor::{Bool, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_kernels::{
     Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
@@ -14,9 +16,7 @@ use half::f16;
 /// The largest difference allowed, as a share of the largest value.
 const TOLERANCE: f32 = 1e-5;
 
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice)
-}
+use values::{random, uniform};
 
 fn norm(channels: usize) -> LayerNorm<Flex> {
     let mut norm = LayerNormConfig::new(channels).init(&FlexDevice);
@@ -515,8 +515,7 @@ fn attention() {
         let q = random([groups * batch, queries, dim]);
         let (k, v) = (random([batch, keys, dim]), random([batch, keys, dim]));
         let what = format!("{batch} {groups} {heads} {queries} {keys} {head_dim}");
-        let chances =
-            Tensor::<Flex, 4>::random([1, 1, 1, keys], Distribution::Default, &FlexDevice);
+        let chances = uniform([1, 1, 1, keys]);
         // No keys, some, and all of them.
         for least in [1.0, 0.9, -1.0] {
             let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);

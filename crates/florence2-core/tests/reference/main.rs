@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod backends;
+mod cpu_level;
 mod demo;
 mod fixture;
 mod generation;

@@ -1,6 +1,7 @@
 //! A 3x3 convolution of each channel by itself, channels last, added to its input: the position
 //! encoding before each attention and each feed-forward part, which compute it as they go.
 
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn_flex::Flex;
 
@@ -26,12 +27,20 @@ pub(super) struct Depthwise {
 }
 
 impl Depthwise {
-    /// None for a convolution of another kind.
+    /// `None` unless it is a 3x3 convolution of each channel by itself that keeps the image's size.
     pub(super) fn new(
         [_, height, width, channels]: [usize; 4],
         conv: &Conv2d<Flex>,
     ) -> Option<Self> {
-        if conv.kernel_size != [SIDE; 2] || conv.groups != channels {
+        let keeps_size = conv.stride == [1; 2]
+            && conv.dilation == [1; 2]
+            && matches!(
+                conv.padding,
+                PaddingConfig2d::Same | PaddingConfig2d::Explicit(1, 1, 1, 1)
+            );
+        let of_each_channel =
+            conv.groups == channels && conv.weight.lazy_shape().dims() == [channels, 1, SIDE, SIDE];
+        if conv.kernel_size != [SIDE; 2] || !keeps_size || !of_each_channel {
             return None;
         }
         let (weight, bias) = convolution(conv);

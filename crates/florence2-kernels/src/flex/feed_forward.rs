@@ -41,17 +41,17 @@ pub(super) fn add_feed_forward(
                 layer_norm(&x[index * channels..][..channels], norm, normed);
             });
             let format = row_format(fc2.weight.format, tokens);
-            add_hidden(normed, fc1, fc2, x, inner, (inner_rows, format));
+            add_hidden(normed, fc1, fc2, (x, true), inner, (inner_rows, format));
         });
     });
 }
 
-/// `result += fc2(gelu(fc1(input)))`, a block of the hidden layer at a time.
+/// `result = fc2(gelu(fc1(input)))`, or added to the result, one block of the hidden layer at a time.
 fn add_hidden(
     input: RowsRef<'_>,
     fc1: &Affine<'_>,
     fc2: &Affine<'_>,
-    result: &mut [f32],
+    (result, add): (&mut [f32], bool),
     hidden: &mut Vec<f32>,
     (hidden_rows, format): (&mut Rows, RowFormat),
 ) {
@@ -78,7 +78,7 @@ fn add_hidden(
             ..Part::whole(fc2.weight)
         };
         let epilogue = Epilogue {
-            add: true,
+            add: add || block > 0,
             bias: fc2.bias().filter(|_| block == 0),
         };
         multiply(
@@ -92,7 +92,10 @@ fn add_hidden(
     }
 }
 
-/// `norm(x + fc2(gelu(fc1(x))))` of sequences of so many tokens.
+/// `norm(x + fc2(gelu(fc1(x))))` of sequences of `tokens` tokens.
+///
+/// The sums are added in the same order for any number of rows and threads: the blocks of each
+/// product with its bias, then the residual.
 pub(super) fn feed_forward_then_norm(
     input: &[f32],
     tokens: usize,
@@ -100,21 +103,22 @@ pub(super) fn feed_forward_then_norm(
     fc2: &Affine<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
-    if is_few(input, norm) {
+    if threads_share_weights(input, norm) {
         let mut hidden = linear(input, tokens, fc1);
         gelu(&mut hidden);
         return add_then_norm(linear(&hidden, tokens, fc2), input, norm);
     }
     let channels = fc1.weight.inputs;
-    chunks_then_norm(input, norm, |x, _, sum, buffers| {
+    chunks_then_norm(input, norm, |x, _, product, buffers| {
         let format = row_format(fc1.weight.format, tokens);
         let x = buffers.rows.encode(format, x, channels, channels);
         let hidden_rows = (buffers.inner_rows, row_format(fc2.weight.format, tokens));
-        add_hidden(x, fc1, fc2, sum, buffers.inner, hidden_rows);
+        add_hidden(x, fc1, fc2, (product, false), buffers.inner, hidden_rows);
     })
 }
 
-/// `norm(residual + linear(input))` of sequences of so many tokens.
+/// `norm(residual + linear(input))` of sequences of `tokens` tokens, with the sums in the order of
+/// [`feed_forward_then_norm`].
 pub(super) fn linear_then_norm(
     input: &[f32],
     tokens: usize,
@@ -122,50 +126,55 @@ pub(super) fn linear_then_norm(
     layer: &Affine<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
-    if is_few(residual, norm) {
+    if threads_share_weights(residual, norm) {
         return add_then_norm(linear(input, tokens, layer), residual, norm);
     }
     let Affine { weight, .. } = layer;
     let format = row_format(weight.format, tokens);
-    chunks_then_norm(residual, norm, |_, rows, sum, buffers| {
+    chunks_then_norm(residual, norm, |_, rows, product, buffers| {
         let input = &input[rows.start * weight.inputs..rows.end * weight.inputs];
         let input = buffers
             .rows
             .encode(format, input, weight.inputs, weight.inputs);
         let epilogue = Epilogue {
-            add: true,
+            add: false,
             bias: layer.bias(),
         };
         let part = Part::whole(weight);
-        multiply(input, weight, &part, sum, weight.outputs, epilogue);
+        multiply(input, weight, &part, product, weight.outputs, epilogue);
     })
 }
 
-/// Whether threads share the weights rather than the rows.
-fn is_few(rows: &[f32], norm: &Norm) -> bool {
+/// Whether threads share the weights rather than the rows. Both ways give the same sums.
+fn threads_share_weights(rows: &[f32], norm: &Norm) -> bool {
     rows.len() / norm.gamma().len() < rayon::current_num_threads() * 16
 }
 
-fn add_then_norm(mut sum: Vec<f32>, residual: &[f32], norm: &Norm) -> Vec<f32> {
-    add(&mut sum, residual);
-    let mut output = vec![0.0; sum.len()];
-    layer_norm(&sum, norm, &mut output);
+/// `norm(product + residual)`.
+fn add_then_norm(mut product: Vec<f32>, residual: &[f32], norm: &Norm) -> Vec<f32> {
+    let mut output = vec![0.0; product.len()];
+    add_and_norm(&mut product, residual, norm, &mut output);
     output
 }
 
-/// What a chunk of rows is computed in.
+fn add_and_norm(product: &mut [f32], residual: &[f32], norm: &Norm, output: &mut [f32]) {
+    add(product, residual);
+    layer_norm(product, norm, output);
+}
+
+/// The buffers that a chunk of rows is computed in.
 struct Buffers<'a> {
     rows: &'a mut Rows,
     inner_rows: &'a mut Rows,
     inner: &'a mut Vec<f32>,
 }
 
-/// `norm(residual + ..)` of chunks of rows, to which `add` adds: it has a chunk's residual, which
-/// rows they are, and their sum.
+/// `norm(residual + product)` of chunks of rows. `write_product` receives the residual of a chunk,
+/// the range of its rows, and the buffer of the product.
 fn chunks_then_norm(
     residual: &[f32],
     norm: &Norm,
-    add: impl Fn(&[f32], Range<usize>, &mut [f32], Buffers<'_>) + Sync,
+    write_product: impl Fn(&[f32], Range<usize>, &mut [f32], Buffers<'_>) + Sync,
 ) -> Vec<f32> {
     let channels = norm.gamma().len();
     let count = residual.len() / channels;
@@ -184,8 +193,7 @@ fn chunks_then_norm(
                     outer,
                     ..
                 } = scratch;
-                let sum = sized(outer, residual.len());
-                sum.copy_from_slice(residual);
+                let product = sized(outer, residual.len());
                 let first = task * per_task;
                 let range = first..first + residual.len() / channels;
                 let buffers = Buffers {
@@ -193,8 +201,8 @@ fn chunks_then_norm(
                     inner_rows,
                     inner,
                 };
-                add(residual, range, sum, buffers);
-                layer_norm(sum, norm, output);
+                write_product(residual, range, product, buffers);
+                add_and_norm(product, residual, norm, output);
             });
         });
     output

@@ -31,7 +31,8 @@ pub struct KeysValues {
 #[derive(Debug)]
 struct Entry {
     heads: Vec<Head>,
-    /// Which tokens are not seen.
+    /// The tokens that are masked, where there are any. The padding at the end is not packed, so
+    /// that an entry is attended to as it is alone.
     masked: Option<Vec<bool>>,
 }
 
@@ -130,22 +131,28 @@ impl crate::KeysValues<Flex> for KeysValues {
         let (keys, values) = (f32_values(keys), f32_values(values));
         let (keys, values) = (slice(&keys), slice(&values));
         let format = head_format(precision.format());
+        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
+        let masks: Vec<Option<Vec<bool>>> = (0..batch)
+            .map(|entry| {
+                let masked = masked.as_ref()?;
+                let masked = &masked[entry * tokens % masked.len()..][..tokens];
+                Some(without_padding(masked).to_vec())
+            })
+            .collect();
         let mut heads: Vec<Head> = (0..batch * num_heads)
             .into_par_iter()
             .map(|index| {
                 let (entry, first) = (index / num_heads, index % num_heads * head_dim);
-                let tokens = entry * tokens * dim..(entry + 1) * tokens * dim;
+                let kept = masks[entry].as_ref().map_or(tokens, Vec::len);
+                let tokens = entry * tokens * dim..(entry * tokens + kept) * dim;
                 let tokens = [&keys[tokens.clone()], &values[tokens]];
                 Head::new(tokens, dim, first, head_dim, format)
             })
             .collect();
-        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
-        let entries = (0..batch).map(|entry| {
+        let entries = masks.into_iter().map(|masked| {
             Arc::new(Entry {
                 heads: heads.drain(..num_heads).collect(),
-                masked: masked
-                    .as_ref()
-                    .map(|masked| masked[entry * tokens % masked.len()..][..tokens].to_vec()),
+                masked,
             })
         });
         Self {
@@ -196,6 +203,13 @@ impl crate::KeysValues<Flex> for KeysValues {
         let kept = entries.iter().map(|entry| self.entries[*entry].clone());
         self.entries = kept.collect();
     }
+}
+
+/// The mask of an entry's tokens up to the last that is not masked; of all tokens where all are
+/// masked.
+fn without_padding(masked: &[bool]) -> &[bool] {
+    let last = masked.iter().rposition(|masked| !masked);
+    &masked[..last.map_or(masked.len(), |last| last + 1)]
 }
 
 /// The values of a tensor of any float type.

@@ -1,7 +1,8 @@
 //! The instruction sets that operations are compiled for, and the one that this machine has.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::CpuLevelError;
 use crate::multiply_add::MultiplyAdd;
 
 /// An instruction set, and what it adds to the one before it.
@@ -35,8 +36,15 @@ pub(crate) enum Level {
     Amx,
 }
 
-/// Names the highest level that is to run, to measure or to test a lower one than the machine's.
+/// The environment variable that names the level to run, to measure or to test a lower one than the
+/// processor's highest. An empty value counts as unset.
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
+
+/// The level that runs, once the first operation or the first model has selected it.
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// The level that [`set_cpu_level`] named. Held while the level is selected.
+static REQUESTED: Mutex<Option<Level>> = Mutex::new(None);
 
 impl Level {
     /// From the lowest to the highest, as [`VARIABLE`] names them.
@@ -60,7 +68,14 @@ impl Level {
         (Self::Amx, "amx"),
     ];
 
-    /// Whether this machine has it.
+    fn name(self) -> &'static str {
+        let mut names = Self::ALL.iter();
+        // INVARIANT: `ALL` lists every level.
+        let entry = names.find(|(level, _)| *level == self);
+        entry.expect("a level of the list").1
+    }
+
+    /// Whether this processor has it.
     #[cfg(target_arch = "x86_64")]
     fn is_there(self) -> bool {
         use std::arch::is_x86_feature_detected as has;
@@ -78,7 +93,7 @@ impl Level {
         }
     }
 
-    /// Whether this machine has it.
+    /// Whether this processor has it.
     #[cfg(target_arch = "aarch64")]
     fn is_there(self) -> bool {
         use std::arch::is_aarch64_feature_detected as has;
@@ -89,32 +104,166 @@ impl Level {
         }
     }
 
-    /// Whether this machine has it.
+    /// Whether this processor has it.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn is_there(self) -> bool {
         true
     }
+
+    /// Whether the operating system permits it to this process. The first call for AMX requests the
+    /// permission, which is process-wide.
+    fn is_permitted(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Amx {
+            return amx::is_permitted();
+        }
+        true
+    }
 }
 
-/// The level that runs: the highest that the machine has, and the environment allows. Asked once.
+/// What [`choose`] reads: the processor, the operating system and the settings.
+struct Machine<'a> {
+    is_there: &'a dyn Fn(Level) -> bool,
+    is_permitted: &'a dyn Fn(Level) -> bool,
+    requested: Option<Level>,
+    variable: Option<String>,
+}
+
+impl Machine<'_> {
+    /// The level that the settings name, or the highest that the processor has and the operating
+    /// system permits.
+    fn choose(&self) -> Result<Level, CpuLevelError> {
+        let named = match (self.requested, &self.variable) {
+            (Some(level), _) => Some((level, "cpu_level")),
+            (None, Some(name)) => Some((self.named(name, VARIABLE)?, VARIABLE)),
+            (None, None) => None,
+        };
+        if let Some((level, setting)) = named {
+            if (self.is_permitted)(level) {
+                return Ok(level);
+            }
+            let expected = "a level that the operating system permits to this process";
+            return Err(CpuLevelError::new(setting, level.name(), expected));
+        }
+        let levels = Level::ALL.iter().rev().map(|(level, _)| *level);
+        let mut usable =
+            levels.filter(|level| (self.is_there)(*level) && (self.is_permitted)(*level));
+        Ok(usable.next().unwrap_or(Level::Portable))
+    }
+
+    /// The level of a name, which this processor must have.
+    fn named(&self, name: &str, setting: &'static str) -> Result<Level, CpuLevelError> {
+        let known = Level::ALL.iter().find(|(_, known)| *known == name);
+        if let Some((level, _)) = known
+            && (self.is_there)(*level)
+        {
+            return Ok(*level);
+        }
+        let here = self.names_where(&|level| (self.is_there)(level));
+        let expected = match known {
+            Some(_) => format!("a level of this processor: {here}"),
+            None => {
+                let all = self.names_where(&|_| true);
+                format!("one of {all} (this processor has {here})")
+            }
+        };
+        Err(CpuLevelError::new(setting, name, expected))
+    }
+
+    fn names_where(&self, keep: &dyn Fn(Level) -> bool) -> String {
+        let kept = Level::ALL.iter().filter(|(level, _)| keep(*level));
+        let names: Vec<&str> = kept.map(|(_, name)| *name).collect();
+        names.join(", ")
+    }
+}
+
+/// This machine and its settings.
+fn machine(requested: Option<Level>) -> Machine<'static> {
+    let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    Machine {
+        is_there: &Level::is_there,
+        is_permitted: &Level::is_permitted,
+        requested,
+        variable: variable.map(|value| value.to_string_lossy().into_owned()),
+    }
+}
+
+/// Selects the level, once: the first call decides.
+pub(super) fn select() -> Result<Level, CpuLevelError> {
+    if let Some(level) = LEVEL.get() {
+        return Ok(*level);
+    }
+    let requested = REQUESTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(level) = LEVEL.get() {
+        return Ok(*level);
+    }
+    let chosen = machine(*requested).choose()?;
+    Ok(*LEVEL.get_or_init(|| chosen))
+}
+
+/// The level that runs.
 pub(crate) fn level() -> Level {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let wanted = std::env::var(VARIABLE).ok();
-        let named = Level::ALL
-            .iter()
-            .position(|(_, name)| Some(*name) == wanted.as_deref());
-        let allowed = &Level::ALL[..=named.unwrap_or(Level::ALL.len() - 1)];
-        let highest = allowed.iter().rev().find(|(level, _)| level.is_there());
-        highest.map_or(Level::Portable, |(level, _)| *level)
-    })
+    match LEVEL.get() {
+        Some(level) => *level,
+        // INVARIANT: a model selects the level when it is built, and reports the error.
+        None => select().unwrap_or_else(|error| panic!("{error}")),
+    }
+}
+
+/// Sets the SIMD level of the CPU backend for the whole process: the highest instruction set that its
+/// operations use.
+///
+/// The levels of a processor are those of [`cpu_levels`]. Without a call, the environment variable
+/// `FLORENCE2_CPU_LEVEL` names the level, and without that it is the highest of the processor. A call
+/// overrides the variable. On x86-64 Linux, levels below `amx` keep the process from requesting the
+/// permission to use AMX, which enlarges the stack frame of signals.
+///
+/// # Errors
+/// [`CpuLevelError`] if the processor lacks the level or no level has the name, and if a model or an
+/// operation already uses another level: call it before the first model is loaded.
+pub fn set_cpu_level(name: &str) -> Result<(), CpuLevelError> {
+    let setting = "cpu_level";
+    let level = machine(None).named(name, setting)?;
+    let mut requested = REQUESTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(used) = LEVEL.get()
+        && *used != level
+    {
+        let expected = format!("`{}`, which this process already uses", used.name());
+        return Err(CpuLevelError::new(setting, name, expected));
+    }
+    *requested = Some(level);
+    Ok(())
+}
+
+/// The SIMD level that the CPU backend uses, or that the next model to be loaded selects where none is
+/// in use yet. The call itself selects nothing.
+///
+/// # Errors
+/// [`CpuLevelError`] if `FLORENCE2_CPU_LEVEL` names no level of this processor.
+pub fn cpu_level() -> Result<&'static str, CpuLevelError> {
+    if let Some(level) = LEVEL.get() {
+        return Ok(level.name());
+    }
+    let requested = *REQUESTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let machine = Machine {
+        // Only the level's use requests the permission.
+        is_permitted: &|_| true,
+        ..machine(requested)
+    };
+    machine.choose().map(Level::name)
+}
+
+/// The SIMD levels that this processor has, from the lowest to the highest.
+pub fn cpu_levels() -> Vec<&'static str> {
+    let levels = Level::ALL.iter().filter(|(level, _)| level.is_there());
+    levels.map(|(_, name)| *name).collect()
 }
 
 #[cfg(target_arch = "x86_64")]
 mod amx {
     use std::arch::x86_64::__cpuid_count;
 
-    /// Whether there are tiles of bf16 and int8, and the system lets this process use them.
+    /// Whether the processor has tiles of bf16 and int8.
     pub(super) fn is_there() -> bool {
         /// In EDX of leaf 7: bf16, tiles, int8.
         const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
@@ -125,12 +274,13 @@ mod amx {
             reason = "it is safe in newer releases than the oldest supported"
         )]
         let leaf = unsafe { __cpuid_count(7, 0) };
-        leaf.edx & FEATURES == FEATURES && permitted()
+        leaf.edx & FEATURES == FEATURES
     }
 
-    /// Asks the system for the tiles' registers, which it saves only for those who ask.
+    /// Requests the permission to use the tile registers, which the system saves only for processes
+    /// that have it.
     #[cfg(target_os = "linux")]
-    fn permitted() -> bool {
+    pub(super) fn is_permitted() -> bool {
         const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_long = 18;
         // SAFETY: the call reads two numbers, and changes only what this process may use.
@@ -145,9 +295,9 @@ mod amx {
         result == 0
     }
 
-    /// Elsewhere it is not known how.
+    /// Other systems have other calls, which are not implemented.
     #[cfg(not(target_os = "linux"))]
-    fn permitted() -> bool {
+    pub(super) fn is_permitted() -> bool {
         false
     }
 }
@@ -164,7 +314,7 @@ pub(super) fn vectorised<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
     match level() {
         Level::Portable => work(MultiplyAdd::PORTABLE),
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: `level` gives what the machine was seen to have, or less.
+        // SAFETY: `level` returns a level that the processor has.
         Level::Neon | Level::NeonDot => unsafe { with_neon(work) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -193,4 +343,87 @@ fn with_avx2<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn with_avx512<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
     work(MultiplyAdd::FUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(
+        has: &[Level],
+        permitted: &[Level],
+        requested: Option<Level>,
+        variable: Option<&str>,
+    ) -> Result<Level, CpuLevelError> {
+        let machine = Machine {
+            is_there: &|level| has.contains(&level),
+            is_permitted: &|level| permitted.contains(&level),
+            requested,
+            variable: variable.map(str::to_owned),
+        };
+        machine.choose()
+    }
+
+    fn all() -> Vec<Level> {
+        Level::ALL.iter().map(|(level, _)| *level).collect()
+    }
+
+    #[test]
+    fn the_highest_level_is_the_default() {
+        let all = all();
+        let highest = all[all.len() - 1];
+        assert_eq!(choose(&all, &all, None, None), Ok(highest));
+        assert_eq!(
+            choose(&all[..1], &all, None, None),
+            Ok(Level::Portable),
+            "a processor without vectors"
+        );
+        let lower = all[all.len().saturating_sub(2)];
+        assert_eq!(
+            choose(&all, &all[..all.len().max(2) - 1], None, None),
+            Ok(lower),
+            "the system refuses the highest"
+        );
+    }
+
+    #[test]
+    fn every_level_is_run_by_its_name() {
+        let all = all();
+        for (level, name) in Level::ALL {
+            assert_eq!(choose(&all, &all, None, Some(name)), Ok(*level));
+            assert_eq!(level.name(), *name);
+        }
+        // A call overrides the variable, even one that is wrong.
+        let requested = Some(Level::Portable);
+        assert_eq!(
+            choose(&all, &all, requested, Some("sse9")),
+            requested.ok_or_else(|| unreachable!())
+        );
+    }
+
+    #[test]
+    fn a_level_that_is_not_there_is_an_error() {
+        let all = all();
+        let (highest, name) = Level::ALL[Level::ALL.len() - 1];
+        let unknown = choose(&all, &all, None, Some("avx1024")).unwrap_err();
+        assert_eq!((unknown.setting, &*unknown.found), (VARIABLE, "avx1024"));
+        for (_, name) in Level::ALL {
+            assert!(unknown.expected.contains(name), "{unknown}");
+        }
+        let has: Vec<Level> = all
+            .iter()
+            .copied()
+            .filter(|level| *level != highest)
+            .collect();
+        if has.is_empty() {
+            return;
+        }
+        let missing = choose(&has, &all, None, Some(name)).unwrap_err();
+        assert_eq!(missing.found, name);
+        assert!(missing.expected.contains("portable"), "{missing}");
+        assert!(!missing.expected.contains(name), "{missing}");
+        // Never a lower one in silence, where the system refuses it.
+        assert!(choose(&all, &has, None, Some(name)).is_err());
+        assert!(choose(&all, &has, Some(highest), None).is_err());
+    }
 }

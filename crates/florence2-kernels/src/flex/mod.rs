@@ -33,15 +33,20 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
+pub use level::{cpu_level, cpu_levels, set_cpu_level};
 pub(crate) use packed_matrix::PackedMatrix;
 
-use crate::{Backend, Linear, Packed, PatchConv, Precision, Weight, portable};
+use crate::{Backend, CpuLevelError, Linear, Packed, PatchConv, Precision, Weight, portable};
 use depthwise::Depthwise;
 use parameters::{Affine, Norm};
 
 impl Backend for Flex {
     type KeysValues = keys_values::KeysValues;
     type PastKeysValues = past_keys_values::PastKeysValues;
+
+    fn check_settings() -> Result<(), CpuLevelError> {
+        level::select().map(drop)
+    }
 
     fn pack<const D: usize>(weight: Tensor<Self, D>, precision: Precision) -> Option<Packed> {
         let shape = weight.dims().to_vec();

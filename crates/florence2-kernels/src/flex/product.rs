@@ -26,11 +26,14 @@ fn chunk_rows() -> usize {
     }
 }
 
-/// The format in which this machine multiplies an image's or a sequence's tokens by columns of a
-/// format. It does not depend on how many others there are, and so nor does what they give.
+/// The format in which this machine multiplies the tokens of an image or a sequence by columns of a
+/// format.
+///
+/// It depends on whether there is a single token, as in a step of the decoder, and on nothing else:
+/// not on the size of the batch, and not on the padding that a longer sequence of the batch causes.
 pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
     let multiplied = |rows| kernel(columns, rows).is_some();
-    if tokens > FEW_ROWS && multiplied(RowFormat::Digits) {
+    if tokens > 1 && multiplied(RowFormat::Digits) {
         return RowFormat::Digits;
     }
     match columns.rows() {
@@ -196,7 +199,7 @@ pub(super) fn linears(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> V
     let inputs = first.weight.inputs;
     match input.len() / inputs {
         0 => vec![Vec::new(); linears.len()],
-        1..=FEW_ROWS => few_rows(input, linears),
+        1..=FEW_ROWS => few_rows(input, tokens, linears),
         _ => many_rows(input, tokens, linears),
     }
 }
@@ -250,15 +253,13 @@ fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f3
 }
 
 /// Each weight is read once for all rows, its panels shared among threads.
-fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
+fn few_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
-    let mut encoded = Vec::new();
-    for format in [RowFormat::F32, RowFormat::Bf16, RowFormat::Int8] {
-        if linears
-            .iter()
-            .any(|linear| row_format(linear.weight.format, count) == format)
-        {
+    let format_of = |linear: &Affine<'_>| row_format(linear.weight.format, tokens);
+    let mut encoded: Vec<(RowFormat, Rows)> = Vec::new();
+    for format in linears.iter().map(format_of) {
+        if encoded.iter().all(|(other, _)| *other != format) {
             encoded.push((format, Rows::default()));
         }
     }
@@ -284,7 +285,7 @@ fn few_rows(input: &[f32], linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
         .flat_map(|(linear, result)| SomePanels::of(linear, result, per_task))
         .collect();
     tasks.into_par_iter().with_max_len(1).for_each(|task| {
-        let rows = rows_of(row_format(task.linear.weight.format, count));
+        let rows = rows_of(format_of(task.linear));
         task.multiply(rows);
     });
     results

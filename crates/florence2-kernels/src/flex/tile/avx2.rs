@@ -66,8 +66,9 @@ widen!(widen_bytes, Bytes, "avx2,fma");
 #[derive(Clone, Copy)]
 struct Floats;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Floats {
+unsafe impl Dot for Floats {
     type Words = __m256;
     type Sums = __m256;
     const LANES: usize = 8;
@@ -174,8 +175,9 @@ impl Widened for Bytes {
 #[derive(Clone, Copy)]
 struct Quads;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Quads {
+unsafe impl Dot for Quads {
     type Words = __m256i;
     type Sums = __m256i;
     const LANES: usize = 8;

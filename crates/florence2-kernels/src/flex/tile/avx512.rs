@@ -118,8 +118,9 @@ macro_rules! words {
 #[derive(Clone, Copy)]
 pub(super) struct Floats;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Floats {
+unsafe impl Dot for Floats {
     words!(__m512, "vfmadd231ps", "avx512f");
 
     #[inline(always)]
@@ -160,8 +161,9 @@ impl Widened for Halves {
 #[derive(Clone, Copy)]
 pub(super) struct Pairs;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Pairs {
+unsafe impl Dot for Pairs {
     words!(__m512, "vdpbf16ps", "avx512f,avx512bf16");
 
     #[inline(always)]
@@ -184,8 +186,9 @@ impl Dot for Pairs {
 #[derive(Clone, Copy)]
 pub(super) struct Quads;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Quads {
+unsafe impl Dot for Quads {
     words!(__m512i, "vpdpbusd", "avx512f,avx512vnni");
 
     #[inline(always)]

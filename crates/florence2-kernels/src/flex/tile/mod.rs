@@ -257,17 +257,23 @@ impl Kernel {
             return;
         }
         assert!((1..=PANEL).contains(&right.columns) && steps > 0);
+        let fits = |words: Option<usize>, length| words.is_some_and(|words| words <= length);
         let width = if right.columns <= PANEL / 2 {
             PANEL / 2
         } else {
             PANEL
         };
         let left_words = (self.left_words)(steps);
-        assert!((rows - 1) * left.row_step + (left_words - 1) * left.step < left.words.len());
+        let left_row = reach(left_words, left.step, 1);
+        let left_reach = left_row.and_then(|words| reach(rows, left.row_step, words));
+        assert!(fits(left_reach, left.words.len()));
         let words = width / self.columns_per_word;
         let right_steps = steps.div_ceil(self.values_per_word);
-        assert!((right_steps - 1) * right.step + words <= right.words.len());
-        assert!((rows - 1) * row_step + right.columns <= result.len());
+        assert!(fits(
+            reach(right_steps, right.step, words),
+            right.words.len()
+        ));
+        assert!(fits(reach(rows, row_step, right.columns), result.len()));
         assert!(rows == 1 || row_step >= right.columns);
         assert!(finish.bias.is_none_or(|bias| bias.len() >= right.columns));
         assert!(finish.row_scales.is_none_or(|scales| scales.len() >= rows));
@@ -347,6 +353,12 @@ impl Kernel {
     }
 }
 
+/// How many words `count` runs of `length` words reach over that begin `step` words apart; `None` if
+/// the number overflows.
+fn reach(count: usize, step: usize, length: usize) -> Option<usize> {
+    count.checked_sub(1)?.checked_mul(step)?.checked_add(length)
+}
+
 impl Raw<'_> {
     /// Some of the rows.
     #[allow(unsafe_code)]
@@ -368,9 +380,13 @@ impl Raw<'_> {
     }
 }
 
-/// One level's words, sums and how they multiply.
+/// The words and sums of one level, and how they are multiplied.
+///
+/// # Safety
+/// `Words` is plain data that may be written anywhere as [`Self::LANES`] f32, and `Sums` plain data
+/// for which all bits zero is a valid value: zeros.
 #[allow(unsafe_code)]
-trait Dot: Copy {
+unsafe trait Dot: Copy {
     /// A vector of words.
     type Words: Copy;
     /// A vector of sums.
@@ -432,9 +448,11 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
     const UNROLL: usize = 4;
     // SAFETY: of the caller, which checked every bound.
     unsafe {
-        // Zeros of numbers. As bytes: a loop would keep the sums in memory.
+        // Zeros, as `Dot` promises. As bytes: a loop would keep the sums in memory.
         let mut sums: [[D::Sums; VECTORS]; ROWS] = std::mem::zeroed();
-        let mut right = raw.right.add(column / D::COLUMNS_PER_WORD);
+        // The place of the step that is multiplied. An integer: after the last step, a pointer would
+        // leave the columns.
+        let mut at = column / D::COLUMNS_PER_WORD;
         let mut left = [raw.left; ROWS];
         for (row, left) in left.iter_mut().enumerate() {
             *left = left.add(row * raw.left_row_step);
@@ -443,25 +461,26 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
             let mut step = 0;
             while step + UNROLL <= raw.steps {
                 for part in 0..UNROLL {
-                    let right = right.add(part * raw.right_step);
+                    let right = raw.right.add(at + part * raw.right_step);
                     if ASKS {
                         let words = VECTORS * D::LANES / D::COLUMNS_PER_WORD;
                         ask_for_lines(right, words.div_ceil(LINE));
                     }
                     add_step::<D, ROWS, VECTORS>(&mut sums, &left, step + part, right);
                 }
-                right = right.add(UNROLL * raw.right_step);
+                at += UNROLL * raw.right_step;
                 step += UNROLL;
             }
             while step < raw.steps {
-                add_step::<D, ROWS, VECTORS>(&mut sums, &left, step, right);
-                right = right.add(raw.right_step);
+                add_step::<D, ROWS, VECTORS>(&mut sums, &left, step, raw.right.add(at));
+                at += raw.right_step;
                 step += 1;
             }
         } else {
             for step in 0..raw.steps {
+                let right = raw.right.add(at);
                 add_step::<D, ROWS, VECTORS>(&mut sums, &left, step * raw.left_step, right);
-                right = right.add(raw.right_step);
+                at += raw.right_step;
             }
         }
         // A copy that is read by index, so that the sums themselves stay in registers until here.

@@ -66,8 +66,9 @@ widen!(widen_bytes, Bytes);
 #[derive(Clone, Copy)]
 struct Floats;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Floats {
+unsafe impl Dot for Floats {
     type Words = float32x4_t;
     type Sums = float32x4_t;
     const LANES: usize = 4;
@@ -184,8 +185,9 @@ impl Widened for Bytes {
 #[derive(Clone, Copy)]
 struct Quads;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Quads {
+unsafe impl Dot for Quads {
     type Words = int32x4_t;
     type Sums = int32x4_t;
     const LANES: usize = 4;

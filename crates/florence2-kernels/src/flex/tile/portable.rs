@@ -24,8 +24,9 @@ unsafe fn run<D: Dot, const ASKS: bool>(raw: &Raw<'_>) {
 #[derive(Clone, Copy)]
 struct Floats;
 
+// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
 #[allow(unsafe_code, clippy::inline_always)]
-impl Dot for Floats {
+unsafe impl Dot for Floats {
     type Words = [f32; 8];
     type Sums = [f32; 8];
     const LANES: usize = 8;

@@ -16,8 +16,9 @@ pub(super) trait Widened: Copy {
     unsafe fn widen(words: *const u32, value: usize) -> <Self::Into as Dot>::Words;
 }
 
+// SAFETY: words and sums are those of another `Dot`.
 #[allow(unsafe_code, clippy::inline_always)]
-impl<W: Widened> Dot for W {
+unsafe impl<W: Widened> Dot for W {
     type Words = <W::Into as Dot>::Words;
     type Sums = <W::Into as Dot>::Sums;
     const LANES: usize = W::Into::LANES;
