@@ -194,6 +194,9 @@ fn models(files: &Files) -> Vec<Case> {
         "no such adapter": run(&["--adapter", files.path("lora").as_str()]) => "adapter_config.json";
         "broken adapter": run(&["--adapter", Path::new(&files.model("m18", "adapter_config.json", Some(b"{}"))).to_str().unwrap()]) => "adapter";
         "unreachable hub": run(&["--model", "nobody/nothing"]) => "nobody/nothing: cannot be pulled";
+        "revision of a folder": run(&["--model", demo_model().to_str().unwrap(), "--revision", "main"]) => "--revision: found `main`";
+        "revision without a model": run(&["--revision", "main"]) => "--model";
+        "impossible revision": run(&["--model", "nobody/nothing", "--revision", "a/../b"]) => "revision: found `a/../b`";
         "wrong hub name": vec!["pull".to_owned(), "../etc".to_owned()] => "expected a model as ORG/NAME";
     }
 }

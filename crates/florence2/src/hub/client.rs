@@ -260,9 +260,8 @@ impl<'a> Client<'a> {
         match failure {
             Failure::Final(reason) | Failure::Passing(reason, _) => reason,
             Failure::Unreachable(reason) => format!(
-                "{} cannot be reached ({reason}): expected a connection, the endpoint of a mirror in \
-                 HF_ENDPOINT, or a complete model in the cache {} (HF_HUB_OFFLINE=1 uses the cache alone)",
-                self.hub.endpoint(),
+                "{reason}: expected a connection, the endpoint of a mirror in HF_ENDPOINT, or a complete \
+                 model in the cache {} (HF_HUB_OFFLINE=1 uses the cache alone)",
                 self.hub.cache.display()
             ),
         }
