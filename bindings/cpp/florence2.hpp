@@ -55,7 +55,9 @@ void call(Function function, Arguments... arguments) {
     florence2_status status = function(arguments..., &raised);
     if (status != FLORENCE2_STATUS_OK) {
         handle<florence2_error, florence2_error_free> owned(raised);
-        throw error(status, florence2_error_message(raised));
+        std::string message = florence2_error_message(raised);
+        // A status of a later library has its number alone.
+        throw error(status, message.empty() ? "florence2 status " + std::to_string(status) : message);
     }
 }
 
@@ -227,12 +229,13 @@ struct load_options {
 struct run_options {
     run_options() { florence2_run_options_init(&native, sizeof native); }
 
+    /// The options of the C API. Its callbacks are called with its `user`, unless on_token or on_progress replaces them.
     florence2_run_options native;
     std::string generation_config; ///< JSON of any options of generation_config.json
     const cancel *cancelled_by = nullptr;
-    /// Hears of each token; false ends the run.
+    /// Called once per token, in order, instead of native.on_token; false ends the run.
     std::function<bool(const florence2_token &)> on_token;
-    /// Hears of each step; false ends the run.
+    /// Called once per step instead of native.on_progress; false ends the run.
     std::function<bool(const florence2_progress &)> on_progress;
 };
 
@@ -356,14 +359,32 @@ class model {
         return native;
     }
 
-    /// What a run's callbacks see: the options, and the exception that one of them threw.
+    /// The `user` of a run's callbacks: the options, and the exception that a callback threw.
     struct observer {
         const run_options &options;
         std::exception_ptr thrown;
 
-        template <typename Hear> std::int32_t hear(Hear hear) noexcept {
+        std::int32_t on_token(const florence2_token &token) {
+            if (options.on_token) {
+                return options.on_token(token) ? 0 : 1;
+            }
+            return options.native.on_token(&token, options.native.user);
+        }
+
+        std::int32_t on_progress(const florence2_progress &progress) {
+            if (options.on_progress) {
+                return options.on_progress(progress) ? 0 : 1;
+            }
+            return options.native.on_progress(&progress, options.native.user);
+        }
+
+        /// Calls a callback unless one has thrown. No exception may unwind through the library.
+        template <typename Callback> std::int32_t guarded(Callback callback) noexcept {
+            if (thrown) {
+                return 1;
+            }
             try {
-                return hear() ? 0 : 1;
+                return callback();
             } catch (...) {
                 thrown = std::current_exception();
                 return 1;
@@ -381,16 +402,16 @@ class model {
         if (options.cancelled_by != nullptr) {
             native.cancel = options.cancelled_by->get();
         }
-        if (options.on_token) {
+        if (options.on_token || options.native.on_token != nullptr) {
             native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->hear([&] { return observing->options.on_token(*token); });
+                return observing->guarded([&] { return observing->on_token(*token); });
             };
         }
-        if (options.on_progress) {
+        if (options.on_progress || options.native.on_progress != nullptr) {
             native.on_progress = [](const florence2_progress *progress, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->hear([&] { return observing->options.on_progress(*progress); });
+                return observing->guarded([&] { return observing->on_progress(*progress); });
             };
         }
         try {

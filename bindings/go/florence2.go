@@ -44,13 +44,16 @@ func Devices() []string {
 	return names
 }
 
-// ErrClosed is the error of what was closed before.
+// ErrClosed is returned by calls on a closed handle.
 var ErrClosed = errors.New("florence2: already closed")
 
-// handle is an object of the library: used by many, freed once nobody uses it and it is closed.
+// handle is an object of the library. Any number of calls may use it at once, also nested ones and several uses in one
+// call. It is freed when it is closed and no call uses it, by whichever of the two happens last.
 type handle struct {
-	lock    sync.RWMutex
+	lock    sync.Mutex
 	pointer unsafe.Pointer
+	users   int
+	closed  bool
 	free    func(unsafe.Pointer)
 }
 
@@ -58,22 +61,34 @@ func newHandle(pointer unsafe.Pointer, free func(unsafe.Pointer)) *handle {
 	return &handle{pointer: pointer, free: free}
 }
 
-// borrow gives the object, to be given back by release.
+// borrow returns the object. The caller must call release once for each borrow.
 func (h *handle) borrow() (unsafe.Pointer, error) {
-	h.lock.RLock()
-	if h.pointer == nil {
-		h.lock.RUnlock()
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	if h.closed {
 		return nil, ErrClosed
 	}
+	h.users++
 	return h.pointer, nil
 }
 
-func (h *handle) release() { h.lock.RUnlock() }
+func (h *handle) release() {
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	h.users--
+	h.freeUnused()
+}
 
 func (h *handle) close() {
 	h.lock.Lock()
 	defer h.lock.Unlock()
-	if h.pointer != nil {
+	h.closed = true
+	h.freeUnused()
+}
+
+// freeUnused frees the object once. The caller holds the lock.
+func (h *handle) freeUnused() {
+	if h.closed && h.users == 0 && h.pointer != nil {
 		h.free(h.pointer)
 		h.pointer = nil
 	}
@@ -151,7 +166,8 @@ func load(options *LoadOptions, with loader) (*Model, error) {
 	return model, nil
 }
 
-// Close frees the model once no run uses it. It may be called more than once.
+// Close frees the model, after the runs that use it have ended. It does not wait for them, and may be called more than
+// once and from a callback.
 func (m *Model) Close() error {
 	m.handle.close()
 	return nil
@@ -238,7 +254,8 @@ func (i *Image) Size() (width, height int) {
 	return int(C.florence2_image_width_px(native)), int(C.florence2_image_height_px(native))
 }
 
-// Close frees the image once no run uses it. It may be called more than once.
+// Close frees the image, after the runs that use it have ended. It does not wait for them, and may be called more than
+// once and from a callback.
 func (i *Image) Close() error {
 	i.handle.close()
 	return nil
@@ -247,7 +264,8 @@ func (i *Image) Close() error {
 // Features are an image that went through the vision tower once, to be asked often.
 type Features struct{ handle *handle }
 
-// Close frees the features once no run uses them. It may be called more than once.
+// Close frees the features, after the runs that use them have ended. It does not wait for them, and may be called more
+// than once and from a callback.
 func (f *Features) Close() error {
 	f.handle.close()
 	return nil

@@ -305,6 +305,104 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// within fails the test when the work does not end in time.
+func within(t *testing.T, limit time.Duration, work func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		t.Fatal("deadlock")
+	}
+}
+
+func TestImagesAreClosedWhileABatchUsesThemTwice(t *testing.T) {
+	model, _ := demo(t)
+	for range 100 {
+		img, err := florence2.NewImage(image.NewNRGBA(image.Rect(0, 0, 2, 2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests := make([]florence2.Request, 2000)
+		for index := range requests {
+			requests[index] = florence2.Request{Image: img, Task: "<OD>"}
+		}
+		// The batch is refused after the image was borrowed for each request.
+		requests[len(requests)-1].Task = "\x00"
+		within(t, 20*time.Second, func() {
+			var group sync.WaitGroup
+			group.Add(2)
+			go func() {
+				defer group.Done()
+				model.RunBatch(background, requests, nil)
+			}()
+			go func() {
+				defer group.Done()
+				img.Close()
+			}()
+			group.Wait()
+		})
+	}
+	_, img := demo(t)
+	twice := []florence2.Request{{Image: img, Task: "<OD>"}, {Image: img, Task: "<CAPTION>"}}
+	results, err := model.RunBatch(background, twice, nil)
+	if err != nil || len(results) != 2 {
+		t.Error(results, err)
+	}
+}
+
+func TestHandlesAreClosedAndUsedInCallbacks(t *testing.T) {
+	model, img := demo(t)
+	request := florence2.Request{Image: img, Task: "<CAPTION>"}
+	greedy := map[string]any{"num_beams": 1}
+	expected := run(t, model, request, &florence2.RunOptions{Generation: greedy})
+	within(t, time.Minute, func() {
+		var nested error
+		result, err := model.Run(background, request, &florence2.RunOptions{Generation: greedy, OnToken: func(florence2.Token) error {
+			go model.Close()
+			img.Close()
+			model.Close()
+			_, nested = model.Run(background, request, nil)
+			return nil
+		}})
+		if err != nil || !slices.Equal(result.TokenIDs, expected.TokenIDs) {
+			t.Error(result, err)
+		}
+		if !errors.Is(nested, florence2.ErrClosed) {
+			t.Errorf("found %v, expected a refusal of the closed model", nested)
+		}
+	})
+	if width, height := img.Size(); width != 0 || height != 0 {
+		t.Error("the closed image has a size")
+	}
+}
+
+func TestTheFirstErrorOfACallbackIsTheRuns(t *testing.T) {
+	model, img := demo(t)
+	request := florence2.Request{Image: img, Task: "<CAPTION>"}
+	first, calls := errors.New("first"), 0
+	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 1}, OnToken: func(florence2.Token) error {
+		if calls++; calls > 1 {
+			return nil
+		}
+		return first
+	}}
+	if _, err := model.RunBatch(background, []florence2.Request{request, request, request}, options); !errors.Is(err, first) {
+		t.Error(err)
+	}
+}
+
+func TestAStatusOfALaterLibraryHasItsNumber(t *testing.T) {
+	var err error = &florence2.Error{Status: 99, Message: "new"}
+	if !errors.Is(err, florence2.Status(99)) || !strings.Contains(florence2.Status(99).Error(), "99") {
+		t.Error(err)
+	}
+}
+
 func refusal[T any](_ T, err error) error { return err }
 
 func TestManyGoroutines(t *testing.T) {
@@ -321,7 +419,7 @@ func TestManyGoroutines(t *testing.T) {
 		go func() {
 			defer group.Done()
 			result, err := model.Run(background, request, nil)
-			// Closing waits for those who run; those who come later are told.
+			// A run that began before the model was closed ends; a later one is refused.
 			if errors.Is(err, florence2.ErrClosed) {
 				return
 			}

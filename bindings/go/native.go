@@ -122,7 +122,12 @@ type tokenListener struct {
 	paniced any
 }
 
+// hear returns non-zero to end the run. The library may report further tokens before it stops: they must not replace the
+// first error or panic.
 func (l *tokenListener) hear(token Token) (stop C.int32_t) {
+	if l.failed != nil || l.paniced != nil {
+		return 1
+	}
 	defer func() {
 		if l.paniced = recover(); l.paniced != nil {
 			stop = 1

@@ -83,11 +83,68 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     } catch (const std::out_of_range &error) {
         CHECK(std::string(error.what()) == "mine");
     }
+    // The caller's C callbacks receive the caller's pointer, with and without a callback of C++ beside them.
+    struct counts {
+        int tokens = 0, steps = 0;
+    } counted;
+    options = {};
+    options.native.num_beams = 1;
+    options.native.user = &counted;
+    options.native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
+        static_cast<counts *>(user)->tokens += token->text != nullptr;
+        return 0;
+    };
+    model.run({image, "<CAPTION>"}, options);
+    int tokens = counted.tokens;
+    CHECK(tokens > 2 && counted.steps == 0);
+    options.native.on_progress = [](const florence2_progress *, void *user) -> std::int32_t {
+        static_cast<counts *>(user)->steps++;
+        return 0;
+    };
+    int heard_tokens = 0;
+    options.on_token = [&](const florence2_token &) { return ++heard_tokens > 0; };
+    model.run({image, "<CAPTION>"}, options);
+    CHECK(counted.tokens == tokens && heard_tokens == tokens && counted.steps > 2);
+    CHECK(options.native.user == &counted);
+    options.on_token = nullptr;
+    options.native.on_token = [](const florence2_token *, void *) -> std::int32_t { return 1; };
+    refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
+    options.native.on_token = [](const florence2_token *, void *) -> std::int32_t { throw std::out_of_range("mine"); };
+    try {
+        model.run({image, "<CAPTION>"}, options);
+        CHECK(!"it throws");
+    } catch (const std::out_of_range &) {
+    }
+    // Of a batch's callbacks, the first exception ends the run and is thrown.
+    int calls = 0;
+    options.on_token = [&](const florence2_token &) -> bool { throw ++calls; };
+    try {
+        model.run_batch({{image, "<CAPTION>"}, {image, "<OD>"}}, options);
+        CHECK(!"it throws");
+    } catch (int first) {
+        CHECK(first == 1 && calls == 1);
+    }
     florence2::cancel cancel;
     cancel.fire();
     options = {};
     options.cancelled_by = &cancel;
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
+}
+
+/// A function of a later library.
+static florence2_status later(florence2_error **error) {
+    *error = nullptr;
+    return florence2_status(99);
+}
+
+static void moved_and_later(florence2::model model, florence2::image image) {
+    auto taken = std::move(image);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run({image, "<OD>"}); });
+    CHECK(image.width_px() == 0 && taken.width_px() == 192);
+    auto other = std::move(model);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run({taken, "<OD>"}); });
+    CHECK(model.device().empty() && !other.device().empty());
+    refused(florence2_status(99), [] { florence2::detail::call(later); });
 }
 
 int main(int argc, char **argv) {
@@ -101,6 +158,7 @@ int main(int argc, char **argv) {
     CHECK(florence2::devices().at(0) == model.device());
     answers(model, image);
     callbacks(model, image);
+    moved_and_later(florence2::model::demo(), florence2::image::from_path(scene));
 
     std::ifstream file(scene, std::ios::binary);
     std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};

@@ -2,6 +2,8 @@
 
 import io
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -123,3 +125,62 @@ def test_folders_and_threads(model):
 def test_unicode(model):
     result = model.run(SCENE, "<CAPTION_TO_PHRASE_GROUNDING>", input="ein weißer Kreis 🟠")
     assert math.isfinite(result.sequence_score)
+
+
+def test_a_status_of_a_later_library_is_an_error(monkeypatch):
+    class Later:
+        def florence2_later(self, _error):
+            return 99
+
+        def florence2_error_message(self, _error):
+            return b""
+
+        def florence2_error_free(self, _error):
+            pass
+
+    monkeypatch.setattr(florence2._native, "_library", Later())
+    with pytest.raises(Error, match="99") as refused:
+        florence2._native.call_or_raise("later")
+    assert refused.value.status == 99 and refused.value.status.name == "UNKNOWN"
+    assert isinstance(refused.value.status, Status)
+    with pytest.raises(ValueError):
+        Status("a name")
+
+
+THREADS_AT_EXIT = """
+import sys, threading, time
+from florence2 import Image, Model
+model, image = Model.demo(threads=1), Image(sys.argv[1])
+options = {"num_beams": 1, "min_new_tokens": 200, "max_new_tokens": 200}
+if sys.argv[2] == "callback":
+    options["on_token"] = lambda *token: None
+started = threading.Event()
+
+def work():
+    while True:
+        started.set()
+        model.run(image, "<CAPTION>", **options)
+
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+started.wait()
+time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "callback"])
+def test_threads_run_at_the_interpreters_exit(kind):
+    for pause in ("0", "0.05", "0.1"):
+        command = [sys.executable, "-c", THREADS_AT_EXIT, SCENE, kind, pause]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0 and not ended.stderr, ended.stderr
+
+
+def test_handles_are_freed_with_their_last_reference_and_not_at_exit(monkeypatch):
+    freed = []
+    monkeypatch.setattr(florence2._model, "call", lambda name, pointer: freed.append(name))
+    image = Image(SCENE)
+    finalizer = next(made for made in florence2._model.weakref.finalize._registry if made.peek() and made.peek()[0] is image)
+    assert not finalizer.atexit
+    del image
+    assert freed == ["image_free"]

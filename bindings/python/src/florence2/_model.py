@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_char_p, c_void_p
@@ -21,11 +23,14 @@ _REGION_PX = 1
 
 
 class _Handle:
-    """An object of the library, freed with its last reference."""
+    """An object of the library, freed with its last reference.
+
+    At the interpreter's exit it is not freed: a daemon thread may be in a call that uses it.
+    """
 
     def __init__(self, pointer: c_void_p, kind: str) -> None:
         self._pointer = pointer
-        weakref.finalize(self, call, f"{kind}_free", pointer)
+        weakref.finalize(self, call, f"{kind}_free", pointer).atexit = False
 
 
 def _made(kind: str, function: str, *arguments: object) -> c_void_p:
@@ -193,14 +198,18 @@ class Model(_Handle):
         raised: list[BaseException] = []
         options = _run_options(deadline_ms, cancel, generation)
         options.compat = int(hf_compat)
+        is_ended_at_exit = on_token is not None and threading.current_thread() is not threading.main_thread()
         if on_token is not None:
-            options.on_token = _token_callback(on_token, raised)
+            options.on_token = _token_callback(on_token, raised, is_ended_at_exit)
         results = (c_void_p * len(requests))()
         try:
-            call_or_raise("model_run_batch", self._pointer, native, len(requests), byref(options), results)
+            with _native.running_callbacks if is_ended_at_exit else contextlib.nullcontext():
+                call_or_raise("model_run_batch", self._pointer, native, len(requests), byref(options), results)
         except _native.Error:
             if raised:
                 raise raised[0] from None
+            if is_ended_at_exit and _native.running_callbacks.ending:
+                raise SystemExit from None
             raise
         try:
             return [Result.from_json(call("result_json", result).decode()) for result in results]
@@ -264,8 +273,12 @@ def _run_options(deadline_ms: int, cancel: Cancel | None, generation: dict[str, 
     )
 
 
-def _token_callback(on_token: Callable[[int, str, float], object], raised: list[BaseException]) -> Any:
+def _token_callback(
+    on_token: Callable[[int, str, float], object], raised: list[BaseException], is_ended_at_exit: bool
+) -> Any:
     def hear(token: Any, _user: object) -> int:
+        if raised or is_ended_at_exit and _native.running_callbacks.ending:
+            return 1
         try:
             token = token.contents
             return int(bool(on_token(token.request, token.text.decode(), token.log_prob)))

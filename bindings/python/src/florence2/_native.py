@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import enum
 import os
 import sys
+import threading
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
@@ -28,9 +30,18 @@ class Status(enum.IntEnum):
     PANIC = 10
     DEVICE_FAILED = 11
 
+    @classmethod
+    def _missing_(cls, value: object) -> Status | None:
+        """The status of a number that a later library adds: it has the number, and the name `UNKNOWN`."""
+        if not isinstance(value, int):
+            return None
+        status = int.__new__(cls, value)
+        status._name_, status._value_ = "UNKNOWN", value
+        return status
+
 
 class Error(Exception):
-    """A call that failed, with the library's message."""
+    """A call that failed, with the library's message. `status` may have a number that Status does not list."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
@@ -175,7 +186,42 @@ def call_or_raise(name: str, *arguments: object) -> None:
     if status != Status.OK:
         message = _library.florence2_error_message(error).decode()
         _library.florence2_error_free(error)
-        raise Error(Status(status), message)
+        raise Error(Status(status), message or f"florence2 status {status}")
+
+
+class RunningCallbacks:
+    """Counts the calls of other threads than the main one that may call back into Python, and ends them at exit.
+
+    Python ends a thread that calls into an interpreter which is gone, and the library's frames do not survive that. Here
+    a daemon thread ends with SystemExit instead, which threads do not report.
+    """
+
+    LIMIT_S = 10.0
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+        self.ending = False
+        atexit.register(self._end)
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self.ending:
+                raise SystemExit
+            self._count += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def _end(self) -> None:
+        with self._changed:
+            self.ending = True
+            self._changed.wait_for(lambda: self._count == 0, self.LIMIT_S)
+
+
+running_callbacks = RunningCallbacks()
 
 
 def struct(kind: type[ctypes.Structure], **fields: object) -> ctypes.Structure:

@@ -49,7 +49,10 @@ func check(_ call: (UnsafeMutablePointer<OpaquePointer?>) -> Int32) throws(Flore
     let status = call(&error)
     guard status != 0 else { return }
     defer { florence2_error_free(error) }
-    throw Florence2Error(status: .init(rawValue: status), message: String(cString: florence2_error_message(error)))
+    let message = String(cString: florence2_error_message(error))
+    // A status of a later library has its number alone.
+    throw Florence2Error(
+        status: .init(rawValue: status), message: message.isEmpty ? "florence2 status \(status)" : message)
 }
 
 /// Calls the library for an object.

@@ -90,8 +90,9 @@ final class TokenListener {
 
     init(_ onToken: @escaping (Token) throws -> Void) { self.onToken = onToken }
 
-    /// Non-zero ends the run.
+    /// Returns non-zero to end the run. The library may report further tokens before it stops.
     func hear(_ token: florence2_token) -> Int32 {
+        guard failed == nil else { return 1 }
         do {
             try onToken(
                 Token(

@@ -126,6 +126,24 @@ struct Florence2Tests {
         }
     }
 
+    @Test func theFirstErrorOfACallbackIsTheRuns() throws {
+        struct Numbered: Error, Equatable { let number: Int }
+        var calls = 0
+        let requests = [Request(image, task: "<CAPTION>"), Request(image, task: "<OD>")]
+        #expect(throws: Numbered(number: 1)) {
+            try model.run(requests, options: RunOptions(numBeams: 1)) { _ in
+                calls += 1
+                throw Numbered(number: calls)
+            }
+        }
+    }
+
+    @Test func aStatusOfALaterLibraryHasItsNumber() {
+        #expect(throws: Florence2Error(status: .init(rawValue: 99), message: "florence2 status 99")) {
+            try check { _ in 99 }
+        }
+    }
+
     @Test func manyThreadsShareAFolderModel() async throws {
         let model = try Model(contentsOf: folder, options: .init(threads: 2))
         let request = Request(image, task: "<OD>")
