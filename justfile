@@ -6,9 +6,11 @@ check:
 advisories:
     cargo deny check advisories
 
-# Looks for texts that no post-processing survives, for some minutes. Needs cargo-fuzz and Rust's nightly.
+# Fuzzes the post-processing and the readers of weights files, for some minutes each. Needs cargo-fuzz and Rust's nightly.
 fuzz seconds="180":
     cargo +nightly fuzz run postprocess -- -dict=fuzz/postprocess.dict -max_total_time={{seconds}}
+    mkdir -p fuzz/corpus/checkpoint
+    cargo +nightly fuzz run checkpoint fuzz/corpus/checkpoint tests/fixtures/weights-files -- -max_total_time={{seconds}}
 
 # Whether every backend compiles alone, and two GPU backends together.
 features:

@@ -85,6 +85,9 @@ pub(crate) struct InspectArgs {
     #[cfg_attr(feature = "hub", arg(long))]
     #[cfg_attr(not(feature = "hub"), arg(skip))]
     pub(crate) revision: Option<String>,
+    /// A weights file of any name, or an index of shards, instead of those in the model's folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
 }
 
 #[cfg(feature = "hub")]
@@ -107,6 +110,12 @@ pub(crate) struct ModelArgs {
     #[cfg_attr(feature = "hub", arg(long, requires = "model"))]
     #[cfg_attr(not(feature = "hub"), arg(skip))]
     pub(crate) revision: Option<String>,
+    /// A weights file of any name, or an index of shards, instead of those in the model's folder.
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub(crate) weights: Option<PathBuf>,
+    /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub(crate) processor: Option<PathBuf>,
     /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) adapter: Vec<PathBuf>,

@@ -6,8 +6,10 @@ use crate::args::InspectArgs;
 use crate::{Failure, model, print};
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
-    let (config, checkpoint, report) =
-        florence2::inspect(model::folder(&args.model, args.revision.as_deref())?)?;
+    let (config, checkpoint, report) = florence2::inspect_with(
+        model::folder(&args.model, args.revision.as_deref())?,
+        args.weights.as_deref(),
+    )?;
     print(format_args!("layout    {}", layout(&checkpoint)))?;
     let (vision, text) = (&config.vision_config, &config.text_config);
     print(format_args!(

@@ -17,6 +17,8 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
     let options = LoadOptions {
         device: args.device.clone(),
         dtype: args.dtype,
+        weights: args.weights.clone(),
+        processor: args.processor.clone(),
         adapters: adapters.collect::<Result<_, _>>()?,
         ..LoadOptions::default()
     };

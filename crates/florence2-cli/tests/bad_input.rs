@@ -154,6 +154,16 @@ fn models(files: &Files) -> Vec<Case> {
         fs::create_dir(files.0.path().join(name)).unwrap();
         files.path(name)
     };
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+    let with_weights = |name: &str, content: &[u8]| {
+        let weights = files.write(name, content);
+        run(&[
+            "--model",
+            demo_model().to_str().unwrap(),
+            "--weights",
+            &weights,
+        ])
+    };
     let unfit = vec![
         "inspect".to_owned(),
         files.model_with("m0", "config.json", "/text_config/encoder_layers", json!(9)),
@@ -178,6 +188,14 @@ fn models(files: &Files) -> Vec<Case> {
         "truncated weights": run_model(files.model("m10", "model.safetensors", Some(&weights[..end / 2]))) => "model.safetensors";
         "corrupt header": run_model(files.model("m11", "model.safetensors", Some(&header))) => "model.safetensors";
         "NaN weights": run_model(files.model("m12", "model.safetensors", Some(&not_a_number))) => "not finite";
+        "a Git LFS pointer": run_model(files.model("m26", "model.safetensors", Some(pointer))) => "git lfs pull";
+        "a page instead of weights": with_weights("page.bin", b"<!DOCTYPE html><html></html>") => "page.bin: found an HTML page";
+        "weights of no format": with_weights("notes.txt", b"weights") => "notes.txt: found a text file";
+        "no such weights": run(&["--model", demo_model().to_str().unwrap(), "--weights", "nowhere.bin"]) => "nowhere.bin: cannot be read";
+        "weights without a model": run(&["--weights", "model.safetensors"]) => "--model";
+        "no tokenizer, no other folder": run_model(files.model("m27", "tokenizer.json", None)) => "--processor";
+        "no preprocessor, no other folder": run_model(files.model("m28", "preprocessor_config.json", None)) => "--processor";
+        "no processor in the other folder": run(&["--model", demo_model().to_str().unwrap(), "--processor", folder("bare").as_str()]) => "preprocessor_config.json";
         "missing tokenizer": run_model(files.model("m13", "tokenizer.json", None)) => "tokenizer.json";
         "broken tokenizer": run_model(files.model("m14", "tokenizer.json", Some(b"[]"))) => "tokenizer.json";
         "missing preprocessor": run_model(files.model("m15", "preprocessor_config.json", None)) => "preprocessor_config.json";

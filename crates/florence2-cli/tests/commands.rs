@@ -101,6 +101,24 @@ fn a_folder_answers_as_the_embedded_model() {
 }
 
 /// Each flag does what its key in `generation_config.json` does, or the answer would be the same.
+/// A folder with configurations alone, a weights file of another name, and another model's processor.
+#[test]
+fn weights_and_processor_come_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "generation_config.json"] {
+        std::fs::copy(demo_model().join(file), folder.path().join(file)).unwrap();
+    }
+    let weights = folder.path().join("epoch-3.ckpt");
+    std::fs::copy(demo_model().join("model.safetensors"), &weights).unwrap();
+    let (model, demo) = (folder.path().display(), demo_model());
+    let (model, weights) = (model.to_string(), weights.display().to_string());
+    let processor = ["--processor", demo.to_str().unwrap()];
+    let found = run_json(&[&["--model", &model, "--weights", &weights], &processor[..]].concat());
+    assert_eq!(found["token_ids"], run_json(&[])["token_ids"]);
+    let inspected = printed(&["inspect", &model, "--weights", &weights]);
+    assert!(inspected.contains("weights fit the configuration"));
+}
+
 #[test]
 fn every_generation_flag_is_heard() {
     let greedy = ["--task", "CAPTION", "--num-beams", "1"];

@@ -85,6 +85,17 @@ pub enum Error {
     DeadlineExceeded,
 }
 
+impl From<florence2_checkpoint::Error> for Error {
+    fn from(error: florence2_checkpoint::Error) -> Self {
+        match error {
+            florence2_checkpoint::Error::Io { path, source } => Self::Io { path, source },
+            florence2_checkpoint::Error::Malformed { file, reason } => {
+                Self::Malformed { file, reason }
+            }
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn config(
         field: impl Into<String>,

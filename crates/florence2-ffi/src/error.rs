@@ -185,6 +185,7 @@ fn status_of(error: &Error) -> florence2_status {
             florence2_status::UnsupportedDevice
         }
         Error::DeviceFailed { .. } => florence2_status::DeviceFailed,
+        Error::ProcessorFiles { .. } => florence2_status::Io,
         Error::Processor(error) => match error {
             ProcessorError::Io { .. } => florence2_status::Io,
             ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {

@@ -12,6 +12,12 @@ pub enum Error {
     /// The image, the prompt, the tokenizer or the preprocessor's configuration.
     #[error(transparent)]
     Processor(#[from] florence2_processor::Error),
+    /// A folder lacks a file of the preprocessor or the tokenizer.
+    #[error("{source}; the option `processor` (--processor) names another folder that has it")]
+    ProcessorFiles {
+        /// The missing file.
+        source: florence2_processor::Error,
+    },
     /// The weights, the configuration or the generation.
     #[error(transparent)]
     Model(#[from] florence2_core::Error),

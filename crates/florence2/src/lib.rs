@@ -52,5 +52,5 @@ pub use florence2_processor::{
 };
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
-pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect};
+pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect, inspect_with};
 pub use options::{GenerationOverrides, LoadOptions, RunOptions};

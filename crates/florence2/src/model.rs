@@ -89,7 +89,7 @@ pub struct ModelBytes<'a> {
     pub preprocessor_config: &'a [u8],
     /// `tokenizer.json`.
     pub tokenizer: &'a [u8],
-    /// `model.safetensors`.
+    /// `model.safetensors` or `pytorch_model.bin`, told by the content.
     pub weights: Arc<[u8]>,
 }
 
@@ -102,10 +102,11 @@ impl Florence2 {
         Self::load_with(directory, &LoadOptions::default())
     }
 
-    /// Loads a model folder as told.
+    /// Loads a model folder with options.
     ///
     /// # Errors
-    /// As [`Self::load`]; [`Error::Device`] when this build has no such device,
+    /// As [`Self::load`]; [`Error::ProcessorFiles`] if the folder lacks the tokenizer or the
+    /// preprocessor's configuration; [`Error::Device`] when this build has no such device,
     /// [`Error::DeviceUnavailable`] when it does not work on this machine or has no room for the model,
     /// [`Error::Dtype`] when it does not have the dtype.
     pub fn load_with(directory: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
@@ -117,8 +118,8 @@ impl Florence2 {
             true => Some(read(&generation_config_path)?),
             false => None,
         };
-        let processor = Florence2Processor::from_dir(directory)?;
-        let checkpoint = Checkpoint::open(directory)?;
+        let processor = processor(options.processor.as_deref().unwrap_or(directory))?;
+        let checkpoint = checkpoint(directory, options.weights.as_deref())?;
         let config_name = config_path.display().to_string();
         Self::new(
             processor,
@@ -132,13 +133,17 @@ impl Florence2 {
     /// Loads a model whose files are in memory.
     ///
     /// # Errors
-    /// As [`Self::load_with`].
+    /// As [`Self::load_with`]; also if the options name files on disk.
     pub fn from_bytes(bytes: ModelBytes<'_>, options: &LoadOptions) -> Result<Self> {
+        refuse_path("weights", options.weights.as_deref())?;
+        refuse_path("processor", options.processor.as_deref())?;
+        let weights = vec![("model.safetensors".to_owned(), bytes.weights)];
+        let checkpoint = Checkpoint::from_files(weights).map_err(florence2_core::Error::from)?;
         Self::new(
             Florence2Processor::from_bytes(bytes.preprocessor_config, bytes.tokenizer)?,
             &Florence2Config::from_json(bytes.config, "config.json")?,
             GenerationConfig::from_json(bytes.generation_config, bytes.config)?,
-            &Checkpoint::from_safetensors_bytes(bytes.weights, "model.safetensors")?,
+            &checkpoint,
             options,
         )
     }
@@ -622,19 +627,66 @@ fn position(images: &[&Image], image: &Image) -> Option<usize> {
     images.iter().position(|known| std::ptr::eq(*known, image))
 }
 
-/// What a model folder holds, and how its tensors differ from its configuration. No tensor is read.
+/// Reads a model folder's configuration and the headers of its weights, and compares them. The values
+/// are not read, so wrong checksums are not found.
 ///
 /// # Errors
-/// [`Error::Model`] naming the file that is missing or broken.
+/// [`Error::Model`] naming the file that is missing or damaged, and the tensors without values.
 pub fn inspect(
     directory: impl AsRef<Path>,
+) -> Result<(Florence2Config, Checkpoint, WeightsReport)> {
+    inspect_with(directory, None)
+}
+
+/// [`inspect`] with a weights file instead of that in the folder, as [`LoadOptions::weights`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_with(
+    directory: impl AsRef<Path>,
+    weights: Option<&Path>,
 ) -> Result<(Florence2Config, Checkpoint, WeightsReport)> {
     let directory = directory.as_ref();
     let path = directory.join("config.json");
     let config = Florence2Config::from_json(&read(&path)?, &path.display().to_string())?;
-    let checkpoint = Checkpoint::open(directory)?;
+    let checkpoint = checkpoint(directory, weights)?;
     let report = device::inspect(&config, &checkpoint)?;
     Ok((config, checkpoint, report))
+}
+
+/// Opens the weights of a folder, or a file instead.
+fn checkpoint(directory: &Path, weights: Option<&Path>) -> Result<Checkpoint> {
+    let opened = match weights {
+        Some(file) => Checkpoint::open_file(file),
+        None => Checkpoint::open(directory),
+    };
+    opened.map_err(|error| Error::Model(error.into()))
+}
+
+fn processor(directory: &Path) -> Result<Florence2Processor> {
+    Florence2Processor::from_dir(directory).map_err(|error| {
+        let missing = matches!(
+            &error,
+            florence2_processor::Error::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound
+        );
+        match missing {
+            true => Error::ProcessorFiles { source: error },
+            false => error.into(),
+        }
+    })
+}
+
+/// Refuses a path among the options of a model in memory.
+fn refuse_path(argument: &'static str, path: Option<&Path>) -> Result<()> {
+    match path {
+        None => Ok(()),
+        Some(path) => Err(Error::Model(florence2_core::Error::Argument {
+            argument,
+            found: path.display().to_string(),
+            expected: "none, because the model's files are in memory".to_owned(),
+        })),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

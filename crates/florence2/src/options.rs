@@ -17,6 +17,11 @@ pub struct LoadOptions {
     /// almost as f32 does. The device `cpu` has them all, and bf16 and int8 are faster there; GPUs
     /// have f32, f16 and, except behind a graphics API, bf16.
     pub dtype: Precision,
+    /// A weights file of any name, or an index of shards, instead of those in the model's folder. The
+    /// format is told by the content: safetensors or a file of `torch.save`.
+    pub weights: Option<PathBuf>,
+    /// The folder of the preprocessor's and the tokenizer's files, if the model's folder lacks them.
+    pub processor: Option<PathBuf>,
     /// Folders of LoRA adapters, merged in order.
     pub adapters: Vec<PathBuf>,
     /// Threads that the model computes with, its own; none for those of the process, which all
@@ -29,6 +34,8 @@ impl Default for LoadOptions {
         Self {
             device: "auto".to_owned(),
             dtype: Precision::default(),
+            weights: None,
+            processor: None,
             adapters: Vec::new(),
             threads: None,
         }

@@ -1,15 +1,15 @@
 //! Checkpoints of either layout into a model: nothing is guessed, nothing is left random.
 
 mod cast;
-mod checkpoint;
 mod keys;
 mod load;
 mod lora;
 
 use std::fmt;
 
+pub use florence2_checkpoint::{Checkpoint, StoredTensor};
+
 pub use cast::cast;
-pub use checkpoint::{Checkpoint, StoredTensor};
 pub use keys::{KeyLayout, to_hugging_face_key};
 pub use load::{inspect, load};
 pub use lora::Adapter;

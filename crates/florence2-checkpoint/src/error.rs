@@ -1,0 +1,37 @@
+//! The errors of reading a weights file.
+
+use std::path::PathBuf;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a weights file: one line that names the file, the tensor, what was found and what was
+/// expected.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be opened or read.
+    #[error("{path}: cannot be read: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A file is damaged or has another format.
+    #[error("{file}: {reason}")]
+    Malformed {
+        /// The file, or the name of the buffer.
+        file: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn malformed(file: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Malformed {
+            file: file.into(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A checkpoint in several files, which `model.safetensors.index.json` or
+//! `pytorch_model.bin.index.json` lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::folder::Folder;
+use super::source::Source;
+use super::tensor::StoredTensor;
+use crate::error::Result;
+
+/// The largest index that is read, in bytes.
+const MAX_INDEX: u64 = 1 << 26;
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    /// The file of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Reads the headers of all files that an index lists.
+pub(crate) fn read(index: &Source, folder: &Folder) -> Result<BTreeMap<String, StoredTensor>> {
+    let weight_map = read_index(index)?.weight_map;
+    let files: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
+    refuse(
+        "shards that are no plain file names",
+        files.iter().filter(|file| !is_plain(file)),
+        index,
+    )?;
+    refuse(
+        "shards that are missing",
+        files.iter().filter(|file| !folder.contains(file)),
+        index,
+    )?;
+    let mut shards = BTreeMap::new();
+    for file in files {
+        let source = Arc::new(folder.open(file)?);
+        shards.insert(file, super::read_tensors(&source)?);
+    }
+    let mut tensors = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (key, file) in &weight_map {
+        let shard = shards.get_mut(file.as_str());
+        match shard.and_then(|shard| shard.remove(key)) {
+            Some(tensor) => {
+                tensors.insert(key.clone(), tensor);
+            }
+            None => missing.push(format!("`{key}` in {file}")),
+        }
+    }
+    refuse("tensors that are missing", missing.iter(), index)?;
+    // Tensors that the index does not list belong to the checkpoint, unless another shard has the key.
+    for shard in shards.into_values() {
+        for (key, tensor) in shard {
+            tensors.entry(key).or_insert(tensor);
+        }
+    }
+    Ok(tensors)
+}
+
+fn read_index(source: &Source) -> Result<ShardIndex> {
+    let length = source.length();
+    if length > MAX_INDEX {
+        let reason = format!("found an index of {length} bytes, expected at most {MAX_INDEX}");
+        return Err(source.malformed(reason));
+    }
+    let json = source.read_to_vec(0, length as usize)?;
+    serde_json::from_slice(&json).map_err(|error| source.malformed(error))
+}
+
+/// Whether a name is that of a file beside the index. A path could lead out of the model's folder.
+fn is_plain(file: &str) -> bool {
+    Path::new(file).file_name() == Some(file.as_ref())
+}
+
+fn refuse<T: ToString>(
+    what: &str,
+    offenders: impl Iterator<Item = T>,
+    index: &Source,
+) -> Result<()> {
+    let offenders: Vec<String> = offenders.map(|offender| offender.to_string()).collect();
+    if offenders.is_empty() {
+        return Ok(());
+    }
+    Err(index.malformed(format!("the index lists {what}: {}", offenders.join(", "))))
+}

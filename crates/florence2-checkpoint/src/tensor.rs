@@ -1,0 +1,282 @@
+//! One tensor of a checkpoint: where its values are stored, and how they are read.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crc32fast::Hasher;
+use rayon::prelude::*;
+
+use super::float_format::FloatFormat;
+use super::source::Source;
+use crate::error::{Error, Result};
+
+/// Values that one thread reads and converts at a time: they stay in the cache.
+const PART: usize = 1 << 14;
+
+/// One tensor of a checkpoint. Its values are read from the file on request.
+#[derive(Debug)]
+pub struct StoredTensor {
+    /// The dimensions, as stored.
+    pub shape: Vec<usize>,
+    /// The stored type's name, such as `F16`.
+    pub dtype: String,
+    key: String,
+    format: Option<FloatFormat>,
+    storage: Arc<Storage>,
+    /// Bytes of the storage before the tensor's first value.
+    offset: u64,
+    /// Distances between values, in values. `None` if the values are stored row by row.
+    strides: Option<Vec<usize>>,
+}
+
+/// Where the values of a tensor are in its storage.
+pub(crate) struct Layout {
+    pub(crate) shape: Vec<usize>,
+    /// Bytes of the storage before the tensor's first value.
+    pub(crate) offset: u64,
+    /// Distances between values, in values. `None` if the values are stored row by row.
+    pub(crate) strides: Option<Vec<usize>>,
+}
+
+impl StoredTensor {
+    /// The caller has checked that the layout lies within the storage.
+    pub(crate) fn new(key: &str, dtype: &str, storage: Arc<Storage>, layout: Layout) -> Self {
+        Self {
+            shape: layout.shape,
+            dtype: dtype.to_owned(),
+            key: key.to_owned(),
+            format: FloatFormat::named(dtype),
+            storage,
+            offset: layout.offset,
+            strides: layout.strides,
+        }
+    }
+
+    /// The file that holds the values.
+    pub(crate) fn file(&self) -> &str {
+        self.storage.source.name()
+    }
+
+    /// Reads the values, row by row, as f32.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Malformed`] when the type is no floating-point type or when the
+    /// checksum of the stored values is wrong. Both name the file and the tensor.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        let Some(format) = self.format else {
+            let (found, expected) = (&self.dtype, FloatFormat::EXPECTED);
+            return Err(self.malformed(format!("found type {found}, expected {expected}")));
+        };
+        let count = self.shape.iter().product();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let values = match &self.strides {
+            None => self.read(count, format)?,
+            Some(strides) => {
+                let values = self.read(span(&self.shape, strides), format)?;
+                gather(&values, &self.shape, strides)
+            }
+        };
+        Ok(values)
+    }
+
+    fn read(&self, count: usize, format: FloatFormat) -> Result<Vec<f32>> {
+        let values = self.storage.read(self.offset, count, format);
+        values.map_err(|error| match error {
+            ReadError::Io(source) => {
+                let reason = format!("`{}`: {source}", self.key);
+                let source = io::Error::new(source.kind(), reason);
+                self.storage.source.io(source)
+            }
+            ReadError::Checksum { .. } => self.malformed(error.to_string()),
+        })
+    }
+
+    fn malformed(&self, reason: String) -> Error {
+        let source = &self.storage.source;
+        source.malformed(format!("`{}`: {reason}", self.key))
+    }
+}
+
+/// A range of a file's bytes, shared by the tensors that are stored in it.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    source: Arc<Source>,
+    start: u64,
+    length: u64,
+    checksum: Option<Checksum>,
+}
+
+/// A CRC-32 that is compared when the values are read for the first time.
+#[derive(Debug)]
+struct Checksum {
+    expected: u32,
+    verified: AtomicBool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("found checksum {found:08x}, expected {expected:08x}: the file is damaged")]
+    Checksum { found: u32, expected: u32 },
+}
+
+impl Storage {
+    /// The caller has checked that the range lies within the file.
+    pub(crate) fn new(source: Arc<Source>, start: u64, length: u64, crc: Option<u32>) -> Self {
+        let checksum = crc.map(|expected| Checksum {
+            expected,
+            verified: AtomicBool::new(false),
+        });
+        Self {
+            source,
+            start,
+            length,
+            checksum,
+        }
+    }
+
+    /// Bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads all bytes and verifies their checksum. The caller limits their number.
+    pub(crate) fn read_bytes(&self) -> Result<Vec<u8>, ReadError> {
+        let mut buffer = Vec::new();
+        let bytes = self
+            .source
+            .read(self.start, self.length as usize, &mut buffer)?;
+        let bytes = bytes.to_vec();
+        if let Some(checksum) = &self.checksum {
+            checksum.verify(crc32fast::hash(&bytes))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads consecutive values from byte `offset` on.
+    fn read(&self, offset: u64, count: usize, format: FloatFormat) -> Result<Vec<f32>, ReadError> {
+        let whole = offset == 0 && (count * format.size()) as u64 == self.length;
+        let unverified = |checksum: &&Checksum| !checksum.verified.load(Ordering::Relaxed);
+        let Some(checksum) = self.checksum.as_ref().filter(unverified) else {
+            return Ok(self.read_values(offset, count, format, false)?.0);
+        };
+        if whole {
+            let (values, crc) = self.read_values(offset, count, format, true)?;
+            checksum.verify(crc)?;
+            Ok(values)
+        } else {
+            checksum.verify(self.crc()?)?;
+            Ok(self.read_values(offset, count, format, false)?.0)
+        }
+    }
+
+    /// Reads and converts values on all threads. The CRC is of their bytes if `hashed`.
+    fn read_values(
+        &self,
+        offset: u64,
+        count: usize,
+        format: FloatFormat,
+        hashed: bool,
+    ) -> io::Result<(Vec<f32>, u32)> {
+        let mut values = vec![0.0; count];
+        // Combining the checksums of parts takes microseconds each, so large tensors have larger parts.
+        let task = PART * (count / (PART * 64)).clamp(1, 16);
+        let tasks = values.par_chunks_mut(task).enumerate();
+        let hashers = tasks.map_init(Vec::new, |buffer, (index, values)| {
+            let mut hasher = Hasher::new();
+            let mut position = self.start + offset + (index * task * format.size()) as u64;
+            for values in values.chunks_mut(PART) {
+                let length = values.len() * format.size();
+                let bytes = self.source.read(position, length, buffer)?;
+                if hashed {
+                    hasher.update(bytes);
+                }
+                format.decode(bytes, values);
+                position += length as u64;
+            }
+            Ok(hasher)
+        });
+        let hashers: Vec<Hasher> = hashers.collect::<io::Result<_>>()?;
+        Ok((values, combine(&hashers)))
+    }
+
+    /// The CRC-32 of all bytes.
+    fn crc(&self) -> io::Result<u32> {
+        const BYTES: u64 = 1 << 20;
+        let parts = (0..self.length.div_ceil(BYTES)).into_par_iter();
+        let hashers = parts.map_init(Vec::new, |buffer, part| {
+            let first = part * BYTES;
+            let length = BYTES.min(self.length - first) as usize;
+            let mut hasher = Hasher::new();
+            hasher.update(self.source.read(self.start + first, length, buffer)?);
+            Ok(hasher)
+        });
+        let hashers: Vec<Hasher> = hashers.collect::<io::Result<_>>()?;
+        Ok(combine(&hashers))
+    }
+}
+
+impl Checksum {
+    fn verify(&self, found: u32) -> Result<(), ReadError> {
+        let expected = self.expected;
+        if found != expected {
+            return Err(ReadError::Checksum { found, expected });
+        }
+        self.verified.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The CRC-32 of consecutive parts.
+fn combine(parts: &[Hasher]) -> u32 {
+    let mut whole = Hasher::new();
+    for part in parts {
+        whole.combine(part);
+    }
+    whole.finalize()
+}
+
+/// The number of consecutive values from a tensor's first to its last.
+fn span(shape: &[usize], strides: &[usize]) -> usize {
+    let last = shape.iter().zip(strides);
+    1 + last
+        .map(|(size, stride)| (size - 1) * stride)
+        .sum::<usize>()
+}
+
+/// Copies strided values row by row, in tiles that stay in the cache. No dimension is 0.
+fn gather(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
+    const TILE: usize = 32;
+    let rank = shape.len() - 1;
+    let (columns, column_stride) = (shape[rank], strides[rank]);
+    let mut gathered = vec![0.0; shape.iter().product()];
+    let tiles = gathered.par_chunks_mut(TILE * columns).enumerate();
+    tiles.for_each(|(tile, rows)| {
+        let starts: Vec<usize> = (tile * TILE..)
+            .take(rows.len() / columns)
+            .map(|row| row_start(row, &shape[..rank], &strides[..rank]))
+            .collect();
+        for first in (0..columns).step_by(TILE) {
+            for (row, start) in rows.chunks_exact_mut(columns).zip(&starts) {
+                for (column, value) in row.iter_mut().enumerate().skip(first).take(TILE) {
+                    *value = values[start + column * column_stride];
+                }
+            }
+        }
+    });
+    gathered
+}
+
+/// The stored position of a row, whose index counts through `shape` in row-major order.
+fn row_start(mut row: usize, shape: &[usize], strides: &[usize]) -> usize {
+    let mut start = 0;
+    for (size, stride) in shape.iter().zip(strides).rev() {
+        start += row % size * stride;
+        row /= size;
+    }
+    start
+}
