@@ -322,15 +322,12 @@ func within(t *testing.T, limit time.Duration, work func()) {
 
 func TestImagesAreClosedWhileABatchUsesThemTwice(t *testing.T) {
 	model, _ := demo(t)
-	for range 100 {
+	for index := range 200 {
 		img, err := florence2.NewImage(image.NewNRGBA(image.Rect(0, 0, 2, 2)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		requests := make([]florence2.Request, 2000)
-		for index := range requests {
-			requests[index] = florence2.Request{Image: img, Task: "<OD>"}
-		}
+		requests := slices.Repeat([]florence2.Request{{Image: img, Task: "<OD>"}}, 5000)
 		// The batch is refused after the image was borrowed for each request.
 		requests[len(requests)-1].Task = "\x00"
 		within(t, 20*time.Second, func() {
@@ -342,6 +339,8 @@ func TestImagesAreClosedWhileABatchUsesThemTwice(t *testing.T) {
 			}()
 			go func() {
 				defer group.Done()
+				// Closes at another moment of the batch's preparation each time.
+				time.Sleep(time.Duration(index) * 5 * time.Microsecond)
 				img.Close()
 			}()
 			group.Wait()

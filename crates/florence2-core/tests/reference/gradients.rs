@@ -1,8 +1,8 @@
-//! The loss's gradients under burn's autodiff, against torch's.
+//! The gradients of the loss under burn's autodiff, against those that torch computes in float64.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{ElementConversion, Tensor};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 
@@ -33,6 +33,9 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Comparison<'_, B> {
         }
         let found = param.val().grad(self.gradients).unwrap();
         let expected: Tensor<B::InnerBackend, D> = self.fixture.tensor(&golden);
+        let error = (found.clone() - expected.clone()).abs().max().into_scalar();
+        let largest = expected.clone().abs().max().into_scalar();
+        println!("{key}: {:.1e}", error.elem::<f32>() / largest.elem::<f32>());
         assert_close(&key, found, expected);
         self.compared += 1;
     }
