@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{EarlyStopping, GenerationOverrides, Precision, Prompt, Task, TaskInput};
+use florence2::{
+    DecodeOptions, EarlyStopping, GenerationOverrides, Image, Precision, Prompt, Task, TaskInput,
+};
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -59,6 +61,8 @@ pub(crate) struct RunArgs {
     /// Images per batch.
     #[arg(long, default_value = "1")]
     pub(crate) batch_size: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
 }
 
 #[derive(Args)]
@@ -72,9 +76,26 @@ pub(crate) struct ScoreArgs {
     /// The answer to score.
     #[arg(long)]
     pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
     /// How to print the score.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Args)]
+pub(crate) struct DecodingArgs {
+    /// The largest number of pixels (width times height) of an image file.
+    #[arg(long, value_name = "N", default_value_t = Image::DEFAULT_MAX_PIXELS)]
+    max_pixels: u64,
+}
+
+impl DecodingArgs {
+    pub(crate) fn options(&self) -> DecodeOptions {
+        DecodeOptions {
+            max_pixels: self.max_pixels,
+        }
+    }
 }
 
 #[derive(Args)]

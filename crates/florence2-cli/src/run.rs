@@ -22,6 +22,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         ..RunOptions::default()
     };
     let progress = progress_bar(args.images.len());
+    let decoding = args.decoding.options();
     let mut collected = Vec::new();
     let mut failed = 0;
     let mut unwritten = None;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         args.images.iter().enumerate(),
         args.batch_size,
         &options,
-        |(_, path)| Ok((Image::open(path)?, prompt.clone())),
+        |(_, path)| Ok((Image::open_with(path, &decoding)?, prompt.clone())),
         |(index, path), outcome| {
             let outcome = outcome.map_err(Failure::from).and_then(|(image, answer)| {
                 report(args, path, index, &image, &answer, &mut collected)

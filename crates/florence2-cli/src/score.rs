@@ -7,7 +7,8 @@ use crate::{Failure, model, print};
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;
-    let image = Image::open(&args.image).map_err(florence2::Error::from)?;
+    let image =
+        Image::open_with(&args.image, &args.decoding.options()).map_err(florence2::Error::from)?;
     let score = model::load(&args.model)?.score(&image, prompt.clone(), &args.target)?;
     if args.format == Format::Text {
         print(format_args!("loss {:.6}", score.loss))?;

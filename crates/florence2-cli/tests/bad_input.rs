@@ -114,7 +114,8 @@ fn images(files: &Files) -> Vec<Case> {
         "JPEG of a header": run_image(files.write("head.jpg", &jpeg[..20])) => "head.jpg: not a readable image";
         "truncated PNG": run_image(files.write("short.png", &png[..png.len() / 2])) => "short.png: not a readable image";
         "corrupt PNG": run_image(files.write("flipped.png", &flipped)) => "flipped.png: not a readable image";
-        "decompression bomb": run_image(files.write("bomb.png", &png_of(60_000, 60_000))) => "60000x60000 pixels, expected at most 100000000 in all";
+        "decompression bomb": run_image(files.write("bomb.png", &png_of(60_000, 60_000))) => "60000x60000 pixels, expected at most 178956970 in all";
+        "more pixels than allowed": run(&["--max-pixels", "36863"]) => "192x192 pixels, expected at most 36863 in all";
         "no pixels": run_image(files.write("none.png", &png_of(0, 7))) => "none.png: not a readable image";
     }
 }

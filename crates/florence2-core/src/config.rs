@@ -2,9 +2,10 @@
 //!
 //! Field names are those of Hugging Face's `configuration_florence2.py`; Microsoft's names
 //! (`dim_embed`, `image_pos_embed.max_pos_embeddings`,
-//! `visual_temporal_embedding.max_temporal_embeddings`) are read as aliases.
+//! `visual_temporal_embedding.max_temporal_embeddings`) are read as aliases. If a file has both
+//! names, Hugging Face's has precedence.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -83,7 +84,7 @@ impl Default for Florence2VisionConfig {
     }
 }
 
-/// The vision part as it stands in a file, in either layout's words.
+/// The vision part of a file, with the names of either layout.
 #[derive(Deserialize)]
 #[serde(default)]
 struct RawVisionConfig {
@@ -93,8 +94,11 @@ struct RawVisionConfig {
     patch_stride: Vec<usize>,
     patch_padding: Vec<usize>,
     patch_prenorm: Vec<bool>,
-    #[serde(alias = "dim_embed")]
-    embed_dim: Vec<usize>,
+    #[serde(deserialize_with = "present")]
+    embed_dim: Option<Vec<usize>>,
+    /// Microsoft's name for `embed_dim`, which has precedence: some converters write both.
+    #[serde(deserialize_with = "present")]
+    dim_embed: Option<Vec<usize>>,
     num_heads: Vec<usize>,
     num_groups: Vec<usize>,
     window_size: usize,
@@ -107,6 +111,13 @@ struct RawVisionConfig {
     max_position_embeddings: Option<usize>,
     visual_temporal_embedding: MicrosoftTemporalEmbedding,
     image_pos_embed: MicrosoftPositionEmbedding,
+}
+
+/// A value that may be absent and may not be null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Microsoft's `visual_temporal_embedding`.
@@ -148,7 +159,8 @@ impl Default for RawVisionConfig {
             patch_stride: vec![4, 2, 2, 2],
             patch_padding: vec![3, 1, 1, 1],
             patch_prenorm: vec![false, true, true, true],
-            embed_dim: vec![128, 256, 512, 1024],
+            embed_dim: None,
+            dim_embed: None,
             num_heads: vec![4, 8, 16, 32],
             num_groups: vec![4, 8, 16, 32],
             window_size: 12,
@@ -174,7 +186,10 @@ impl From<RawVisionConfig> for Florence2VisionConfig {
             patch_stride: raw.patch_stride,
             patch_padding: raw.patch_padding,
             patch_prenorm: raw.patch_prenorm,
-            embed_dim: raw.embed_dim,
+            embed_dim: raw
+                .embed_dim
+                .or(raw.dim_embed)
+                .unwrap_or_else(|| vec![128, 256, 512, 1024]),
             num_heads: raw.num_heads,
             num_groups: raw.num_groups,
             window_size: raw.window_size,

@@ -19,6 +19,7 @@ mod quantizer;
 mod result;
 mod scanner;
 mod score;
+mod steps;
 
 use std::ops::Range;
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::grounding::is_banned;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
+use crate::steps::count;
 use crate::{
     AnswerFamily, Compat, ImageSize, Quantizer, Region, RegionKind, ScoredText, TaskResult,
 };
@@ -87,7 +88,7 @@ struct Label {
 impl Parser<'_> {
     /// Phrases of locations: boxes that share the phrase's text as their label.
     ///
-    /// Labels keep ASCII alone, as in the reference; whether to keep one is asked before that.
+    /// [`Compat::Hf`] removes characters outside ASCII from labels after `keep` has seen them.
     fn boxes(&self, keep: impl Fn(&str) -> bool) -> Vec<Region> {
         let mut regions = Vec::new();
         for phrase in self.phrases(Unit::is_location, BOX_LOCATIONS) {
@@ -96,7 +97,9 @@ impl Parser<'_> {
             };
             if keep(&self.scanned.text[text.clone()]) {
                 let mut label = self.label(&text);
-                label.text.retain(|character| character.is_ascii());
+                if self.quantizer.compat == Compat::Hf {
+                    label.text.retain(|character| character.is_ascii());
+                }
                 self.push_boxes(&label, phrase.units, &mut regions);
             }
         }
@@ -151,6 +154,7 @@ impl Parser<'_> {
         let (mut content_start, mut index) = (0, 0);
         while let Some(unit) = units.get(index) {
             let content = content_start..unit.range.start;
+            count(unit.range.len());
             if ahead[index] >= QUAD_LOCATIONS && !content.is_empty() {
                 let label = self.label(&self.trimmed(content));
                 let quad = index..index + QUAD_LOCATIONS;
@@ -198,6 +202,7 @@ impl Parser<'_> {
     /// The polygons of a phrase. Its label ends before the first location or `<poly>` after the
     /// skipped units.
     fn push_polygons(&self, phrase: &Phrase, skipped: usize, regions: &mut Vec<Region>) {
+        count(phrase.units.len());
         let mut after = self.scanned.units[phrase.units.clone()]
             .iter()
             .skip(skipped);
@@ -220,6 +225,7 @@ impl Parser<'_> {
     /// What stands between `<poly>` and `</poly>`, or everything where either is missing.
     fn polygon_instances(&self, run: Range<usize>) -> Vec<Range<usize>> {
         let units = &self.scanned.units;
+        count(run.len());
         let has = |kind: UnitKind| units[run.clone()].iter().any(|unit| unit.kind == kind);
         if !(has(UnitKind::PolygonStart) && has(UnitKind::PolygonEnd)) {
             return vec![run];
@@ -243,6 +249,7 @@ impl Parser<'_> {
     /// dropped.
     fn rings(&self, instance: Range<usize>) -> Vec<Range<usize>> {
         let units = &self.scanned.units;
+        count(instance.len());
         let mut rings = Vec::new();
         let mut begin = instance.start;
         for index in instance.clone() {
@@ -271,6 +278,7 @@ impl Parser<'_> {
         let mut runs = Vec::new();
         let mut index = 0;
         while index < self.scanned.units.len() {
+            count(1);
             if ahead[index] >= least {
                 runs.push(index..index + ahead[index]);
             }
@@ -290,6 +298,7 @@ impl Parser<'_> {
         let (mut text_start, mut index) = (0, 0);
         while let Some(unit) = self.scanned.units.get(index) {
             let text = text_start..unit.range.start;
+            count(1);
             if ahead[index] >= least && !text.is_empty() {
                 let units = index..index + ahead[index];
                 index = units.end;
@@ -312,6 +321,7 @@ impl Parser<'_> {
         units: Range<usize>,
         instance: usize,
     ) -> Region {
+        count(units.len() + label.text.len());
         let bins = self.scanned.bins(units.clone());
         let (pairs, _) = bins.as_chunks::<2>();
         let locations = self.scanned.source_range(&self.scanned.text_range(units));
@@ -328,6 +338,7 @@ impl Parser<'_> {
     }
 
     fn label(&self, text: &Range<usize>) -> Label {
+        count(text.len());
         Label {
             text: self.scanned.text[text.clone()].to_owned(),
             log_probs: self.scores.over(&self.scanned.source_range(text)),
@@ -336,6 +347,7 @@ impl Parser<'_> {
 
     /// A stretch of text without the space around it.
     fn trimmed(&self, range: Range<usize>) -> Range<usize> {
+        count(range.len());
         let begun = self.scanned.text[range.clone()].trim_start_matches(is_space);
         let start = range.end - begun.len();
         start..start + begun.trim_end_matches(is_space).len()
@@ -345,6 +357,7 @@ impl Parser<'_> {
     /// pattern does not match.
     fn trimmed_line(&self, range: Range<usize>) -> Option<Range<usize>> {
         let end = range.end;
+        count(range.len());
         let trimmed = self.trimmed(range);
         (!self.scanned.text[trimmed.start..end].contains('\n')).then_some(trimmed)
     }
@@ -353,4 +366,100 @@ impl Parser<'_> {
 /// Python's idea of white space: Unicode's and the four separators.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TokenSpan;
+    use crate::steps::steps_of;
+
+    const FAMILIES: [AnswerFamily; 7] = [
+        AnswerFamily::Text,
+        AnswerFamily::Boxes,
+        AnswerFamily::BoxesWithoutLabels,
+        AnswerFamily::Grounding,
+        AnswerFamily::Ocr,
+        AnswerFamily::Polygons,
+        AnswerFamily::BoxesOrPolygons,
+    ];
+
+    const SIZE: ImageSize = ImageSize {
+        width: 640,
+        height: 480,
+    };
+
+    /// Parts whose repetition makes a parser that looks back or ahead take quadratic time.
+    const PARTS: [&str; 21] = [
+        "<sep>",
+        "<poly>",
+        "</poly>",
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<od>",
+        "<",
+        ">",
+        "<loc_",
+        "<loc_x>",
+        "\n",
+        " ",
+        "the image",
+        "\u{e4}",
+        "<loc_1>",
+        "<loc_1><loc_2><loc_3><loc_4>car",
+        "<poly><loc_1><loc_2><loc_3><loc_4><loc_5><loc_6>",
+        "<loc_1><loc_2><loc_3><loc_4><sep>",
+        "a line<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>",
+        "a line<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7>",
+    ];
+
+    /// The answer of `count` equal parts, one token each.
+    fn repeated(part: &str, count: usize) -> ScoredText {
+        let span = |index| TokenSpan {
+            range: index * part.len()..(index + 1) * part.len(),
+            token_id: 0,
+            log_prob: -1.0,
+        };
+        ScoredText {
+            text: part.repeat(count),
+            tokens: (0..count).map(span).collect(),
+        }
+    }
+
+    #[test]
+    fn steps_grow_linearly_with_the_text() {
+        const COUNT: usize = 2000;
+        for part in PARTS {
+            for family in FAMILIES {
+                let steps = |count: usize| {
+                    let answer = repeated(part, count);
+                    let (result, steps) =
+                        steps_of(|| parse(&answer, family, SIZE, Compat::Centers));
+                    assert!(result.regions.len() <= 2 * count, "{family:?} of {part:?}");
+                    steps
+                };
+                let (once, twice) = (steps(COUNT), steps(2 * COUNT));
+                assert!(
+                    once >= part.len() * COUNT,
+                    "{family:?} of {part:?}: {once} steps"
+                );
+                // Binary searches add a logarithm.
+                assert!(
+                    10 * twice <= 21 * once,
+                    "{family:?} of {part:?}: {once} steps, {twice} for twice the text"
+                );
+            }
+        }
+    }
+
+    /// The counter of the test above finds quadratic work.
+    #[test]
+    fn quadratic_work_has_quadratic_steps() {
+        let steps = |length: usize| {
+            let parser_work = || (0..length).for_each(|index| count(length - index));
+            steps_of(parser_work).1
+        };
+        assert!(10 * steps(2000) > 21 * steps(1000));
+    }
 }

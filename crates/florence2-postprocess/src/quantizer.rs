@@ -18,12 +18,12 @@ pub struct ImageSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compat {
-    /// Coordinates are the bins' centres, as Microsoft's code gives them; `<pad>` is no part of a
-    /// plain text; a polygon's ring without points is left out.
+    /// Coordinates are the bins' centres, as Microsoft's code gives them; labels keep all
+    /// characters; `<pad>` is no part of a plain text; a polygon's ring without points is left out.
     #[default]
     Centers,
-    /// As transformers 5.17: centres cut to integers, `<pad>` kept in plain text, rings without
-    /// points kept.
+    /// As transformers 5.17: centres cut to integers, labels of boxes without the characters
+    /// outside ASCII, `<pad>` kept in plain text, rings without points kept.
     Hf,
 }
 

@@ -3,6 +3,8 @@
 use std::iter::once;
 use std::ops::Range;
 
+use crate::steps::count;
+
 /// Tokens that frame an answer and are no part of it, in the order in which the reference removes
 /// them: removing one can bring another about.
 pub(crate) const FRAME_TOKENS: [&str; 3] = ["<s>", "</s>", "<pad>"];
@@ -77,6 +79,7 @@ impl Scanned {
     /// How many units of a sort follow each other from each unit on; one entry more than units.
     pub(crate) fn ahead(&self, is_counted: impl Fn(&Unit) -> bool) -> Vec<usize> {
         let mut ahead = vec![0; self.units.len() + 1];
+        count(self.units.len());
         for (index, unit) in self.units.iter().enumerate().rev() {
             if is_counted(unit) {
                 ahead[index] = ahead[index + 1] + 1;
@@ -108,6 +111,7 @@ impl Scanned {
 
 /// The text without a token, and the source's byte for each byte left.
 fn without(token: &str, text: &str, source_offsets: &[usize]) -> (String, Vec<usize>) {
+    count(text.len());
     let mut kept = String::with_capacity(text.len());
     let mut kept_offsets = Vec::with_capacity(text.len());
     let mut begin = 0;
@@ -125,6 +129,7 @@ fn units(text: &str) -> Vec<Unit> {
     let mut offset = 0;
     while offset < text.len() {
         let (kind, length) = first_unit(&text[offset..]);
+        count(length);
         units.push(Unit {
             kind,
             range: offset..offset + length,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::scanner::FRAME_TOKENS;
+use crate::steps::count;
 use crate::{RegionScore, ScoredText, TokenSpan};
 
 /// The tokens of an answer, searchable by the bytes that they wrote.
@@ -42,6 +43,7 @@ impl<'a> Scores<'a> {
                 || (token.range.end == range.start && token.range.start < range.start)
         };
         let first = self.tokens.partition_point(is_before);
+        count(1);
         self.tokens[first..]
             .iter()
             .take_while(|token| token.range.start < range.end)
@@ -83,6 +85,7 @@ impl<'a> FromIterator<&'a TokenSpan> for LogProbs {
     fn from_iter<I: IntoIterator<Item = &'a TokenSpan>>(tokens: I) -> Self {
         let mut log_probs = Self::default();
         for token in tokens {
+            count(1);
             log_probs.sum += f64::from(token.log_prob);
             log_probs.count += 1;
         }

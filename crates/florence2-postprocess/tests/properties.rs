@@ -108,33 +108,53 @@ fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Megabytes of what could send a parser back and forth end in no time; in square time, not today.
+/// The box labels of an answer with the labels of all families of boxes.
+fn labels(text: &str, family: AnswerFamily, compat: Compat) -> Vec<String> {
+    let result = parse(&ScoredText::unscored(text), family, IMAGE_SIZE, compat);
+    result
+        .regions
+        .into_iter()
+        .map(|region| region.label)
+        .collect()
+}
+
 #[test]
-fn long_texts_are_parsed_in_linear_time() {
-    const BYTES: usize = 1 << 20;
-    let repeated = TAGS.iter().map(|tag| (*tag).to_owned()).chain([
-        locations(&[1]),
-        locations(&[1, 2, 3, 4]) + "car",
-        "<poly>".to_owned() + &locations(&[1, 2, 3, 4, 5, 6]),
-        locations(&[1, 2, 3, 4]) + "<sep>",
-        "a line".to_owned() + &locations(&[1, 2, 3, 4, 5, 6, 7, 8]),
-        "a line".to_owned() + &locations(&[1, 2, 3, 4, 5, 6, 7]),
-        "ä".to_owned(),
-    ]);
-    for part in repeated {
-        let count = BYTES / part.len();
-        let span = |index| TokenSpan {
-            range: index * part.len()..(index + 1) * part.len(),
-            token_id: 0,
-            log_prob: -1.0,
-        };
-        let answer = ScoredText {
-            text: part.repeat(count),
-            tokens: (0..count).map(span).collect(),
-        };
-        for family in FAMILIES {
-            let result = parse(&answer, family, IMAGE_SIZE, Compat::Centers);
-            assert!(result.regions.len() <= 2 * count, "{family:?} of {part}");
+fn labels_keep_all_characters_except_as_transformers() {
+    let location = locations(&[1, 2, 3, 4]);
+    for label in [
+        "caf\u{e9}",
+        "\u{4e2d}\u{6587}",
+        "\u{1f600} smile",
+        "plain",
+        "a\u{301}",
+    ] {
+        let text = format!("</s><s>{label}{location}</s>");
+        let ascii: String = label.chars().filter(char::is_ascii).collect();
+        for family in [
+            AnswerFamily::Boxes,
+            AnswerFamily::Grounding,
+            AnswerFamily::BoxesOrPolygons,
+            AnswerFamily::Text,
+        ] {
+            assert_eq!(
+                labels(&text, family, Compat::Centers),
+                [label],
+                "{family:?}"
+            );
+            let expected = match family {
+                AnswerFamily::Text => label,
+                _ => &ascii,
+            };
+            assert_eq!(labels(&text, family, Compat::Hf), [expected], "{family:?}");
+        }
+        let quad = format!("</s><s>{label}{location}{location}</s>");
+        let polygon = format!("</s><s>{label}<poly>{location}</poly></s>");
+        for compat in [Compat::Centers, Compat::Hf] {
+            assert_eq!(labels(&quad, AnswerFamily::Ocr, compat), [label]);
+            assert_eq!(
+                labels(&polygon, AnswerFamily::BoxesOrPolygons, compat),
+                [label]
+            );
         }
     }
 }

@@ -81,6 +81,13 @@ fn a_label_that_is_not_ascii_still_has_its_tokens() {
     let mut parts = vec![("中", -2.0), ("文", -4.0)];
     parts.extend(locations(&[-1.0; 4]));
     let result = parsed(&scored(&parts), AnswerFamily::Boxes);
+    assert_eq!(result.regions[0].label, "中文");
+    assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
+    let image_size = ImageSize {
+        width: 640,
+        height: 480,
+    };
+    let result = parse(&scored(&parts), AnswerFamily::Boxes, image_size, Compat::Hf);
     assert_eq!(result.regions[0].label, "");
     assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
 }

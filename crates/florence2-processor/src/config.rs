@@ -32,9 +32,11 @@ pub struct PreprocessorConfig {
     pub rescale_factor: f64,
     /// Whether to subtract the mean and divide by the deviation (default true).
     pub do_normalize: bool,
-    /// Per channel, after rescaling (default .485 .456 .406).
+    /// Per channel, after rescaling (default .485 .456 .406). A number means all channels.
+    #[serde(deserialize_with = "per_channel")]
     pub image_mean: [f64; 3],
-    /// Per channel, after rescaling (default .229 .224 .225).
+    /// Per channel, after rescaling (default .229 .224 .225). A number means all channels.
+    #[serde(deserialize_with = "per_channel")]
     pub image_std: [f64; 3],
 }
 
@@ -68,23 +70,56 @@ pub enum Size {
 
 /// The ways in which files write a size.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected height and width, or shortest_edge (and longest_edge), or max_height and \
+                 max_width, in whole pixels"
+)]
 enum SizeForm {
-    Number(u32),
+    Number(Side),
     /// Height, width.
-    Pair([u32; 2]),
+    Pair([Side; 2]),
     Fields(SizeFields),
 }
 
 #[derive(Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SizeFields {
-    height: Option<u32>,
-    width: Option<u32>,
-    shortest_edge: Option<u32>,
-    longest_edge: Option<u32>,
-    max_height: Option<u32>,
-    max_width: Option<u32>,
+    height: Option<Side>,
+    width: Option<Side>,
+    shortest_edge: Option<Side>,
+    longest_edge: Option<Side>,
+    max_height: Option<Side>,
+    max_width: Option<Side>,
+}
+
+/// A number of pixels, which files also write as a float without a fraction.
+#[derive(Clone, Copy, PartialEq)]
+struct Side(u32);
+
+impl<'de> Deserialize<'de> for Side {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        let is_whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+        match is_whole {
+            true => Ok(Self(value as u32)),
+            false => Err(serde::de::Error::custom(SIZE_KEYS)),
+        }
+    }
+}
+
+/// Three values, or one for all channels.
+fn per_channel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a number or three numbers")]
+    enum Form {
+        One(f64),
+        Three([f64; 3]),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::One(value) => [value; 3],
+        Form::Three(values) => values,
+    })
 }
 
 impl TryFrom<SizeForm> for Size {
@@ -92,32 +127,34 @@ impl TryFrom<SizeForm> for Size {
 
     fn try_from(form: SizeForm) -> Result<Self, Self::Error> {
         let fields = match form {
-            SizeForm::Number(shortest_edge) => {
+            SizeForm::Number(Side(shortest_edge)) => {
                 return Ok(Self::ShortestEdge {
                     shortest_edge,
                     longest_edge: None,
                 });
             }
-            SizeForm::Pair([height, width]) => return Ok(Self::Exact { height, width }),
+            SizeForm::Pair([Side(height), Side(width)]) => {
+                return Ok(Self::Exact { height, width });
+            }
             SizeForm::Fields(fields) => fields,
         };
         let size = match fields {
             SizeFields {
-                height: Some(height),
-                width: Some(width),
+                height: Some(Side(height)),
+                width: Some(Side(width)),
                 ..
             } => Self::Exact { height, width },
             SizeFields {
-                shortest_edge: Some(shortest_edge),
+                shortest_edge: Some(Side(shortest_edge)),
                 longest_edge,
                 ..
             } => Self::ShortestEdge {
                 shortest_edge,
-                longest_edge,
+                longest_edge: longest_edge.map(|Side(edge)| edge),
             },
             SizeFields {
-                max_height: Some(max_height),
-                max_width: Some(max_width),
+                max_height: Some(Side(max_height)),
+                max_width: Some(Side(max_width)),
                 ..
             } => Self::Fit {
                 max_height,
@@ -133,27 +170,29 @@ impl TryFrom<SizeForm> for Size {
     }
 }
 
-const SIZE_KEYS: &str =
-    "expected height and width, or shortest_edge (and longest_edge), or max_height and max_width";
+const SIZE_KEYS: &str = "expected height and width, or shortest_edge (and longest_edge), or \
+    max_height and max_width, in whole pixels";
 
 impl From<Size> for SizeFields {
     fn from(size: Size) -> Self {
         let mut fields = Self::default();
         match size {
             Size::Exact { height, width } => {
-                (fields.height, fields.width) = (Some(height), Some(width));
+                (fields.height, fields.width) = (Some(Side(height)), Some(Side(width)));
             }
             Size::ShortestEdge {
                 shortest_edge,
                 longest_edge,
             } => {
-                (fields.shortest_edge, fields.longest_edge) = (Some(shortest_edge), longest_edge);
+                fields.shortest_edge = Some(Side(shortest_edge));
+                fields.longest_edge = longest_edge.map(Side);
             }
             Size::Fit {
                 max_height,
                 max_width,
             } => {
-                (fields.max_height, fields.max_width) = (Some(max_height), Some(max_width));
+                fields.max_height = Some(Side(max_height));
+                fields.max_width = Some(Side(max_width));
             }
         }
         fields

@@ -26,8 +26,8 @@ pub enum Error {
         /// What the decoder says.
         reason: String,
     },
-    /// An image has more pixels than this library decodes.
-    #[error("{name}: {width}x{height} pixels, expected at most {limit} in all")]
+    /// An image file has more pixels than the limit.
+    #[error("{name}: {width}x{height} pixels, expected at most {limit} in all (max_pixels)")]
     TooManyPixels {
         /// The file, or `image` for bytes.
         name: String,
@@ -35,7 +35,7 @@ pub enum Error {
         width: u32,
         /// Pixels down.
         height: u32,
-        /// [`crate::Image::MAX_PIXELS`].
+        /// [`crate::DecodeOptions::max_pixels`].
         limit: u64,
     },
     /// A pixel buffer does not hold the image that it is said to hold.
@@ -74,6 +74,14 @@ pub enum Error {
         task: &'static str,
         /// What the task needs.
         expected: &'static str,
+    },
+    /// A prompt needs a location token that the model's vocabulary lacks.
+    #[error("task {task}: the tokenizer has no token `{token}`, expected <loc_0> to <loc_999>")]
+    MissingToken {
+        /// The task's token.
+        task: &'static str,
+        /// The location token.
+        token: String,
     },
     /// A region is no box within the image.
     #[error("region: found {found}, expected {expected}")]

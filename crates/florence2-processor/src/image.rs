@@ -4,9 +4,11 @@ use std::io::Cursor;
 use std::path::Path;
 
 use florence2_postprocess::ImageSize;
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use crate::error::{Error, Result};
+use crate::tiff::{Tiff, is_tiff};
+use crate::{bmp, gif, png};
 
 /// 8-bit RGB pixels, row by row without gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,23 @@ pub struct Image {
     width: u32,
     height: u32,
     rgb: Vec<u8>,
+}
+
+/// Options of decoding image files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// The largest number of pixels that are decoded (default [`Image::DEFAULT_MAX_PIXELS`]).
+    /// Larger images are refused before they are decoded, since a small file can claim any size.
+    /// Decoding takes 3 to 17 bytes of memory per pixel.
+    pub max_pixels: u64,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self {
+            max_pixels: Image::DEFAULT_MAX_PIXELS,
+        }
+    }
 }
 
 /// The order of a buffer's channels, one byte each. Alpha is dropped.
@@ -58,9 +77,8 @@ impl PixelFormat {
 }
 
 impl Image {
-    /// Images with more pixels are refused before they are decoded: a small file can claim any
-    /// size.
-    pub const MAX_PIXELS: u64 = 100_000_000;
+    /// The default of [`DecodeOptions::max_pixels`]: Pillow refuses images with more pixels.
+    pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;
 
     /// Reads a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file and applies its EXIF
     /// orientation.
@@ -71,12 +89,20 @@ impl Image {
     /// # Errors
     /// [`Error::Io`], [`Error::Image`], [`Error::TooManyPixels`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &DecodeOptions::default())
+    }
+
+    /// As [`Self::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
         })?;
-        Self::decode(&bytes, &path.display().to_string())
+        Self::decode(&bytes, &path.display().to_string(), options)
     }
 
     /// As [`Self::open`], from the file's bytes.
@@ -84,13 +110,22 @@ impl Image {
     /// # Errors
     /// [`Error::Image`], [`Error::TooManyPixels`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::decode(bytes, "image")
+        Self::from_bytes_with(bytes, &DecodeOptions::default())
     }
 
-    /// Copies a caller's pixels.
+    /// As [`Self::from_bytes`], with options.
     ///
     /// # Errors
-    /// [`Error::PixelBuffer`] when the buffer is too short for its size, [`Error::TooManyPixels`].
+    /// As [`Self::from_bytes`].
+    pub fn from_bytes_with(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
+        Self::decode(bytes, "image", options)
+    }
+
+    /// Copies a caller's pixels. [`DecodeOptions::max_pixels`] does not apply.
+    ///
+    /// # Errors
+    /// [`Error::PixelBuffer`] if the buffer is too short for its size, [`Error::Image`] if a side
+    /// is 0.
     pub fn from_pixels(buffer: &PixelBuffer<'_>) -> Result<Self> {
         let PixelBuffer {
             data,
@@ -99,7 +134,7 @@ impl Image {
             stride,
             format,
         } = *buffer;
-        check_size(width, height, "pixel buffer")?;
+        check_sides(width, height, "pixel buffer")?;
         let row_length = width as usize * format.bytes_per_pixel();
         if stride < row_length {
             return Err(Error::PixelBuffer {
@@ -130,9 +165,9 @@ impl Image {
     /// # Errors
     /// [`Error::PixelBuffer`] when there are not `width * height * 3` bytes.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
-        check_size(width, height, "pixel buffer")?;
-        let expected = width as usize * height as usize * 3;
-        if rgb.len() != expected {
+        check_sides(width, height, "pixel buffer")?;
+        let expected = u128::from(width) * u128::from(height) * 3;
+        if rgb.len() as u128 != expected {
             return Err(Error::PixelBuffer {
                 field: "data",
                 found: format!("{} bytes", rgb.len()),
@@ -165,31 +200,104 @@ impl Image {
         &self.rgb
     }
 
-    fn decode(bytes: &[u8], name: &str) -> Result<Self> {
-        let unreadable = |error: &dyn std::fmt::Display| Error::Image {
-            name: name.to_owned(),
-            reason: error.to_string(),
+    fn decode(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<Self> {
+        let decoding = Decoding { name, options };
+        let image = if is_tiff(bytes) {
+            decoding.tiff(bytes)
+        } else {
+            decoding.other(bytes)
         };
-        let mut decoder = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|error| unreadable(&error))?
-            .into_decoder()
-            .map_err(|error| unreadable(&error))?;
-        let (width, height) = decoder.dimensions();
-        check_size(width, height, name)?;
-        let orientation = decoder.orientation().map_err(|error| unreadable(&error))?;
-        if is_cut_jpeg(bytes) {
-            return Err(unreadable(&"the file ends before the image does"));
-        }
-        let mut decoded =
-            DynamicImage::from_decoder(decoder).map_err(|error| unreadable(&error))?;
-        decoded.apply_orientation(orientation);
-        let rgb = to_rgb8(decoded);
+        let rgb = match image {
+            Err(error @ Error::Image { .. }) => match png::repaired(bytes) {
+                Some(png) => decoding.other(&png).map_err(|_| error)?,
+                None => return Err(error),
+            },
+            image => image?,
+        };
         Ok(Self {
             width: rgb.width(),
             height: rgb.height(),
             rgb: rgb.into_raw(),
         })
+    }
+}
+
+/// The decoding of one file.
+struct Decoding<'a> {
+    name: &'a str,
+    options: &'a DecodeOptions,
+}
+
+impl Decoding<'_> {
+    fn unreadable(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Image {
+            name: self.name.to_owned(),
+            // One line: some decoders nest messages.
+            reason: reason.to_string().replace('\n', " "),
+        }
+    }
+
+    fn check_size(&self, width: u32, height: u32) -> Result<()> {
+        check_sides(width, height, self.name)?;
+        let limit = self.options.max_pixels;
+        if u64::from(width) * u64::from(height) > limit {
+            return Err(Error::TooManyPixels {
+                name: self.name.to_owned(),
+                width,
+                height,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    fn tiff(&self, bytes: &[u8]) -> Result<RgbImage> {
+        let mut tiff = Tiff::open(bytes).map_err(|reason| self.unreadable(reason))?;
+        let (width, height) = (tiff.width, tiff.height);
+        self.check_size(width, height)?;
+        let orientation = tiff.orientation();
+        let rgb = tiff.rgb().map_err(|reason| self.unreadable(reason))?;
+        let rgb = RgbImage::from_raw(width, height, rgb)
+            .ok_or_else(|| self.unreadable("the image data are incomplete"))?;
+        let mut image = DynamicImage::ImageRgb8(rgb);
+        image.apply_orientation(orientation);
+        Ok(image.into_rgb8())
+    }
+
+    fn other(&self, bytes: &[u8]) -> Result<RgbImage> {
+        let unreadable = |error: image::ImageError| self.unreadable(error);
+        let mut reader = ImageReader::new(Cursor::new(bytes));
+        let mut limits = Limits::no_limits();
+        // A pixel has up to 8 bytes, and a decoder may hold a second copy. The rest is for metadata.
+        const METADATA: u64 = 64 << 20;
+        limits.max_alloc = Some(
+            self.options
+                .max_pixels
+                .saturating_mul(16)
+                .saturating_add(METADATA),
+        );
+        reader.limits(limits);
+        let mut decoder = reader
+            .with_guessed_format()
+            .map_err(|error| self.unreadable(error))?
+            .into_decoder()
+            .map_err(unreadable)?;
+        let (width, height) = decoder.dimensions();
+        self.check_size(width, height)?;
+        let orientation = decoder.orientation().map_err(unreadable)?;
+        if is_cut_jpeg(bytes) {
+            return Err(self.unreadable("the file ends before the image does"));
+        }
+        let mut decoded = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+        decoded.apply_orientation(orientation);
+        let mut rgb = to_rgb8(decoded);
+        if let Some(bits) = bmp::channel_bits(bytes) {
+            bmp::round_levels_down(&mut rgb, bits);
+        }
+        if let Some(frame) = gif::first_frame(bytes) {
+            frame.paint_background(&mut rgb, width as usize);
+        }
+        Ok(rgb)
     }
 }
 
@@ -233,19 +341,11 @@ fn to_rgb8(decoded: DynamicImage) -> image::RgbImage {
     }
 }
 
-fn check_size(width: u32, height: u32, name: &str) -> Result<()> {
+fn check_sides(width: u32, height: u32, name: &str) -> Result<()> {
     if width == 0 || height == 0 {
         return Err(Error::Image {
             name: name.to_owned(),
             reason: format!("{width}x{height} pixels, expected at least 1x1"),
-        });
-    }
-    if u64::from(width) * u64::from(height) > Image::MAX_PIXELS {
-        return Err(Error::TooManyPixels {
-            name: name.to_owned(),
-            width,
-            height,
-            limit: Image::MAX_PIXELS,
         });
     }
     Ok(())

@@ -3,14 +3,20 @@
 //! [`Florence2Processor`] is the counterpart of transformers' class of that name. It knows no
 //! model: its outputs are plain vectors.
 
+mod bmp;
 mod config;
 mod error;
+mod gif;
 mod image;
+mod ordered_json;
+mod png;
 mod preprocess;
 mod region;
 mod resample;
 mod task;
+mod tiff;
 mod tokenizer;
+mod tokenizer_files;
 
 use std::path::Path;
 
@@ -18,11 +24,12 @@ use florence2_postprocess::{Compat, ImageSize, ScoredText, TaskResult, TokenSpan
 
 pub use config::{PreprocessorConfig, Size};
 pub use error::{Error, Result};
-pub use image::{Image, PixelBuffer, PixelFormat};
+pub use image::{DecodeOptions, Image, PixelBuffer, PixelFormat};
 pub use preprocess::{ImageProcessor, PixelValues};
 pub use region::region_text;
 pub use task::{Prompt, Task, TaskInput};
 pub use tokenizer::{TextStream, Tokenizer};
+pub use tokenizer_files::TokenizerFiles;
 
 /// Image processor and tokenizer: HF `Florence2Processor`.
 #[derive(Debug, Clone)]
@@ -68,11 +75,24 @@ impl Florence2Processor {
     /// # Errors
     /// [`Error::Malformed`] naming the file.
     pub fn from_bytes(preprocessor_config: &[u8], tokenizer: &[u8]) -> Result<Self> {
+        let files = TokenizerFiles {
+            tokenizer_json: Some(tokenizer),
+            ..TokenizerFiles::default()
+        };
+        Self::from_files(preprocessor_config, &files)
+    }
+
+    /// As [`Self::from_dir`], from the contents of `preprocessor_config.json` (or
+    /// `processor_config.json`) and of the tokenizer's files.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the file, [`Error::Io`] if there is no vocabulary.
+    pub fn from_files(preprocessor_config: &[u8], tokenizer: &TokenizerFiles<'_>) -> Result<Self> {
         let config =
             PreprocessorConfig::from_json(preprocessor_config, "preprocessor_config.json")?;
         Ok(Self {
             image_processor: ImageProcessor::new(config),
-            tokenizer: Tokenizer::from_json(tokenizer, "tokenizer.json")?,
+            tokenizer: Tokenizer::from_files(tokenizer)?,
         })
     }
 
@@ -92,14 +112,15 @@ impl Florence2Processor {
         })
     }
 
-    /// Makes a batch of prompts, each about an image of the given size.
+    /// Tokenizes a batch of prompts, each with the size of its image.
     ///
     /// # Errors
-    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`].
+    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`],
+    /// [`Error::MissingToken`].
     pub fn tokenize(&self, prompts: &[(&Prompt, ImageSize)]) -> Result<TokenizedPrompts> {
         let mut input_ids = prompts
             .iter()
-            .map(|(prompt, size)| self.tokenizer.encode(&prompt.expand(*size)?))
+            .map(|(prompt, size)| self.encode_prompt(prompt, *size))
             .collect::<Result<Vec<_>>>()?;
         let longest = input_ids.iter().map(Vec::len).max().unwrap_or(0);
         let mut attention_mask = Vec::with_capacity(input_ids.len());
@@ -113,6 +134,19 @@ impl Florence2Processor {
             input_ids,
             attention_mask,
         })
+    }
+
+    fn encode_prompt(&self, prompt: &Prompt, image_size: ImageSize) -> Result<Vec<u32>> {
+        let text = prompt.expand(image_size)?;
+        if let Some(task) = prompt.task().filter(|task| task.needs_region())
+            && let Some(token) = self.tokenizer.missing_location(&text)
+        {
+            return Err(Error::MissingToken {
+                task: task.token(),
+                token: token.to_owned(),
+            });
+        }
+        self.tokenizer.encode(&text)
     }
 
     /// Parses generated ids: HF `post_process_generation`.

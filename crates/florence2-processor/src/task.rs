@@ -105,6 +105,17 @@ impl Task {
         self.row().prompt.1.is_some()
     }
 
+    /// Whether the prompt's input is a region.
+    pub fn needs_region(self) -> bool {
+        matches!(
+            self,
+            Self::RegionToSegmentation
+                | Self::RegionToCategory
+                | Self::RegionToDescription
+                | Self::RegionToOcr
+        )
+    }
+
     /// The prompt, with `{input}` where the input goes.
     pub fn prompt_template(self) -> String {
         let (before, after) = self.row().prompt;
@@ -351,12 +362,10 @@ impl Prompt {
 }
 
 fn missing_input(task: Task) -> Error {
-    let expected = match task {
-        Task::RegionToSegmentation
-        | Task::RegionToCategory
-        | Task::RegionToDescription
-        | Task::RegionToOcr => "a region: a box, or its <loc_..> text",
-        _ => "a text",
+    let expected = if task.needs_region() {
+        "a region: a box, or its <loc_..> text"
+    } else {
+        "a text"
     };
     Error::MissingInput {
         task: task.token(),

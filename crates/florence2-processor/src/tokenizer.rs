@@ -1,18 +1,17 @@
-//! Text to ids and back, by the `tokenizers` crate over either layout's files.
+//! Text to ids and back, by the `tokenizers` crate.
 
 use std::ops::Range;
 use std::path::Path;
 
-use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper};
+use florence2_postprocess::BINS;
+use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
+use crate::tokenizer_files::{self as files, Built, TokenizerFiles};
 
-/// Location tokens `<loc_0>` to `<loc_999>`.
-const LOCATIONS: usize = 1000;
+/// Florence-2's tokens before `<loc_0>` to `<loc_999>` in Microsoft's order.
 const BEFORE_LOCATIONS: [&str; 4] = ["<od>", "</od>", "<ocr>", "</ocr>"];
-/// The misspelling is the model's.
+/// Florence-2's tokens after them. The misspelling is the model's.
 const AFTER_LOCATIONS: [&str; 20] = [
     "<cap>",
     "</cap>",
@@ -36,44 +35,52 @@ const AFTER_LOCATIONS: [&str; 20] = [
     "<and>",
 ];
 
-/// BART's own special tokens; only `<mask>` takes the space before it.
-const BASE_SPECIAL: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
-
 /// Byte-level BPE with Florence-2's added tokens.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     tokenizer: tokenizers::Tokenizer,
-    bos_token_id: u32,
     pad_token_id: u32,
-    eos_token_id: u32,
+    /// The tokens that frame an answer: those of the roles bos, eos and pad.
+    frame_token_ids: Vec<u32>,
 }
 
 impl Tokenizer {
-    /// Reads a model folder's `tokenizer.json`, else its `vocab.json` and `merges.txt`.
+    /// Reads a model folder's `tokenizer.json`, else its `vocab.json` and `merges.txt`, with the
+    /// files beside them that [`TokenizerFiles`] lists.
     ///
     /// # Errors
-    /// [`Error::Io`] when none is there, [`Error::Malformed`] naming the file.
+    /// [`Error::Io`] if none is there or one cannot be read, [`Error::Malformed`] naming the file.
     pub fn from_dir(directory: &Path) -> Result<Self> {
-        let json = directory.join("tokenizer.json");
-        if json.exists() {
-            let bytes = std::fs::read(&json).map_err(|source| Error::Io {
-                path: json.clone(),
-                source,
-            })?;
-            return Self::from_json(&bytes, &json.display().to_string());
-        }
-        let (vocab, merges) = (directory.join("vocab.json"), directory.join("merges.txt"));
-        if !(vocab.exists() && merges.exists()) {
-            let source = std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "no tokenizer.json, nor vocab.json with merges.txt",
-            );
-            return Err(Error::Io {
-                path: directory.to_owned(),
-                source,
-            });
-        }
-        Self::from_vocab_and_merges(&vocab, &merges)
+        let read = |name: &str| read_optional(&directory.join(name));
+        let tokenizer_json = read(files::TOKENIZER_JSON)?;
+        let vocab_json = read(files::VOCAB)?;
+        let merges_txt = read(files::MERGES)?;
+        let added_tokens = read(files::ADDED_TOKENS)?;
+        let special_tokens_map = read(files::SPECIAL_TOKENS_MAP)?;
+        let tokenizer_config = read(files::TOKENIZER_CONFIG)?;
+        let contents = TokenizerFiles {
+            tokenizer_json: tokenizer_json.as_deref(),
+            vocab_json: vocab_json.as_deref(),
+            merges_txt: merges_txt.as_deref(),
+            added_tokens: added_tokens.as_deref(),
+            special_tokens_map: special_tokens_map.as_deref(),
+            tokenizer_config: tokenizer_config.as_deref(),
+        };
+        let name = match tokenizer_json.is_some() {
+            true => files::TOKENIZER_JSON,
+            false => files::VOCAB,
+        };
+        let file = directory.join(name).display().to_string();
+        Self::new(files::build(&contents, Some(directory))?, &file)
+    }
+
+    /// Reads a tokenizer's files from memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if neither `tokenizer.json` nor both `vocab.json` and `merges.txt` are given,
+    /// [`Error::Malformed`] naming the file.
+    pub fn from_files(contents: &TokenizerFiles<'_>) -> Result<Self> {
+        Self::new(files::build(contents, None)?, "tokenizer")
     }
 
     /// Reads a `tokenizer.json`. `file` is named in errors.
@@ -81,45 +88,40 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Malformed`] naming the file.
     pub fn from_json(json: &[u8], file: &str) -> Result<Self> {
-        let tokenizer = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|error| Error::malformed(file, error))?;
-        Self::new(tokenizer, file)
-    }
-
-    fn from_vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Self> {
-        let file = vocab.display().to_string();
-        let bpe = BPE::from_file(&vocab.display().to_string(), &merges.display().to_string())
-            .build()
-            .map_err(|error| Error::malformed(&file, error))?;
-        let mut tokenizer = tokenizers::Tokenizer::new(ModelWrapper::BPE(bpe));
-        let byte_level = ByteLevel::new(false, true, true);
-        tokenizer
-            .with_pre_tokenizer(Some(PreTokenizerWrapper::ByteLevel(byte_level)))
-            .with_decoder(Some(DecoderWrapper::ByteLevel(byte_level)));
-        let special = BASE_SPECIAL.map(|token| added(token).lstrip(token == "<mask>"));
-        tokenizer.add_special_tokens(&special);
-        Self::new(tokenizer, &file)
-    }
-
-    fn new(mut tokenizer: tokenizers::Tokenizer, file: &str) -> Result<Self> {
-        // A prompt that is too long is an error of the model, never silently cut.
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| Error::malformed(file, error))?
-            .with_padding(None);
-        append_missing(&mut tokenizer, file)?;
-        let id = |token: &str| {
-            tokenizer.token_to_id(token).ok_or_else(|| {
-                let reason = format!("token `{token}` is missing, expected BART's special tokens");
-                Error::malformed(file, reason)
-            })
+        let contents = TokenizerFiles {
+            tokenizer_json: Some(json),
+            ..TokenizerFiles::default()
         };
-        let (bos_token_id, pad_token_id, eos_token_id) = (id("<s>")?, id("<pad>")?, id("</s>")?);
+        let path = Path::new(file);
+        let named = path
+            .file_name()
+            .is_some_and(|name| name == files::TOKENIZER_JSON);
+        let folder = path.parent().filter(|_| named);
+        Self::new(files::build(&contents, folder)?, file)
+    }
+
+    fn new(built: Built, file: &str) -> Result<Self> {
+        let Built {
+            mut tokenizer,
+            roles,
+        } = built;
+        register_florence_tokens(&mut tokenizer);
+        let id = |role: &str, default: &str| {
+            let token = roles.get(role).map_or(default, String::as_str);
+            tokenizer.token_to_id(token)
+        };
+        let pad_token_id = id("pad_token", "<pad>").ok_or_else(|| {
+            Error::malformed(file, "`pad_token`: token `<pad>` is missing, expected one")
+        })?;
+        let frame_token_ids = [
+            id("bos_token", "<s>"),
+            id("eos_token", "</s>"),
+            Some(pad_token_id),
+        ];
         Ok(Self {
-            tokenizer,
-            bos_token_id,
+            frame_token_ids: frame_token_ids.into_iter().flatten().collect(),
             pad_token_id,
-            eos_token_id,
+            tokenizer,
         })
     }
 
@@ -130,13 +132,17 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer
-            .encode_fast(text, false)
+            .encode_fast(text, true)
             .map_err(|error| Error::malformed("tokenizer", error))?;
-        let mut ids = Vec::with_capacity(encoding.len() + 2);
-        ids.push(self.bos_token_id);
-        ids.extend_from_slice(encoding.get_ids());
-        ids.push(self.eos_token_id);
-        Ok(ids)
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The first `<loc_0>` to `<loc_999>` in a text that this vocabulary lacks.
+    pub(crate) fn missing_location<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let added = self.tokenizer.get_added_vocabulary().get_vocab();
+        text.match_indices("<loc_")
+            .filter_map(|(begin, _)| location_at(&text[begin..]))
+            .find(|token| !added.contains_key(*token))
     }
 
     /// The text of ids, special tokens kept.
@@ -213,17 +219,11 @@ impl<'a> TextStream<'a> {
 
     /// What the next token adds to the text.
     pub fn push(&mut self, token_id: u32) -> String {
-        let Tokenizer {
-            tokenizer,
-            bos_token_id,
-            pad_token_id,
-            eos_token_id,
-        } = self.tokenizer;
-        let complete = if [*bos_token_id, *pad_token_id, *eos_token_id].contains(&token_id) {
-            // Nothing completes the character any more.
+        let complete = if self.tokenizer.frame_token_ids.contains(&token_id) {
+            // No later token completes the character.
             self.pending.len()
         } else {
-            if let Some(token) = tokenizer.id_to_token(token_id) {
+            if let Some(token) = self.tokenizer.id_to_token(token_id) {
                 self.pending.extend(token_bytes(&token));
             }
             complete_length(&self.pending)
@@ -247,36 +247,46 @@ fn complete_length(bytes: &[u8]) -> usize {
     }
 }
 
-fn added(token: &str) -> AddedToken {
-    AddedToken::from(token, true).normalized(false)
+/// Reads a file; `None` if it does not exist.
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
-/// Microsoft's `tokenizer.json` lacks Florence-2's tokens: its processor appends them. Whoever has
-/// them must have them in a row, or every location would be another.
-fn append_missing(tokenizer: &mut tokenizers::Tokenizer, file: &str) -> Result<()> {
-    let tokens: Vec<String> = BEFORE_LOCATIONS
-        .iter()
-        .map(|token| (*token).to_owned())
-        .chain((0..LOCATIONS).map(|bin| format!("<loc_{bin}>")))
-        .chain(AFTER_LOCATIONS.iter().map(|token| (*token).to_owned()))
+/// The token `<loc_N>` at the beginning of a text, with N below [`BINS`].
+fn location_at(text: &str) -> Option<&str> {
+    const PREFIX: usize = "<loc_".len();
+    let digits = text.get(PREFIX..)?.bytes().take_while(u8::is_ascii_digit);
+    let end = PREFIX + digits.count();
+    let bin: u32 = text[PREFIX..end].parse().ok()?;
+    let is_token = bin < BINS && text[end..].starts_with('>');
+    is_token.then(|| &text[..=end])
+}
+
+/// Registers Florence-2's tokens as Microsoft's processor does: those that are plain entries of the
+/// vocabulary become added tokens, and a vocabulary without any location token (BART's own) gets
+/// all of them at its end. Their ids may be anywhere and in any order.
+fn register_florence_tokens(tokenizer: &mut tokenizers::Tokenizer) {
+    let locations: Vec<String> = (0..BINS).map(|bin| format!("<loc_{bin}>")).collect();
+    let is_known = |token: &str| tokenizer.token_to_id(token).is_some();
+    let append = !locations.iter().any(|token| is_known(token));
+    let added = tokenizer.get_added_vocabulary().get_vocab();
+    let missing: Vec<AddedToken> = BEFORE_LOCATIONS
+        .into_iter()
+        .chain(locations.iter().map(String::as_str))
+        .chain(AFTER_LOCATIONS)
+        .filter(|token| !added.contains_key(*token) && (append || is_known(token)))
+        .map(|token| AddedToken::from(token, true))
         .collect();
-    let missing: Vec<AddedToken> = tokens
-        .iter()
-        .filter(|token| tokenizer.token_to_id(token).is_none())
-        .map(|token| added(token))
-        .collect();
-    tokenizer.add_special_tokens(&missing);
-    let first = tokenizer.token_to_id(&tokens[0]).unwrap_or_default();
-    for (expected, token) in (first..).zip(&tokens) {
-        let found = tokenizer.token_to_id(token);
-        if found != Some(expected) {
-            // INVARIANT: those that were missing have been added.
-            let found = found.expect("an id per token");
-            let reason = format!("token `{token}`: found id {found}, expected {expected}");
-            return Err(Error::malformed(file, reason));
-        }
+    if !missing.is_empty() {
+        tokenizer.add_special_tokens(&missing);
     }
-    Ok(())
 }
 
 /// The bytes that a token stands for: GPT-2's alphabet writes each byte as one printable character.

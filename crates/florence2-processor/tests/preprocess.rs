@@ -196,6 +196,66 @@ fn a_side_that_would_vanish_or_explode_is_an_error() {
 }
 
 #[test]
+fn numbers_are_read_in_every_form() {
+    let read = |json: &str| PreprocessorConfig::from_json(json.as_bytes(), "config").unwrap();
+    let exact = |height, width| Size::Exact { height, width };
+    for (json, size) in [
+        (
+            r#"{"size": {"height": 192.0, "width": 64}}"#,
+            exact(192, 64),
+        ),
+        (r#"{"size": [192.0, 64.0]}"#, exact(192, 64)),
+        (
+            r#"{"size": 192.0}"#,
+            Size::ShortestEdge {
+                shortest_edge: 192,
+                longest_edge: None,
+            },
+        ),
+        (
+            r#"{"size": {"max_height": 192.0, "max_width": 64.0}}"#,
+            Size::Fit {
+                max_height: 192,
+                max_width: 64,
+            },
+        ),
+    ] {
+        assert_eq!(read(json).size, size, "{json}");
+    }
+    let crop = read(r#"{"do_center_crop": true, "crop_size": 64.0}"#);
+    assert_eq!(crop.crop_size, Some(exact(64, 64)));
+    let numbers = read(r#"{"image_mean": 0.5, "image_std": 1}"#);
+    assert_eq!(
+        (numbers.image_mean, numbers.image_std),
+        ([0.5; 3], [1.0; 3])
+    );
+    for (json, named) in [
+        (
+            r#"{"size": {"height": 192.5, "width": 64}}"#,
+            "size: expected height and width",
+        ),
+        (
+            r#"{"size": {"height": -1, "width": 64}}"#,
+            "size: expected height and width",
+        ),
+        (r#"{"size": "768"}"#, "size: expected height and width"),
+        (
+            r#"{"image_mean": "0.5"}"#,
+            "image_mean: expected a number or three numbers",
+        ),
+        (
+            r#"{"image_std": [1, 1]}"#,
+            "image_std: expected a number or three numbers",
+        ),
+        (r#"{"image_std": 0}"#, "`image_std`"),
+    ] {
+        let error = PreprocessorConfig::from_json(json.as_bytes(), "config");
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(named), "{json}: {error}");
+    }
+}
+
+#[test]
 fn broken_configurations_name_the_field() {
     for (json, named) in [
         ("", "EOF"),

@@ -48,7 +48,8 @@ pub use florence2_postprocess::{
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
-    Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput, TextStream,
+    DecodeOptions, Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput,
+    TextStream, TokenizerFiles,
 };
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
