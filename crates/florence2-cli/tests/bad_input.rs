@@ -87,6 +87,13 @@ fn run_model(model: String) -> Vec<String> {
     run(&["--model", model.as_str()])
 }
 
+/// The same command with a prompt of locations.
+fn about_region(mut command: Vec<String>) -> Vec<String> {
+    let region = ["--task", "REGION_TO_CATEGORY", "--box", "0,0,50,60"];
+    command.extend(region.map(str::to_owned));
+    command
+}
+
 fn score(arguments: &[&str]) -> Vec<String> {
     let mut command = run(arguments);
     command[0] = "score".into();
@@ -208,7 +215,7 @@ fn models(files: &Files) -> Vec<Case> {
         "padding beyond the kernel": run_model(files.model_with("m22", "config.json", "/vision_config/patch_padding/0", json!(1_u64 << 63))) => "patch_padding[0]";
         "depth beyond reason": run_model(files.model_with("m23", "config.json", "/vision_config/depths/0", json!(1_u64 << 40))) => "depths[0]";
         "layers beyond reason": run_model(files.model_with("m24", "config.json", "/text_config/encoder_layers", json!(1_u64 << 40))) => "encoder_layers";
-        "locations out of order": run_model(files.model_with("m25", "tokenizer.json", "/added_tokens/7/content", json!("<other>"))) => "token `<ocr>`: found id 1576, expected 553";
+        "missing location token": about_region(run_model(files.model_with("m25", "tokenizer.json", "/added_tokens/9/content", json!("<other>")))) => "task <REGION_TO_CATEGORY>: the tokenizer has no token `<loc_0>`";
         "inspected mismatch": unfit => "does not fit";
         "no such adapter": run(&["--adapter", files.path("lora").as_str()]) => "adapter_config.json";
         "broken adapter": run(&["--adapter", Path::new(&files.model("m18", "adapter_config.json", Some(b"{}"))).to_str().unwrap()]) => "adapter";
