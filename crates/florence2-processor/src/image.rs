@@ -84,7 +84,12 @@ impl Image {
     /// orientation.
     ///
     /// 16-bit channels keep their high byte and alpha is dropped, as Pillow's `convert("RGB")`
-    /// does.
+    /// does (which clips 16-bit gray at 255 instead).
+    ///
+    /// Of the files that Pillow reads, these are errors: TIFF with samples of 12 or 32 bits, signed
+    /// 16-bit or float samples, L\*a\*b\* or uncompressed YCbCr colours, and the compressions CCITT
+    /// group 3, WebP and Zstandard; JPEG with arithmetic coding; PNG whose image data has a wrong
+    /// CRC.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Image`], [`Error::TooManyPixels`].

@@ -40,6 +40,7 @@ const AFTER_LOCATIONS: [&str; 20] = [
 pub struct Tokenizer {
     tokenizer: tokenizers::Tokenizer,
     pad_token_id: u32,
+    id_limit: usize,
     /// The tokens that frame an answer: those of the roles bos, eos and pad.
     frame_token_ids: Vec<u32>,
 }
@@ -104,8 +105,11 @@ impl Tokenizer {
         let Built {
             mut tokenizer,
             roles,
+            id_limit,
         } = built;
         register_florence_tokens(&mut tokenizer);
+        let added = tokenizer.get_added_vocabulary().get_vocab();
+        let id_limit = id_limit.max(files::limit_of(added.values()));
         let id = |role: &str, default: &str| {
             let token = roles.get(role).map_or(default, String::as_str);
             tokenizer.token_to_id(token)
@@ -121,6 +125,7 @@ impl Tokenizer {
         Ok(Self {
             frame_token_ids: frame_token_ids.into_iter().flatten().collect(),
             pad_token_id,
+            id_limit,
             tokenizer,
         })
     }
@@ -189,6 +194,12 @@ impl Tokenizer {
     /// Entries, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
+    }
+
+    /// One more than the largest id. Vocabularies may have gaps, so this can exceed
+    /// [`Self::vocab_size`].
+    pub fn id_limit(&self) -> usize {
+        self.id_limit
     }
 
     /// The padding token.

@@ -64,6 +64,8 @@ pub(crate) struct Built {
     pub(crate) tokenizer: tokenizers::Tokenizer,
     /// Role (such as `pad_token`) to token.
     pub(crate) roles: HashMap<String, String>,
+    /// One more than the largest id of the vocabulary without added tokens, which may have gaps.
+    pub(crate) id_limit: usize,
 }
 
 /// Builds the tokenizer. Errors name a file as `folder` and its name.
@@ -152,10 +154,10 @@ impl Builder<'_> {
                 class.as_deref(),
                 None | Some("BartTokenizer" | "RobertaTokenizer")
             );
-        let (mut tokenizer, from_json) = if rebuilt {
-            let (model, added) = self.model()?;
+        let (mut tokenizer, from_json, id_limit) = if rebuilt {
+            let (model, added, id_limit) = self.model()?;
             let prefix = self.flag(&settings, "add_prefix_space")?;
-            (byte_level(model, prefix), added)
+            (byte_level(model, prefix), added, id_limit)
         } else {
             self.whole()?
         };
@@ -174,7 +176,11 @@ impl Builder<'_> {
             let frame = self.frame(&tokenizer, &roles)?;
             tokenizer.with_post_processor(Some(PostProcessorWrapper::Roberta(frame)));
         }
-        Ok(Built { tokenizer, roles })
+        Ok(Built {
+            tokenizer,
+            roles,
+            id_limit,
+        })
     }
 
     /// A file's name in error messages.
@@ -246,9 +252,9 @@ impl Builder<'_> {
         }
     }
 
-    /// The byte-pair encoding of `tokenizer.json`, or of `vocab.json` and `merges.txt`, and the
-    /// added tokens of the former.
-    fn model(&self) -> Result<(BPE, Vec<AddedTokenJson>)> {
+    /// The byte-pair encoding of `tokenizer.json`, or of `vocab.json` and `merges.txt`, the added
+    /// tokens of the former, and one more than the largest id.
+    fn model(&self) -> Result<(BPE, Vec<AddedTokenJson>, usize)> {
         let (vocab, merges, added, file) = match self.files.tokenizer_json {
             Some(json) => self.vocabulary_of_json(json)?,
             None => {
@@ -256,11 +262,12 @@ impl Builder<'_> {
                 (vocab, merges, Vec::new(), MERGES)
             }
         };
+        let id_limit = limit_of(vocab.values());
         let bpe = BPE::builder()
             .vocab_and_merges(vocab, merges)
             .build()
             .map_err(|error| self.malformed(file, error))?;
-        Ok((bpe, added))
+        Ok((bpe, added, id_limit))
     }
 
     fn vocabulary_of_json(
@@ -306,8 +313,8 @@ impl Builder<'_> {
         Ok((vocab, merges))
     }
 
-    /// `tokenizer.json` as it is, and its added tokens.
-    fn whole(&self) -> Result<(tokenizers::Tokenizer, Vec<AddedTokenJson>)> {
+    /// `tokenizer.json` as it is, its added tokens, and one more than the largest id.
+    fn whole(&self) -> Result<(tokenizers::Tokenizer, Vec<AddedTokenJson>, usize)> {
         let json = self.files.tokenizer_json.unwrap_or_default();
         let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|error| self.malformed(TOKENIZER_JSON, error))?;
@@ -318,7 +325,9 @@ impl Builder<'_> {
             .with_padding(None);
         let added = tokenizer.get_added_tokens_decoder().into_iter();
         let added = added.map(|(id, token)| AddedTokenJson { id, token });
-        Ok((tokenizer, added.collect()))
+        let added = added.collect();
+        let id_limit = limit_of(tokenizer.get_vocab(false).values());
+        Ok((tokenizer, added, id_limit))
     }
 
     /// All tokens that the configuration names.
@@ -528,6 +537,11 @@ fn sort_extra_tokens(settings: &mut Object) {
     {
         settings.insert(OWN_ROLES.to_owned(), roles);
     }
+}
+
+/// One more than the largest id.
+pub(crate) fn limit_of<'a>(ids: impl Iterator<Item = &'a u32>) -> usize {
+    ids.max().map_or(0, |id| *id as usize + 1)
 }
 
 fn byte_level(model: BPE, add_prefix_space: bool) -> tokenizers::Tokenizer {

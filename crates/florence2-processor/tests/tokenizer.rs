@@ -185,6 +185,30 @@ fn location_tokens_may_have_any_ids() {
     );
 }
 
+/// Ids of a vocabulary with gaps exceed its size, and are decoded.
+#[test]
+fn a_vocabulary_may_have_gaps() {
+    let tokenizer = small_tokenizer(&["<mask>", "<loc_1>"]);
+    assert_eq!(tokenizer.id_limit(), tokenizer.vocab_size());
+    let layouts: Layouts = fixture("tokenizer_layouts.json");
+    let fast = layouts.cases.into_iter().find(|case| case.name == "fast");
+    let mut fast = fast.unwrap();
+    for class in ["BartTokenizer", "PreTrainedTokenizerFast"] {
+        *fast
+            .files
+            .get_mut("tokenizer_config.json")
+            .unwrap()
+            .pointer_mut("/tokenizer_class")
+            .unwrap() = class.into();
+        let json = fast.files.get_mut("tokenizer.json").unwrap();
+        json["model"]["vocab"]["far"] = 9000.into();
+        let tokenizer = fast.from_memory();
+        assert_eq!(tokenizer.id_limit(), 9001, "{class}");
+        assert!(tokenizer.vocab_size() < 9000, "{class}");
+        assert_eq!(tokenizer.decode(&[9000]), "far", "{class}");
+    }
+}
+
 /// BART's own vocabulary gets Florence-2's tokens at its end, as by Microsoft's processor.
 #[test]
 fn a_vocabulary_without_locations_gets_them() {

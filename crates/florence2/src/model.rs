@@ -513,7 +513,7 @@ impl Florence2 {
         self.check_vocabulary(tokens.input_ids.iter().flatten())?;
         let generation = Generation {
             config: &options.generation.apply(&self.generation_config),
-            vocab_size: self.processor.tokenizer.vocab_size(),
+            vocab_size: self.processor.tokenizer.id_limit(),
             cancel: &options.cancel,
         };
         let sequences =
