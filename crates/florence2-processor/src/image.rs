@@ -107,7 +107,7 @@ impl Image {
             path: path.to_owned(),
             source,
         })?;
-        Self::decode(&bytes, &path.display().to_string(), options)
+        Self::decode(&bytes, &path.display().to_string(), *options)
     }
 
     /// As [`Self::open`], from the file's bytes.
@@ -123,7 +123,7 @@ impl Image {
     /// # Errors
     /// As [`Self::from_bytes`].
     pub fn from_bytes_with(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
-        Self::decode(bytes, "image", options)
+        Self::decode(bytes, "image", *options)
     }
 
     /// Copies a caller's pixels. [`DecodeOptions::max_pixels`] does not apply.
@@ -205,7 +205,7 @@ impl Image {
         &self.rgb
     }
 
-    fn decode(bytes: &[u8], name: &str, options: &DecodeOptions) -> Result<Self> {
+    fn decode(bytes: &[u8], name: &str, options: DecodeOptions) -> Result<Self> {
         let decoding = Decoding { name, options };
         let image = if is_tiff(bytes) {
             decoding.tiff(bytes)
@@ -230,7 +230,7 @@ impl Image {
 /// The decoding of one file.
 struct Decoding<'a> {
     name: &'a str,
-    options: &'a DecodeOptions,
+    options: DecodeOptions,
 }
 
 impl Decoding<'_> {

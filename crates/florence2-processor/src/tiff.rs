@@ -135,7 +135,9 @@ impl<'a> Tiff<'a> {
                 if reversed > self.bytes.len() {
                     return Err("strips overlap".to_owned());
                 }
-                part.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+                for byte in part {
+                    *byte = byte.reverse_bits();
+                }
             }
         }
         Ok(copy)

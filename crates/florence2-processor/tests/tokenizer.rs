@@ -49,7 +49,7 @@ impl Layout {
             .collect()
     }
 
-    fn from_folder(&self) -> Tokenizer {
+    fn read_from_folder(&self) -> Tokenizer {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in self.contents() {
             std::fs::write(folder.path().join(name), content).unwrap();
@@ -57,7 +57,7 @@ impl Layout {
         Tokenizer::from_dir(folder.path()).unwrap()
     }
 
-    fn from_memory(&self) -> Tokenizer {
+    fn read_from_memory(&self) -> Tokenizer {
         let contents = self.contents();
         let content = |name: &str| contents.get(name).map(Vec::as_slice);
         Tokenizer::from_files(&TokenizerFiles {
@@ -79,7 +79,7 @@ fn every_layout_of_files_is_read_as_transformers_reads_it() {
     let mut different = Vec::new();
     for layout in &layouts.cases {
         let name = &layout.name;
-        for tokenizer in [layout.from_folder(), layout.from_memory()] {
+        for tokenizer in [layout.read_from_folder(), layout.read_from_memory()] {
             assert_eq!(tokenizer.vocab_size(), layout.size, "{name}");
             let expected = layout.ids.iter().zip(&layout.decoded);
             for (text, (ids, decoded)) in layouts.texts.iter().zip(expected) {
@@ -114,7 +114,7 @@ fn small_tokenizer(added: &[&str]) -> Tokenizer {
         "added_tokens.json".to_owned(),
         Value::Object(added.collect()),
     );
-    slow.from_memory()
+    slow.read_from_memory()
 }
 
 fn processor(tokenizer: Tokenizer) -> Florence2Processor {
@@ -202,7 +202,7 @@ fn a_vocabulary_may_have_gaps() {
             .unwrap() = class.into();
         let json = fast.files.get_mut("tokenizer.json").unwrap();
         json["model"]["vocab"]["far"] = 9000.into();
-        let tokenizer = fast.from_memory();
+        let tokenizer = fast.read_from_memory();
         assert_eq!(tokenizer.id_limit(), 9001, "{class}");
         assert!(tokenizer.vocab_size() < 9000, "{class}");
         assert_eq!(tokenizer.decode(&[9000]), "far", "{class}");
