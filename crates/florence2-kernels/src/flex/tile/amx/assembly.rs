@@ -1,13 +1,51 @@
-//! What the products' assembly is put together from. Registers 0 and 1 are the upper rows' sums, 2 and
-//! 3 the lower rows', 4 and 5 their words, 6 and 7 the columns'.
+//! Parts of the products' assembly, which `asm!` blocks are put together from.
+//!
+//! # Contract
+//!
+//! Every `asm!` block is a complete use of the tiles: it configures them, multiplies, stores the sums and releases the
+//! tiles. No block expects a tile register or the tile configuration to hold what an earlier block left there. Rust's
+//! inline assembly has no operand for either (a tile register can be named as a clobber only), and the ABI lets every
+//! function that is called between two blocks change both. Loops over the tiles of a product are therefore part of the
+//! assembly. They read their work from memory, as arrays of `#[repr(C)]` structures. What is done with sums of a tile
+//! while the next tile is multiplied is assembly for the same reason.
+//!
+//! # Tile registers of the products of bf16 and of int8
+//!
+//! Registers 0 and 1 are the upper rows' sums, 2 and 3 the lower rows', 4 and 5 their words, 6 and 7 the columns'.
+
+/// Configures the tiles as the structure at `{piece}` says, unless they are. `{configured}` is the configuration in use.
+macro_rules! configure {
+    ($temporary:literal, $configured:literal) => {
+        concat!(
+            "mov ",
+            $temporary,
+            ", [{piece} + {CONFIGURATION}]
+             cmp ",
+            $temporary,
+            ", ",
+            $configured,
+            "
+             je 3f
+             ldtilecfg [",
+            $temporary,
+            "]
+             mov ",
+            $configured,
+            ", ",
+            $temporary,
+            "
+             3:"
+        )
+    };
+}
 
 /// The sums' beginnings, and where they go: of `both` halves of a tile's rows, or of the `upper` ones
 /// where there are no others.
 macro_rules! sums {
     (load, upper) => {
-        "mov {upper}, [{ends}]
-         mov {lower}, [{ends} + 8]
-         mov {left_row_step}, [{ends} + 16]
+        "mov {upper}, [{piece} + {FROM}]
+         mov {lower}, [{piece} + {FROM} + 8]
+         mov {left_row_step}, [{piece} + {FROM} + 16]
          tileloadd tmm0, [{upper} + {left_row_step}]
          tileloadd tmm1, [{upper} + {left_row_step} + 64]"
     };
@@ -19,9 +57,9 @@ macro_rules! sums {
         )
     };
     (store, upper) => {
-        "mov {upper}, [{ends} + 24]
-         mov {lower}, [{ends} + 32]
-         mov {left_row_step}, [{ends} + 40]
+        "mov {upper}, [{piece} + {TO}]
+         mov {lower}, [{piece} + {TO} + 8]
+         mov {left_row_step}, [{piece} + {TO} + 16]
          tilestored [{upper} + {left_row_step}], tmm0
          tilestored [{upper} + {left_row_step} + 64], tmm1"
     };
@@ -92,19 +130,60 @@ macro_rules! rows {
     };
 }
 
-/// Asks for lines of the columns that are being read.
-macro_rules! ask_ahead {
+/// Multiplies the segments of a piece: its sums are loaded before and stored after.
+macro_rules! segments {
+    ($rows:ident, $instruction:literal, $prefetch:expr) => {
+        concat!(
+            sums!(load, $rows),
+            "
+            5:
+            mov {registers}, [{segment}]
+            mov {upper}, [{segment} + 8]
+            mov {lower}, [{segment} + 16]
+            mov {left_row_step}, [{segment} + 24]
+            mov {right}, [{segment} + 32]
+            mov {right_step}, [{segment} + 40]
+            mov {register_step}, {right_step}
+            shl {register_step}, 4
+            6:
+            ",
+            $prefetch,
+            "\n",
+            columns!(0, 64),
+            "\n",
+            rows!($rows, $instruction, 0),
+            "
+            add {upper}, 64
+            add {lower}, 64
+            add {right}, {register_step}
+            dec {registers}
+            jnz 6b
+            add {segment}, {SEGMENT_SIZE}
+            lea {upper}, [{piece} + {SEGMENTS_END}]
+            cmp {segment}, {upper}
+            je 7f
+            cmp qword ptr [{segment}], 0
+            jne 5b
+            7:
+            ",
+            sums!(store, $rows)
+        )
+    };
+}
+
+/// Prefetches lines of the columns that are being read.
+macro_rules! prefetch_columns {
     ($($line:literal)*) => {
         concat!($("prefetcht0 [{right} + {ahead} + ", $line, "]\n"),*)
     };
 }
 
-/// Bytes that [`ask_for_next`] asks for, with each register of steps: about as many as a register of the
+/// Bytes that [`prefetch_next`] prefetches, with each register of steps: about as many as a register of the
 /// next columns has, shared among the tiles of the rows that pass together.
 pub(super) const AHEAD_PER_REGISTER: usize = 256;
 
-/// Asks for columns that are multiplied next.
-macro_rules! ask_for_next {
+/// Prefetches columns that are multiplied next.
+macro_rules! prefetch_next {
     () => {
         "prefetcht1 [{next}]
          prefetcht1 [{next} + 64]
@@ -114,4 +193,145 @@ macro_rules! ask_for_next {
     };
 }
 
-pub(super) use {ask_ahead, ask_for_next, columns, rows, sums};
+/// Loads an [`super::Epilogue`] into registers: factors in zmm16 and zmm17, corrections in zmm18 and zmm19, the bias in
+/// zmm20 and zmm21, the columns' masks in k1 and k2.
+macro_rules! load_epilogue {
+    ($epilogue:literal) => {
+        concat!(
+            "vmovups zmm16, [",
+            $epilogue,
+            " + {SCALES}]
+            vmovups zmm17, [",
+            $epilogue,
+            " + {SCALES} + 64]
+            vmovdqu32 zmm18, [",
+            $epilogue,
+            " + {CORRECTIONS}]
+            vmovdqu32 zmm19, [",
+            $epilogue,
+            " + {CORRECTIONS} + 64]
+            vmovups zmm20, [",
+            $epilogue,
+            " + {BIAS}]
+            vmovups zmm21, [",
+            $epilogue,
+            " + {BIAS} + 64]
+            kmovw k1, word ptr [",
+            $epilogue,
+            " + {MASKS}]
+            kmovw k2, word ptr [",
+            $epilogue,
+            " + {MASKS} + 2]"
+        )
+    };
+}
+
+/// A row's sums as f32 in zmm0 and zmm1, with all factors but the row's.
+macro_rules! sums_of_row {
+    (f32, $sums:literal) => {
+        concat!(
+            "vmovups zmm0, [",
+            $sums,
+            "]\n vmovups zmm1, [",
+            $sums,
+            " + 64]"
+        )
+    };
+    (int8, $sums:literal) => {
+        concat!(
+            "vmovdqu32 zmm0, [",
+            $sums,
+            "]
+            vmovdqu32 zmm1, [",
+            $sums,
+            " + 64]
+            vpsubd zmm0, zmm0, zmm18
+            vpsubd zmm1, zmm1, zmm19
+            vcvtdq2ps zmm0, zmm0
+            vcvtdq2ps zmm1, zmm1
+            vmulps zmm0, zmm0, zmm16
+            vmulps zmm1, zmm1, zmm17"
+        )
+    };
+    // The sums of the greatest weight come first. zmm18 and zmm19 are what those of the middle and of the greatest count.
+    (digits, $sums:literal) => {
+        concat!(
+            "vcvtdq2ps zmm0, [",
+            $sums,
+            " + 2048]
+            vcvtdq2ps zmm1, [",
+            $sums,
+            " + 2112]
+            vcvtdq2ps zmm2, [",
+            $sums,
+            " + 4096]
+            vcvtdq2ps zmm3, [",
+            $sums,
+            " + 4160]
+            vfmadd132ps zmm0, zmm2, zmm18
+            vfmadd132ps zmm1, zmm3, zmm18
+            vcvtdq2ps zmm2, [",
+            $sums,
+            "]
+            vcvtdq2ps zmm3, [",
+            $sums,
+            " + 64]
+            vfmadd231ps zmm0, zmm2, zmm19
+            vfmadd231ps zmm1, zmm3, zmm19
+            vmulps zmm0, zmm0, zmm16
+            vmulps zmm1, zmm1, zmm17"
+        )
+    };
+}
+
+/// Writes a row's results, and advances its sums, results and factor to the next row's.
+macro_rules! finish_row {
+    ($kind:ident, $epilogue:literal, $sums:literal, $result:literal, $row_scale:literal) => {
+        concat!(
+            sums_of_row!($kind, $sums),
+            "
+            vbroadcastss zmm2, dword ptr [",
+            $row_scale,
+            "]
+            vfmadd132ps zmm0, zmm20, zmm2
+            vfmadd132ps zmm1, zmm21, zmm2
+            cmp dword ptr [",
+            $epilogue,
+            " + {ADD}], 0
+            je 8f
+            vmovups zmm2{{k1}}{{z}}, [",
+            $result,
+            "]
+            vmovups zmm3{{k2}}{{z}}, [",
+            $result,
+            " + 64]
+            vaddps zmm0, zmm0, zmm2
+            vaddps zmm1, zmm1, zmm3
+            8:
+            vmovups [",
+            $result,
+            "]{{k1}}, zmm0
+            vmovups [",
+            $result,
+            " + 64]{{k2}}, zmm1
+            add ",
+            $sums,
+            ", 128
+            add ",
+            $result,
+            ", [",
+            $epilogue,
+            " + {RESULT_ROW_STEP}]
+            add ",
+            $row_scale,
+            ", [",
+            $epilogue,
+            " + {ROW_SCALE_STEP}]"
+        )
+    };
+}
+
+pub(super) use {
+    columns, configure, finish_row, load_epilogue, prefetch_columns, prefetch_next, rows, segments,
+    sums, sums_of_row,
+};

@@ -12,23 +12,24 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m512, __m512i, _MM_HINT_ET0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32,
-    _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    __m512, __m512i, _mm512_add_epi32, _mm512_castsi512_ps, _mm512_cvtps_epi32, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_maskz_loadu_epi32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
     _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
     _mm512_ternarylogic_epi32, _mm512_xor_si512,
 };
 use std::cell::Cell;
-use std::mem::swap;
-use std::ops::Range;
+use std::mem::offset_of;
+use std::ptr::null;
 
-use super::assembly::AHEAD_PER_REGISTER;
-use super::{Configuration, SIDE, configure, mask};
+use super::assembly::{
+    AHEAD_PER_REGISTER, configure, finish_row, load_epilogue, prefetch_next, sums_of_row,
+};
+use super::{Configuration, Epilogue, SIDE, mask, row_scale};
 use crate::flex::digits::{self, CARRY, DIGITS, NUMBERS, Unit};
 use crate::flex::level::{Level, level};
 use crate::flex::line::{LINE, Line};
 use crate::flex::tile::avx512::{Floats, Halves};
-use crate::flex::tile::{Dot, Finish, Kernel, PANEL, Raw, store_row};
+use crate::flex::tile::{Dot, Finish, Kernel, PANEL, Raw};
 
 pub(in crate::flex::tile) const F32: Kernel = Kernel {
     left_words: digits::words,
@@ -59,12 +60,14 @@ struct Sums([[[i32; PANEL]; SIDE]; DIGITS]);
 #[derive(Default)]
 struct Buffers {
     columns: [Columns; REGISTERS_OF_BLOCK],
-    /// Of the tile that is multiplied, and of the one before, which is being finished.
+    /// Of the tile that is multiplied, and of the one before, whose results are being written.
     sums: [Sums; 2],
 }
 
 thread_local! {
     static BUFFERS: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
+    /// Kept from use to use.
+    static PIECES: Cell<Vec<Piece>> = const { Cell::new(Vec::new()) };
 }
 
 /// Of each number of rows.
@@ -120,44 +123,33 @@ unsafe fn run<D: Dot<Words = __m512i>>(raw: &Raw<'_>) {
         ..*raw
     };
     let mut buffers = BUFFERS.take().unwrap_or_default();
-    let [mut sums, mut sums_before] = buffers.sums.each_mut();
-    let mut before = None;
+    let mut pieces = PIECES.take();
     let mut next = raw.next;
-    let (mut configured, mut first) = (0, 0);
+    let mut first = 0;
     // SAFETY: of the caller, which checked every bound, and whose processor has the registers.
     unsafe {
         for block in 0..blocks {
             let end = first + (registers - first).div_ceil(blocks - block);
             let columns = &mut buffers.columns[..end - first];
             write_columns::<D>(raw, first * NUMBERS, &inverses, columns);
+            let raw = if block == 0 { raw } else { &added };
+            pieces.clear();
             for first_row in (0..raw.rows).step_by(SIDE) {
-                let tile = Tile {
-                    raw: if block == 0 { raw } else { &added },
-                    first: first_row,
-                    rows: SIDE.min(raw.rows - first_row),
-                };
-                if tile.rows != configured {
-                    configured = tile.rows;
-                    configure(&CONFIGURATIONS[configured]);
-                }
-                let meanwhile = Meanwhile {
-                    before,
-                    sums: sums_before,
-                    units: &units,
-                    next,
-                };
-                multiply(&tile, first, columns, sums, &meanwhile);
-                next = next.wrapping_byte_add(columns.len() * AHEAD_PER_REGISTER);
-                before = Some(tile);
-                swap(&mut sums, &mut sums_before);
+                pieces.push(Piece::new(raw, first_row, first, next));
+                next = next.wrapping_byte_add((end - first) * AHEAD_PER_REGISTER);
             }
+            multiply(&mut Block::new(
+                raw,
+                &pieces,
+                &units,
+                columns,
+                &mut buffers.sums,
+            ));
             first = end;
         }
-        asm!("tilerelease", options(nomem, nostack));
-        if let Some(before) = &before {
-            before.finish(0..SIDE, sums_before, &units);
-        }
     }
+    pieces.clear();
+    PIECES.set(pieces);
     BUFFERS.set(Some(buffers));
 }
 
@@ -199,175 +191,236 @@ unsafe fn write_row(row: &[f32], inverse: f32, words: &mut [u32]) {
     }
 }
 
-/// Up to 16 rows, and what becomes of their sums.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    raw: &'a Raw<'a>,
-    first: usize,
+/// Up to 16 rows, as the assembly reads them.
+#[repr(C)]
+struct Piece {
+    configuration: *const Configuration,
     rows: usize,
-}
-
-/// What is done while a tile is multiplied.
-struct Meanwhile<'a> {
-    /// The tile before it is finished, if there is one.
-    before: Option<Tile<'a>>,
-    sums: &'a Sums,
-    units: &'a [f32; PANEL],
-    /// These columns are asked for.
+    /// Of the first row, as what follows.
+    left: *const u32,
+    result: *mut f32,
+    row_scale: *const f32,
+    /// Prefetched meanwhile.
     next: *const u32,
 }
 
-/// Multiplies a tile's rows by the columns of some registers of steps, from the first on.
-#[inline]
+impl Piece {
+    /// The rows from `first_row` on, of the steps from the register `first` on.
+    fn new(raw: &Raw<'_>, first_row: usize, first: usize, next: *const u32) -> Self {
+        let rows = SIDE.min(raw.rows - first_row);
+        let digits = first_row * raw.left_row_step + first * DIGITS * LINE;
+        Self {
+            configuration: &raw const CONFIGURATIONS[rows],
+            rows,
+            left: raw.left.wrapping_add(digits),
+            result: raw.result.wrapping_add(first_row * raw.result_row_step),
+            row_scale: row_scale(raw, first_row),
+            next,
+        }
+    }
+}
+
+/// A product over a block of registers of steps, as the assembly reads it.
+#[repr(C)]
+struct Block {
+    epilogue: Epilogue,
+    /// What sums of the middle weight count, and those of the greatest.
+    weights: [f32; 2],
+    piece: *const Piece,
+    end: *const Piece,
+    columns: *const Columns,
+    registers: usize,
+    /// Bytes from one row's digits to the next row's.
+    left_row_step: usize,
+    /// Rows of the tile before that are finished with each register.
+    rows_per_register: usize,
+    /// How far ahead results are prefetched, in bytes.
+    result_ahead: usize,
+    /// Where the sums of this tile go, and of the next.
+    sums: [*mut Sums; 2],
+    /// The configuration in use.
+    configured: *const Configuration,
+    /// Registers of a tile that are not yet multiplied.
+    remaining: usize,
+}
+
+impl Block {
+    fn new(
+        raw: &Raw<'_>,
+        pieces: &[Piece],
+        units: &[f32; PANEL],
+        columns: &[Columns],
+        sums: &mut [Sums; 2],
+    ) -> Self {
+        let epilogue = Epilogue {
+            scales: *units,
+            ..Epilogue::new(raw)
+        };
+        let pieces = pieces.as_ptr_range();
+        let rows_per_register = SIDE.div_ceil(columns.len());
+        Self {
+            result_ahead: rows_per_register * epilogue.result_row_step,
+            epilogue,
+            weights: [256.0, 65536.0],
+            piece: pieces.start,
+            end: pieces.end,
+            columns: columns.as_ptr(),
+            registers: columns.len(),
+            left_row_step: size_of::<u32>() * raw.left_row_step,
+            rows_per_register,
+            sums: sums.each_mut().map(|sums| &raw mut *sums),
+            configured: null(),
+            remaining: 0,
+        }
+    }
+}
+
+/// Multiplies the pieces of a block, of which there is one at least. Results of a tile are written while the next is
+/// multiplied.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
-unsafe fn multiply(
-    tile: &Tile<'_>,
-    first: usize,
-    columns: &[Columns],
-    Sums(sums): &mut Sums,
-    meanwhile: &Meanwhile<'_>,
-) {
-    let rows_per_register = SIDE.div_ceil(columns.len());
-    let raw = tile.raw;
-    // SAFETY: of the caller: the registers are configured for the tile's rows, which have the digits of
-    // these steps. To ask for memory ahead never fails. The registers' numbers stay there from one piece
-    // of assembly to the next, for nothing else uses them.
+unsafe fn multiply(block: &mut Block) {
+    // SAFETY: of the caller: the processor has the tiles, and the pieces' pointers reach the rows of their configuration,
+    // which have the digits of these steps, and their results. Memory that is prefetched need not exist. All that is
+    // written but memory is named, and the tiles are released.
     unsafe {
-        let left = raw
-            .left
-            .add(tile.first * raw.left_row_step + first * DIGITS * LINE);
         asm!(
+            load_epilogue!("{block}"),
+            "vbroadcastss zmm18, dword ptr [{block} + {WEIGHTS}]",
+            "vbroadcastss zmm19, dword ptr [{block} + {WEIGHTS} + 4]",
+            "mov {piece}, [{block} + {PIECE}]",
+            "mov {left_step}, [{block} + {LEFT_ROW_STEP}]",
+            "mov {right_step:e}, 128",
+            // There is no tile before the first.
+            "xor {rows:e}, {rows:e}",
+            "2:",
+            configure!("{temporary}", "qword ptr [{block} + {CONFIGURED}]"),
+            "mov {left}, [{piece} + {LEFT}]",
+            "mov {right}, [{block} + {COLUMNS}]",
+            "mov {next}, [{piece} + {NEXT}]",
+            "mov {temporary}, [{block} + {REGISTERS}]",
+            "mov [{block} + {REMAINING}], {temporary}",
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
             "tilezero tmm4",
             "tilezero tmm5",
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
-            options(nomem, nostack, preserves_flags),
-        );
-        for (register, columns) in columns.iter().enumerate() {
-            for line in 0..AHEAD_PER_REGISTER / size_of::<Line>() {
-                let next = meanwhile
-                    .next
-                    .wrapping_byte_add(register * AHEAD_PER_REGISTER);
-                _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * LINE).cast());
-            }
+            "4:",
+            prefetch_next!(),
             // Sums of a weight are never added to twice in a row.
-            asm!(
-                "tileloadd tmm6, [{left} + {left_step} + 128]",
-                "tileloadd tmm7, [{right} + {right_step}]",
-                "tdpbssd tmm4, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 64]",
-                "tdpbssd tmm5, tmm6, tmm7",
-                "tileloadd tmm6, [{left} + {left_step} + 64]",
-                "tdpbssd tmm3, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step}]",
-                "tdpbssd tmm2, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 2048]",
-                "tdpbssd tmm4, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 2112]",
-                "tdpbssd tmm5, tmm6, tmm7",
-                "tileloadd tmm6, [{left} + {left_step}]",
-                "tdpbssd tmm3, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 2048]",
-                "tdpbssd tmm2, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 4096]",
-                "tdpbssd tmm4, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 4160]",
-                "tdpbssd tmm5, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step}]",
-                "tdpbssd tmm0, tmm6, tmm7",
-                "tileloadd tmm7, [{right} + {right_step} + 64]",
-                "tdpbssd tmm1, tmm6, tmm7",
-                left = in(reg) left.add(register * DIGITS * LINE),
-                left_step = in(reg) size_of::<u32>() * raw.left_row_step,
-                right = in(reg) columns.as_ptr(),
-                right_step = in(reg) size_of::<[Line; 2]>(),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(readonly, nostack, preserves_flags),
-            );
-            if let Some(before) = &meanwhile.before {
-                let first = register * rows_per_register;
-                let rows = first..SIDE.min(first + rows_per_register);
-                before.ask_for_results(rows.end..rows.end + rows_per_register);
-                before.finish(rows, meanwhile.sums, meanwhile.units);
-            }
-        }
-        asm!(
-            "tilestored [{sums} + {row_step}], tmm0",
-            "tilestored [{sums} + {row_step} + 64], tmm1",
-            "tilestored [{sums} + {row_step} + 2048], tmm2",
-            "tilestored [{sums} + {row_step} + 2112], tmm3",
-            "tilestored [{sums} + {row_step} + 4096], tmm4",
-            "tilestored [{sums} + {row_step} + 4160], tmm5",
-            sums = in(reg) sums.as_mut_ptr(),
-            row_step = in(reg) size_of::<[i32; PANEL]>(),
-            options(nostack, preserves_flags),
+            "tileloadd tmm6, [{left} + {left_step} + 128]",
+            "tileloadd tmm7, [{right} + {right_step}]",
+            "tdpbssd tmm4, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 64]",
+            "tdpbssd tmm5, tmm6, tmm7",
+            "tileloadd tmm6, [{left} + {left_step} + 64]",
+            "tdpbssd tmm3, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step}]",
+            "tdpbssd tmm2, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 2048]",
+            "tdpbssd tmm4, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 2112]",
+            "tdpbssd tmm5, tmm6, tmm7",
+            "tileloadd tmm6, [{left} + {left_step}]",
+            "tdpbssd tmm3, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 2048]",
+            "tdpbssd tmm2, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 4096]",
+            "tdpbssd tmm4, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 4160]",
+            "tdpbssd tmm5, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step}]",
+            "tdpbssd tmm0, tmm6, tmm7",
+            "tileloadd tmm7, [{right} + {right_step} + 64]",
+            "tdpbssd tmm1, tmm6, tmm7",
+            "add {left}, {LEFT_REGISTER}",
+            "add {right}, {RIGHT_REGISTER}",
+            // Some rows of the tile before.
+            "mov {some}, [{block} + {ROWS_PER_REGISTER}]",
+            "mov {temporary}, [{block} + {RESULT_AHEAD}]",
+            "5:",
+            "test {rows}, {rows}",
+            "jz 6f",
+            "prefetchw [{result} + {temporary}]",
+            "prefetchw [{result} + {temporary} + 64]",
+            finish_row!(digits, "{block}", "{sums}", "{result}", "{row_scale}"),
+            "dec {rows}",
+            "dec {some}",
+            "jnz 5b",
+            "6:",
+            "dec qword ptr [{block} + {REMAINING}]",
+            "jnz 4b",
+            // This tile is the one before the next.
+            "mov {sums}, [{block} + {SUMS}]",
+            "mov {temporary}, [{block} + {SUMS} + 8]",
+            "mov [{block} + {SUMS}], {temporary}",
+            "mov [{block} + {SUMS} + 8], {sums}",
+            "tilestored [{sums} + {right_step}], tmm0",
+            "tilestored [{sums} + {right_step} + 64], tmm1",
+            "tilestored [{sums} + {right_step} + 2048], tmm2",
+            "tilestored [{sums} + {right_step} + 2112], tmm3",
+            "tilestored [{sums} + {right_step} + 4096], tmm4",
+            "tilestored [{sums} + {right_step} + 4160], tmm5",
+            "mov {rows}, [{piece} + {ROWS}]",
+            "mov {result}, [{piece} + {RESULT}]",
+            "mov {row_scale}, [{piece} + {ROW_SCALE}]",
+            "add {piece}, {PIECE_SIZE}",
+            "cmp {piece}, [{block} + {END}]",
+            "jne 2b",
+            "tilerelease",
+            "7:",
+            finish_row!(digits, "{block}", "{sums}", "{result}", "{row_scale}"),
+            "dec {rows}",
+            "jnz 7b",
+            block = in(reg) block,
+            piece = out(reg) _,
+            left = out(reg) _,
+            left_step = out(reg) _,
+            right = out(reg) _,
+            right_step = out(reg) _,
+            next = out(reg) _,
+            rows = out(reg) _,
+            sums = out(reg) _,
+            result = out(reg) _,
+            row_scale = out(reg) _,
+            some = out(reg) _,
+            temporary = out(reg) _,
+            LEFT_REGISTER = const size_of::<[Line; DIGITS]>(),
+            RIGHT_REGISTER = const size_of::<Columns>(),
+            CONFIGURATION = const offset_of!(Piece, configuration),
+            ROWS = const offset_of!(Piece, rows),
+            LEFT = const offset_of!(Piece, left),
+            RESULT = const offset_of!(Piece, result),
+            ROW_SCALE = const offset_of!(Piece, row_scale),
+            NEXT = const offset_of!(Piece, next),
+            PIECE_SIZE = const size_of::<Piece>(),
+            WEIGHTS = const offset_of!(Block, weights),
+            PIECE = const offset_of!(Block, piece),
+            END = const offset_of!(Block, end),
+            COLUMNS = const offset_of!(Block, columns),
+            REGISTERS = const offset_of!(Block, registers),
+            LEFT_ROW_STEP = const offset_of!(Block, left_row_step),
+            ROWS_PER_REGISTER = const offset_of!(Block, rows_per_register),
+            RESULT_AHEAD = const offset_of!(Block, result_ahead),
+            SUMS = const offset_of!(Block, sums),
+            CONFIGURED = const offset_of!(Block, configured),
+            REMAINING = const offset_of!(Block, remaining),
+            SCALES = const offset_of!(Block, epilogue.scales),
+            CORRECTIONS = const offset_of!(Block, epilogue.corrections),
+            BIAS = const offset_of!(Block, epilogue.bias),
+            MASKS = const offset_of!(Block, epilogue.masks),
+            ADD = const offset_of!(Block, epilogue.add),
+            RESULT_ROW_STEP = const offset_of!(Block, epilogue.result_row_step),
+            ROW_SCALE_STEP = const offset_of!(Block, epilogue.row_scale_step),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
+            out("zmm16") _, out("zmm17") _, out("zmm18") _, out("zmm19") _,
+            out("zmm20") _, out("zmm21") _, out("k1") _, out("k2") _,
+            options(nostack),
         );
-    }
-}
-
-impl Tile<'_> {
-    /// Asks for where the results of some of the rows belong.
-    #[inline]
-    #[allow(unsafe_code)]
-    fn ask_for_results(&self, rows: Range<usize>) {
-        let raw = self.raw;
-        for row in rows {
-            let result = raw
-                .result
-                .wrapping_add((self.first + row) * raw.result_row_step);
-            // SAFETY: memory that is asked for need not exist.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_ET0>(result.cast());
-                _mm_prefetch::<_MM_HINT_ET0>(result.wrapping_add(SIDE).cast());
-            }
-        }
-    }
-
-    /// Writes the results of some of the rows, as far as there are.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    #[allow(unsafe_code)]
-    unsafe fn finish(&self, rows: Range<usize>, sums: &Sums, units: &[f32; PANEL]) {
-        for row in rows.start..rows.end.min(self.rows) {
-            // SAFETY: of the caller, which checked every bound: a row's sums are two vectors of them.
-            unsafe {
-                let sums = [
-                    finished(sums, row, 0, units),
-                    finished(sums, row, SIDE, units),
-                ];
-                store_row::<Floats, 2>(&sums, self.raw, self.first + row, 0);
-            }
-        }
-    }
-}
-
-/// What sums of all weights amount to, of a vector of columns from `column` on.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[allow(unsafe_code)]
-unsafe fn finished(
-    Sums([greatest, middle, least]): &Sums,
-    row: usize,
-    column: usize,
-    units: &[f32; PANEL],
-) -> __m512 {
-    // SAFETY: of the caller: there is a vector of columns.
-    unsafe {
-        let greatest = _mm512_loadu_si512(greatest[row].as_ptr().add(column).cast());
-        let middle = _mm512_loadu_si512(middle[row].as_ptr().add(column).cast());
-        let least = _mm512_loadu_si512(least[row].as_ptr().add(column).cast());
-        let sums = _mm512_fmadd_ps(
-            _mm512_cvtepi32_ps(middle),
-            _mm512_set1_ps(256.0),
-            _mm512_cvtepi32_ps(least),
-        );
-        let sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(greatest), _mm512_set1_ps(65536.0), sums);
-        _mm512_mul_ps(sums, _mm512_loadu_ps(units.as_ptr().add(column)))
     }
 }
 

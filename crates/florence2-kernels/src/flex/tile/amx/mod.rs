@@ -11,16 +11,21 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_storeu_si512,
 };
 use std::cell::Cell;
+use std::mem::offset_of;
 use std::ops::Range;
+use std::ptr::null;
 
 mod assembly;
 pub(super) mod digits;
 mod few_rows;
 
-use assembly::{AHEAD_PER_REGISTER, ask_ahead, ask_for_next, columns, rows, sums};
+use assembly::{
+    AHEAD_PER_REGISTER, columns, configure, finish_row, load_epilogue, prefetch_columns,
+    prefetch_next, rows, segments, sums, sums_of_row,
+};
 
-use super::avx512::{self, Pairs, Quads};
-use super::{Dot, FEW_TILES, Kernel, PANEL, Raw, store_row};
+use super::avx512::{self, Pairs};
+use super::{FEW_TILES, Kernel, PANEL, Raw};
 use crate::flex::ahead::AHEAD;
 use crate::flex::line::{LINE, Line};
 use crate::flex::rows::sized;
@@ -121,6 +126,15 @@ struct Segment {
 }
 
 impl Segment {
+    const NONE: Self = Self {
+        registers: 0,
+        upper: null(),
+        lower: null(),
+        left_row_step: 0,
+        right: null(),
+        right_step: 0,
+    };
+
     /// Some registers of a tile, of all of the first tile's.
     fn part(self, tile: &Tile, registers: Range<usize>) -> Self {
         let Self {
@@ -170,31 +184,27 @@ impl Place {
         }
     }
 
-    #[allow(unsafe_code)]
-    unsafe fn in_result(raw: &Raw<'_>, tile: &Tile) -> Self {
+    fn in_result(raw: &Raw<'_>, tile: &Tile) -> Self {
+        let first = tile.first * raw.result_row_step;
         let row_step = size_of::<f32>() * raw.result_row_step;
-        // SAFETY: of the caller: the result has these rows.
-        unsafe {
-            let upper = raw.result.byte_add(tile.first * row_step).cast::<u32>();
-            Self {
-                upper,
-                lower: upper.byte_add(tile.upper * row_step),
-                row_step,
-            }
-        }
+        Self::of(tile, raw.result.wrapping_add(first).cast(), row_step)
     }
 
-    fn apart(Sums(sums): &mut Sums) -> Self {
-        let (upper, lower) = sums.split_at_mut(SIDE);
+    fn apart(tile: &Tile, sums: *mut Sums) -> Self {
+        Self::of(tile, sums.cast(), size_of::<[u32; PANEL]>())
+    }
+
+    /// Rows of a tile from `upper` on. A tile without lower rows reads nothing at `lower`, which may lie outside.
+    fn of(tile: &Tile, upper: *mut u32, row_step: usize) -> Self {
         Self {
-            upper: upper.as_mut_ptr().cast(),
-            lower: lower.as_mut_ptr().cast(),
-            row_step: size_of::<[u32; PANEL]>(),
+            upper,
+            lower: upper.wrapping_byte_add(tile.upper * row_step),
+            row_step,
         }
     }
 }
 
-/// Sums that are not yet results: of the upper rows, then from the 16th on of the lower.
+/// Sums of a tile's rows that are not yet results.
 #[derive(Clone, Default)]
 #[repr(C, align(64))]
 struct Sums([[u32; PANEL]; ROWS]);
@@ -202,79 +212,138 @@ struct Sums([[u32; PANEL]; ROWS]);
 /// What sums begin with that are added to nothing.
 static NOTHING: [u32; PANEL] = [0; PANEL];
 
-/// Multiplies segments of at least one register of steps each. The last is what is asked for ahead.
-type Multiply = unsafe fn(&[Segment], &Ends, *const u32);
-
-/// How tiles of more than 16 rows are multiplied, and how those of fewer are.
-#[derive(Clone, Copy)]
-struct Multiplies {
-    both_halves: Multiply,
-    upper_half: Multiply,
-    /// Whether sums are what the result holds, but for what is added to them.
-    sums_can_be_results: bool,
+/// What is added to sums that become results, and what they are multiplied by, as the assembly reads it.
+#[repr(C, align(64))]
+struct Epilogue {
+    /// Factors of columns.
+    scales: [f32; PANEL],
+    /// Of int8: subtracted from the sums of columns.
+    corrections: [i32; PANEL],
+    bias: [f32; PANEL],
+    /// The columns that there are, of each half.
+    masks: [u16; 2],
+    /// Whether the results are added to what is there.
+    add: u32,
+    /// Bytes from one row's results to the next row's.
+    result_row_step: usize,
+    /// Bytes from one row's factor to the next row's.
+    row_scale_step: usize,
 }
 
-const BF16_MULTIPLIES: Multiplies = Multiplies {
-    both_halves: multiply_bf16,
-    upper_half: multiply_upper_bf16,
-    sums_can_be_results: true,
-};
-const INT8_MULTIPLIES: Multiplies = Multiplies {
-    both_halves: multiply_int8,
-    upper_half: multiply_upper_int8,
-    sums_can_be_results: false,
-};
+/// The factor of rows that have none.
+static ONE: f32 = 1.0;
+
+impl Epilogue {
+    fn new(raw: &Raw<'_>) -> Self {
+        let finish = &raw.finish;
+        let columns = u32::MAX >> (PANEL - raw.columns);
+        let mut epilogue = Self {
+            scales: [1.0; PANEL],
+            corrections: [0; PANEL],
+            bias: [0.0; PANEL],
+            masks: [columns as u16, (columns >> SIDE) as u16],
+            add: u32::from(finish.add),
+            result_row_step: size_of::<f32>() * raw.result_row_step,
+            row_scale_step: match finish.row_scales {
+                Some(_) => size_of::<f32>(),
+                None => 0,
+            },
+        };
+        if let Some(bias) = finish.bias {
+            epilogue.bias[..raw.columns].copy_from_slice(&bias[..raw.columns]);
+        }
+        if let Some(quantised) = finish.quantised {
+            epilogue.scales = *quantised.scales;
+            epilogue.corrections = *quantised.corrections;
+        }
+        epilogue
+    }
+}
+
+/// The factor of a row.
+fn row_scale(raw: &Raw<'_>, row: usize) -> *const f32 {
+    raw.finish
+        .row_scales
+        .map_or(&raw const ONE, |scales| &raw const scales[row])
+}
+
+/// The product of a tile's rows over some registers of steps, as the assembly reads it.
+#[repr(C)]
+struct Piece {
+    configuration: *const Configuration,
+    /// Without the second, that has no registers.
+    segments: [Segment; 2],
+    ends: Ends,
+    /// Prefetched meanwhile.
+    next: *const u32,
+    /// How many of the rows are the lower ones.
+    lower: usize,
+    /// What makes results of sums, or null where they are results, or are added to by another piece.
+    epilogue: *const Epilogue,
+    rows: usize,
+    /// Of the first row, as all that follows.
+    sums: *const u32,
+    result: *mut f32,
+    row_scale: *const f32,
+}
+
+/// Multiplies the pieces one after the other.
+type Multiply = unsafe fn(&[Piece]);
 
 macro_rules! multiply {
-    ($name:ident, $instruction:literal, both) => {
-        multiply!($name, $instruction, both, ask_for_next!());
-    };
-    // These few rows wait for their own columns: a line of each half of them, of 16 steps.
-    ($name:ident, $instruction:literal, upper) => {
-        multiply!(
-            $name, $instruction, upper,
-            ask_ahead!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
-                1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984)
-        );
-    };
-    ($name:ident, $instruction:literal, $rows:ident, $ask:expr) => {
+    ($name:ident, $instruction:literal, $sums:ident) => {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
         #[allow(unsafe_code)]
-        unsafe fn $name(segments: &[Segment], ends: &Ends, next: *const u32) {
-            let segments = segments.as_ptr_range();
-            // SAFETY: of the caller: the registers are configured for rows and columns that the
-            // segments' and the ends' pointers reach. To ask for memory ahead never fails.
+        unsafe fn $name(pieces: &[Piece]) {
+            if pieces.is_empty() {
+                return;
+            }
+            let pieces = pieces.as_ptr_range();
+            // SAFETY: of the caller: the processor has the tiles, and the pieces' pointers reach the rows and columns
+            // of their configuration. Memory that is prefetched need not exist. All that is written but memory is
+            // named, and the tiles are released.
             unsafe {
                 asm!(
-                    sums!(load, $rows),
+                    "xor {configured:e}, {configured:e}",
                     "2:",
-                    "mov {registers}, [{segment}]",
-                    "mov {upper}, [{segment} + 8]",
-                    "mov {lower}, [{segment} + 16]",
-                    "mov {left_row_step}, [{segment} + 24]",
-                    "mov {right}, [{segment} + 32]",
-                    "mov {right_step}, [{segment} + 40]",
-                    "mov {register_step}, {right_step}",
-                    "shl {register_step}, 4",
-                    "3:",
-                    $ask,
-                    columns!(0, 64),
-                    rows!($rows, $instruction, 0),
-                    "add {upper}, 64",
-                    "add {lower}, 64",
-                    "add {right}, {register_step}",
+                    configure!("{upper}", "{configured}"),
+                    "mov {next}, [{piece} + {NEXT}]",
+                    "lea {segment}, [{piece} + {SEGMENTS}]",
+                    "cmp qword ptr [{piece} + {LOWER}], 0",
+                    "jne 4f",
+                    // These few rows wait for their own columns: a line of each half of them, of 16 steps.
+                    segments!(
+                        upper,
+                        $instruction,
+                        prefetch_columns!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960
+                            1024 1088 1152 1216 1280 1344 1408 1472 1536 1600 1664 1728 1792 1856 1920 1984)
+                    ),
+                    "jmp 9f",
+                    "4:",
+                    segments!(both, $instruction, prefetch_next!()),
+                    "9:",
+                    "mov {segment}, [{piece} + {EPILOGUE}]",
+                    "test {segment}, {segment}",
+                    "jz 9f",
+                    load_epilogue!("{segment}"),
+                    "mov {registers}, [{piece} + {ROWS}]",
+                    "mov {upper}, [{piece} + {SUMS}]",
+                    "mov {lower}, [{piece} + {RESULT}]",
+                    "mov {left_row_step}, [{piece} + {ROW_SCALE}]",
+                    "4:",
+                    finish_row!($sums, "{segment}", "{upper}", "{lower}", "{left_row_step}"),
                     "dec {registers}",
-                    "jnz 3b",
-                    "add {segment}, {segment_size}",
-                    "cmp {segment}, {end}",
+                    "jnz 4b",
+                    "9:",
+                    "add {piece}, {PIECE_SIZE}",
+                    "cmp {piece}, {end}",
                     "jne 2b",
-                    sums!(store, $rows),
-                    // Every operand must be named.
-                    "# {ahead} {next}",
-                    segment = inout(reg) segments.start => _,
-                    end = in(reg) segments.end,
-                    segment_size = const size_of::<Segment>(),
-                    ahead = const AHEAD,
-                    ends = in(reg) ends,
+                    "tilerelease",
+                    piece = inout(reg) pieces.start => _,
+                    end = in(reg) pieces.end,
+                    configured = out(reg) _,
+                    segment = out(reg) _,
                     registers = out(reg) _,
                     upper = out(reg) _,
                     lower = out(reg) _,
@@ -282,9 +351,34 @@ macro_rules! multiply {
                     right = out(reg) _,
                     right_step = out(reg) _,
                     register_step = out(reg) _,
-                    next = inout(reg) next => _,
+                    next = out(reg) _,
+                    ahead = const AHEAD,
+                    CONFIGURATION = const offset_of!(Piece, configuration),
+                    SEGMENTS = const offset_of!(Piece, segments),
+                    SEGMENTS_END = const offset_of!(Piece, segments) + size_of::<[Segment; 2]>(),
+                    SEGMENT_SIZE = const size_of::<Segment>(),
+                    FROM = const offset_of!(Piece, ends.from),
+                    TO = const offset_of!(Piece, ends.to),
+                    NEXT = const offset_of!(Piece, next),
+                    LOWER = const offset_of!(Piece, lower),
+                    EPILOGUE = const offset_of!(Piece, epilogue),
+                    ROWS = const offset_of!(Piece, rows),
+                    SUMS = const offset_of!(Piece, sums),
+                    RESULT = const offset_of!(Piece, result),
+                    ROW_SCALE = const offset_of!(Piece, row_scale),
+                    PIECE_SIZE = const size_of::<Piece>(),
+                    SCALES = const offset_of!(Epilogue, scales),
+                    CORRECTIONS = const offset_of!(Epilogue, corrections),
+                    BIAS = const offset_of!(Epilogue, bias),
+                    MASKS = const offset_of!(Epilogue, masks),
+                    ADD = const offset_of!(Epilogue, add),
+                    RESULT_ROW_STEP = const offset_of!(Epilogue, result_row_step),
+                    ROW_SCALE_STEP = const offset_of!(Epilogue, row_scale_step),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
+                    out("zmm16") _, out("zmm17") _, out("zmm18") _, out("zmm19") _,
+                    out("zmm20") _, out("zmm21") _, out("k1") _, out("k2") _,
                     options(nostack),
                 );
             }
@@ -292,10 +386,8 @@ macro_rules! multiply {
     };
 }
 
-multiply!(multiply_bf16, "tdpbf16ps", both);
-multiply!(multiply_upper_bf16, "tdpbf16ps", upper);
-multiply!(multiply_int8, "tdpbusd", both);
-multiply!(multiply_upper_int8, "tdpbusd", upper);
+multiply!(multiply_bf16, "tdpbf16ps", f32);
+multiply!(multiply_int8, "tdpbusd", int8);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
@@ -306,7 +398,7 @@ unsafe fn run_bf16(raw: &Raw<'_>) -> bool {
             few_rows::run(raw);
             return true;
         }
-        run::<Pairs>(raw, BF16_MULTIPLIES)
+        run(raw, multiply_bf16, sums_are_results(raw))
     }
 }
 
@@ -317,7 +409,7 @@ unsafe fn run_int8(raw: &Raw<'_>) -> bool {
         return false;
     }
     // SAFETY: of the caller.
-    unsafe { run::<Quads>(raw, INT8_MULTIPLIES) }
+    unsafe { run(raw, multiply_int8, false) }
 }
 
 thread_local! {
@@ -325,54 +417,111 @@ thread_local! {
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
     /// Of each tile, kept from use to use.
     static SUMS: Cell<Vec<Sums>> = const { Cell::new(Vec::new()) };
+    /// Kept from use to use.
+    static PIECES: Cell<Vec<Piece>> = const { Cell::new(Vec::new()) };
 }
 
-/// Multiplies all rows, or none that lie neither beside nor under each other, and says which.
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-unsafe fn run<D: Dot>(raw: &Raw<'_>, multiplies: Multiplies) -> bool {
+/// Multiplies all rows, or none that lie neither beside nor under each other, and says which. Where sums are results,
+/// nothing is left to be done with them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[allow(unsafe_code)]
+unsafe fn run(raw: &Raw<'_>, multiply: Multiply, sums_are_results: bool) -> bool {
     if raw.left_step != 1 && raw.left_row_step != 1 {
         return false;
     }
     let mut copy = COPY.take();
     let mut right_rest = [Line::default(); 2 * SIDE];
+    let mut pieces = PIECES.take();
+    let mut sums = SUMS.take();
+    let epilogue = Epilogue::new(raw);
     // SAFETY: of the caller, which checked every bound.
     unsafe {
-        let ([whole, rest], used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
-        let all = whole.registers + used - 1;
-        let blocks = match raw.rows.div_ceil(ROWS) {
-            ..=FEW_TILES => 1,
-            _ => all.div_ceil(REGISTERS_OF_BLOCK),
-        };
-        let Multiplies {
-            sums_can_be_results,
-            ..
-        } = multiplies;
-        for_each_tile::<D>(
+        let (segments, used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
+        push_pieces(
             raw,
-            all,
-            blocks,
-            sums_can_be_results,
-            |tile, registers, ends| {
-                // INVARIANT: the last block is not the rest alone: where there are several, each has four
-                // registers at least.
-                let used = if registers.end == all { used } else { 1 };
-                let of_whole = registers.start..registers.end.min(whole.registers);
-                let segments = [whole.part(tile, of_whole), rest.part(tile, 0..1)];
-                let multiply = match tile.lower {
-                    0 => multiplies.upper_half,
-                    _ => multiplies.both_halves,
-                };
-                multiply(&segments[..used], ends, tile.next);
+            &segments[..used],
+            if sums_are_results {
+                None
+            } else {
+                Some(&epilogue)
             },
+            sized(&mut sums, raw.rows.div_ceil(ROWS)).as_mut_ptr(),
+            &mut pieces,
         );
+        multiply(&pieces);
     }
+    pieces.clear();
     COPY.set(copy);
+    PIECES.set(pieces);
+    SUMS.set(sums);
     true
+}
+
+/// What all tiles are multiplied by over a block of registers of steps, then over the next block. There is room for the
+/// sums of each tile at `sums`. Without an epilogue, sums are results.
+fn push_pieces(
+    raw: &Raw<'_>,
+    segments: &[Segment],
+    epilogue: Option<&Epilogue>,
+    sums: *mut Sums,
+    pieces: &mut Vec<Piece>,
+) {
+    let whole = segments[0];
+    let registers = whole.registers + segments.len() - 1;
+    let tiles = raw.rows.div_ceil(ROWS);
+    let blocks = match tiles {
+        ..=FEW_TILES => 1,
+        _ => registers.div_ceil(REGISTERS_OF_BLOCK),
+    };
+    let mut next = raw.next;
+    let mut first = 0;
+    for block in 0..blocks {
+        let end = first + (registers - first).div_ceil(blocks - block);
+        let (is_first, is_last) = (block == 0, block + 1 == blocks);
+        for index in 0..tiles {
+            let tile = Tile::new(raw, index);
+            let sums = sums.wrapping_add(index);
+            let (apart, result) = (Place::apart(&tile, sums), Place::in_result(raw, &tile));
+            let from = match raw.finish.bias {
+                _ if !is_first => apart,
+                Some(bias) if epilogue.is_none() => Place::of_all_rows(bias.as_ptr().cast()),
+                None if epilogue.is_none() && raw.finish.add => result,
+                _ => Place::of_all_rows(NOTHING.as_ptr()),
+            };
+            let to = if is_last && epilogue.is_none() {
+                result
+            } else {
+                apart
+            };
+            let mut of_tile = [
+                whole.part(&tile, first..end.min(whole.registers)),
+                Segment::NONE,
+            ];
+            // INVARIANT: the last block is not the rest alone: where there are several, each has four registers at
+            // least.
+            if let Some(rest) = segments.get(1).filter(|_| is_last) {
+                of_tile[1] = rest.part(&tile, 0..1);
+            }
+            pieces.push(Piece {
+                configuration: &raw const CONFIGURATIONS[tile.upper + tile.lower],
+                segments: of_tile,
+                ends: Ends { from, to },
+                next,
+                lower: tile.lower,
+                epilogue: match epilogue {
+                    Some(epilogue) if is_last => epilogue,
+                    _ => null(),
+                },
+                rows: tile.upper + tile.lower,
+                sums: sums.cast(),
+                result: result.upper.cast(),
+                row_scale: row_scale(raw, tile.first),
+            });
+            next = next.wrapping_byte_add((end - first) * AHEAD_PER_REGISTER);
+        }
+        first = end;
+    }
 }
 
 /// Whether what is added to sums can be there before them, and nothing else becomes of them.
@@ -387,101 +536,17 @@ struct Tile {
     /// How many of them are in the upper registers, and how many in the lower.
     upper: usize,
     lower: usize,
-    /// Its share of the columns that are multiplied next.
-    next: *const u32,
 }
 
-/// Has `multiply` multiply a block of registers of steps of one tile of rows after the other, then the
-/// next block, with the registers configured for them, and finishes sums that are not yet results.
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-unsafe fn for_each_tile<D: Dot>(
-    raw: &Raw<'_>,
-    registers: usize,
-    blocks: usize,
-    sums_can_be_results: bool,
-    mut multiply: impl FnMut(&Tile, Range<usize>, &Ends),
-) {
-    let Raw { rows, finish, .. } = *raw;
-    let direct = sums_can_be_results && sums_are_results(raw);
-    let tiles = rows.div_ceil(ROWS);
-    let mut all_sums = SUMS.take();
-    let sums_of_tiles = sized(&mut all_sums, tiles);
-    let mut next = raw.next;
-    let mut configured = 0;
-    let mut first = 0;
-    for block in 0..blocks {
-        let end = first + (registers - first).div_ceil(blocks - block);
-        let (is_first, is_last) = (block == 0, block + 1 == blocks);
-        for (index, sums) in sums_of_tiles.iter_mut().enumerate() {
-            let count = ROWS.min(rows - index * ROWS);
-            let (upper, lower) = halves(count);
-            let tile = Tile {
-                first: index * ROWS,
-                upper,
-                lower,
-                next,
-            };
-            next = next.wrapping_byte_add((end - first) * AHEAD_PER_REGISTER);
-            // SAFETY: of the caller, which checked every bound.
-            unsafe {
-                if count != configured {
-                    configure(&CONFIGURATIONS[count]);
-                    configured = count;
-                }
-                let result = Place::in_result(raw, &tile);
-                let apart = Place::apart(sums);
-                let from = match finish.bias {
-                    _ if !is_first => apart,
-                    Some(bias) if direct => Place::of_all_rows(bias.as_ptr().cast()),
-                    None if direct && finish.add => result,
-                    _ => Place::of_all_rows(NOTHING.as_ptr()),
-                };
-                let to = if direct && is_last { result } else { apart };
-                multiply(&tile, first..end, &Ends { from, to });
-                if is_last && !direct {
-                    finish_sums::<D>(raw, &tile, sums);
-                }
-            }
+impl Tile {
+    fn new(raw: &Raw<'_>, index: usize) -> Self {
+        let first = index * ROWS;
+        let (upper, lower) = halves(ROWS.min(raw.rows - first));
+        Self {
+            first,
+            upper,
+            lower,
         }
-        first = end;
-    }
-    // SAFETY: of the caller: the processor has the registers.
-    unsafe {
-        asm!("tilerelease", options(nomem, nostack));
-    }
-    SUMS.set(all_sums);
-}
-
-/// Writes results of a tile's sums.
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    clippy::inline_always,
-    reason = "it must be compiled for its caller's instruction set"
-)]
-unsafe fn finish_sums<D: Dot>(raw: &Raw<'_>, tile: &Tile, Sums(sums): &Sums) {
-    let (upper, lower) = sums.split_at(SIDE);
-    let sums = upper[..tile.upper].iter().chain(&lower[..tile.lower]);
-    for (row, sums) in sums.enumerate() {
-        // SAFETY: of the caller, which checked every bound: a row's sums are two vectors of them.
-        unsafe {
-            let sums = sums.as_ptr().cast::<[D::Sums; 2]>().read();
-            store_row::<D, 2>(&sums, raw, tile.first + row, 0);
-        }
-    }
-}
-
-/// Has the registers hold what they are to.
-#[allow(unsafe_code)]
-unsafe fn configure(configuration: &Configuration) {
-    // SAFETY: of the caller: the processor has the registers.
-    unsafe {
-        asm!("ldtilecfg [{}]", in(reg) configuration, options(readonly, nostack));
     }
 }
 
