@@ -7,7 +7,8 @@
 //! inline assembly has no operand for either (a tile register can be named as a clobber only), and the ABI lets every
 //! function that is called between two blocks change both. Loops over the tiles of a product are therefore part of the
 //! assembly. They read their work from memory, as arrays of `#[repr(C)]` structures. What is done with sums of a tile
-//! while the next tile is multiplied is assembly for the same reason.
+//! while the next tile is multiplied is assembly for the same reason. The
+//! blocks end with `vzeroupper`, since the compiler does not see that they leave the vector registers' upper halves set.
 //!
 //! # Tile registers of the products of bf16 and of int8
 //!
