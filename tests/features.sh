@@ -19,11 +19,18 @@ done
 for backend in flex ndarray; do
     check -p florence2 --no-default-features --features "$backend"
 done
+# Each package alone: together, one would have the features that the other enables.
 for package in florence2-cli florence2-ffi; do
+    check -p $package
+    check -p $package --no-default-features
+done
+# Both with the same backends: what a backend adds to them is in the crates that they share.
+for backends_of_build in "${backends[@]}" "cuda vulkan"; do
+    features=
+    for backend in $backends_of_build; do
+        features+=florence2-cli/$backend,florence2-ffi/$backend,
+    done
     for defaults in "" --no-default-features; do
-        check -p $package $defaults
-        for features in "${backends[@]}" cuda,vulkan; do
-            check -p $package $defaults --features "$features"
-        done
+        check -p florence2-cli -p florence2-ffi $defaults --features "$features"
     done
 done
