@@ -68,7 +68,12 @@ fn read_index(source: &Source) -> Result<ShardIndex> {
         return Err(source.malformed(reason));
     }
     let json = source.read_to_vec(0, length as usize)?;
-    serde_json::from_slice(&json).map_err(|error| source.malformed(error))
+    let index = serde_json::from_slice(&json);
+    index.map_err(|error| {
+        source.malformed(format!(
+            "found other JSON, expected an index of shards: {error}"
+        ))
+    })
 }
 
 /// Whether a name is that of a file beside the index. A path could lead out of the model's folder.

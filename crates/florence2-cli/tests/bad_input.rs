@@ -172,6 +172,9 @@ fn models(files: &Files) -> Vec<Case> {
             &weights,
         ])
     };
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    let damaged = fixtures.join("weights-files/missing-entry.bin");
+    let damaged = damaged.display().to_string();
     let unfit = vec![
         "inspect".to_owned(),
         files.model_with("m0", "config.json", "/text_config/encoder_layers", json!(9)),
@@ -200,6 +203,7 @@ fn models(files: &Files) -> Vec<Case> {
         "a page instead of weights": with_weights("page.bin", b"<!DOCTYPE html><html></html>") => "page.bin: found an HTML page";
         "weights of no format": with_weights("notes.txt", b"weights") => "notes.txt: found a text file";
         "no such weights": run(&["--model", demo_model().to_str().unwrap(), "--weights", "nowhere.bin"]) => "nowhere.bin: cannot be read";
+        "inspected damage": vec!["inspect".to_owned(), demo_model().display().to_string(), "--weights".to_owned(), damaged] => "`b.weight`: the archive lacks the entry";
         "weights without a model": run(&["--weights", "model.safetensors"]) => "--model";
         "no tokenizer, no other folder": run_model(files.model("m27", "tokenizer.json", None)) => "--processor";
         "no preprocessor, no other folder": run_model(files.model("m28", "preprocessor_config.json", None)) => "--processor";
