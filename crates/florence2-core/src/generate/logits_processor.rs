@@ -107,7 +107,7 @@ impl<'a> LogitsProcessors<'a> {
         if let Some(growth) = self.decay(sequence) {
             for id in self.eos_token_id {
                 if let Some(score) = scores.values.get_mut(*id as usize)
-                    && score.is_finite()
+                    && *score > f32::MIN
                 {
                     *score += score.abs() * growth;
                 }
