@@ -143,9 +143,9 @@ impl BeamSearch {
         stopping: &StoppingCriteria<'_>,
     ) -> Result<Vec<Candidate>> {
         let (mut log_probs, mut sums) = (Vec::new(), Vec::new());
-        for (beam, row) in self.running.iter().zip(rows.iter_mut()) {
+        for (index, (beam, row)) in self.running.iter().zip(rows.iter_mut()).enumerate() {
             processors.normalise(row)?;
-            processors.apply(&beam.token_ids, row)?;
+            processors.apply(index, &beam.token_ids, row)?;
             log_probs.extend_from_slice(&row.values);
             sums.extend(row.values.iter().map(|log_prob| log_prob + beam.score));
         }

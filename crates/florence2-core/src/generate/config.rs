@@ -64,7 +64,8 @@ pub struct GenerationConfig {
     pub encoder_no_repeat_ngram_size: usize,
     /// Divides the score of tokens that are already in the sequence (default 1).
     pub repetition_penalty: f32,
-    /// Multiplies the score of tokens of the encoder's input (default 1).
+    /// Multiplies the score of tokens of the encoder's input, in the first beam or sample of an image
+    /// alone, as in transformers (default 1).
     pub encoder_repetition_penalty: f32,
     /// Exponent of the length by which a beam's score is divided (default 1).
     pub length_penalty: f32,

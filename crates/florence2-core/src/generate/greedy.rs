@@ -52,7 +52,7 @@ impl GreedySearch {
                 continue;
             }
             let sequence = &mut self.sequences[row];
-            processors.apply(&sequence.token_ids, scores)?;
+            processors.apply(row, &sequence.token_ids, scores)?;
             scores.normalise()?;
             let generator = self
                 .generators

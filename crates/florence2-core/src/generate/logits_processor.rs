@@ -84,16 +84,17 @@ impl<'a> LogitsProcessors<'a> {
     }
 
     /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the most
-    /// likely ones where [`Self::banned`] says that only bans change them.
+    /// likely ones where [`Self::banned`] says that only bans change them. `row` is the sequence's
+    /// place among those of its batch entry.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when scores that are to be normalised again are not usable.
-    pub(super) fn apply(&self, sequence: &[u32], scores: &mut Row) -> Result<()> {
+    pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut Row) -> Result<()> {
         let config = self.config;
         let all = scores.tokens.is_none();
         if all {
             self.ban_padding(&mut scores.values);
-            self.rescale(sequence, &mut scores.values);
+            self.rescale(row, sequence, &mut scores.values);
         }
         scores.ban(self.impossible_after(sequence));
         let forced = self.forced_tokens(sequence);
@@ -152,12 +153,13 @@ impl<'a> LogitsProcessors<'a> {
     }
 
     /// Biases and penalties.
-    fn rescale(&self, sequence: &[u32], scores: &mut [f32]) {
+    fn rescale(&self, row: usize, sequence: &[u32], scores: &mut [f32]) {
         let config = self.config;
         if !config.sequence_bias.is_empty() {
             add_biases(&config.sequence_bias, sequence, scores);
         }
-        if config.encoder_repetition_penalty != 1.0 {
+        // Transformers does not repeat the encoder's input for each beam: it penalises the first.
+        if row == 0 && config.encoder_repetition_penalty != 1.0 {
             let tokens = self.encoder.tokens.iter().copied();
             penalise(tokens, scores, 1.0 / config.encoder_repetition_penalty);
         }
@@ -391,7 +393,7 @@ mod tests {
                 tokens: None,
             };
             LogitsProcessors::new(&config, &[2], 30, &encoder, [size, size])
-                .apply(&sequence, &mut row)
+                .apply(0, &sequence, &mut row)
                 .unwrap();
             for (index, (found, expected)) in row
                 .values
@@ -424,7 +426,7 @@ mod tests {
             tokens: None,
         };
         processors.normalise(&mut row).unwrap();
-        processors.apply(&[1], &mut row).unwrap();
+        processors.apply(0, &[1], &mut row).unwrap();
         assert_eq!(row.values, [0.0, 0.0, 0.0, BANNED]);
     }
 
