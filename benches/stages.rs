@@ -421,8 +421,8 @@ fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
     let config = GenerationConfig {
         num_beams: 3,
         max_new_tokens: Some(CAPTION_TOKENS),
-        min_new_tokens: CAPTION_TOKENS,
-        eos_token_id: vec![2],
+        min_new_tokens: Some(CAPTION_TOKENS),
+        eos_token_id: Some(vec![2]),
         ..GenerationConfig::default()
     };
     let mut observer = GenerationObserver::default();

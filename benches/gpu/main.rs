@@ -216,8 +216,8 @@ impl<'a, B: Backend> Bench<'a, B> {
         let config = GenerationConfig {
             num_beams: beams,
             max_new_tokens: Some(CAPTION_TOKENS),
-            min_new_tokens: CAPTION_TOKENS,
-            eos_token_id: vec![2],
+            min_new_tokens: Some(CAPTION_TOKENS),
+            eos_token_id: Some(vec![2]),
             no_repeat_ngram_size: 3,
             ..GenerationConfig::default()
         };

@@ -184,91 +184,167 @@ pub(crate) enum CompatArg {
     Hf,
 }
 
-/// One flag per option, named as its key in `generation_config.json`.
+/// One flag per option, named after its key in `generation_config.json`.
 #[derive(Args)]
 pub(crate) struct GenerationArgs {
-    /// Beams; 1 is greedy or sampling.
+    /// Number of beams; 1 is greedy search or sampling.
     #[arg(long)]
     num_beams: Option<usize>,
-    /// Tokens generated at most.
+    /// Maximal number of generated tokens.
     #[arg(long)]
     max_new_tokens: Option<usize>,
-    /// Tokens generated at least.
+    /// Maximal length of the decoder's sequence; --max-new-tokens wins.
+    #[arg(long)]
+    max_length: Option<usize>,
+    /// Minimal number of generated tokens.
     #[arg(long)]
     min_new_tokens: Option<usize>,
-    /// Draw tokens by their probability.
+    /// Minimal length of the decoder's sequence; --min-new-tokens wins.
+    #[arg(long)]
+    min_length: Option<usize>,
+    /// Seconds after which answers end as they are.
+    #[arg(long, value_name = "SECONDS")]
+    max_time: Option<f64>,
+    /// A text that ends the answer; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    stop_strings: Option<Vec<String>>,
+    /// Sample tokens.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     do_sample: Option<bool>,
-    /// Divides the scores before drawing.
+    /// Divides the scores before sampling.
     #[arg(long)]
     temperature: Option<f32>,
-    /// Draw among this many likely tokens; 0 for all.
-    #[arg(long)]
-    top_k: Option<usize>,
-    /// Draw among the likeliest tokens that reach this probability.
-    #[arg(long)]
+    /// Sample from this many most likely tokens; 0 disables the limit.
+    #[arg(long, allow_hyphen_values = true)]
+    top_k: Option<i64>,
+    /// Sample from the most likely tokens that reach this probability.
+    #[arg(long, allow_hyphen_values = true)]
     top_p: Option<f32>,
-    /// Seed of the draws.
+    /// Sample from the tokens at least this likely, relative to the most likely.
+    #[arg(long)]
+    min_p: Option<f32>,
+    /// Sample from the tokens that hold at most this part of the entropy.
+    #[arg(long)]
+    top_h: Option<f32>,
+    /// Sample from the most typical tokens that reach this probability.
+    #[arg(long)]
+    typical_p: Option<f32>,
+    /// Sample from tokens of at least this probability; 0 disables the limit.
+    #[arg(long)]
+    epsilon_cutoff: Option<f32>,
+    /// Sample from tokens above an entropy-dependent threshold; 0 disables it.
+    #[arg(long)]
+    eta_cutoff: Option<f32>,
+    /// Seed of the random number generator.
     #[arg(long)]
     seed: Option<u64>,
-    /// No sequence of this many tokens twice; 0 allows all.
+    /// No sequence of this many tokens occurs twice; 0 allows all.
     #[arg(long)]
     no_repeat_ngram_size: Option<usize>,
-    /// Divides the score of tokens already written.
+    /// No sequence of this many prompt tokens is generated; 0 allows all.
+    #[arg(long)]
+    encoder_no_repeat_ngram_size: Option<usize>,
+    /// Divides the score of tokens that are already in the answer.
     #[arg(long)]
     repetition_penalty: Option<f32>,
+    /// Multiplies the score of the prompt's tokens.
+    #[arg(long)]
+    encoder_repetition_penalty: Option<f32>,
     /// Exponent of the length by which a beam's score is divided.
     #[arg(long, allow_hyphen_values = true)]
     length_penalty: Option<f32>,
+    /// Grow the end token's score after START tokens, exponentially with base FACTOR.
+    #[arg(long, value_name = "START,FACTOR", value_parser = parse_decay)]
+    exponential_decay_length_penalty: Option<(usize, f64)>,
     /// When the beam search may stop: true, false or never.
     #[arg(long)]
     early_stopping: Option<EarlyStopping>,
-    /// Answers per image.
+    /// Number of answers per image.
     #[arg(long)]
     num_return_sequences: Option<usize>,
-    /// The first generated token.
-    #[arg(long)]
-    forced_bos_token_id: Option<u32>,
-    /// The token at the maximal length.
-    #[arg(long)]
-    forced_eos_token_id: Option<u32>,
-    /// Tokens never generated.
+    /// The first generated token is one of these.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    forced_bos_token_id: Option<Vec<u32>>,
+    /// The token at the maximal length is one of these.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    forced_eos_token_id: Option<Vec<u32>>,
+    /// Tokens that are never generated.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     suppress_tokens: Option<Vec<u32>>,
-    /// A token sequence never generated; may be repeated.
+    /// Tokens that do not begin an answer.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    begin_suppress_tokens: Option<Vec<u32>>,
+    /// A token sequence that is never generated; may be repeated.
     #[arg(long, value_name = "ID,..", value_parser = parse_ids)]
     bad_words_ids: Option<Vec<Ids>>,
+    /// A token sequence and what is added to its last token's score; may be repeated.
+    #[arg(long, value_name = "ID,..=BIAS", value_parser = parse_bias)]
+    sequence_bias: Option<Vec<Bias>>,
+    /// Replace scores that are not finite.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    remove_invalid_values: Option<bool>,
+    /// Normalise processed scores again.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    renormalize_logits: Option<bool>,
     /// Tokens that end an answer.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     eos_token_id: Option<Vec<u32>>,
+    /// The decoder's first token, one for all images or one for each.
+    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
+    decoder_start_token_id: Option<Vec<u32>>,
 }
 
 /// A list of ids as one value.
 #[derive(Clone)]
 pub(crate) struct Ids(Vec<u32>);
 
+/// A token sequence and its bias as one value.
+#[derive(Clone)]
+pub(crate) struct Bias(Vec<u32>, f32);
+
 impl GenerationArgs {
     pub(crate) fn overrides(&self) -> GenerationOverrides {
         let words = |words: &Vec<Ids>| words.iter().map(|ids| ids.0.clone()).collect();
+        let biases = |biases: &Vec<Bias>| {
+            let pairs = biases.iter().map(|bias| (bias.0.clone(), bias.1));
+            pairs.collect()
+        };
         GenerationOverrides {
             num_beams: self.num_beams,
             max_new_tokens: self.max_new_tokens,
+            max_length: self.max_length,
             min_new_tokens: self.min_new_tokens,
+            min_length: self.min_length,
+            max_time: self.max_time,
+            stop_strings: self.stop_strings.clone(),
             do_sample: self.do_sample,
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
+            min_p: self.min_p,
+            top_h: self.top_h,
+            typical_p: self.typical_p,
+            epsilon_cutoff: self.epsilon_cutoff,
+            eta_cutoff: self.eta_cutoff,
             seed: self.seed,
             no_repeat_ngram_size: self.no_repeat_ngram_size,
+            encoder_no_repeat_ngram_size: self.encoder_no_repeat_ngram_size,
             repetition_penalty: self.repetition_penalty,
+            encoder_repetition_penalty: self.encoder_repetition_penalty,
             length_penalty: self.length_penalty,
+            exponential_decay_length_penalty: self.exponential_decay_length_penalty,
             early_stopping: self.early_stopping,
             num_return_sequences: self.num_return_sequences,
-            forced_bos_token_id: self.forced_bos_token_id,
-            forced_eos_token_id: self.forced_eos_token_id,
+            forced_bos_token_id: self.forced_bos_token_id.clone(),
+            forced_eos_token_id: self.forced_eos_token_id.clone(),
             suppress_tokens: self.suppress_tokens.clone(),
+            begin_suppress_tokens: self.begin_suppress_tokens.clone(),
             bad_words_ids: self.bad_words_ids.as_ref().map(words),
+            sequence_bias: self.sequence_bias.as_ref().map(biases),
+            remove_invalid_values: self.remove_invalid_values,
+            renormalize_logits: self.renormalize_logits,
             eos_token_id: self.eos_token_id.clone(),
+            decoder_start_token_id: self.decoder_start_token_id.clone(),
         }
     }
 }
@@ -323,4 +399,74 @@ fn parse_ids(text: &str) -> Result<Ids, String> {
     let ids: Result<Vec<u32>, _> = text.split(',').map(|id| id.trim().parse()).collect();
     ids.map(Ids)
         .map_err(|_| format!("found `{text}`, expected ids separated by commas"))
+}
+
+fn parse_bias(text: &str) -> Result<Bias, String> {
+    let parts = text.split_once('=').and_then(|(ids, bias)| {
+        let ids = parse_ids(ids).ok()?;
+        Some(Bias(ids.0, bias.trim().parse().ok()?))
+    });
+    parts.ok_or_else(|| format!("found `{text}`, expected ids and a bias as ID,..=BIAS"))
+}
+
+fn parse_decay(text: &str) -> Result<(usize, f64), String> {
+    let parts = text.split_once(',').and_then(|(start, factor)| {
+        Some((start.trim().parse().ok()?, factor.trim().parse().ok()?))
+    });
+    parts.ok_or_else(|| format!("found `{text}`, expected two numbers START,FACTOR"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+    use florence2::{GENERATION_KEYS, KeyTreatment};
+
+    use super::*;
+
+    fn overrides(flags: &[&str]) -> GenerationOverrides {
+        let cli = Cli::try_parse_from([&["florence2", "run", "a.png"], flags].concat()).unwrap();
+        match cli.command {
+            Command::Run(args) => args.generation.overrides(),
+            _ => unreachable!(),
+        }
+    }
+
+    /// As the README says: every supported key of `generation_config.json` has a flag of its name.
+    #[test]
+    fn every_supported_key_has_a_flag() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for key in GENERATION_KEYS {
+            let flag = key.name.replace('_', "-");
+            let found = run
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some(&flag));
+            let expected = key.treatment == KeyTreatment::Supported;
+            assert_eq!(found, expected, "--{flag}");
+        }
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let found = overrides(&[
+            "--sequence-bias=5,6=-2.5",
+            "--sequence-bias=7=1",
+            "--exponential-decay-length-penalty=5,1.5",
+            "--stop-strings=a, b",
+            "--top-k=-1",
+            "--decoder-start-token-id=2,3",
+            "--remove-invalid-values",
+        ]);
+        let biases = vec![(vec![5, 6], -2.5), (vec![7], 1.0)];
+        assert_eq!(found.sequence_bias, Some(biases));
+        assert_eq!(found.exponential_decay_length_penalty, Some((5, 1.5)));
+        assert_eq!(found.stop_strings, Some(vec!["a, b".to_owned()]));
+        assert_eq!(found.top_k, Some(-1));
+        assert_eq!(found.decoder_start_token_id, Some(vec![2, 3]));
+        assert_eq!(found.remove_invalid_values, Some(true));
+        for wrong in ["--sequence-bias=5", "--exponential-decay-length-penalty=5"] {
+            assert!(Cli::try_parse_from(["florence2", "run", "a.png", wrong]).is_err());
+        }
+    }
 }

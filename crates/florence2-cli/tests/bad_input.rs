@@ -213,6 +213,7 @@ fn models(files: &Files) -> Vec<Case> {
         "missing preprocessor": run_model(files.model("m15", "preprocessor_config.json", None)) => "preprocessor_config.json";
         "broken preprocessor": run_model(files.model("m16", "preprocessor_config.json", Some(br#"{"size": {"height": 0, "width": 5}}"#))) => "size";
         "broken generation config": run_model(files.model("m17", "generation_config.json", Some(br#"{"num_beams": "many"}"#))) => "num_beams";
+        "unsupported options": run_model(files.model("m30", "generation_config.json", Some(br#"{"guidance_scale": 2, "dola_layers": "high"}"#))) => "guidance_scale: found 2";
         "start beyond the vocabulary": run_model(files.model_with("m19", "generation_config.json", "/decoder_start_token_id", json!(9999))) => "decoder_start_token_id";
         "another model's tokenizer": run_model(shorter_vocabulary) => "vocab_size 300";
         "window beyond reason": run_model(files.model_with("m21", "config.json", "/vision_config/window_size", json!(1_u64 << 40))) => "window_size";
@@ -258,11 +259,16 @@ fn generations() -> Vec<Case> {
         "zero beams": run(&["--num-beams", "0"]) => "`num_beams`: found 0";
         "beams beyond reason": run(&["--num-beams", "99999999999"]) => "num_beams";
         "no new tokens": run(&["--max-new-tokens", "0"]) => "max_new_tokens";
-        "more positions than there are": run(&["--max-new-tokens", "100000"]) => "max_new_tokens";
-        "least above most": run(&["--min-new-tokens", "9", "--max-new-tokens", "3"]) => "min_new_tokens";
         "zero temperature": run(&["--do-sample", "--num-beams", "1", "--temperature", "0"]) => "temperature";
         "NaN temperature": run(&["--do-sample", "--num-beams", "1", "--temperature", "NaN"]) => "temperature";
-        "top_p above one": run(&["--do-sample", "--num-beams", "1", "--top-p", "1.5"]) => "top_p";
+        "negative top_p": run(&["--do-sample", "--num-beams", "1", "--top-p", "-0.5"]) => "top_p";
+        "negative top_k": run(&["--do-sample", "--num-beams", "1", "--top-k", "-1"]) => "top_k";
+        "min_p above one": run(&["--do-sample", "--num-beams", "1", "--min-p", "1.5"]) => "min_p";
+        "zero top_h": run(&["--do-sample", "--num-beams", "1", "--top-h", "0"]) => "top_h";
+        "zero typical_p": run(&["--do-sample", "--num-beams", "1", "--typical-p", "0"]) => "typical_p";
+        "forced and suppressed": run(&["--forced-bos-token-id", "7", "--suppress-tokens", "5,7"]) => "forced_bos_token_id";
+        "bias out of the vocabulary": run(&["--sequence-bias", "4000000=1"]) => "sequence_bias";
+        "two starts for one image": run(&["--decoder-start-token-id", "2,2"]) => "decoder_start_token_id";
         "more answers than beams": run(&["--num-beams", "2", "--num-return-sequences", "3"]) => "num_return_sequences";
         "zero repetition penalty": run(&["--repetition-penalty", "0"]) => "repetition_penalty";
         "unknown early stopping": run(&["--early-stopping", "maybe"]) => "maybe";

@@ -232,16 +232,18 @@ pub struct Florence2TextConfig {
     pub activation_function: String,
     /// Positions of encoder and decoder each (default 1024).
     pub max_position_embeddings: usize,
-    /// Whether embeddings are multiplied by sqrt(`d_model`) (default false).
+    /// Whether embeddings are multiplied by sqrt(`d_model`) (default false; null is false).
+    #[serde(deserialize_with = "null_is_default")]
     pub scale_embedding: bool,
     /// Start of text (default 0).
-    pub bos_token_id: u32,
+    pub bos_token_id: Option<u32>,
     /// Padding (default 1).
-    pub pad_token_id: u32,
-    /// End of text (default 2).
-    pub eos_token_id: u32,
-    /// What the decoder's input starts with (default 2).
-    pub decoder_start_token_id: u32,
+    pub pad_token_id: Option<u32>,
+    /// Tokens that end a text, in a file one id, a list or null (default 2).
+    #[serde(with = "one_or_many")]
+    pub eos_token_id: Vec<u32>,
+    /// First token of the decoder's input (default 2).
+    pub decoder_start_token_id: Option<u32>,
 }
 
 impl Default for Florence2TextConfig {
@@ -258,11 +260,54 @@ impl Default for Florence2TextConfig {
             activation_function: "gelu".to_owned(),
             max_position_embeddings: 1024,
             scale_embedding: false,
-            bos_token_id: 0,
-            pad_token_id: 1,
-            eos_token_id: 2,
-            decoder_start_token_id: 2,
+            bos_token_id: Some(0),
+            pad_token_id: Some(1),
+            eos_token_id: vec![2],
+            decoder_start_token_id: Some(2),
         }
+    }
+}
+
+/// Reads null as the default.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Ids that a file holds as null, one id or a list.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a token id, a list of token ids or null"
+    )]
+    enum Ids {
+        One(u32),
+        Many(Vec<u32>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+        match ids {
+            [] => serializer.serialize_none(),
+            [id] => serializer.serialize_u32(*id),
+            ids => ids.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D>(deserializer: D) -> Result<Vec<u32>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        Ok(match Option::deserialize(deserializer)? {
+            None => Vec::new(),
+            Some(Ids::One(id)) => vec![id],
+            Some(Ids::Many(ids)) => ids,
+        })
     }
 }
 
@@ -459,13 +504,17 @@ impl Florence2TextConfig {
                 "d_model",
             )?;
         }
-        for (name, id) in [
-            ("bos_token_id", self.bos_token_id),
-            ("pad_token_id", self.pad_token_id),
-            ("eos_token_id", self.eos_token_id),
-            ("decoder_start_token_id", self.decoder_start_token_id),
+        for (name, ids) in [
+            ("bos_token_id", self.bos_token_id.as_slice()),
+            ("pad_token_id", self.pad_token_id.as_slice()),
+            ("eos_token_id", self.eos_token_id.as_slice()),
+            (
+                "decoder_start_token_id",
+                self.decoder_start_token_id.as_slice(),
+            ),
         ] {
-            if id as usize >= self.vocab_size {
+            let outside = ids.iter().find(|id| **id as usize >= self.vocab_size);
+            if let Some(id) = outside {
                 let expected = format!("less than vocab_size {}", self.vocab_size);
                 return Err(Error::config(format!("text_config.{name}"), id, expected));
             }

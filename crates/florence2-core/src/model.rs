@@ -244,11 +244,11 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let encoded = self.encode(image_features.clone(), text.input_ids, text.attention_mask)?;
         let decoder_input_ids = match (text.decoder_input_ids, &text.labels) {
             (Some(ids), _) => ids,
-            (None, Some(labels)) => self.shift_tokens_right(labels.clone()),
+            (None, Some(labels)) => self.shift_tokens_right(labels.clone())?,
             (None, None) => {
-                let start = self.config.text_config.decoder_start_token_id;
+                let start = self.token("decoder_start_token_id")?;
                 let batch = image_features.dims()[0];
-                Tensor::full([batch, 1], i64::from(start), &image_features.device())
+                Tensor::full([batch, 1], start, &image_features.device())
             }
         };
         let cross_attention = self.cross_attention_cache(&encoded);
@@ -266,14 +266,32 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     }
 
     /// The decoder's input for given labels: the start token first, ignored labels as padding.
-    fn shift_tokens_right(&self, labels: Tensor<B, 2, Int>) -> Tensor<B, 2, Int> {
-        let config = &self.config.text_config;
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has no start or padding token.
+    fn shift_tokens_right(&self, labels: Tensor<B, 2, Int>) -> Result<Tensor<B, 2, Int>> {
         let [batch, tokens] = labels.dims();
-        let start = i64::from(config.decoder_start_token_id);
+        let start = self.token("decoder_start_token_id")?;
         let start = Tensor::full([batch, 1], start, &labels.device());
         let shifted = Tensor::cat(vec![start, labels.narrow(1, 0, tokens - 1)], 1);
         let ignored = shifted.clone().equal_elem(IGNORED_LABEL);
-        shifted.mask_fill(ignored, i64::from(config.pad_token_id))
+        Ok(shifted.mask_fill(ignored, self.token("pad_token_id")?))
+    }
+
+    /// The start token of the decoder or the padding token.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has none.
+    fn token(&self, name: &str) -> Result<i64> {
+        let config = &self.config.text_config;
+        let token = match name {
+            "pad_token_id" => config.pad_token_id,
+            _ => config.decoder_start_token_id,
+        };
+        token.map(i64::from).ok_or_else(|| {
+            let expected = "a token, which decoder inputs are made of";
+            Error::config(format!("text_config.{name}"), "null", expected)
+        })
     }
 
     /// `[batch, tokens, d_model]` to `[batch, tokens, vocab_size]`.

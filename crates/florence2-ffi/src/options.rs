@@ -265,7 +265,9 @@ unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverr
         max_new_tokens: count(options.max_new_tokens).or(others.max_new_tokens),
         min_new_tokens: count(options.min_new_tokens).or(others.min_new_tokens),
         do_sample: switch(options.do_sample)?.or(others.do_sample),
-        top_k: count_or_off("options.top_k", options.top_k)?.or(others.top_k),
+        top_k: count_or_off("options.top_k", options.top_k)?
+            .map(|k| k as i64)
+            .or(others.top_k),
         top_p: number(options.top_p).or(others.top_p),
         temperature: number(options.temperature).or(others.temperature),
         repetition_penalty: number(options.repetition_penalty).or(others.repetition_penalty),

@@ -191,6 +191,12 @@ impl Tokenizer {
         self.tokenizer.id_to_token(id)
     }
 
+    /// The bytes of the text that a token writes; none for ids outside the vocabulary.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        let token = self.tokenizer.id_to_token(id);
+        token.map_or_else(Vec::new, |token| token_bytes(&token))
+    }
+
     /// Entries, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)

@@ -4,7 +4,8 @@ use std::any::Any;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use florence2_core::generate::{
-    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
+    CancelToken, GeneratedSequence, GenerationConfig, GenerationContext, GenerationObserver,
+    TokenBytes, generate_with,
 };
 use florence2_core::{
     Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText,
@@ -57,6 +58,7 @@ pub(crate) trait Engine: Send + Sync {
 pub(crate) struct Generation<'a> {
     pub(crate) config: &'a GenerationConfig,
     pub(crate) vocab_size: usize,
+    pub(crate) token_bytes: TokenBytes<'a>,
     pub(crate) cancel: &'a CancelToken,
 }
 
@@ -84,17 +86,17 @@ impl<B: Backend> Engine for LoadedModel<B> {
         let features = Tensor::cat(images?, 0);
         let (input_ids, attention_mask) = self.tokens(prompts);
         let encoded = self.0.encode(features, input_ids, attention_mask)?;
-        let Generation {
-            config,
-            vocab_size,
-            cancel,
-        } = options;
-        Ok(generate(
+        let context = GenerationContext {
+            vocab_size: options.vocab_size,
+            prompts: &unpadded(prompts),
+            token_bytes: Some(options.token_bytes),
+        };
+        Ok(generate_with(
             &self.0,
             &encoded,
-            config,
-            *vocab_size,
-            cancel,
+            options.config,
+            &context,
+            options.cancel,
             observer,
         )?)
     }
@@ -148,6 +150,16 @@ impl<B: Backend> LoadedModel<B> {
         let mask = padded.then(|| tensor(mask.map(|kept| i32::from(*kept)).collect()));
         (tensor(ids.collect()), mask)
     }
+}
+
+/// Each prompt's ids without its padding.
+fn unpadded(prompts: &TokenizedPrompts) -> Vec<Vec<u32>> {
+    let rows = prompts.input_ids.iter().zip(&prompts.attention_mask);
+    rows.map(|(ids, mask)| {
+        let tokens = ids.iter().zip(mask).filter(|(_, kept)| **kept != 0);
+        tokens.map(|(id, _)| *id).collect()
+    })
+    .collect()
 }
 
 /// One image's embeddings, `[1, tokens, d_model]`.

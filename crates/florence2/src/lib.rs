@@ -35,7 +35,8 @@ pub use device::devices;
 pub use error::{Error, Result};
 pub use florence2_core::Error as ModelError;
 pub use florence2_core::generate::{
-    CancelToken, EarlyStopping, FinishReason, GenerationConfig, GenerationEvent, GenerationObserver,
+    CancelToken, EarlyStopping, FinishReason, GENERATION_KEYS, GenerationConfig, GenerationEvent,
+    GenerationKey, GenerationObserver, KeyTreatment,
 };
 pub use florence2_core::{Florence2Config, Warning, weights};
 #[cfg(feature = "mimalloc")]

@@ -1,8 +1,8 @@
 //! [`Florence2`]: from an image and a task to the answer.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use florence2_core::generate::{
@@ -31,6 +31,7 @@ pub struct Florence2 {
     threads: Threads,
     generation_config: GenerationConfig,
     warnings: Vec<Warning>,
+    length_logged: Once,
 }
 
 /// Models are told apart by number: features of one are nonsense to another.
@@ -190,6 +191,7 @@ impl Florence2 {
             threads,
             generation_config,
             warnings,
+            length_logged: Once::new(),
         })
     }
 
@@ -511,9 +513,13 @@ impl Florence2 {
             .collect();
         let tokens = self.processor.tokenize(&prompts)?;
         self.check_vocabulary(tokens.input_ids.iter().flatten())?;
+        let config = options.generation.apply(&self.generation_config);
+        self.log_reduced_length(&config, options);
+        let tokenizer = &self.processor.tokenizer;
         let generation = Generation {
-            config: &options.generation.apply(&self.generation_config),
-            vocab_size: self.processor.tokenizer.id_limit(),
+            config: &config,
+            vocab_size: tokenizer.id_limit(),
+            token_bytes: &|id| tokenizer.token_bytes(id),
             cancel: &options.cancel,
         };
         let sequences =
@@ -537,6 +543,21 @@ impl Florence2 {
             Ok(best)
         });
         answers.collect()
+    }
+
+    /// Logs, once per model, that a run option asks for more tokens than the model has positions.
+    /// The same setting in the model's files is among its warnings.
+    fn log_reduced_length(&self, config: &GenerationConfig, options: &RunOptions) {
+        let overrides = &options.generation;
+        if overrides.max_new_tokens.is_none() && overrides.max_length.is_none() {
+            return;
+        }
+        let positions = self.config().text_config.max_position_embeddings;
+        if let Some((option, found, used)) = config.beyond_positions(positions) {
+            self.length_logged.call_once(|| {
+                log::warn!("{option}: found {found}, used {used}, the model's positions");
+            });
+        }
     }
 
     fn parse(

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig};
+use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
 use florence2_kernels::Precision;
 use florence2_postprocess::Compat;
 use serde::Deserialize;
@@ -58,14 +58,19 @@ macro_rules! overrides {
     ($($(#[$doc:meta])* $name:ident: $type:ty => $apply:expr;)*) => {
         /// Options of [`GenerationConfig`] that a caller sets; the others stay the model's.
         ///
-        /// As JSON, an object with the keys of `generation_config.json`; unknown ones are refused.
+        /// As JSON, an object with the keys of `generation_config.json`; unknown keys are refused.
+        /// Values are read as leniently as in that file: one id stands for a list of one, `50.0`
+        /// for 50, and null for an absent key.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[serde(default, deny_unknown_fields, remote = "Self")]
         pub struct GenerationOverrides {
             $($(#[$doc])* pub $name: Option<$type>,)*
         }
 
         impl GenerationOverrides {
+            /// The names of all options.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
             /// The model's configuration with these changes.
             pub fn apply(&self, model: &GenerationConfig) -> GenerationConfig {
                 let mut config = model.clone();
@@ -80,40 +85,86 @@ macro_rules! overrides {
 }
 
 overrides! {
-    /// Beams; 1 is greedy or sampling.
+    /// Number of beams; 1 is greedy search or sampling.
     num_beams: usize => |config, value| config.num_beams = value;
-    /// Tokens generated at most.
+    /// Maximal number of generated tokens. Values above the model's positions are reduced to them.
     max_new_tokens: usize => |config, value| config.max_new_tokens = Some(value);
-    /// Tokens generated at least.
-    min_new_tokens: usize => |config, value| config.min_new_tokens = value;
-    /// Draw tokens by their probability.
+    /// Maximal length of the decoder's sequence, the start token included. `max_new_tokens`, of the
+    /// caller or of the model, wins.
+    max_length: usize => |config, value| config.max_length = Some(value);
+    /// Minimal number of generated tokens; wins over `min_length`.
+    min_new_tokens: usize => |config, value| config.min_new_tokens = Some(value);
+    /// Minimal length of the decoder's sequence, the start token included.
+    min_length: usize => |config, value| config.min_length = value;
+    /// Seconds after which all sequences end as they are.
+    max_time: f64 => |config, value| config.max_time = Some(value);
+    /// Texts that end a sequence as soon as they are generated.
+    stop_strings: Vec<String> => |config, value| config.stop_strings = value;
+    /// Whether tokens are sampled.
     do_sample: bool => |config, value| config.do_sample = value;
-    /// Divides the scores before drawing.
+    /// Divides the scores before sampling.
     temperature: f32 => |config, value| config.temperature = value;
-    /// Draw among this many; 0 for all.
-    top_k: usize => |config, value| config.top_k = value;
-    /// Draw among the likeliest that reach this probability.
+    /// Sample from this many most likely tokens; 0 disables the limit.
+    top_k: i64 => |config, value| config.top_k = value;
+    /// Sample from the most likely tokens that together reach this probability.
     top_p: f32 => |config, value| config.top_p = value;
-    /// Seed of the draws.
+    /// Sample from the tokens at least this likely, relative to the most likely.
+    min_p: f32 => |config, value| config.min_p = Some(value);
+    /// Sample from the most likely tokens that hold at most this part of the entropy.
+    top_h: f32 => |config, value| config.top_h = Some(value);
+    /// Sample from the tokens closest to the expected information that together reach this
+    /// probability.
+    typical_p: f32 => |config, value| config.typical_p = value;
+    /// Sample from tokens of at least this probability; 0 disables the limit.
+    epsilon_cutoff: f32 => |config, value| config.epsilon_cutoff = value;
+    /// Sample from tokens above a threshold that falls with the entropy; 0 disables it.
+    eta_cutoff: f32 => |config, value| config.eta_cutoff = value;
+    /// Seed of the random number generator.
     seed: u64 => |config, value| config.seed = value;
-    /// No sequence of this many tokens twice; 0 allows all.
+    /// No sequence of this many tokens occurs twice; 0 allows all.
     no_repeat_ngram_size: usize => |config, value| config.no_repeat_ngram_size = value;
-    /// Divides the score of tokens already written.
+    /// No sequence of this many tokens of the prompt is generated; 0 allows all.
+    encoder_no_repeat_ngram_size: usize =>
+        |config, value| config.encoder_no_repeat_ngram_size = value;
+    /// Divides the score of tokens that are already in the sequence.
     repetition_penalty: f32 => |config, value| config.repetition_penalty = value;
+    /// Multiplies the score of the prompt's tokens.
+    encoder_repetition_penalty: f32 => |config, value| config.encoder_repetition_penalty = value;
     /// Exponent of the length by which a beam's score is divided.
     length_penalty: f32 => |config, value| config.length_penalty = value;
+    /// The number of generated tokens after which the end tokens' scores grow, and the base of the
+    /// exponential growth.
+    exponential_decay_length_penalty: (usize, f64) =>
+        |config, value| config.exponential_decay_length_penalty = Some(value);
     /// When the beam search may stop.
     early_stopping: EarlyStopping => |config, value| config.early_stopping = value;
-    /// Answers per image.
+    /// Number of answers per image.
     num_return_sequences: usize => |config, value| config.num_return_sequences = value;
-    /// The first generated token.
-    forced_bos_token_id: u32 => |config, value| config.forced_bos_token_id = Some(value);
-    /// The token at the maximal length.
-    forced_eos_token_id: u32 => |config, value| config.forced_eos_token_id = Some(value);
-    /// Tokens never generated.
+    /// The first generated token is one of these; an empty list forces none.
+    forced_bos_token_id: Vec<u32> => |config, value| config.forced_bos_token_id = value;
+    /// The token at the maximal length is one of these; an empty list forces none.
+    forced_eos_token_id: Vec<u32> => |config, value| config.forced_eos_token_id = value;
+    /// Tokens that are never generated.
     suppress_tokens: Vec<u32> => |config, value| config.suppress_tokens = value;
-    /// Token sequences never generated.
+    /// Tokens that are not generated first, or not after the forced first token.
+    begin_suppress_tokens: Vec<u32> => |config, value| config.begin_suppress_tokens = value;
+    /// Token sequences that are never generated.
     bad_words_ids: Vec<Vec<u32>> => |config, value| config.bad_words_ids = value;
-    /// Tokens that end an answer.
-    eos_token_id: Vec<u32> => |config, value| config.eos_token_id = value;
+    /// Token sequences, and what is added to the score of each one's last token after the others.
+    sequence_bias: Vec<(Vec<u32>, f32)> => |config, value| config.sequence_bias = value;
+    /// Whether scores that are not finite are replaced by finite ones.
+    remove_invalid_values: bool => |config, value| config.remove_invalid_values = value;
+    /// Whether processed scores are normalised again.
+    renormalize_logits: bool => |config, value| config.renormalize_logits = value;
+    /// Tokens that end an answer; an empty list ends answers at their maximal length alone.
+    eos_token_id: Vec<u32> => |config, value| config.eos_token_id = Some(value);
+    /// The decoder's first token, one for all requests of a batch or one per request.
+    decoder_start_token_id: Vec<u32> => |config, value| config.decoder_start_token_id = value;
+}
+
+impl<'de> Deserialize<'de> for GenerationOverrides {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let options = canonical_options(serde_json::Map::deserialize(deserializer)?);
+        Self::deserialize(serde_json::Value::from(options)).map_err(serde::de::Error::custom)
+    }
 }

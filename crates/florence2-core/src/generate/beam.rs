@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::greedy::{draw, generator};
 use super::logits_processor::LogitsProcessors;
 use super::scores::Row;
+use super::stopping::StoppingCriteria;
 use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 
@@ -26,6 +27,8 @@ struct Beam {
     log_probs: Vec<f32>,
     score: f32,
     finished: bool,
+    /// Why it ends; `None` when it continues.
+    ends: Option<FinishReason>,
 }
 
 /// A continuation of a running beam.
@@ -54,6 +57,7 @@ impl BeamSearch {
             log_probs: vec![0.0],
             score,
             finished: false,
+            ends: None,
         };
         // Beams begin equal: only the first may be continued, or all would stay equal.
         let mut running = vec![beam(IMPOSSIBLE); config.num_beams];
@@ -73,10 +77,11 @@ impl BeamSearch {
     pub(super) fn advance(
         &mut self,
         scores: &mut [Row],
-        processors: &LogitsProcessors,
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
     ) -> Result<Step> {
         let num_beams = self.running.len();
-        let candidates = self.candidates(scores, processors)?;
+        let candidates = self.candidates(scores, processors, stopping)?;
         let ends = candidates
             .iter()
             .all(|candidate| candidate.hits_stopping_criteria);
@@ -114,12 +119,12 @@ impl BeamSearch {
     }
 
     /// How many continuations are looked at, over all running beams.
-    fn keep(&self, processors: &LogitsProcessors) -> usize {
-        (1 + processors.eos_token_id.len()).max(2) * self.running.len()
+    fn keep(&self, processors: &LogitsProcessors<'_>) -> usize {
+        (1 + processors.end_tokens()).max(2) * self.running.len()
     }
 
     /// See [`super::Search::deciding`].
-    pub(super) fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         let few = |beam: &Beam| {
             processors
                 .banned(&beam.token_ids)
@@ -134,12 +139,13 @@ impl BeamSearch {
     fn candidates(
         &mut self,
         rows: &mut [Row],
-        processors: &LogitsProcessors,
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
     ) -> Result<Vec<Candidate>> {
         let (mut log_probs, mut sums) = (Vec::new(), Vec::new());
-        for (beam, row) in self.running.iter().zip(rows.iter_mut()) {
-            row.normalise()?;
-            processors.apply(&beam.token_ids, row);
+        for (index, (beam, row)) in self.running.iter().zip(rows.iter_mut()).enumerate() {
+            processors.normalise(row)?;
+            processors.apply(index, &beam.token_ids, row)?;
             log_probs.extend_from_slice(&row.values);
             sums.extend(row.values.iter().map(|log_prob| log_prob + beam.score));
         }
@@ -156,12 +162,11 @@ impl BeamSearch {
             beam.token_ids.push(token_id);
             beam.log_probs.push(log_probs[index]);
             beam.score = score;
-            let hits_stopping_criteria = processors.eos_token_id.contains(&token_id)
-                || beam.token_ids.len() >= self.max_length;
+            beam.ends = stopping.reason(&beam.token_ids);
             Candidate {
+                hits_stopping_criteria: beam.ends.is_some(),
                 beam,
                 parent,
-                hits_stopping_criteria,
             }
         };
         Ok(best.into_iter().map(candidate).collect())
@@ -233,7 +238,7 @@ impl BeamSearch {
             .map(|beam| GeneratedSequence {
                 finish_reason: match beam.token_ids.len() >= max_length {
                     true => FinishReason::Length,
-                    false => FinishReason::EndOfText,
+                    false => beam.ends.unwrap_or(FinishReason::EndOfText),
                 },
                 token_ids: beam.token_ids,
                 log_probs: beam.log_probs,

@@ -1,67 +1,102 @@
 //! `generation_config.json` and what may override it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Search;
 use super::beam::BeamSearch;
 use super::greedy::GreedySearch;
+use super::keys::{self, FileOptions, canonical_options};
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
-/// Answers are this long at most when no file and no caller says otherwise, as Microsoft's own
-/// examples ask for.
+/// The maximal number of new tokens when neither a file nor the caller sets one, as in Microsoft's
+/// examples.
 const DEFAULT_MAX_NEW_TOKENS: usize = 1024;
 
 /// How tokens are chosen: HF `GenerationConfig`, under its names.
+///
+/// As JSON, it is read as leniently as transformers reads it: an id may stand for a list of one,
+/// `50.0` for 50, and null for an absent key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct GenerationConfig {
-    /// Beams of the beam search; 1 is greedy or sampling (default 1).
+    /// Number of beams; 1 is greedy search or sampling (default 1).
     pub num_beams: usize,
-    /// Whether tokens are drawn by their probability (default false).
+    /// Whether tokens are sampled (default false).
     pub do_sample: bool,
-    /// Divides the scores before drawing (default 1).
+    /// Divides the scores before sampling (default 1).
     pub temperature: f32,
-    /// Draw among this many most likely tokens; 0 for all (default 50).
-    pub top_k: usize,
-    /// Draw among the most likely tokens that together reach this probability (default 1).
+    /// Sample from this many most likely tokens; 0 disables the limit (default 50).
+    pub top_k: i64,
+    /// Sample from the most likely tokens that together reach this probability (default 1).
     pub top_p: f32,
-    /// Seed of the draws (default 0).
+    /// Sample from the tokens at least this likely, relative to the most likely (default none).
+    pub min_p: Option<f32>,
+    /// Sample from the most likely tokens that hold at most this part of the entropy (default none).
+    pub top_h: Option<f32>,
+    /// Sample from the tokens closest to the expected information that together reach this
+    /// probability (default 1).
+    pub typical_p: f32,
+    /// Sample from tokens of at least this probability; 0 disables the limit (default 0).
+    pub epsilon_cutoff: f32,
+    /// Sample from tokens above a threshold that falls with the entropy; 0 disables it (default 0).
+    pub eta_cutoff: f32,
+    /// Seed of the random number generator (default 0).
     pub seed: u64,
-    /// Tokens generated at most, the end token included; wins over `max_length` (default none).
+    /// Maximal number of generated tokens, the end token included; wins over `max_length` (default
+    /// none). Values above the decoder's positions are reduced to them.
     pub max_new_tokens: Option<usize>,
-    /// Length of the decoder's sequence at most, the start token included (default none).
+    /// Maximal length of the decoder's sequence, the start token included (default none).
     pub max_length: Option<usize>,
-    /// No end token before this many generated tokens (default 0).
-    pub min_new_tokens: usize,
+    /// No end token before this many generated tokens; wins over `min_length` (default none).
+    pub min_new_tokens: Option<usize>,
     /// No end token before the sequence, start token included, has this length (default 0).
     pub min_length: usize,
+    /// Seconds after which all sequences end as they are (default none).
+    pub max_time: Option<f64>,
+    /// Texts that end a sequence as soon as they are generated.
+    pub stop_strings: Vec<String>,
     /// No sequence of this many tokens occurs twice; 0 allows all (default 0).
     pub no_repeat_ngram_size: usize,
-    /// Divides the score of tokens already written (default 1).
+    /// No sequence of this many tokens of the encoder's input is generated; 0 allows all (default 0).
+    pub encoder_no_repeat_ngram_size: usize,
+    /// Divides the score of tokens that are already in the sequence (default 1).
     pub repetition_penalty: f32,
+    /// Multiplies the score of tokens of the encoder's input, in the first beam or sample of an image
+    /// alone, as in transformers (default 1).
+    pub encoder_repetition_penalty: f32,
     /// Exponent of the length by which a beam's score is divided (default 1).
     pub length_penalty: f32,
+    /// The number of generated tokens after which the end tokens' scores grow, and the base of the
+    /// exponential growth (default none).
+    pub exponential_decay_length_penalty: Option<(usize, f64)>,
     /// When the beam search may stop (default false).
     pub early_stopping: EarlyStopping,
-    /// Sequences given back per image (default 1).
+    /// Number of sequences per image (default 1).
     pub num_return_sequences: usize,
-    /// The first generated token, if forced.
-    pub forced_bos_token_id: Option<u32>,
-    /// The token at the maximal length, if forced.
-    pub forced_eos_token_id: Option<u32>,
-    /// Tokens never generated.
-    #[serde(deserialize_with = "or_default")]
+    /// The first generated token is one of these, if there are any.
+    pub forced_bos_token_id: Vec<u32>,
+    /// The token at the maximal length is one of these, if there are any.
+    pub forced_eos_token_id: Vec<u32>,
+    /// Tokens that are never generated.
     pub suppress_tokens: Vec<u32>,
-    /// Token sequences never generated.
-    #[serde(deserialize_with = "or_default")]
+    /// Tokens that are not generated first, or not after the forced first token.
+    pub begin_suppress_tokens: Vec<u32>,
+    /// Token sequences that are never generated.
     pub bad_words_ids: Vec<Vec<u32>>,
-    /// Tokens that end a sequence; empty for the model's own.
-    #[serde(deserialize_with = "one_or_many")]
-    pub eos_token_id: Vec<u32>,
-    /// What the decoder starts with; none for the model's own.
-    pub decoder_start_token_id: Option<u32>,
+    /// Token sequences, and what is added to the score of each one's last token after the others.
+    pub sequence_bias: Vec<(Vec<u32>, f32)>,
+    /// Whether scores that are not finite are replaced by finite ones (default false).
+    pub remove_invalid_values: bool,
+    /// Whether processed scores are normalised again (default false).
+    pub renormalize_logits: bool,
+    /// Tokens that end a sequence; none for those of `text_config`.
+    pub eos_token_id: Option<Vec<u32>>,
+    /// The decoder's first token, one for all batch entries or one per entry; empty for that of
+    /// `text_config`.
+    pub decoder_start_token_id: Vec<u32>,
 }
 
 /// When a beam search stops: HF `early_stopping`.
@@ -84,115 +119,189 @@ impl Default for GenerationConfig {
             temperature: 1.0,
             top_k: 50,
             top_p: 1.0,
+            min_p: None,
+            top_h: None,
+            typical_p: 1.0,
+            epsilon_cutoff: 0.0,
+            eta_cutoff: 0.0,
             seed: 0,
             max_new_tokens: None,
             max_length: None,
-            min_new_tokens: 0,
+            min_new_tokens: None,
             min_length: 0,
+            max_time: None,
+            stop_strings: Vec::new(),
             no_repeat_ngram_size: 0,
+            encoder_no_repeat_ngram_size: 0,
             repetition_penalty: 1.0,
+            encoder_repetition_penalty: 1.0,
             length_penalty: 1.0,
+            exponential_decay_length_penalty: None,
             early_stopping: EarlyStopping::False,
             num_return_sequences: 1,
-            forced_bos_token_id: None,
-            forced_eos_token_id: None,
+            forced_bos_token_id: Vec::new(),
+            forced_eos_token_id: Vec::new(),
             suppress_tokens: Vec::new(),
+            begin_suppress_tokens: Vec::new(),
             bad_words_ids: Vec::new(),
-            eos_token_id: Vec::new(),
-            decoder_start_token_id: None,
+            sequence_bias: Vec::new(),
+            remove_invalid_values: false,
+            renormalize_logits: false,
+            eos_token_id: None,
+            decoder_start_token_id: Vec::new(),
         }
     }
 }
 
-/// Generation fields that Microsoft's `config.json` keeps in its `text_config`.
-const TEXT_CONFIG_FIELDS: [&str; 9] = [
-    "num_beams",
-    "no_repeat_ngram_size",
-    "early_stopping",
-    "length_penalty",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
-    "repetition_penalty",
-];
+impl Serialize for GenerationConfig {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GenerationConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let options = canonical_options(Map::deserialize(deserializer)?);
+        let mut track = serde_path_to_error::Track::new();
+        let options = Value::from(options);
+        let options = serde_path_to_error::Deserializer::new(options, &mut track);
+        Self::deserialize(options).map_err(|error| {
+            let path = track.path();
+            serde::de::Error::custom(format!("{path}: {error}"))
+        })
+    }
+}
 
 impl GenerationConfig {
-    /// What the model's files say: `generation_config.json` over the generation fields of
-    /// `config.json`'s `text_config`. Settings that have no effect are among the warnings.
+    /// The options of a model's files: those of `generation_config.json`, or without it those of
+    /// `config.json`, as in transformers. Options without effect are among the warnings.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming the file.
+    /// [`Error::Malformed`] naming the file, and every option that is not supported.
     pub fn from_json(
         generation_config: Option<&[u8]>,
         config: &[u8],
     ) -> Result<(Self, Vec<Warning>)> {
-        let config: serde_json::Value = serde_json::from_slice(config)
+        let config: Value = serde_json::from_slice(config)
             .map_err(|error| Error::malformed("config.json", error))?;
-        let mut fields = serde_json::Map::new();
-        if let Some(text_config) = config.get("text_config") {
-            for name in TEXT_CONFIG_FIELDS {
-                if let Some(value) = text_config.get(name) {
-                    fields.insert(name.to_owned(), value.clone());
-                }
-            }
-        }
-        if let Some(json) = generation_config {
-            let file: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)
-                .map_err(|error| Error::malformed("generation_config.json", error))?;
-            fields.extend(file);
-        }
-        // A null means "not set" in these files, whatever the field's type.
-        fields.retain(|_, value| !value.is_null());
-        let config = serde_path_to_error::deserialize(serde_json::Value::from(fields))
-            .map_err(|error| Error::malformed("generation_config.json", error))?;
-        Ok((config, Vec::new()))
+        let file = match generation_config {
+            Some(json) => keys::of_generation_config(json)?,
+            None => keys::of_model_config(&config)?,
+        };
+        Self::from_file(file, &config)
     }
 
-    /// Checks the options against each other and the model.
+    fn from_file(
+        FileOptions {
+            file,
+            mut options,
+            mut warnings,
+        }: FileOptions,
+        config: &Value,
+    ) -> Result<(Self, Vec<Warning>)> {
+        let setting = |key: &str, found: String, used: String| Warning::Setting {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            found,
+            used,
+        };
+        if !options.contains_key("decoder_start_token_id")
+            && let Some(bos_token_id) = options.get("bos_token_id").cloned()
+        {
+            options.insert("decoder_start_token_id".to_owned(), bos_token_id);
+        }
+        let mut read: Self = serde_json::from_value(Value::from(options))
+            .map_err(|error| Error::malformed(file, error))?;
+        if read.eos_token_id.is_none() {
+            let used = "nothing: answers end at their maximal length alone";
+            warnings.push(setting(
+                "eos_token_id",
+                "nothing".to_owned(),
+                used.to_owned(),
+            ));
+            read.eos_token_id = Some(Vec::new());
+        }
+        if read.decoder_start_token_id.is_empty() {
+            let used = "text_config.decoder_start_token_id of config.json";
+            let key = "decoder_start_token_id";
+            warnings.push(setting(key, "nothing".to_owned(), used.to_owned()));
+        }
+        let positions = config
+            .pointer("/text_config/max_position_embeddings")
+            .and_then(Value::as_u64)
+            .map_or(
+                Florence2TextConfig::default().max_position_embeddings,
+                |positions| positions as usize,
+            );
+        if let Some((key, found, used)) = read.beyond_positions(positions) {
+            let used = format!("{used}, the model's positions");
+            warnings.push(setting(key, found.to_string(), used));
+        }
+        Ok((read, warnings))
+    }
+
+    /// The option by which sequences could be longer than `positions`, its value, and the largest
+    /// value that has an effect.
+    pub fn beyond_positions(&self, positions: usize) -> Option<(&'static str, usize, usize)> {
+        let (key, found, limit) = match (self.max_new_tokens, self.max_length) {
+            (Some(max_new_tokens), _) => ("max_new_tokens", max_new_tokens, positions),
+            (None, Some(max_length)) => ("max_length", max_length, positions.saturating_add(1)),
+            (None, None) => return None,
+        };
+        (found > limit).then_some((key, found, limit))
+    }
+
+    /// Checks the options against each other and the model. Options of sampling are checked only
+    /// with `do_sample`.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming the option, [`Error::TooManyPositions`].
+    /// [`Error::Argument`] naming the option.
     pub fn validate(&self, model: &Florence2TextConfig) -> Result<()> {
-        positive("num_beams", self.num_beams)?;
-        positive("num_return_sequences", self.num_return_sequences)?;
+        self.validate_counts(model)?;
         for (argument, value) in [
-            ("temperature", self.temperature),
             ("repetition_penalty", self.repetition_penalty),
+            (
+                "encoder_repetition_penalty",
+                self.encoder_repetition_penalty,
+            ),
         ] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::argument(argument, value, "more than 0"));
             }
         }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::argument(
-                "top_p",
-                self.top_p,
-                "more than 0, at most 1",
-            ));
-        }
         if !self.length_penalty.is_finite() {
-            return Err(Error::argument(
-                "length_penalty",
-                self.length_penalty,
-                "a finite number",
-            ));
+            let found = self.length_penalty;
+            return Err(Error::argument("length_penalty", found, "a finite number"));
         }
-        if !self.do_sample && self.num_return_sequences > self.num_beams {
-            let expected = format!("at most num_beams ({}) without sampling", self.num_beams);
-            return Err(Error::argument(
-                "num_return_sequences",
-                self.num_return_sequences,
-                expected,
-            ));
+        if let Some((_, factor)) = self.exponential_decay_length_penalty
+            && !factor.is_finite()
+        {
+            let argument = "exponential_decay_length_penalty";
+            return Err(Error::argument(argument, factor, "a finite factor"));
         }
-        if self.num_beams > 1 && self.num_return_sequences > self.num_beams {
-            let expected = format!("at most num_beams ({})", self.num_beams);
-            return Err(Error::argument(
-                "num_return_sequences",
-                self.num_return_sequences,
-                expected,
-            ));
+        if let Some(max_time) = self.max_time
+            && max_time.is_nan()
+        {
+            return Err(Error::argument("max_time", max_time, "seconds"));
+        }
+        if self.do_sample {
+            self.validate_sampling()?;
+        }
+        self.validate_tokens(model)
+    }
+
+    fn validate_counts(&self, model: &Florence2TextConfig) -> Result<()> {
+        positive("num_beams", self.num_beams)?;
+        positive("num_return_sequences", self.num_return_sequences)?;
+        let limited = self.num_beams > 1 || !self.do_sample;
+        if limited && self.num_return_sequences > self.num_beams {
+            let expected = if self.do_sample {
+                format!("at most num_beams ({})", self.num_beams)
+            } else {
+                format!("at most num_beams ({}) without sampling", self.num_beams)
+            };
+            let found = self.num_return_sequences;
+            return Err(Error::argument("num_return_sequences", found, expected));
         }
         // Beam search looks at two continuations per beam, so the vocabulary must have them.
         if self.num_beams > model.vocab_size / 2 {
@@ -202,44 +311,132 @@ impl GenerationConfig {
         if self.max_new_tokens == Some(0) {
             return Err(Error::argument("max_new_tokens", 0, "at least 1"));
         }
-        if self.max_new_tokens.is_none() && self.max_length.is_some_and(|length| length < 2) {
-            return Err(Error::argument(
-                "max_length",
-                self.max_length.unwrap_or(0),
-                "at least 2",
-            ));
+        match self.max_length {
+            Some(length) if length < 2 && self.max_new_tokens.is_none() => {
+                Err(Error::argument("max_length", length, "at least 2"))
+            }
+            _ => Ok(()),
         }
-        if let Some(max_new_tokens) = self.max_new_tokens
-            && max_new_tokens > model.max_position_embeddings
-        {
-            return Err(Error::TooManyPositions {
-                what: "decoder output (max_new_tokens)",
-                found: max_new_tokens,
-                limit: model.max_position_embeddings,
-            });
-        }
-        let max_new_tokens = self.resolved_max_length(model) - 1;
-        if self.min_new_tokens > max_new_tokens {
-            let expected = format!("at most max_new_tokens ({max_new_tokens})");
-            return Err(Error::argument(
-                "min_new_tokens",
-                self.min_new_tokens,
-                expected,
-            ));
-        }
-        in_vocabulary("forced_bos_token_id", self.forced_bos_token_id, model)?;
-        in_vocabulary("forced_eos_token_id", self.forced_eos_token_id, model)?;
-        let start = self.decoder_start_token_id;
-        in_vocabulary("decoder_start_token_id", start, model)
     }
 
-    /// The length of the decoder's sequence at most, the start token included.
+    fn validate_sampling(&self) -> Result<()> {
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        let part = |value: f32| (0.0..=1.0).contains(&value);
+        let checks = [
+            (
+                "temperature",
+                self.temperature,
+                positive(self.temperature),
+                "more than 0",
+            ),
+            ("top_p", self.top_p, self.top_p >= 0.0, "at least 0"),
+            (
+                "min_p",
+                self.min_p.unwrap_or_default(),
+                self.min_p.is_none_or(part),
+                "between 0 and 1",
+            ),
+            (
+                "top_h",
+                self.top_h.unwrap_or_default(),
+                self.top_h.is_none_or(|top_h| top_h > 0.0 && part(top_h)),
+                "more than 0, at most 1",
+            ),
+            (
+                "typical_p",
+                self.typical_p,
+                self.typical_p > 0.0,
+                "more than 0",
+            ),
+            (
+                "epsilon_cutoff",
+                self.epsilon_cutoff,
+                !self.epsilon_cutoff.is_nan(),
+                "a number",
+            ),
+            (
+                "eta_cutoff",
+                self.eta_cutoff,
+                !self.eta_cutoff.is_nan(),
+                "a number",
+            ),
+        ];
+        for (argument, found, valid, expected) in checks {
+            if !valid {
+                return Err(Error::argument(argument, found, expected));
+            }
+        }
+        if self.top_k < 0 {
+            return Err(Error::argument("top_k", self.top_k, "at least 0"));
+        }
+        Ok(())
+    }
+
+    fn validate_tokens(&self, model: &Florence2TextConfig) -> Result<()> {
+        let words = self.bad_words_ids.iter().flatten();
+        let biased = self.sequence_bias.iter().flat_map(|(sequence, _)| sequence);
+        in_vocabulary("forced_bos_token_id", &self.forced_bos_token_id, model)?;
+        in_vocabulary("forced_eos_token_id", &self.forced_eos_token_id, model)?;
+        let start = &self.decoder_start_token_id;
+        in_vocabulary("decoder_start_token_id", start, model)?;
+        in_vocabulary("bad_words_ids", words, model)?;
+        in_vocabulary("sequence_bias", biased, model)?;
+        if let Some((sequence, bias)) = self.sequence_bias.iter().find(|(_, bias)| bias.is_nan()) {
+            let found = format!("{bias} for {sequence:?}");
+            return Err(Error::argument("sequence_bias", found, "a number"));
+        }
+        for (argument, forced) in [
+            ("forced_bos_token_id", &self.forced_bos_token_id),
+            ("forced_eos_token_id", &self.forced_eos_token_id),
+        ] {
+            let suppressed = |id: &u32| self.suppress_tokens.contains(id);
+            if !forced.is_empty() && forced.iter().all(suppressed) {
+                let expected = "a token that is not in suppress_tokens";
+                return Err(Error::argument(argument, format!("{forced:?}"), expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// The maximal length of the decoder's sequence, the start token included: at most one more
+    /// than the decoder's positions.
     pub fn resolved_max_length(&self, model: &Florence2TextConfig) -> usize {
-        let limit = model.max_position_embeddings + 1;
+        let limit = model.max_position_embeddings.saturating_add(1);
+        let max_new_tokens = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
         match (self.max_new_tokens, self.max_length) {
-            (Some(max_new_tokens), _) => max_new_tokens + 1,
             (None, Some(max_length)) => max_length.min(limit),
-            (None, None) => (DEFAULT_MAX_NEW_TOKENS + 1).min(limit),
+            _ => max_new_tokens.saturating_add(1).min(limit),
+        }
+    }
+
+    /// The tokens that end a sequence.
+    pub(super) fn resolved_eos_token_id(&self, model: &Florence2TextConfig) -> Vec<u32> {
+        let own = self.eos_token_id.as_ref();
+        own.unwrap_or(&model.eos_token_id).clone()
+    }
+
+    /// The first token of each of `batch` entries.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is none, or neither one nor as many as entries.
+    pub(super) fn start_tokens(
+        &self,
+        model: &Florence2TextConfig,
+        batch: usize,
+    ) -> Result<Vec<u32>> {
+        let argument = "decoder_start_token_id";
+        let own = self.decoder_start_token_id.as_slice();
+        let models = model.decoder_start_token_id.or(model.bos_token_id);
+        match (own, models) {
+            ([], None) => Err(Error::argument(argument, "none", "a token")),
+            ([], Some(id)) => Ok(vec![id; batch]),
+            ([id], _) => Ok(vec![*id; batch]),
+            (ids, _) if ids.len() == batch => Ok(ids.to_vec()),
+            (ids, _) => {
+                let found = format!("{} tokens", ids.len());
+                let expected = format!("one, or one for each of {batch} requests");
+                Err(Error::argument(argument, found, expected))
+            }
         }
     }
 
@@ -253,7 +450,7 @@ impl GenerationConfig {
 
     pub(super) fn search(&self, start: u32, max_length: usize) -> Search {
         match self.num_beams {
-            1 => Search::Greedy(GreedySearch::new(self, start, max_length)),
+            1 => Search::Greedy(GreedySearch::new(self, start)),
             _ => Search::Beam(BeamSearch::new(self, start, max_length)),
         }
     }
@@ -266,17 +463,18 @@ fn positive(argument: &'static str, value: usize) -> Result<()> {
     Ok(())
 }
 
-fn in_vocabulary(
+fn in_vocabulary<'a>(
     argument: &'static str,
-    id: Option<u32>,
+    ids: impl IntoIterator<Item = &'a u32>,
     model: &Florence2TextConfig,
 ) -> Result<()> {
-    match id {
-        Some(id) if id as usize >= model.vocab_size => {
+    let outside = |id: &&u32| **id as usize >= model.vocab_size;
+    match ids.into_iter().find(outside) {
+        Some(id) => {
             let expected = format!("less than the vocabulary's {}", model.vocab_size);
             Err(Error::argument(argument, id, expected))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -292,13 +490,13 @@ impl Serialize for EarlyStopping {
 
 impl<'de> Deserialize<'de> for EarlyStopping {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::Bool(true) => Ok(Self::True),
-            serde_json::Value::Bool(false) => Ok(Self::False),
+        match Value::deserialize(deserializer)? {
+            Value::Bool(true) => Ok(Self::True),
+            Value::Bool(false) => Ok(Self::False),
             other => match other.as_str() {
                 Some(text) => text.parse().map_err(serde::de::Error::custom),
                 None => Err(serde::de::Error::custom(format!(
-                    "early_stopping: found {other}, expected true, false or \"never\""
+                    "found {other}, expected true, false or \"never\""
                 ))),
             },
         }
@@ -313,33 +511,7 @@ impl std::str::FromStr for EarlyStopping {
             "true" => Ok(Self::True),
             "false" => Ok(Self::False),
             "never" => Ok(Self::Never),
-            other => Err(format!(
-                "early_stopping: found {other}, expected true, false or never"
-            )),
+            other => Err(format!("found {other}, expected true, false or never")),
         }
     }
-}
-
-/// An explicit null is the default, as transformers writes unset fields.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// `eos_token_id` is one id or a list of them.
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(u32),
-        Many(Vec<u32>),
-    }
-    Ok(match Option::deserialize(deserializer)? {
-        None => Vec::new(),
-        Some(OneOrMany::One(id)) => vec![id],
-        Some(OneOrMany::Many(ids)) => ids,
-    })
 }

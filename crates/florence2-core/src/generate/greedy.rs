@@ -6,6 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::logits_processor::LogitsProcessors;
 use super::scores::Row;
+use super::stopping::StoppingCriteria;
 use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 
@@ -15,12 +16,11 @@ pub(super) struct GreedySearch {
     /// The sequence of each decoder row; ended sequences keep their row until all have ended.
     ended: Vec<bool>,
     generators: Option<Vec<ChaCha8Rng>>,
-    max_length: usize,
     length_penalty: f32,
 }
 
 impl GreedySearch {
-    pub(super) fn new(config: &GenerationConfig, start: u32, max_length: usize) -> Self {
+    pub(super) fn new(config: &GenerationConfig, start: u32) -> Self {
         let count = config.num_return_sequences;
         let sequence = GeneratedSequence {
             token_ids: vec![start],
@@ -37,7 +37,6 @@ impl GreedySearch {
             sequences: vec![sequence; count],
             ended: vec![false; count],
             generators,
-            max_length,
             length_penalty: config.length_penalty,
         }
     }
@@ -45,14 +44,15 @@ impl GreedySearch {
     pub(super) fn advance(
         &mut self,
         scores: &mut [Row],
-        processors: &LogitsProcessors,
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
     ) -> Result<Step> {
         for (row, scores) in scores.iter_mut().enumerate() {
             if self.ended[row] {
                 continue;
             }
             let sequence = &mut self.sequences[row];
-            processors.apply(&sequence.token_ids, scores);
+            processors.apply(row, &sequence.token_ids, scores)?;
             scores.normalise()?;
             let generator = self
                 .generators
@@ -61,10 +61,8 @@ impl GreedySearch {
             let (token_id, log_prob) = choose(scores, generator);
             sequence.token_ids.push(token_id);
             sequence.log_probs.push(log_prob);
-            if processors.eos_token_id.contains(&token_id) {
-                sequence.finish_reason = FinishReason::EndOfText;
-                self.ended[row] = true;
-            } else if sequence.token_ids.len() >= self.max_length {
+            if let Some(reason) = stopping.reason(&sequence.token_ids) {
+                sequence.finish_reason = reason;
                 self.ended[row] = true;
             }
         }
@@ -82,7 +80,7 @@ impl GreedySearch {
     }
 
     /// See [`super::Search::deciding`]: the one, unless what is banned changes its probability.
-    pub(super) fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         let running = self
             .sequences
             .iter()

@@ -1,135 +1,281 @@
 //! What is done to scores before a token is chosen: HF `generation/logits_process.py`, in the
 //! order of `_get_logits_processor`.
 
-use florence2_kernels::{exp, top_k};
+use std::collections::{BTreeSet, HashMap};
+
+use florence2_kernels::exp;
 
 use super::GenerationConfig;
 use super::scores::Row;
-use crate::config::Florence2TextConfig;
+use super::warpers::warp;
 use crate::error::{Error, Result};
 
-/// All processors of one configuration.
-pub(super) struct LogitsProcessors {
-    config: GenerationConfig,
-    pub(super) eos_token_id: Vec<u32>,
+/// All processors of one batch entry.
+pub(super) struct LogitsProcessors<'a> {
+    config: &'a GenerationConfig,
+    eos_token_id: &'a [u32],
     max_length: usize,
     vocab_size: usize,
     /// Whether the model scores rows that are no tokens.
     padded: bool,
+    encoder: EncoderInput,
 }
 
-impl LogitsProcessors {
-    pub(super) fn new(
-        config: &GenerationConfig,
-        model: &Florence2TextConfig,
-        vocab_size: usize,
-    ) -> Self {
-        let eos_token_id = match config.eos_token_id.as_slice() {
-            [] => vec![model.eos_token_id],
-            ids => ids.to_vec(),
-        };
-        Self {
-            config: config.clone(),
-            eos_token_id,
-            max_length: config.resolved_max_length(model),
-            vocab_size,
-            padded: vocab_size < model.vocab_size,
-        }
-    }
+/// What the processors read of the encoder's input.
+#[derive(Default)]
+struct EncoderInput {
+    /// Its tokens, each once; empty without `encoder_repetition_penalty`.
+    tokens: BTreeSet<u32>,
+    /// The tokens that follow each run of `encoder_no_repeat_ngram_size - 1` tokens.
+    ngrams: HashMap<Vec<u32>, Vec<u32>>,
+}
 
-    /// How many tokens [`Self::apply`] bans after `sequence`, at most; none when it does more than to
-    /// ban some.
-    pub(super) fn banned(&self, sequence: &[u32]) -> Option<usize> {
-        let config = &self.config;
-        let forces = self.forced_token(sequence).is_some();
-        if forces || self.padded || config.do_sample || config.repetition_penalty != 1.0 {
-            return None;
+impl EncoderInput {
+    fn new(config: &GenerationConfig, input_ids: &[u32]) -> Self {
+        let mut input = Self::default();
+        if config.encoder_repetition_penalty != 1.0 {
+            input.tokens.extend(input_ids);
         }
-        Some(self.impossible_after(sequence).count() + config.suppress_tokens.len())
-    }
-
-    /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the
-    /// likeliest where [`Self::banned`] says that none but bans change them.
-    pub(super) fn apply(&self, sequence: &[u32], scores: &mut Row) {
-        if scores.tokens.is_none() {
-            let used = self.vocab_size.min(scores.values.len());
-            scores.values[used..].fill(f32::NEG_INFINITY);
-            if self.config.repetition_penalty != 1.0 {
-                penalise_repetition(sequence, &mut scores.values, self.config.repetition_penalty);
+        let size = config.encoder_no_repeat_ngram_size;
+        if size > 0 {
+            for (last, start) in input_ids.windows(size).filter_map(<[u32]>::split_last) {
+                let banned = input.ngrams.entry(start.to_vec()).or_default();
+                if !banned.contains(last) {
+                    banned.push(*last);
+                }
             }
         }
-        scores.ban(self.impossible_after(sequence));
-        if let Some(id) = self.forced_token(sequence) {
-            force(&mut scores.values, id);
+        input
+    }
+}
+
+impl<'a> LogitsProcessors<'a> {
+    /// `encoder_input_ids`: the entry's, image placeholders included. `model_vocab_size`: the
+    /// tokens that the model scores, of which the first `vocab_size` exist.
+    pub(super) fn new(
+        config: &'a GenerationConfig,
+        eos_token_id: &'a [u32],
+        max_length: usize,
+        encoder_input_ids: &[u32],
+        [vocab_size, model_vocab_size]: [usize; 2],
+    ) -> Self {
+        Self {
+            config,
+            eos_token_id,
+            max_length,
+            vocab_size,
+            padded: vocab_size < model_vocab_size,
+            encoder: EncoderInput::new(config, encoder_input_ids),
         }
-        scores.ban(self.config.suppress_tokens.iter().copied());
-        if self.config.do_sample {
-            self.warp(&mut scores.values);
+    }
+
+    /// The maximal number of tokens that [`Self::apply`] bans after `sequence`; `None` when it does
+    /// more than to ban tokens.
+    pub(super) fn banned(&self, sequence: &[u32]) -> Option<usize> {
+        let rewrites = self.padded
+            || !self.forced_tokens(sequence).is_empty()
+            || self.decay(sequence).is_some()
+            || rewrites_every_row(self.config);
+        if rewrites {
+            return None;
+        }
+        let suppressed = self.config.suppress_tokens.len() + self.begin_suppressed(sequence).len();
+        Some(self.impossible_after(sequence).count() + suppressed)
+    }
+
+    /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the most
+    /// likely ones where [`Self::banned`] says that only bans change them. `row` is the sequence's
+    /// place among those of its batch entry.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when scores that are to be normalised again are not usable.
+    pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut Row) -> Result<()> {
+        let config = self.config;
+        let all = scores.tokens.is_none();
+        if all {
+            self.ban_padding(&mut scores.values);
+            self.rescale(row, sequence, &mut scores.values);
+        }
+        scores.ban(self.impossible_after(sequence));
+        let forced = self.forced_tokens(sequence);
+        if !forced.is_empty() {
+            force(&mut scores.values, forced);
+        }
+        if all && config.remove_invalid_values {
+            remove_invalid(&mut scores.values);
+            self.ban_padding(&mut scores.values);
+        }
+        if let Some(growth) = self.decay(sequence) {
+            for id in self.eos_token_id {
+                if let Some(score) = scores.values.get_mut(*id as usize)
+                    && *score > f32::MIN
+                {
+                    *score += score.abs() * growth;
+                }
+            }
+        }
+        scores.ban(config.suppress_tokens.iter().copied());
+        scores.ban(self.begin_suppressed(sequence).iter().copied());
+        if config.do_sample {
+            // A beam needs something to continue with beside the end tokens.
+            let least = match config.num_beams {
+                1 => 1,
+                _ => self.eos_token_id.len() + 1,
+            };
+            warp(config, &mut scores.values, least);
+        }
+        if all && config.renormalize_logits {
+            scores.normalise()?;
+        }
+        Ok(())
+    }
+
+    /// How many tokens end a sequence.
+    pub(super) fn end_tokens(&self) -> usize {
+        self.eos_token_id.len()
+    }
+
+    /// Turns logits into log-probabilities.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when no score is usable, unless invalid values are removed later.
+    pub(super) fn normalise(&self, scores: &mut Row) -> Result<()> {
+        if self.config.remove_invalid_values {
+            scores.normalise_or_nan();
+            return Ok(());
+        }
+        scores.normalise()
+    }
+
+    fn ban_padding(&self, scores: &mut [f32]) {
+        let used = self.vocab_size.min(scores.len());
+        scores[used..].fill(f32::NEG_INFINITY);
+    }
+
+    /// Biases and penalties.
+    fn rescale(&self, row: usize, sequence: &[u32], scores: &mut [f32]) {
+        let config = self.config;
+        if !config.sequence_bias.is_empty() {
+            add_biases(&config.sequence_bias, sequence, scores);
+        }
+        // Transformers does not repeat the encoder's input for each beam: it penalises the first.
+        if row == 0 && config.encoder_repetition_penalty != 1.0 {
+            let tokens = self.encoder.tokens.iter().copied();
+            penalise(tokens, scores, 1.0 / config.encoder_repetition_penalty);
+        }
+        if config.repetition_penalty != 1.0 {
+            let tokens: BTreeSet<u32> = sequence.iter().copied().collect();
+            penalise(tokens, scores, config.repetition_penalty);
         }
     }
 
     /// What must not follow `sequence`: repetitions, bad words, an end that comes too early.
     fn impossible_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         let ends: &[u32] = match self.is_too_short(sequence) {
-            true => &self.eos_token_id,
+            true => self.eos_token_id,
             false => &[],
         };
         repeated_ngrams(sequence, self.config.no_repeat_ngram_size)
+            .chain(self.encoder_ngrams(sequence).iter().copied())
             .chain(self.bad_words_after(sequence))
             .chain(ends.iter().copied())
     }
 
-    fn is_too_short(&self, sequence: &[u32]) -> bool {
-        // The start token is no new token.
-        sequence.len() < self.config.min_length || sequence.len() - 1 < self.config.min_new_tokens
+    /// HF `EncoderNoRepeatNGramLogitsProcessor`.
+    fn encoder_ngrams(&self, sequence: &[u32]) -> &[u32] {
+        let prefix = self.config.encoder_no_repeat_ngram_size.checked_sub(1);
+        let start = prefix.and_then(|prefix| sequence.len().checked_sub(prefix));
+        let banned = start.and_then(|start| self.encoder.ngrams.get(&sequence[start..]));
+        banned.map_or(&[], Vec::as_slice)
     }
 
-    /// The token that must follow: where both are, the end goes before the beginning.
-    fn forced_token(&self, sequence: &[u32]) -> Option<u32> {
-        let config = &self.config;
+    fn is_too_short(&self, sequence: &[u32]) -> bool {
+        // The start token is no new token.
+        match self.config.min_new_tokens {
+            Some(least) => sequence.len() - 1 < least,
+            None => sequence.len() < self.config.min_length,
+        }
+    }
+
+    /// The tokens of which one must follow: where both are forced, the end wins over the beginning.
+    fn forced_tokens(&self, sequence: &[u32]) -> &[u32] {
+        let config = self.config;
         let at_end = sequence.len() + 1 == self.max_length;
-        let end = config.forced_eos_token_id.filter(|_| at_end);
-        let beginning = config.forced_bos_token_id.filter(|_| sequence.len() == 1);
-        end.or(beginning)
+        if at_end && !config.forced_eos_token_id.is_empty() {
+            return &config.forced_eos_token_id;
+        }
+        match sequence.len() {
+            1 => &config.forced_bos_token_id,
+            _ => &[],
+        }
+    }
+
+    /// HF `SuppressTokensAtBeginLogitsProcessor`: the tokens that must not begin an answer.
+    fn begin_suppressed(&self, sequence: &[u32]) -> &[u32] {
+        let begin = match self.config.forced_bos_token_id.is_empty() {
+            true => 1,
+            false => 2,
+        };
+        match sequence.len() == begin {
+            true => &self.config.begin_suppress_tokens,
+            false => &[],
+        }
+    }
+
+    /// HF `ExponentialDecayLengthPenalty`: how much of an end token's absolute score is added to it.
+    fn decay(&self, sequence: &[u32]) -> Option<f32> {
+        let (start, factor) = self.config.exponential_decay_length_penalty?;
+        let steps = sequence.len().checked_sub(start.saturating_add(1))?;
+        (steps > 0).then(|| (factor.powf(steps as f64) - 1.0) as f32)
     }
 
     fn bad_words_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         self.config.bad_words_ids.iter().filter_map(move |word| {
-            let (last, prefix) = word.split_last()?;
+            let last = follower(word, sequence)?;
             // The end token alone is no word: banning it would make every answer endless.
-            let is_end = prefix.is_empty() && self.eos_token_id.contains(last);
-            (!is_end && sequence.ends_with(prefix)).then_some(*last)
+            let is_end = word.len() == 1 && self.eos_token_id.contains(&last);
+            (!is_end).then_some(last)
         })
     }
+}
 
-    /// Temperature, top-k, top-p.
-    fn warp(&self, scores: &mut [f32]) {
-        let config = &self.config;
-        // A beam needs something to go on with beside the end tokens.
-        let least = match config.num_beams {
-            1 => 1,
-            _ => self.eos_token_id.len() + 1,
-        };
-        if config.temperature != 1.0 {
-            for score in scores.iter_mut() {
-                *score /= config.temperature;
-            }
+/// Whether a configuration changes scores at every step in another way than by bans.
+fn rewrites_every_row(config: &GenerationConfig) -> bool {
+    config.do_sample
+        || config.repetition_penalty != 1.0
+        || config.encoder_repetition_penalty != 1.0
+        || !config.sequence_bias.is_empty()
+        || config.remove_invalid_values
+        || config.renormalize_logits
+}
+
+/// The last token of `words`, if `sequence` ends in the others. As in transformers, a sequence that
+/// is shorter than `words` has no follower, unless `words` is one token.
+fn follower(words: &[u32], sequence: &[u32]) -> Option<u32> {
+    let (last, prefix) = words.split_last()?;
+    let long_enough = prefix.is_empty() || words.len() <= sequence.len();
+    (long_enough && sequence.ends_with(prefix)).then_some(*last)
+}
+
+/// HF `SequenceBiasLogitsProcessor`. Of equal sequences the last one's bias holds.
+fn add_biases(biases: &[(Vec<u32>, f32)], sequence: &[u32], scores: &mut [f32]) {
+    let mut sums: HashMap<u32, f32> = HashMap::new();
+    for (index, (words, bias)) in biases.iter().enumerate() {
+        let replaced = biases[index + 1..].iter().any(|(later, _)| later == words);
+        if let Some(last) = follower(words, sequence).filter(|_| !replaced) {
+            *sums.entry(last).or_default() += bias;
         }
-        if config.top_k > 0 {
-            keep_top_k(scores, config.top_k.max(least));
-        }
-        if config.top_p < 1.0 {
-            keep_top_p(scores, config.top_p, least);
+    }
+    for (id, bias) in sums {
+        if let Some(score) = scores.get_mut(id as usize) {
+            *score += bias;
         }
     }
 }
 
-/// HF `RepetitionPenaltyLogitsProcessor`.
-fn penalise_repetition(sequence: &[u32], scores: &mut [f32], penalty: f32) {
-    let mut seen: Vec<u32> = sequence.to_vec();
-    seen.sort_unstable();
-    seen.dedup();
-    for id in seen {
+/// HF `RepetitionPenaltyLogitsProcessor` of different tokens.
+fn penalise(tokens: impl IntoIterator<Item = u32>, scores: &mut [f32], penalty: f32) {
+    for id in tokens {
         if let Some(score) = scores.get_mut(id as usize) {
             *score = if *score < 0.0 {
                 *score * penalty
@@ -155,38 +301,22 @@ fn repeated_ngrams(sequence: &[u32], size: usize) -> impl Iterator<Item = u32> {
     })
 }
 
-fn force(scores: &mut [f32], id: u32) {
+fn force(scores: &mut [f32], ids: &[u32]) {
     scores.fill(f32::NEG_INFINITY);
-    if let Some(score) = scores.get_mut(id as usize) {
-        *score = 0.0;
-    }
-}
-
-/// HF `TopKLogitsWarper`.
-fn keep_top_k(scores: &mut [f32], k: usize) {
-    let Some((_, least)) = top_k(scores, k.min(scores.len())).pop() else {
-        return;
-    };
-    for score in scores.iter_mut().filter(|score| **score < least) {
-        *score = f32::NEG_INFINITY;
-    }
-}
-
-/// HF `TopPLogitsWarper`.
-fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    // Of equal scores the first is the likeliest, as in a search.
-    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)));
-    let max = order.last().map_or(0.0, |index| scores[*index]);
-    let total: f32 = scores.iter().map(|score| (score - max).exp()).sum();
-    let removable = order.len().saturating_sub(least);
-    let mut cumulative = 0.0;
-    for index in &order[..removable] {
-        cumulative += (scores[*index] - max).exp() / total;
-        if cumulative > 1.0 - top_p {
-            break;
+    for id in ids {
+        if let Some(score) = scores.get_mut(*id as usize) {
+            *score = 0.0;
         }
-        scores[*index] = f32::NEG_INFINITY;
+    }
+}
+
+/// HF `InfNanRemoveLogitsProcessor`.
+fn remove_invalid(scores: &mut [f32]) {
+    for score in scores {
+        *score = match *score {
+            score if score.is_nan() => 0.0,
+            score => score.clamp(f32::MIN, f32::MAX),
+        };
     }
 }
 
@@ -241,37 +371,30 @@ mod tests {
         assert!(banned(&[2, 2], 0).is_empty());
     }
 
-    #[test]
-    fn nucleus_keeps_the_likely() {
-        let mut scores = [0.5f32.ln(), 0.3f32.ln(), 0.15f32.ln(), 0.05f32.ln()];
-        keep_top_p(&mut scores, 0.75, 1);
-        assert!(scores[..2].iter().all(|score| score.is_finite()));
-        assert_eq!(scores[2..], [BANNED, BANNED]);
-    }
-
     /// What transformers leaves of random scores, all processors together.
     #[test]
     fn samples_are_drawn_from_what_the_reference_leaves() {
         let goldens = include_str!("../../../../tests/fixtures/sampling.json");
         let goldens: Value = serde_json::from_str(goldens).unwrap();
-        let sequence: Vec<u32> = serde_json::from_value(goldens["sequence"].clone()).unwrap();
+        let ids = |name: &str| serde_json::from_value::<Vec<u32>>(goldens[name].clone()).unwrap();
+        let (sequence, encoder) = (ids("sequence"), ids("encoder_input_ids"));
         for case in goldens["cases"].as_array().unwrap() {
             let options = &case["options"];
             let config: GenerationConfig = serde_json::from_value(options.clone()).unwrap();
             let config = GenerationConfig {
                 do_sample: true,
                 max_length: Some(30),
-                eos_token_id: vec![2],
                 ..config
             };
             let scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
             let size = scores.len();
-            let model = Florence2TextConfig::default();
             let mut row = Row {
                 values: scores,
                 tokens: None,
             };
-            LogitsProcessors::new(&config, &model, size).apply(&sequence, &mut row);
+            LogitsProcessors::new(&config, &[2], 30, &encoder, [size, size])
+                .apply(0, &sequence, &mut row)
+                .unwrap();
             for (index, (found, expected)) in row
                 .values
                 .iter()
@@ -284,6 +407,56 @@ mod tests {
                     "{options}, token {index}: found {found}, expected {expected}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn invalid_scores_become_finite() {
+        let mut scores = [f32::NAN, f32::INFINITY, BANNED, -1.5];
+        remove_invalid(&mut scores);
+        assert_eq!(scores, [0.0, f32::MAX, f32::MIN, -1.5]);
+        let config = GenerationConfig {
+            remove_invalid_values: true,
+            ..GenerationConfig::default()
+        };
+        // Rows that are no tokens stay impossible.
+        let processors = LogitsProcessors::new(&config, &[1], 9, &[], [3, 4]);
+        let mut row = Row {
+            values: vec![f32::NAN; 4],
+            tokens: None,
+        };
+        processors.normalise(&mut row).unwrap();
+        processors.apply(0, &[1], &mut row).unwrap();
+        assert_eq!(row.values, [0.0, 0.0, 0.0, BANNED]);
+    }
+
+    /// By default a search receives the few tokens that it looks at, not whole rows.
+    #[test]
+    fn only_options_that_rewrite_scores_need_every_score() {
+        let banned = |config: &GenerationConfig, length: u32| {
+            let sequence: Vec<u32> = (20..20 + length).collect();
+            let encoder = [30, 31, 30, 32];
+            LogitsProcessors::new(config, &[2], 9, &encoder, [40, 40]).banned(&sequence)
+        };
+        let plain = GenerationConfig::default();
+        assert_eq!(banned(&plain, 3), Some(0));
+        let bans = GenerationConfig {
+            encoder_no_repeat_ngram_size: 1,
+            begin_suppress_tokens: vec![5, 6],
+            exponential_decay_length_penalty: Some((3, 1.5)),
+            ..plain.clone()
+        };
+        assert_eq!(banned(&bans, 1), Some(3 + 2));
+        assert_eq!(banned(&bans, 4), Some(3));
+        assert_eq!(banned(&bans, 5), None);
+        for rewrites in [
+            r#"{"sequence_bias": [[[5], 1.0]]}"#,
+            r#"{"encoder_repetition_penalty": 2}"#,
+            r#"{"renormalize_logits": true}"#,
+            r#"{"remove_invalid_values": true}"#,
+            r#"{"do_sample": true}"#,
+        ] {
+            assert_eq!(banned(&serde_json::from_str(rewrites).unwrap(), 3), None);
         }
     }
 

@@ -8,14 +8,18 @@ mod beam;
 mod config;
 mod control;
 mod greedy;
+mod keys;
 mod logits_processor;
 mod scores;
+mod stopping;
+mod warpers;
 
 use burn::tensor::{Int, Tensor};
 use florence2_kernels::Backend;
 
 pub use config::{EarlyStopping, GenerationConfig};
 pub use control::{CancelToken, GenerationEvent, GenerationObserver};
+pub use keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
 pub use logits_processor::log_softmax;
 
 use crate::error::{Error, Result};
@@ -25,6 +29,7 @@ use beam::BeamSearch;
 use greedy::GreedySearch;
 use logits_processor::LogitsProcessors;
 use scores::Row;
+use stopping::StoppingCriteria;
 
 /// One generated answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +49,9 @@ pub struct GeneratedSequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model wrote the end-of-text token.
+    /// The model generated an end token or a stop string.
     EndOfText,
-    /// `max_new_tokens` or `max_length` was reached.
+    /// `max_new_tokens`, `max_length` or `max_time` was reached.
     Length,
 }
 
@@ -69,15 +74,20 @@ enum Search {
 
 impl Search {
     /// `scores`: of this search's rows.
-    fn advance(&mut self, scores: &mut [Row], processors: &LogitsProcessors) -> Result<Step> {
+    fn advance(
+        &mut self,
+        scores: &mut [Row],
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
+    ) -> Result<Step> {
         match self {
-            Self::Greedy(search) => search.advance(scores, processors),
-            Self::Beam(search) => search.advance(scores, processors),
+            Self::Greedy(search) => search.advance(scores, processors, stopping),
+            Self::Beam(search) => search.advance(scores, processors, stopping),
         }
     }
 
     /// How many of a row's likeliest tokens decide what is chosen from it; none when all may.
-    fn deciding(&self, processors: &LogitsProcessors) -> Option<usize> {
+    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         match self {
             Self::Greedy(search) => search.deciding(processors),
             Self::Beam(search) => search.deciding(processors),
@@ -100,14 +110,25 @@ impl Search {
     }
 }
 
-/// Generates answers for a batch of encoded images and prompts.
-///
-/// Gives per batch entry `num_return_sequences` sequences, best first. `vocab_size` is the
-/// tokenizer's: rows of a padded vocabulary at or above it are never generated.
+/// The bytes of a token's text.
+pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
+
+/// What a search reads beside the encoder's output.
+#[derive(Clone, Copy)]
+pub struct GenerationContext<'a> {
+    /// The tokenizer's entries: rows of a padded vocabulary at or above it are never generated.
+    pub vocab_size: usize,
+    /// Each batch entry's prompt, without padding and image placeholders. Options that begin with
+    /// `encoder_` read it; it may be empty without them.
+    pub prompts: &'a [Vec<u32>],
+    /// The bytes of each token's text, which `stop_strings` read.
+    pub token_bytes: Option<TokenBytes<'a>>,
+}
+
+/// [`generate_with`] of a tokenizer's size alone.
 ///
 /// # Errors
-/// [`Error::Argument`] naming the option that cannot be, [`Error::TooManyPositions`],
-/// [`Error::NotFinite`], [`Error::Cancelled`], [`Error::DeadlineExceeded`].
+/// As [`generate_with`].
 pub fn generate<B: Backend>(
     model: &Florence2ForConditionalGeneration<B>,
     encoded: &EncoderOutput<B>,
@@ -116,28 +137,67 @@ pub fn generate<B: Backend>(
     cancel: &CancelToken,
     observer: &mut GenerationObserver<'_>,
 ) -> Result<Vec<Vec<GeneratedSequence>>> {
+    let context = GenerationContext {
+        vocab_size,
+        prompts: &[],
+        token_bytes: None,
+    };
+    generate_with(model, encoded, config, &context, cancel, observer)
+}
+
+/// Generates answers for a batch of encoded images and prompts.
+///
+/// Returns `num_return_sequences` sequences per batch entry, best first.
+///
+/// # Errors
+/// [`Error::Argument`] naming the option that is invalid or lacks what it reads of the context,
+/// [`Error::NotFinite`], [`Error::Cancelled`], [`Error::DeadlineExceeded`].
+pub fn generate_with<B: Backend>(
+    model: &Florence2ForConditionalGeneration<B>,
+    encoded: &EncoderOutput<B>,
+    config: &GenerationConfig,
+    context: &GenerationContext<'_>,
+    cancel: &CancelToken,
+    observer: &mut GenerationObserver<'_>,
+) -> Result<Vec<Vec<GeneratedSequence>>> {
     let text_config = &model.config().text_config;
     config.validate(text_config)?;
-    let processors = LogitsProcessors::new(config, text_config, vocab_size);
     let max_length = config.resolved_max_length(text_config);
-    let start = config
-        .decoder_start_token_id
-        .unwrap_or(text_config.decoder_start_token_id);
-    let batch = encoded.last_hidden_state.dims()[0];
+    let [batch, encoder_tokens, _] = encoded.last_hidden_state.dims();
+    let starts = config.start_tokens(text_config, batch)?;
+    let eos_token_id = config.resolved_eos_token_id(text_config);
+    let mut stopping = StoppingCriteria::new(
+        config,
+        eos_token_id.clone(),
+        max_length,
+        context.token_bytes,
+    )?;
+    let image_token_id = model.config().image_token_id;
+    let encoder_inputs = encoder_inputs(config, context, image_token_id, [batch, encoder_tokens])?;
+    let vocab_sizes = [context.vocab_size, text_config.vocab_size];
+    let processors: Vec<LogitsProcessors<'_>> = encoder_inputs
+        .iter()
+        .map(|ids| LogitsProcessors::new(config, &eos_token_id, max_length, ids, vocab_sizes))
+        .collect();
     let rows_per_entry = config.rows();
 
-    let mut searches: Vec<Search> = (0..batch)
-        .map(|_| config.search(start, max_length))
+    let mut searches: Vec<Search> = starts
+        .iter()
+        .map(|start| config.search(*start, max_length))
         .collect();
     let mut active: Vec<usize> = (0..batch).collect();
     let mut cross_attention = model.cross_attention_cache(encoded);
     let mut cache = KvCache::default();
-    let mut next_tokens = vec![start; batch * rows_per_entry];
+    let mut next_tokens: Vec<u32> = starts
+        .iter()
+        .flat_map(|start| std::iter::repeat_n(*start, rows_per_entry))
+        .collect();
     for step in 0.. {
         if active.is_empty() {
             break;
         }
         cancel.check()?;
+        stopping.begin_step();
         let rows = next_tokens.len();
         let input_ids: Vec<i32> = next_tokens.iter().map(|id| *id as i32).collect();
         let input_ids = Tensor::<B, 1, Int>::from_ints(input_ids.as_slice(), &model.device())
@@ -146,7 +206,7 @@ pub fn generate<B: Backend>(
         let deciding: Vec<Option<usize>> = active
             .iter()
             .flat_map(|entry| {
-                let deciding = searches[*entry].deciding(&processors);
+                let deciding = searches[*entry].deciding(&processors[*entry]);
                 std::iter::repeat_n(deciding, rows_per_entry)
             })
             .collect();
@@ -160,7 +220,7 @@ pub fn generate<B: Backend>(
         for (slot, (&entry, scores)) in active.iter().zip(entries).enumerate() {
             let search = &mut searches[entry];
             let step_result = search
-                .advance(scores, &processors)
+                .advance(scores, &processors[entry], &stopping)
                 .map_err(|error| at_step(error, step))?;
             if let Some((token_id, log_prob)) = search.last_token() {
                 observer.notify(GenerationEvent::Token {
@@ -203,6 +263,35 @@ pub fn generate<B: Backend>(
         answers.push(sequences);
     }
     Ok(answers)
+}
+
+/// Each entry's encoder input as transformers sees it: the image's placeholders, then the prompt.
+/// Empty where no option reads it.
+fn encoder_inputs(
+    config: &GenerationConfig,
+    context: &GenerationContext<'_>,
+    image_token_id: Option<u32>,
+    [batch, encoder_tokens]: [usize; 2],
+) -> Result<Vec<Vec<u32>>> {
+    let reader = if config.encoder_no_repeat_ngram_size > 0 {
+        "encoder_no_repeat_ngram_size"
+    } else if config.encoder_repetition_penalty == 1.0 {
+        return Ok(vec![Vec::new(); batch]);
+    } else {
+        "encoder_repetition_penalty"
+    };
+    let prompts = context.prompts;
+    if prompts.len() != batch {
+        let found = format!("{} prompts", prompts.len());
+        let expected = format!("the prompts of all {batch} batch entries");
+        return Err(Error::argument(reader, found, expected));
+    }
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let image_tokens = encoder_tokens.saturating_sub(longest);
+    let image = image_token_id.map(|id| vec![id; image_tokens]);
+    let image = image.unwrap_or_default();
+    let input = |prompt: &Vec<u32>| [image.as_slice(), prompt].concat();
+    Ok(prompts.iter().map(input).collect())
 }
 
 /// The best sequence's tokens, of a search that could not tell which they would be.

@@ -96,6 +96,13 @@ impl Row {
         }
     }
 
+    /// Turns logits into log-probabilities, which are NaN where there are none.
+    pub(super) fn normalise_or_nan(&mut self) {
+        if self.normalise().is_err() {
+            self.values.fill(f32::NAN);
+        }
+    }
+
     /// Makes tokens impossible.
     pub(super) fn ban(&mut self, ids: impl IntoIterator<Item = u32>) {
         for id in ids {

@@ -1,7 +1,8 @@
 //! Generated ids and scores, alone and in one padded batch.
 
 use florence2_core::generate::{
-    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, generate,
+    CancelToken, GeneratedSequence, GenerationConfig, GenerationContext, GenerationObserver,
+    generate_with,
 };
 use florence2_core::{EncoderOutput, Florence2ForConditionalGeneration};
 use florence2_kernels::Backend;
@@ -9,18 +10,24 @@ use serde_json::Value;
 
 use crate::fixture::{Fixture, MODELS};
 
+/// `prompts`: those of `encoded`.
 fn answers<B: Backend>(
     fixture: &Fixture,
     model: &Florence2ForConditionalGeneration<B>,
     encoded: &EncoderOutput<B>,
     config: &GenerationConfig,
+    prompts: &[Vec<u32>],
 ) -> Vec<Vec<GeneratedSequence>> {
-    let vocab_size = fixture.goldens["vocabulary_used"].as_u64().unwrap() as usize;
-    generate(
+    let context = GenerationContext {
+        vocab_size: fixture.goldens["vocabulary_used"].as_u64().unwrap() as usize,
+        prompts,
+        token_bytes: None,
+    };
+    generate_with(
         model,
         encoded,
         config,
-        vocab_size,
+        &context,
         &CancelToken::default(),
         &mut GenerationObserver::default(),
     )
@@ -60,15 +67,21 @@ fn every_case<B: Backend>() {
             .map(|entry| fixture.encode(&model, entry))
             .collect();
         let together = fixture.encode_batch(&model);
-        let cases = fixture.goldens["generation"].as_object().unwrap();
+        let prompts: Vec<Vec<u32>> =
+            serde_json::from_value(fixture.goldens["prompts"].clone()).unwrap();
+        let options = std::fs::read(fixture.folder.join("generation.json")).unwrap();
+        let options: Value = serde_json::from_slice(&options).unwrap();
+        let of = |goldens: &Value| goldens.as_object().unwrap().clone();
+        let cases = of(&fixture.goldens["generation"]);
         assert!(!cases.is_empty());
-        for (case, golden) in cases {
+        for (case, golden) in cases.into_iter().chain(of(&options)) {
             let config: GenerationConfig =
                 serde_json::from_value(golden["options"].clone()).unwrap();
-            let batch = answers(&fixture, &model, &together, &config);
+            let batch = answers(&fixture, &model, &together, &config, &prompts);
             for (entry, encoded) in alone.iter().enumerate() {
                 let expected = &golden["entries"][entry];
-                let found = answers(&fixture, &model, encoded, &config);
+                let own = &prompts[entry..=entry];
+                let found = answers(&fixture, &model, encoded, &config, own);
                 assert_equal(&format!("{name} {case} [{entry}]"), &found[0], expected);
                 let what = format!("{name} {case} [{entry}] in a batch");
                 assert_equal(&what, &batch[entry], expected);
