@@ -54,10 +54,10 @@ pub unsafe extern "C" fn florence2_simd_level_set(
 fn system_info() -> CString {
     let mut info = florence2::SystemInfo::new().to_json();
     info["abi_version"] = FLORENCE2_ABI_VERSION.into();
-    if let Some(features) = info["features"].as_array_mut() {
-        if cfg!(feature = "handle-checks") || cfg!(debug_assertions) {
-            features.push("handle-checks".into());
-        }
+    if (cfg!(feature = "handle-checks") || cfg!(debug_assertions))
+        && let Some(features) = info["features"].as_array_mut()
+    {
+        features.push("handle-checks".into());
     }
     c_string(&info.to_string())
 }
@@ -66,7 +66,7 @@ fn system_info() -> CString {
 fn keep(text: CString) -> &'static CStr {
     static TEXTS: Mutex<BTreeSet<&'static CStr>> = Mutex::new(BTreeSet::new());
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(kept) = texts.get(text.as_c_str()) {
+    if let Some(&kept) = texts.get(text.as_c_str()) {
         return kept;
     }
     let kept: &'static CStr = Box::leak(text.into_boxed_c_str());

@@ -200,12 +200,13 @@ fn run_each(
         .map(|request| request.request.clone())
         .collect();
     let answers = observed(model, count, &options.callbacks, |observer| {
+        let is_listening = observer.is_listening();
         // Events name the places among the readable requests.
         let mut forward = |event| match observer.notify(at_place(&places, event)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };
-        let mut observer = match observer.is_listening() {
+        let mut observer = match is_listening {
             true => GenerationObserver::new(&mut forward),
             false => GenerationObserver::default(),
         };
@@ -214,7 +215,7 @@ fn run_each(
             .run_requests_each(&readable, &options.run, &mut observer)
     })?;
     let mut answers = answers.into_iter();
-    let result = |request: Outcome<ReadRequest<'_>>| {
+    let result = |request: Outcome<ReadRequest<'_>>| -> Outcome<florence2_result> {
         let request = request?;
         // INVARIANT: every readable request has an answer or an error.
         let answer = answers.next().expect("a result per request")?;

@@ -113,7 +113,7 @@ fn load_on_cpu<B: Backend>(
 pub(crate) fn load_monitor(
     options: &LoadOptions,
 ) -> impl FnMut(weights::LoadProgress) -> florence2_core::Result<()> {
-    |progress| {
+    move |progress| {
         options.cancel.check()?;
         match options.progress.call(progress) {
             ControlFlow::Continue(()) => Ok(()),

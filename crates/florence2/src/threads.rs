@@ -23,6 +23,7 @@ static POOLS: Mutex<Vec<Weak<ThreadPool>>> = Mutex::new(Vec::new());
 pub(crate) struct Threads {
     pool: Option<Arc<ThreadPool>>,
     /// The largest number of threads that spin; none for the default.
+    #[cfg_attr(not(feature = "flex"), allow(dead_code))]
     spin_limit: Option<usize>,
 }
 

@@ -35,7 +35,7 @@ pub fn load<B: Backend>(
     precision: Precision,
     device: &B::Device,
 ) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
-    let mut monitor = |_| Ok(());
+    let mut monitor = |_: LoadProgress| -> Result<()> { Ok(()) };
     load_monitored(
         config,
         checkpoint,
