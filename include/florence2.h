@@ -458,6 +458,82 @@ typedef int32_t florence2_compat;
 #endif // __cplusplus
 
 /**
+ * How a YUV frame stores its chroma: one sample of U and one of V for every 2x2 pixels, rounded up
+ * at odd sizes.
+ */
+enum florence2_yuv_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * NV12: one plane with U and V in turn, given as `u`; `v` is NULL.
+     */
+    FLORENCE2_YUV_FORMAT_NV12 = 0,
+    /**
+     * I420: a plane of U and a plane of V.
+     */
+    FLORENCE2_YUV_FORMAT_I420 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_format florence2_yuv_format;
+#else
+typedef int32_t florence2_yuv_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The matrix between YUV and RGB.
+ */
+enum florence2_yuv_matrix
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * ITU-R BT.601: most cameras, and video of standard definition.
+     */
+    FLORENCE2_YUV_MATRIX_BT601 = 0,
+    /**
+     * ITU-R BT.709: video of high definition.
+     */
+    FLORENCE2_YUV_MATRIX_BT709 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_matrix florence2_yuv_matrix;
+#else
+typedef int32_t florence2_yuv_matrix;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The range of a YUV frame's samples.
+ */
+enum florence2_yuv_range
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Luma from 16 to 235, chroma from 16 to 240.
+     */
+    FLORENCE2_YUV_RANGE_LIMITED = 0,
+    /**
+     * All from 0 to 255, as in JPEG.
+     */
+    FLORENCE2_YUV_RANGE_FULL = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_range florence2_yuv_range;
+#else
+typedef int32_t florence2_yuv_range;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Ends calls early, from any thread.
  *
  * Made by florence2_cancel_new, owned by the caller, to be freed with florence2_cancel_free when no

@@ -817,7 +817,8 @@ static void failures_are_of_one_request(void) {
             }
         } else {
             florence2_result *alone = NULL;
-            TAKEN(florence2_model_run(model, &requests[i], NULL, &alone, &error));
+            florence2_run_options silent = options_of(1);
+            TAKEN(florence2_model_run(model, &requests[i], &silent, &alone, &error));
             CHECK(strcmp(florence2_result_raw_text(alone), florence2_result_raw_text(results[i])) == 0);
             CHECK(c.tokens[i] + 1 == florence2_result_token_count(alone));
             florence2_result_free(alone);

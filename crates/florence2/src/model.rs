@@ -61,7 +61,7 @@ pub enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn size(&self) -> ImageSize {
+    pub(crate) fn size(&self) -> ImageSize {
         match self {
             Self::Image(image) => image.size(),
             Self::Features(features) => features.image_size,
