@@ -286,7 +286,7 @@ impl Backend for Flex {
 }
 
 /// Frees the buffers that are kept between operations: the process's, and this thread's.
-pub fn trim() {
+pub(crate) fn trim() {
     spare::trim();
     scratch::trim();
 }
