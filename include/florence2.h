@@ -63,7 +63,8 @@
  * Errors. Functions that can fail return a florence2_status and take a `florence2_error **` last,
  * which may be NULL. On failure it gets an error that the caller frees, on success NULL. Nothing is
  * kept in global or thread-local state. A fault of the library (a Rust panic) is
- * FLORENCE2_STATUS_PANIC, and leaves every handle usable. Functions that only read take NULL, and
+ * FLORENCE2_STATUS_PANIC, and leaves every handle usable; the log callback receives its message, and
+ * nothing is printed. Functions that only read take NULL, and
  * then give NULL, 0, NaN or the empty string.
  *
  * Threads. An argument that is a pointer to const may be used by any number of threads at once; one
@@ -79,6 +80,35 @@
  * library does not know at zero.
  *
  * Enums are 32-bit integers. Later versions may add values.
+ *
+ * Effects on the whole process
+ *
+ * SIMD level. On Linux with a processor that has AMX, the first model that is loaded requests the
+ * permission to use it, which enlarges the stack frame of every signal by 8 KiB: alternative signal
+ * stacks (sigaltstack) must have room for it, or the request fails and AMX is not used.
+ * florence2_simd_level_set, before the first model is loaded, selects a lower level, which requests
+ * nothing.
+ *
+ * Threads. Models without threads of their own share one pool, with a thread for each CPU (or as many
+ * as the environment variable RAYON_NUM_THREADS says), which lives until the process ends. The field
+ * `threads` of florence2_load_options gives a model its own pool, which ends with the model. During a
+ * run on the CPU, up to 8 threads spin between operations; the field `spin_limit` limits them.
+ *
+ * fork. A process that is forked after a model was loaded has none of these threads. Its calls that
+ * load or run a model fail with FLORENCE2_STATUS_FORKED; freeing handles is allowed. Fork before the
+ * first model is loaded, or load the model in a process that is started anew (exec).
+ *
+ * dlclose. The shared library is linked so that dlclose does not unload it (-z nodelete), as its
+ * threads may still run. A later dlopen gives the same library.
+ *
+ * Memory. The library keeps freed memory for later runs, up to 10 seconds after the last use.
+ * florence2_trim returns it to the system at once. In the static and the shared library, the
+ * allocator is the library's own (mimalloc, unless it was built without): the program's malloc is not
+ * replaced.
+ *
+ * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
+ * handler, and changes neither the locale nor the environment. Its panic hook is that of its own copy
+ * of the Rust runtime, and passes on panics from outside of the library's calls and threads.
  */
 
 #ifndef FLORENCE2_H
@@ -87,6 +117,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/**
+ * The version of this header: florence2_version is that of the loaded library.
+ */
+#define FLORENCE2_VERSION_MAJOR 0
+#define FLORENCE2_VERSION_MINOR 1
+#define FLORENCE2_VERSION_PATCH 0
+#define FLORENCE2_VERSION_STRING "0.1.0"
 
 /**
  * The ABI that this header describes. It grows only when a program built against an older header
@@ -153,6 +191,11 @@ enum florence2_status
      * answers; one that is loaded anew does.
      */
     FLORENCE2_STATUS_DEVICE_FAILED = 11,
+    /**
+     * This process was forked after a model was loaded, and lacks the threads of its parent. A
+     * process that loads its models itself has them.
+     */
+    FLORENCE2_STATUS_FORKED = 12,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -415,6 +458,82 @@ typedef int32_t florence2_compat;
 #endif // __cplusplus
 
 /**
+ * How a YUV frame stores its chroma: one sample of U and one of V for every 2x2 pixels, rounded up
+ * at odd sizes.
+ */
+enum florence2_yuv_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * NV12: one plane with U and V in turn, given as `u`; `v` is NULL.
+     */
+    FLORENCE2_YUV_FORMAT_NV12 = 0,
+    /**
+     * I420: a plane of U and a plane of V.
+     */
+    FLORENCE2_YUV_FORMAT_I420 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_format florence2_yuv_format;
+#else
+typedef int32_t florence2_yuv_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The matrix between YUV and RGB.
+ */
+enum florence2_yuv_matrix
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * ITU-R BT.601: most cameras, and video of standard definition.
+     */
+    FLORENCE2_YUV_MATRIX_BT601 = 0,
+    /**
+     * ITU-R BT.709: video of high definition.
+     */
+    FLORENCE2_YUV_MATRIX_BT709 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_matrix florence2_yuv_matrix;
+#else
+typedef int32_t florence2_yuv_matrix;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The range of a YUV frame's samples.
+ */
+enum florence2_yuv_range
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Luma from 16 to 235, chroma from 16 to 240.
+     */
+    FLORENCE2_YUV_RANGE_LIMITED = 0,
+    /**
+     * All from 0 to 255, as in JPEG.
+     */
+    FLORENCE2_YUV_RANGE_FULL = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_yuv_range florence2_yuv_range;
+#else
+typedef int32_t florence2_yuv_range;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Ends calls early, from any thread.
  *
  * Made by florence2_cancel_new, owned by the caller, to be freed with florence2_cancel_free when no
@@ -510,6 +629,22 @@ typedef struct florence2_pixels {
      * Must be 0.
      */
     uint32_t reserved;
+    /**
+     * The first column of the region that becomes the image.
+     */
+    uint32_t region_x_px;
+    /**
+     * The region's first row.
+     */
+    uint32_t region_y_px;
+    /**
+     * The region's columns; 0, as its rows, for all pixels.
+     */
+    uint32_t region_width_px;
+    /**
+     * The region's rows.
+     */
+    uint32_t region_height_px;
 } florence2_pixels;
 
 /**
@@ -521,6 +656,38 @@ typedef void (*florence2_log_callback)(florence2_log_level level,
                                        const char *target,
                                        const char *message,
                                        void *user);
+
+/**
+ * How far the loading of a model is.
+ *
+ * Borrowed for the callback's call. Later versions may add fields at the end.
+ */
+typedef struct florence2_load_progress {
+    /**
+     * Tensors that were loaded.
+     */
+    size_t tensors;
+    /**
+     * Tensors to load.
+     */
+    size_t total_tensors;
+    /**
+     * Values in the loaded tensors.
+     */
+    uint64_t parameters;
+    /**
+     * Values in all tensors to load.
+     */
+    uint64_t total_parameters;
+} florence2_load_progress;
+
+/**
+ * Called before the first tensor and after each, on the thread that made the call; `progress` is
+ * borrowed for this call. Returns 0 to continue; any other number ends the loading, which then fails
+ * with FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
+ */
+typedef int32_t (*florence2_load_progress_callback)(const struct florence2_load_progress *progress,
+                                                    void *user);
 
 /**
  * How to load a model. To be cleared with florence2_load_options_init; zero is the default
@@ -554,6 +721,27 @@ typedef struct florence2_load_options {
      * of the process share, one for each CPU.
      */
     size_t threads;
+    /**
+     * The largest number of threads that spin between two operations of a run on the CPU, the
+     * caller's among them. 0 for 8; -1 for none: idle threads then sleep, and a run takes longer.
+     */
+    int32_t spin_limit;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Called for each tensor that is loaded; NULL for no callback.
+     */
+    florence2_load_progress_callback on_progress;
+    /**
+     * Passed to the callback as it is.
+     */
+    void *user;
+    /**
+     * Ends the loading early; NULL for no token.
+     */
+    const struct florence2_cancel *cancel;
 } florence2_load_options;
 
 /**
@@ -885,6 +1073,93 @@ typedef struct florence2_timings {
     double generate_ms;
 } florence2_timings;
 
+/**
+ * A YUV frame with 4:2:0 subsampling that the caller holds. To be cleared with florence2_yuv_init.
+ */
+typedef struct florence2_yuv {
+    /**
+     * The size of this struct, as florence2_yuv_init sets it.
+     */
+    size_t struct_size;
+    /**
+     * Luma: `height_px` rows of `width_px` samples. The last row of every plane may end with its last
+     * sample.
+     */
+    const uint8_t *y;
+    /**
+     * Bytes at `y`.
+     */
+    size_t y_len;
+    /**
+     * Bytes from the start of a row of `y` to the start of the next; 0 for rows without gaps.
+     */
+    size_t y_stride_bytes;
+    /**
+     * I420: U. NV12: U and V in turn.
+     */
+    const uint8_t *u;
+    /**
+     * Bytes at `u`.
+     */
+    size_t u_len;
+    /**
+     * As `y_stride_bytes`, of `u`.
+     */
+    size_t u_stride_bytes;
+    /**
+     * I420: V. NV12: NULL.
+     */
+    const uint8_t *v;
+    /**
+     * Bytes at `v`.
+     */
+    size_t v_len;
+    /**
+     * As `y_stride_bytes`, of `v`.
+     */
+    size_t v_stride_bytes;
+    /**
+     * Pixels across.
+     */
+    uint32_t width_px;
+    /**
+     * Pixels down.
+     */
+    uint32_t height_px;
+    /**
+     * A florence2_yuv_format.
+     */
+    int32_t format;
+    /**
+     * A florence2_yuv_matrix.
+     */
+    int32_t matrix;
+    /**
+     * A florence2_yuv_range.
+     */
+    int32_t range;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The first column of the region that becomes the image.
+     */
+    uint32_t region_x_px;
+    /**
+     * The region's first row.
+     */
+    uint32_t region_y_px;
+    /**
+     * The region's columns; 0, as its rows, for all pixels.
+     */
+    uint32_t region_width_px;
+    /**
+     * The region's rows.
+     */
+    uint32_t region_height_px;
+} florence2_yuv;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -953,7 +1228,7 @@ florence2_status florence2_image_from_path(const char *path,
  *
  * `pixels`: read during the call only.
  * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
- * stride too small for the width or the format unknown, and with FLORENCE2_STATUS_INVALID_IMAGE for
+ * stride too small for the width, the format unknown or the region not within the pixels, and with FLORENCE2_STATUS_INVALID_IMAGE for
  * no pixels or more than 100 million. Callable from any thread.
  */
 florence2_status florence2_image_from_pixels(const struct florence2_pixels *pixels,
@@ -1012,7 +1287,8 @@ void florence2_model_files_init(struct florence2_model_files *files, size_t size
  *
  * `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
  * Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
- * that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE. Callable from any thread.
+ * that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED,
+ * FLORENCE2_STATUS_FORKED. Callable from any thread.
  */
 florence2_status florence2_model_load(const char *directory,
                                       const struct florence2_load_options *options,
@@ -1057,6 +1333,19 @@ const char *florence2_model_device(const struct florence2_model *model);
 const char *florence2_model_info_json(const struct florence2_model *model);
 
 /**
+ * The number of warnings about a model's files: settings and tensors that the model was loaded
+ * without. 0 for NULL.
+ */
+size_t florence2_model_warning_count(const struct florence2_model *model);
+
+/**
+ * One of the warnings: one line of UTF-8, borrowed from the model. NULL when there is no such index.
+ * The log callback receives the warnings too.
+ */
+const char *florence2_model_warning(const struct florence2_model *model,
+                                    size_t index);
+
+/**
  * The id of a token of the model's vocabulary, for the field `eos_token_ids` of
  * florence2_run_options and the like.
  *
@@ -1081,8 +1370,8 @@ florence2_status florence2_cancel_new(struct florence2_cancel **cancel,
                                       struct florence2_error **error);
 
 /**
- * Ends every call that was given this token, soon: before its next token or stage of the vision
- * tower. Those calls fail with FLORENCE2_STATUS_CANCELLED. Callable from any thread, any number of
+ * Ends every call that was given this token, soon: before its next token, stage of the vision
+ * tower or tensor that is loaded. Those calls fail with FLORENCE2_STATUS_CANCELLED. Callable from any thread, any number of
  * times, also while calls run. NULL is allowed.
  */
 void florence2_cancel_fire(const struct florence2_cancel *cancel);
@@ -1102,6 +1391,36 @@ void florence2_cancel_free(struct florence2_cancel *cancel);
  * allowed.
  */
 void florence2_run_options_init(struct florence2_run_options *options, size_t size);
+
+/**
+ * Frees memory that the library keeps for later runs: buffers between layers, and freed memory that
+ * its allocator has not yet returned to the system. Models, images and results stay. The next runs
+ * allocate again. Waits until the threads of all models have done so; callable from any thread, also
+ * while models run.
+ */
+void florence2_trim(void);
+
+/**
+ * The library and the machine as a JSON object, for reports of faults: "version", "abi_version",
+ * "os", "arch", "simd_level" (of the CPU's instructions in use), "threads" (of the process's pool),
+ * "features" (of this build) and "devices". UTF-8, static. It looks for GPUs at the first call.
+ * Callable from any thread.
+ */
+const char *florence2_system_info_json(void);
+
+/**
+ * Sets the SIMD level of the device "cpu" for the whole process: the highest instruction set that it
+ * uses. Callable before the first model is loaded; a later call succeeds for the level in use alone.
+ *
+ * `level`: "portable"; on x86-64 "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-dot" or
+ * "amx"; on AArch64 "neon" or "neon-dot". Without a call, the environment variable
+ * FLORENCE2_CPU_LEVEL names the level, and without that it is the processor's highest. Below "amx",
+ * the library does not request the permission to use AMX from Linux.
+ * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the processor lacks the level, no level has the
+ * name, or another level is in use. Callable from any thread.
+ */
+florence2_status florence2_simd_level_set(const char *level,
+                                          struct florence2_error **error);
 
 /**
  * Clears `request` and sets its struct_size: `size` is sizeof(florence2_request). NULL is allowed.
@@ -1242,6 +1561,25 @@ florence2_status florence2_model_run_batch(const struct florence2_model *model,
                                            struct florence2_error **error);
 
 /**
+ * Answers many requests in one batch, as florence2_model_run_batch does, but a request that fails
+ * leaves the others their answers.
+ *
+ * `results`: as of florence2_model_run_batch; the place of a request that failed is NULL. `errors`:
+ * an array of as many places; the place of a request that failed gets its error, to be freed with
+ * florence2_error_free, the others are NULL. `errors` may be NULL.
+ * Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
+ * concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
+ * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED.
+ */
+florence2_status florence2_model_run_batch_each(const struct florence2_model *model,
+                                                const struct florence2_request *requests,
+                                                size_t requests_len,
+                                                const struct florence2_run_options *options,
+                                                struct florence2_result **results,
+                                                struct florence2_error **errors,
+                                                struct florence2_error **error);
+
+/**
  * Sends an image through the model's vision tower, once for any number of requests about it.
  *
  * `options`: its `deadline_ms` and `cancel` hold; NULL is allowed. `image_features`: where the
@@ -1320,6 +1658,13 @@ florence2_status florence2_test_panic(struct florence2_error **error);
 
 #if defined(FLORENCE2_TEST_HOOKS)
 /**
+ * Panics on a thread of the process's thread pool, within the boundary.
+ */
+florence2_status florence2_test_panic_in_pool(struct florence2_error **error);
+#endif
+
+#if defined(FLORENCE2_TEST_HOOKS)
+/**
  * The size of a struct ("florence2_region") or the offset of a field ("florence2_region.label") as
  * Rust has it; SIZE_MAX for neither.
  */
@@ -1336,6 +1681,28 @@ uint32_t florence2_abi_version(void);
  * The version of the loaded library, such as "1.2.3": static.
  */
 const char *florence2_version(void);
+
+/**
+ * Clears `yuv` and sets its struct_size: `size` is sizeof(florence2_yuv). NULL is allowed.
+ */
+void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
+
+/**
+ * Converts a YUV frame that the caller holds to RGB. Each chroma sample holds for its 2x2 pixels.
+ *
+ * With the coefficients c of the matrix and the range in units of 2^-20, rounded to the nearest, and
+ * the samples without their offsets (16 or 0 of y, 128 of u and v), the channels are
+ * (c_y * y + c_v * v + 2^19) >> 20 for red, (c_y * y + c_u * u + 2^19) >> 20 for blue and
+ * (c_y * y - c_u * u - c_v * v + 2^19) >> 20 for green, each clamped to 0..255.
+ *
+ * `yuv`: read during the call only.
+ * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when a plane is too short or its stride too small,
+ * the region not within the frame, or a format, matrix or range unknown, and with
+ * FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
+ */
+florence2_status florence2_image_from_yuv(const struct florence2_yuv *yuv,
+                                          struct florence2_image **image,
+                                          struct florence2_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

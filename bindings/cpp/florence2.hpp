@@ -84,6 +84,17 @@ inline std::vector<std::string> devices() {
     return names;
 }
 
+/// The library and the machine as a JSON object, for reports of faults.
+inline std::string system_info() { return florence2_system_info_json(); }
+
+/// Frees memory that the library keeps for later runs.
+inline void trim() { florence2_trim(); }
+
+/// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
+inline void set_simd_level(const std::string &level) {
+    detail::call(florence2_simd_level_set, detail::c_string(level, "level"));
+}
+
 /// A decoded image.
 class image {
   public:
@@ -262,6 +273,15 @@ class model {
 
     /// Where the model is, such as "cpu".
     std::string device() const { return florence2_model_device(get()); }
+
+    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    std::vector<std::string> warnings() const {
+        std::vector<std::string> lines;
+        for (std::size_t index = 0; index < florence2_model_warning_count(get()); index++) {
+            lines.emplace_back(florence2_model_warning(get(), index));
+        }
+        return lines;
+    }
 
     /// Answers a request.
     result run(const request &asked, const run_options &options = {}) const {

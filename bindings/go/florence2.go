@@ -44,6 +44,24 @@ func Devices() []string {
 	return names
 }
 
+// SystemInfo describes the library and the machine as a JSON object, for reports of faults.
+func SystemInfo() string { return C.GoString(C.florence2_system_info_json()) }
+
+// Trim frees memory that the library keeps for later runs.
+func Trim() { C.florence2_trim() }
+
+// SetSIMDLevel sets the SIMD level of the device cpu for the whole process, before the first model is loaded.
+func SetSIMDLevel(level string) error {
+	var texts cStrings
+	defer texts.free()
+	name := texts.of(level)
+	if texts.err != nil {
+		return texts.err
+	}
+	var raised *C.florence2_error
+	return check(C.florence2_simd_level_set(name, &raised), raised)
+}
+
 // ErrClosed is returned by calls on a closed handle.
 var ErrClosed = errors.New("florence2: already closed")
 
@@ -164,6 +182,22 @@ func load(options *LoadOptions, with loader) (*Model, error) {
 	model := &Model{newHandle(unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_model_free((*C.florence2_model)(p)) })}
 	runtime.AddCleanup(model, (*handle).close, model.handle)
 	return model, nil
+}
+
+// Warnings are the settings and tensors of the model's files that it was loaded without, one line each; none when it is
+// closed.
+func (m *Model) Warnings() []string {
+	pointer, err := m.handle.borrow()
+	if err != nil {
+		return nil
+	}
+	defer m.handle.release()
+	native := (*C.florence2_model)(pointer)
+	warnings := make([]string, C.florence2_model_warning_count(native))
+	for index := range warnings {
+		warnings[index] = C.GoString(C.florence2_model_warning(native, C.size_t(index)))
+	}
+	return warnings
 }
 
 // Close frees the model, after the runs that use it have ended. It does not wait for them, and may be called more than

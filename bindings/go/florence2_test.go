@@ -288,7 +288,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("found %v, expected a refusal of NUL", refused)
 		}
 	}
-	if _, err := florence2.Demo(&florence2.LoadOptions{Dtype: "f99"}); !errors.Is(err, florence2.UnsupportedDevice) {
+	if _, err := florence2.Demo(&florence2.LoadOptions{Dtype: "f99"}); !errors.Is(err, florence2.InvalidArgument) {
 		t.Errorf("found %v, expected a refusal of f99", err)
 	}
 	if _, err := florence2.Load(folder, &florence2.LoadOptions{Adapters: []string{"/nowhere"}}); err == nil {
@@ -430,4 +430,17 @@ func TestManyGoroutines(t *testing.T) {
 	time.Sleep(5 * time.Millisecond)
 	model.Close()
 	group.Wait()
+}
+
+func TestSystemAndWarnings(t *testing.T) {
+	if info := florence2.SystemInfo(); !strings.Contains(info, `"version":"`+florence2.Version()+`"`) {
+		t.Errorf("found %s, expected the version in it", info)
+	}
+	if warnings := model.Warnings(); len(warnings) != 0 {
+		t.Errorf("found %v, expected no warnings", warnings)
+	}
+	florence2.Trim()
+	if err := florence2.SetSIMDLevel("abacus"); !errors.Is(err, florence2.InvalidArgument) {
+		t.Errorf("found %v, expected a refusal of the level", err)
+	}
 }

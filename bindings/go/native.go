@@ -48,6 +48,7 @@ const (
 	NotFinite         Status = C.FLORENCE2_STATUS_NOT_FINITE
 	Panic             Status = C.FLORENCE2_STATUS_PANIC
 	DeviceFailed      Status = C.FLORENCE2_STATUS_DEVICE_FAILED
+	Forked            Status = C.FLORENCE2_STATUS_FORKED
 )
 
 // Error is the status' name.

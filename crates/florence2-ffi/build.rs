@@ -1,4 +1,5 @@
-//! Gives the shared library its SONAME, which carries the ABI's version.
+//! Links the shared library with its SONAME, which carries the ABI's version, and so that `dlclose`
+//! does not unload it.
 
 use std::env;
 
@@ -13,6 +14,10 @@ fn main() {
             "cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libflorence2.{ABI_VERSION}.dylib"
         ),
         "windows" => {}
-        _ => println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libflorence2.so.{ABI_VERSION}"),
+        _ => {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libflorence2.so.{ABI_VERSION}");
+            // The threads of its pools run its code until the process ends.
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        }
     }
 }

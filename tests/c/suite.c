@@ -1,5 +1,6 @@
 // The C API as a C program meets it: what it answers, and what it does with what it must refuse.
 // Run by the scripts beside it:   suite DEMO_MODEL_FOLDER THREADS
+#define _POSIX_C_SOURCE 200809L
 #define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
 
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int checks, failures;
 
@@ -86,6 +89,16 @@ static void layouts(void) {
     FIELD(florence2_load_options, adapters);
     FIELD(florence2_load_options, adapters_len);
     FIELD(florence2_load_options, threads);
+    FIELD(florence2_load_options, spin_limit);
+    FIELD(florence2_load_options, reserved);
+    FIELD(florence2_load_options, on_progress);
+    FIELD(florence2_load_options, user);
+    FIELD(florence2_load_options, cancel);
+    SIZE(florence2_load_progress);
+    FIELD(florence2_load_progress, tensors);
+    FIELD(florence2_load_progress, total_tensors);
+    FIELD(florence2_load_progress, parameters);
+    FIELD(florence2_load_progress, total_parameters);
     SIZE(florence2_model_files);
     FIELD(florence2_model_files, struct_size);
     FIELD(florence2_model_files, config);
@@ -107,6 +120,31 @@ static void layouts(void) {
     FIELD(florence2_pixels, height_px);
     FIELD(florence2_pixels, format);
     FIELD(florence2_pixels, reserved);
+    FIELD(florence2_pixels, region_x_px);
+    FIELD(florence2_pixels, region_y_px);
+    FIELD(florence2_pixels, region_width_px);
+    FIELD(florence2_pixels, region_height_px);
+    SIZE(florence2_yuv);
+    FIELD(florence2_yuv, struct_size);
+    FIELD(florence2_yuv, y);
+    FIELD(florence2_yuv, y_len);
+    FIELD(florence2_yuv, y_stride_bytes);
+    FIELD(florence2_yuv, u);
+    FIELD(florence2_yuv, u_len);
+    FIELD(florence2_yuv, u_stride_bytes);
+    FIELD(florence2_yuv, v);
+    FIELD(florence2_yuv, v_len);
+    FIELD(florence2_yuv, v_stride_bytes);
+    FIELD(florence2_yuv, width_px);
+    FIELD(florence2_yuv, height_px);
+    FIELD(florence2_yuv, format);
+    FIELD(florence2_yuv, matrix);
+    FIELD(florence2_yuv, range);
+    FIELD(florence2_yuv, reserved);
+    FIELD(florence2_yuv, region_x_px);
+    FIELD(florence2_yuv, region_y_px);
+    FIELD(florence2_yuv, region_width_px);
+    FIELD(florence2_yuv, region_height_px);
     SIZE(florence2_request);
     FIELD(florence2_request, struct_size);
     FIELD(florence2_request, image);
@@ -171,7 +209,11 @@ static void layouts(void) {
 
 static void versions_and_lists(void) {
     CHECK(florence2_abi_version() == FLORENCE2_ABI_VERSION);
-    CHECK(strncmp(florence2_version(), "0.", 2) == 0);
+    CHECK(strcmp(florence2_version(), FLORENCE2_VERSION_STRING) == 0);
+    char version[64];
+    snprintf(version, sizeof version, "%d.%d.%d", FLORENCE2_VERSION_MAJOR, FLORENCE2_VERSION_MINOR,
+             FLORENCE2_VERSION_PATCH);
+    CHECK(strncmp(florence2_version(), version, strlen(version)) == 0);
     CHECK(florence2_device_count() >= 1);
     CHECK(strcmp(florence2_device_name(0), "cpu") == 0);
     CHECK(florence2_device_name(999) == NULL);
@@ -180,6 +222,110 @@ static void versions_and_lists(void) {
     CHECK(florence2_task_token(999) == NULL);
     CHECK(strlen(florence2_status_name(FLORENCE2_STATUS_DEVICE_FAILED)) > 0);
     CHECK(florence2_status_name(12345) == NULL);
+    CHECK(strcmp(florence2_status_name(FLORENCE2_STATUS_FORKED), "FLORENCE2_STATUS_FORKED") == 0);
+
+    const char *info = florence2_system_info_json();
+    for (const char **key = (const char *[]){"\"version\":\"" FLORENCE2_VERSION_STRING "\"",
+                                             "\"abi_version\":1", "\"os\":\"", "\"arch\":\"",
+                                             "\"simd_level\":\"", "\"threads\":", "\"demo\"",
+                                             "\"devices\":[\"cpu\"", NULL};
+         *key != NULL; key++) {
+        if (strstr(info, *key) == NULL) {
+            fprintf(stderr, "found %s, expected %s in it\n", info, *key);
+            CHECK(!"the system's information is complete");
+        }
+    }
+    // It is static, and not made anew.
+    CHECK(florence2_system_info_json() == info);
+}
+
+// A copy of the beginning of a struct, in memory that ends with it.
+static void *cut(const void *options, size_t size) {
+    char *copy = malloc(size);
+    memcpy(copy, options, size);
+    memcpy(copy, &size, sizeof size);
+    return copy;
+}
+
+// Programs that were built against the first version of the header have structs of these sizes.
+static void first_sizes(void) {
+    const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    const int wide = sizeof(void *) == 8;
+    const size_t load_size = wide ? 48 : 24, files_size = wide ? 88 : 44, pixels_size = wide ? 48 : 32,
+                 request_size = wide ? 88 : 64, yuv_size = wide ? 120 : 80;
+    // An array of one is as long as an array of bytes with the alignment of a uint64_t.
+    const size_t run_size = wide ? 136 : offsetof(florence2_run_options, user) + sizeof(void *);
+
+    florence2_load_options load;
+    florence2_load_options_init(&load, sizeof load);
+    load.threads = 1;
+    void *first = cut(&load, load_size);
+    florence2_model *other = NULL;
+    TAKEN(florence2_model_load_demo(first, &other, &error));
+    CHECK(strstr(florence2_model_info_json(other), "\"threads\":1") != NULL);
+    florence2_model_free(other);
+    free(first);
+    first = cut(&load, load_size - 1);
+    REFUSED(florence2_model_load_demo(first, &other, &error), bad, "struct_size");
+    free(first);
+
+    florence2_model_files files;
+    florence2_model_files_init(&files, sizeof files);
+    first = cut(&files, files_size);
+    REFUSED(florence2_model_load_memory(first, NULL, &other, &error), bad, "files.config");
+    free(first);
+    first = cut(&files, files_size - 1);
+    REFUSED(florence2_model_load_memory(first, NULL, &other, &error), bad, "struct_size");
+    free(first);
+
+    uint8_t gray = 7;
+    florence2_pixels pixels;
+    florence2_pixels_init(&pixels, sizeof pixels);
+    pixels.data = &gray;
+    pixels.data_len = pixels.width_px = pixels.height_px = 1;
+    pixels.format = FLORENCE2_PIXEL_FORMAT_GRAY;
+    first = cut(&pixels, pixels_size);
+    florence2_image *made = NULL;
+    TAKEN(florence2_image_from_pixels(first, &made, &error));
+    florence2_image_free(made);
+    free(first);
+    first = cut(&pixels, pixels_size - 1);
+    REFUSED(florence2_image_from_pixels(first, &made, &error), bad, "struct_size");
+    free(first);
+
+    uint8_t chroma[2] = {128, 128};
+    florence2_yuv yuv;
+    florence2_yuv_init(&yuv, sizeof yuv);
+    yuv.y = &gray;
+    yuv.u = chroma;
+    yuv.y_len = yuv.width_px = yuv.height_px = 1;
+    yuv.u_len = 2;
+    first = cut(&yuv, yuv_size);
+    TAKEN(florence2_image_from_yuv(first, &made, &error));
+    florence2_image_free(made);
+    free(first);
+    first = cut(&yuv, yuv_size - 1);
+    REFUSED(florence2_image_from_yuv(first, &made, &error), bad, "struct_size");
+    free(first);
+
+    florence2_request request = request_of("<CAPTION>");
+    florence2_run_options options = options_of(1);
+    options.max_new_tokens = 3;
+    void *first_request = cut(&request, request_size), *first_options = cut(&options, run_size);
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(model, first_request, first_options, &result, &error));
+    CHECK(florence2_result_token_count(result) == 4);
+    florence2_result_free(result);
+    free(first_request);
+    free(first_options);
+    first = cut(&request, request_size - 1);
+    REFUSED(florence2_model_run(model, first, NULL, &result, &error), bad, "struct_size");
+    REFUSED(florence2_model_run_batch_each(model, first, 1, NULL, &result, NULL, &error), bad,
+            "struct_size");
+    free(first);
+    first = cut(&options, run_size - 1);
+    REFUSED(florence2_model_run(model, &request, first, &result, &error), bad, "struct_size");
+    free(first);
 }
 
 static void answers(void) {
@@ -381,8 +527,15 @@ static void refusals(void) {
             FLORENCE2_STATUS_UNSUPPORTED_DEVICE, "abacus");
     florence2_load_options_init(&load, sizeof load);
     load.dtype = "f99";
-    REFUSED(florence2_model_load_demo(&load, &other, &error),
-            FLORENCE2_STATUS_UNSUPPORTED_DEVICE, "f99");
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "options.dtype");
+    load.dtype = "";
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "options.dtype");
+    florence2_load_options_init(&load, sizeof load);
+    load.spin_limit = -2;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "options.spin_limit");
+    florence2_load_options_init(&load, sizeof load);
+    load.reserved = 1;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "options.reserved");
     REFUSED(florence2_model_load("/nowhere", NULL, &other, &error), FLORENCE2_STATUS_IO,
             "/nowhere");
     CHECK(other == NULL);
@@ -437,6 +590,8 @@ static void nothing_is_fine(void) {
     CHECK(florence2_result_region(NULL, 0) == NULL);
     CHECK(strcmp(florence2_error_message(NULL), "") == 0);
     CHECK(isnan(florence2_score_loss(NULL)));
+    CHECK(florence2_model_warning_count(NULL) == 0);
+    CHECK(florence2_model_warning(NULL, 0) == NULL);
 }
 
 typedef struct {
@@ -502,9 +657,46 @@ static void freed_handles_are_known(void) {
     CHECK(l.errors == 4);
 }
 
+typedef struct {
+    size_t panics;
+    char message[512];
+} panicked;
+
+static void on_panic(florence2_log_level level, const char *target, const char *message, void *user) {
+    panicked *p = user;
+    if (level == FLORENCE2_LOG_LEVEL_ERROR && strcmp(target, "florence2::panic") == 0) {
+        p->panics++;
+        snprintf(p->message, sizeof p->message, "%s", message);
+    }
+}
+
+// Panics become statuses and messages of the log, and nothing is printed.
 static void panics_are_statuses(void) {
+    fflush(stderr);
+    int saved = dup(STDERR_FILENO);
+    FILE *printed = tmpfile();
+    CHECK(saved >= 0 && printed != NULL && dup2(fileno(printed), STDERR_FILENO) >= 0);
+    panicked p = {0, ""};
+    florence2_status statuses[4] = {
+        florence2_test_panic(NULL),
+        florence2_log_set(on_panic, &p, FLORENCE2_LOG_LEVEL_ERROR, NULL),
+        florence2_test_panic(NULL),
+        florence2_test_panic_in_pool(NULL),
+    };
+    florence2_status unset = florence2_log_set(NULL, NULL, FLORENCE2_LOG_LEVEL_OFF, NULL);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    CHECK(lseek(fileno(printed), 0, SEEK_END) == 0);
+    fclose(printed);
+    CHECK(statuses[0] == FLORENCE2_STATUS_PANIC && statuses[2] == FLORENCE2_STATUS_PANIC);
+    CHECK(statuses[1] == FLORENCE2_STATUS_OK && unset == FLORENCE2_STATUS_OK);
+    CHECK(statuses[3] == FLORENCE2_STATUS_PANIC);
+    CHECK(p.panics == 2);
+    CHECK(strstr(p.message, "test_hooks.rs") != NULL);
+    CHECK(strstr(p.message, "on the pool, as the test asked") != NULL);
     REFUSED(florence2_test_panic(&error), FLORENCE2_STATUS_PANIC, "as the test asked");
-    CHECK(florence2_test_panic(NULL) == FLORENCE2_STATUS_PANIC);
+    REFUSED(florence2_test_panic_in_pool(&error), FLORENCE2_STATUS_PANIC, "as the test asked");
 }
 
 static void loading(const char *folder) {
@@ -527,6 +719,174 @@ static void loading(const char *folder) {
     florence2_model_free(other);
     CHECK(strcmp(florence2_result_region(result, 0)->label, "white circle") == 0);
     florence2_result_free(result);
+}
+
+typedef struct {
+    size_t calls, stop_at;
+    florence2_load_progress last;
+} loads;
+
+static int32_t on_load(const florence2_load_progress *progress, void *user) {
+    loads *l = user;
+    CHECK(progress->total_tensors > 10 && progress->total_parameters > 1000);
+    CHECK(progress->tensors <= progress->total_tensors);
+    CHECK(l->calls == 0 ? progress->tensors == 0 && progress->parameters == 0
+                        : progress->tensors > l->last.tensors &&
+                              progress->parameters > l->last.parameters);
+    l->last = *progress;
+    l->calls++;
+    return l->calls == l->stop_at;
+}
+
+static void loading_is_watched_and_ended(void) {
+    florence2_model *other = NULL;
+    loads l;
+    memset(&l, 0, sizeof l);
+    florence2_load_options load;
+    florence2_load_options_init(&load, sizeof load);
+    load.on_progress = on_load;
+    load.user = &l;
+    load.spin_limit = -1;
+    TAKEN(florence2_model_load_demo(&load, &other, &error));
+    CHECK(l.calls > 10 && l.last.tensors == l.last.total_tensors);
+    CHECK(l.last.parameters == l.last.total_parameters);
+    CHECK(florence2_model_warning_count(other) == 0 && florence2_model_warning(other, 0) == NULL);
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(other, &request, NULL, &result, &error));
+    CHECK(florence2_result_region_count(result) == 3);
+    florence2_result_free(result);
+    florence2_model_free(other);
+
+    memset(&l, 0, sizeof l);
+    l.stop_at = 3;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), FLORENCE2_STATUS_CANCELLED, "cancel");
+    CHECK(other == NULL && l.calls == 3);
+
+    florence2_cancel *cancel = NULL;
+    TAKEN(florence2_cancel_new(&cancel, &error));
+    florence2_cancel_fire(cancel);
+    memset(&l, 0, sizeof l);
+    load.cancel = cancel;
+    REFUSED(florence2_model_load_demo(&load, &other, &error), FLORENCE2_STATUS_CANCELLED, "cancel");
+    CHECK(l.calls == 0);
+    florence2_cancel_free(cancel);
+}
+
+typedef struct {
+    size_t tokens[5];
+} counted;
+
+static int32_t on_counted(const florence2_token *token, void *user) {
+    counted *c = user;
+    CHECK(token->request < 5);
+    c->tokens[token->request]++;
+    return 0;
+}
+
+// Requests of a batch that fail leave the others their answers.
+static void failures_are_of_one_request(void) {
+    static char prompt[8192];
+    memset(prompt, 'a', sizeof prompt - 1);
+    for (size_t i = 0; i + 1 < sizeof prompt; i += 2) {
+        prompt[i] = ' ';
+    }
+    florence2_request requests[5] = {request_of("<OD>"), request_of("<NOTHING>"), request_of("<OD>"),
+                                     request_of(NULL), request_of("<CAPTION>")};
+    requests[2].image = NULL;
+    requests[3].prompt = prompt;
+    florence2_run_options options = options_of(1);
+    counted c = {{0}};
+    options.on_token = on_counted;
+    options.user = &c;
+    florence2_result *results[5];
+    florence2_error *errors[5];
+    memset(results, 1, sizeof results);
+    memset(errors, 1, sizeof errors);
+    TAKEN(florence2_model_run_batch_each(model, requests, 5, &options, results, errors, &error));
+    static const char *const parts[5] = {NULL, "<NOTHING>", "request.image", "positions", NULL};
+    for (size_t i = 0; i < 5; i++) {
+        CHECK((results[i] == NULL) == (parts[i] != NULL));
+        CHECK((errors[i] == NULL) == (parts[i] == NULL));
+        CHECK((c.tokens[i] == 0) == (parts[i] != NULL));
+        if (parts[i] != NULL) {
+            CHECK(florence2_error_status(errors[i]) == FLORENCE2_STATUS_INVALID_ARGUMENT);
+            if (strstr(florence2_error_message(errors[i]), parts[i]) == NULL) {
+                fprintf(stderr, "found `%s`\n", florence2_error_message(errors[i]));
+                CHECK(!"the message names it");
+            }
+        } else {
+            florence2_result *alone = NULL;
+            florence2_run_options silent = options_of(1);
+            TAKEN(florence2_model_run(model, &requests[i], &silent, &alone, &error));
+            CHECK(strcmp(florence2_result_raw_text(alone), florence2_result_raw_text(results[i])) == 0);
+            CHECK(c.tokens[i] + 1 == florence2_result_token_count(alone));
+            florence2_result_free(alone);
+        }
+        florence2_result_free(results[i]);
+        florence2_error_free(errors[i]);
+    }
+    // Errors may be of no interest, and what concerns all requests fails the call.
+    TAKEN(florence2_model_run_batch_each(model, requests, 2, NULL, results, NULL, &error));
+    CHECK(results[0] != NULL && results[1] == NULL);
+    florence2_result_free(results[0]);
+    TAKEN(florence2_model_run_batch_each(model, NULL, 0, NULL, NULL, NULL, &error));
+    options.temperature = NAN;
+    memset(results, 1, sizeof results);
+    memset(errors, 1, sizeof errors);
+    REFUSED(florence2_model_run_batch_each(model, requests, 2, &options, results, errors, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "temperature");
+    CHECK(results[0] == NULL && results[1] == NULL && errors[0] == NULL && errors[1] == NULL);
+    florence2_cancel *cancel = NULL;
+    TAKEN(florence2_cancel_new(&cancel, &error));
+    florence2_cancel_fire(cancel);
+    options = options_of(1);
+    options.cancel = cancel;
+    REFUSED(florence2_model_run_batch_each(model, requests, 2, &options, results, errors, &error),
+            FLORENCE2_STATUS_CANCELLED, "cancel");
+    florence2_cancel_free(cancel);
+    REFUSED(florence2_model_run_batch_each(model, requests, 2, NULL, NULL, errors, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "results");
+}
+
+// A forked process has no threads of its parent's pools: it gets a status, and does not wait.
+static void forks_are_refused(void) {
+    fflush(stdout);
+    fflush(stderr);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const florence2_status forked = FLORENCE2_STATUS_FORKED;
+        alarm(20);
+        florence2_request request = request_of("<OD>");
+        florence2_result *result = NULL;
+        florence2_score *score = NULL;
+        florence2_image_features *features = NULL;
+        florence2_model *other = NULL;
+        int refused = florence2_model_run(model, &request, NULL, &result, NULL) == forked &&
+                      florence2_model_run_batch(model, &request, 1, NULL, &result, NULL) == forked &&
+                      florence2_model_run_batch_each(model, &request, 1, NULL, &result, NULL, NULL) == forked &&
+                      florence2_model_score(model, &request, "a", NULL, &score, NULL) == forked &&
+                      florence2_model_encode_image(model, image, NULL, &features, NULL) == forked &&
+                      florence2_model_load_demo(NULL, &other, NULL) == forked;
+        florence2_trim();
+        florence2_image_free(image);
+        florence2_model_free(model);
+        _exit(refused ? 0 : 1);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void trimmed_memory_is_allocated_again(void) {
+    florence2_request request = request_of("<OD>");
+    for (int i = 0; i < 2; i++) {
+        florence2_trim();
+        florence2_result *result = NULL;
+        TAKEN(florence2_model_run(model, &request, NULL, &result, &error));
+        CHECK(florence2_result_region_count(result) == 3);
+        florence2_result_free(result);
+    }
 }
 
 // The bytes of a file, to be freed.
@@ -682,6 +1042,105 @@ static void pixels_answer_like_files(void) {
     florence2_result_free(expected);
 }
 
+enum { YUV_SIDE = SIDE - 1, CHROMA_SIDE = (YUV_SIDE + 1) / 2, YUV_STRIDE = SIDE + 9 };
+
+// A pixel of ITU-R BT.601 with the limited range, in double precision.
+static void to_rgb(uint8_t y, uint8_t u, uint8_t v, uint8_t *rgb) {
+    double luma = (y - 16) * 255.0 / 219, blue = (u - 128) * 255.0 / 112, red = (v - 128) * 255.0 / 112;
+    double channels[3] = {luma + 0.701 * red,
+                          luma - (0.114 * 0.886 * blue + 0.299 * 0.701 * red) / 0.587,
+                          luma + 0.886 * blue};
+    for (size_t i = 0; i < 3; i++) {
+        rgb[i] = (uint8_t)fmin(255, fmax(0, floor(channels[i] + 0.5)));
+    }
+}
+
+// A YUV frame answers as its pixels do, and a region of pixels as these pixels alone.
+static void yuv_and_regions_answer_like_pixels(void) {
+    static uint8_t y[YUV_SIDE * YUV_STRIDE], u[CHROMA_SIDE * CHROMA_SIDE], v[CHROMA_SIDE * CHROMA_SIDE],
+        uv[2 * CHROMA_SIDE * CHROMA_SIDE], rgb[YUV_SIDE * YUV_SIDE * 3];
+    memset(y, 0x5a, sizeof y);
+    for (size_t row = 0; row < YUV_SIDE; row++) {
+        for (size_t column = 0; column < YUV_SIDE; column++) {
+            int disc = colour_at(column / 2 * 2, row / 2 * 2)[2] == 20;
+            size_t sample = row / 2 * CHROMA_SIDE + column / 2;
+            y[row * YUV_STRIDE + column] = disc ? 144 : 197;
+            uv[2 * sample] = u[sample] = disc ? 63 : 128;
+            uv[2 * sample + 1] = v[sample] = disc ? 187 : 128;
+            to_rgb(y[row * YUV_STRIDE + column], u[sample], v[sample],
+                   rgb + (row * YUV_SIDE + column) * 3);
+        }
+    }
+    florence2_pixels pixels;
+    florence2_pixels_init(&pixels, sizeof pixels);
+    pixels.data = rgb;
+    pixels.data_len = sizeof rgb;
+    pixels.width_px = pixels.height_px = YUV_SIDE;
+    pixels.format = FLORENCE2_PIXEL_FORMAT_RGB;
+    florence2_yuv yuv;
+    florence2_yuv_init(&yuv, sizeof yuv);
+    yuv.y = y;
+    yuv.y_len = sizeof y;
+    yuv.y_stride_bytes = YUV_STRIDE;
+    yuv.width_px = yuv.height_px = YUV_SIDE;
+    // All of it, then from an odd pixel to the lower right corner.
+    for (uint32_t edge = 0; edge < 6; edge += 5) {
+        pixels.region_x_px = pixels.region_y_px = yuv.region_x_px = yuv.region_y_px = edge;
+        uint32_t side = edge == 0 ? 0 : YUV_SIDE - edge;
+        pixels.region_width_px = pixels.region_height_px = side;
+        yuv.region_width_px = yuv.region_height_px = side;
+        florence2_image *made = NULL;
+        TAKEN(florence2_image_from_pixels(&pixels, &made, &error));
+        CHECK(florence2_image_width_px(made) == YUV_SIDE - edge);
+        florence2_result *expected = objects_in(made);
+        CHECK(florence2_result_region_count(expected) > 0);
+        for (int32_t format = FLORENCE2_YUV_FORMAT_NV12; format <= FLORENCE2_YUV_FORMAT_I420; format++) {
+            yuv.format = format;
+            int nv12 = format == FLORENCE2_YUV_FORMAT_NV12;
+            yuv.u = nv12 ? uv : u;
+            yuv.u_len = nv12 ? sizeof uv : sizeof u;
+            yuv.v = nv12 ? NULL : v;
+            yuv.v_len = nv12 ? 0 : sizeof v;
+            for (int32_t range = FLORENCE2_YUV_RANGE_LIMITED; range <= FLORENCE2_YUV_RANGE_FULL; range++) {
+                yuv.range = range;
+                TAKEN(florence2_image_from_yuv(&yuv, &made, &error));
+                florence2_result *found = objects_in(made);
+                CHECK(same_answer(found, expected) == (range == FLORENCE2_YUV_RANGE_LIMITED));
+                florence2_result_free(found);
+            }
+        }
+        florence2_result_free(expected);
+    }
+
+    const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    florence2_image *none = NULL;
+    yuv.v_len--;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "`v`");
+    yuv.v = NULL;
+    yuv.v_len = 9;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.v");
+    yuv.v = v;
+    yuv.v_len = sizeof v;
+    yuv.region_width_px = YUV_SIDE;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "region");
+    pixels.region_width_px = YUV_SIDE;
+    REFUSED(florence2_image_from_pixels(&pixels, &none, &error), bad, "region");
+    yuv.format = FLORENCE2_YUV_FORMAT_NV12;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.v");
+    yuv.format = 9;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.format");
+    yuv.format = FLORENCE2_YUV_FORMAT_I420;
+    yuv.matrix = 9;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.matrix");
+    yuv.matrix = FLORENCE2_YUV_MATRIX_BT709;
+    yuv.range = 9;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.range");
+    yuv.range = 0;
+    yuv.reserved = 1;
+    REFUSED(florence2_image_from_yuv(&yuv, &none, &error), bad, "yuv.reserved");
+    REFUSED(florence2_image_from_yuv(NULL, &none, &error), bad, "yuv");
+}
+
 static void *run_on_thread(void *expected) {
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
@@ -720,6 +1179,7 @@ int main(int argc, char **argv) {
     TAKEN(florence2_image_from_path(in_folder(argv[1], "scenes/scene-1.png"), &image, &error));
     layouts();
     versions_and_lists();
+    first_sizes();
     answers();
     batches_features_and_scores();
     streams_stops_and_deadlines();
@@ -730,7 +1190,12 @@ int main(int argc, char **argv) {
     freed_handles_are_known();
     loading(argv[1]);
     loading_from_memory(argv[1]);
+    loading_is_watched_and_ended();
+    failures_are_of_one_request();
     pixels_answer_like_files();
+    yuv_and_regions_answer_like_pixels();
+    trimmed_memory_is_allocated_again();
+    forks_are_refused();
     many_threads(threads);
     florence2_image_free(image);
     florence2_model_free(model);

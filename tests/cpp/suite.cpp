@@ -177,7 +177,11 @@ int main(int argc, char **argv) {
     refused(FLORENCE2_STATUS_IO, [] { florence2::model::load("/nowhere"); });
     refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run({image, "<NOTHING>"}); });
     options.dtype = "f99";
-    refused(FLORENCE2_STATUS_UNSUPPORTED_DEVICE, [&] { florence2::model::demo(options); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { florence2::model::demo(options); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { florence2::set_simd_level("abacus"); });
+    CHECK(florence2::system_info().find(florence2::version()) != std::string::npos);
+    CHECK(model.warnings().empty());
+    florence2::trim();
     options = {};
     options.device = "abacus";
     refused(FLORENCE2_STATUS_UNSUPPORTED_DEVICE, [&] { florence2::model::demo(options); });

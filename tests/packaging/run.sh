@@ -18,6 +18,16 @@ diff tests/packaging/layout.txt "$folder/found"
 readelf -d "$folder/dist/lib/libflorence2.so.1" | grep 'SONAME.*libflorence2.so.1' > /dev/null
 if readelf -S "$folder/dist/lib/libflorence2.so.1" | grep '\.symtab\|\.debug' > /dev/null; then echo "libflorence2.so is not stripped"; exit 1; fi
 
+cmake -DVERSION_FILE="$folder/dist/lib/cmake/florence2/florence2ConfigVersion.cmake" -P tests/packaging/versions.cmake
+
+# Programs may have an allocator and a Rust library of their own beside the static library.
+diff tests/c/symbols.txt <(nm --defined-only --extern-only "$folder/dist/lib/libflorence2.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort)
+rustc --edition 2024 --crate-type staticlib -C panic=unwind tests/packaging/neighbour.rs --out-dir "$folder"
+cc -std=c11 -Wall -Werror -I"$folder/dist/include" tests/packaging/neighbours.c "$folder/dist/lib/libflorence2.a" \
+    "$folder/libneighbour.a" -lpthread -lm -ldl -o "$folder/neighbours"
+"$folder/neighbours"
+grep '^libmimalloc-sys ' "$folder/dist/share/licenses/florence2/THIRD-PARTY.txt"
+
 # From here on, with nothing else of the project in reach.
 cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
 sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"

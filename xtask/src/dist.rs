@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::licences::third_party;
 use crate::{Failure, read, root, target, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
@@ -23,6 +24,9 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     let archive = lib.join("libflorence2.a");
     copy(&release.join("libflorence2.a"), &archive)?;
     run(Command::new("strip").arg("--strip-debug").arg(&archive))?;
+    if cfg!(target_os = "linux") {
+        localise_symbols(&archive)?;
+    }
     let shared = lay_out_shared(&release, &lib)?;
 
     let include = folder.join("include");
@@ -41,7 +45,8 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     ] {
         let text = template
             .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
-            .replace("@SHARED@", &shared);
+            .replace("@SHARED@", &shared)
+            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string());
         write(&lib.join(path), text.as_bytes())?;
     }
     let licences = folder.join("share/licenses/florence2");
@@ -49,7 +54,30 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         copy_into(&root().join(licence), &licences)?;
     }
-    Ok(())
+    let third_party = third_party(features)?;
+    write(&licences.join("THIRD-PARTY.txt"), third_party.as_bytes())
+}
+
+/// Turns the static library into one object of which other objects see the C API alone, so that a
+/// program can link it beside another Rust library or another mimalloc.
+fn localise_symbols(archive: &Path) -> Result<(), Failure> {
+    let object = archive.with_file_name("libflorence2.o");
+    let symbols = read(&root().join("tests/c/symbols.txt"))?;
+    let mut link = Command::new("ld");
+    // A linker would merge COMDAT groups with those of other objects by their names.
+    link.args(["--relocatable", "--force-group-allocation"]);
+    link.args(symbols.lines().map(|name| format!("--undefined={name}")));
+    run(link.arg(archive).arg("--output").arg(&object))?;
+    let mut localise = Command::new("objcopy");
+    localise.args(["--wildcard", "--keep-global-symbol=florence2_*"]);
+    run(localise.arg("--strip-unneeded").arg(&object))?;
+    remove(archive)?;
+    run(Command::new("ar").arg("crs").arg(archive).arg(&object))?;
+    remove(&object)
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    fs::remove_file(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn build(features: &[String]) -> Result<(), Failure> {

@@ -27,7 +27,8 @@ pub(crate) fn check() -> Result<(), Failure> {
 fn generate() -> Result<String, Failure> {
     let example = read(&root().join("examples/c/detect.c"))?;
     let crate_folder = root().join("crates/florence2-ffi");
-    let config = cbindgen::Config::from_file(crate_folder.join("cbindgen.toml"))?;
+    let mut config = cbindgen::Config::from_file(crate_folder.join("cbindgen.toml"))?;
+    config.after_includes = Some(version_macros(env!("CARGO_PKG_VERSION"))?);
     let bindings = cbindgen::Builder::new()
         .with_crate(crate_folder)
         .with_config(config)
@@ -44,8 +45,46 @@ fn generate() -> Result<String, Failure> {
     Ok(lines.join("\n") + "\n")
 }
 
+/// The macros that tell the version of the header: Cargo's version of the workspace.
+fn version_macros(version: &str) -> Result<String, Failure> {
+    let numbers: Vec<&str> = version
+        .split(['-', '+'])
+        .take(1)
+        .flat_map(|numbers| numbers.split('.'))
+        .collect();
+    let [major, minor, patch] = numbers.as_slice() else {
+        return Err(format!(
+            "version {version}: expected a major, a minor and a patch version"
+        ));
+    };
+    Ok(format!(
+        "
+/**
+ * The version of this header: florence2_version is that of the loaded library.
+ */
+#define FLORENCE2_VERSION_MAJOR {major}
+#define FLORENCE2_VERSION_MINOR {minor}
+#define FLORENCE2_VERSION_PATCH {patch}
+#define FLORENCE2_VERSION_STRING \"{version}\""
+    ))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn version_macros_are_the_parts_of_the_version() {
+        let macros = super::version_macros("1.20.3-rc.1").unwrap();
+        for line in [
+            "#define FLORENCE2_VERSION_MAJOR 1",
+            "#define FLORENCE2_VERSION_MINOR 20",
+            "#define FLORENCE2_VERSION_PATCH 3",
+            "#define FLORENCE2_VERSION_STRING \"1.20.3-rc.1\"",
+        ] {
+            assert!(macros.lines().any(|found| found == line), "{macros}");
+        }
+        assert!(super::version_macros("1.20").is_err());
+    }
+
     #[test]
     fn committed_header_is_what_the_crate_makes() {
         super::check().unwrap();

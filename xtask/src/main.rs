@@ -1,7 +1,10 @@
 //! `cargo xtask`: what the project does to itself.
 
+#[cfg(test)]
+mod boundary;
 mod dist;
 mod header;
+mod licences;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

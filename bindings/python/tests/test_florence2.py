@@ -85,12 +85,23 @@ def test_score(model):
     assert score.loss == pytest.approx(-sum(token.log_prob for token in score.tokens) / len(score.tokens), rel=1e-4)
 
 
+def test_system_and_warnings(model):
+    assert florence2.system_info()["version"] == florence2.version()
+    assert florence2.system_info()["devices"] == florence2.devices()
+    assert model.warnings == []
+    florence2.trim()
+    with pytest.raises(Error, match="abacus"):
+        florence2.set_simd_level("abacus")
+    with pytest.raises(Error, match="f99"):
+        Model.demo(dtype="f99")
+
+
 def test_refusals(model):
     for status, run in {
         Status.INVALID_ARGUMENT: lambda: model.run(SCENE, "<NOTHING>"),
         Status.IO: lambda: model.run("nowhere.png", "<OD>"),
         Status.INVALID_IMAGE: lambda: model.run(b"no image", "<OD>"),
-        Status.UNSUPPORTED_DEVICE: lambda: Model.demo(dtype="f99"),
+        Status.UNSUPPORTED_DEVICE: lambda: Model.demo(device="abacus"),
         Status.DEADLINE_EXCEEDED: lambda: model.run(SCENE, "<CAPTION>", deadline_ms=1, min_new_tokens=200, max_new_tokens=200),
     }.items():
         with pytest.raises(Error) as refused:

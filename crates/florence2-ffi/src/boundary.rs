@@ -1,19 +1,19 @@
-//! What stands between C and Rust: panics, null pointers, freed handles, clearing of outputs.
+//! The boundary between C and Rust: it catches panics, checks pointers and clears outputs. Every
+//! exported function consists of one call of a function of this module.
 
 use std::ffi::{CStr, c_char};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Failure, florence2_error, florence2_status};
+use crate::panics::catch;
 
-/// What an exported function's body gives.
+/// The result of an exported function's body.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// More of anything than a caller can mean: a count beyond it is a mistake, and is refused before
-/// memory is touched.
+/// The largest count of anything. A larger one is refused before memory is read.
 pub(crate) const MAX_COUNT: usize = 65_536;
 
-/// Runs the body of an exported function: what it makes becomes the output, what it refuses becomes
-/// the error, and a panic is refused too.
+/// Runs the body of an exported function that makes a handle: its value becomes the output, its
+/// failure or panic the error.
 ///
 /// # Safety
 /// `output` and `error` are null, or may be written.
@@ -24,8 +24,8 @@ pub(crate) unsafe fn create<T: Handle>(
 ) -> florence2_status {
     // SAFETY: as this function's.
     unsafe {
-        write(output, std::ptr::null_mut());
         call(error, || {
+            write(output, std::ptr::null_mut());
             if output.is_null() {
                 return Err(Failure::argument(T::NAME, "NULL", "a place for the output"));
             }
@@ -46,20 +46,28 @@ pub(crate) unsafe fn call(
 ) -> florence2_status {
     // SAFETY: as this function's.
     unsafe { write(error, std::ptr::null_mut()) };
-    let outcome = catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|panic| Err(Failure::panic(panic.as_ref())));
-    let Err(failure) = outcome else {
+    let Err(failure) = catch(body).and_then(|outcome| outcome) else {
         return florence2_status::Ok;
     };
-    log::debug!("{:?}: {}", failure.status, failure.message);
     let status = failure.status;
-    // SAFETY: as this function's.
-    unsafe {
-        if !error.is_null() {
-            error.write(into_handle(florence2_error::from(failure)));
+    let report = || {
+        log::debug!("{status:?}: {}", failure.message);
+        // SAFETY: as this function's.
+        unsafe {
+            if !error.is_null() {
+                error.write(into_handle(florence2_error::from(failure)));
+            }
         }
-    }
+    };
+    // A failure that cannot be reported still has its status.
+    let _ = catch(report);
     status
+}
+
+/// Runs the body of an exported function that has neither outputs nor errors. Returns `otherwise`
+/// when it panics.
+pub(crate) fn value<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
+    catch(body).unwrap_or(otherwise)
 }
 
 /// Reads something of a handle; `otherwise` when the handle is null or was freed.
@@ -72,10 +80,8 @@ pub(crate) unsafe fn read<'a, T: Handle + 'a, R>(
     body: impl FnOnce(&'a T) -> R,
 ) -> R {
     // SAFETY: as this function's.
-    let Ok(handle) = (unsafe { borrow(handle) }) else {
-        return otherwise;
-    };
-    catch_unwind(AssertUnwindSafe(|| body(handle))).unwrap_or(otherwise)
+    let read = catch(|| unsafe { borrow(handle) }.map(body));
+    read.and_then(|read| read).unwrap_or(otherwise)
 }
 
 /// A type of which callers own pointers.
@@ -129,17 +135,17 @@ pub(crate) unsafe fn borrow_optional<'a, T: Handle>(handle: *const T) -> Outcome
 /// # Safety
 /// `handle` is null, or was made by [`into_handle`] and not freed; nobody uses it any more.
 pub(crate) unsafe fn free<T: Handle>(handle: *mut T) {
-    if handle.is_null() {
-        return;
-    }
-    if !live::remove(handle, live::Owner::Caller) {
-        log::error!("{}: freed twice, or not made by this library", T::NAME);
-        return;
-    }
-    // SAFETY: as this function's.
-    let value = unsafe { Box::from_raw(handle) };
-    // A destructor that panics has nobody to tell.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    value((), || {
+        if handle.is_null() {
+            return;
+        }
+        if !live::remove(handle, live::Owner::Caller) {
+            log::error!("{}: freed twice, or not made by this library", T::NAME);
+            return;
+        }
+        // SAFETY: as this function's.
+        drop(unsafe { Box::from_raw(handle) });
+    });
 }
 
 /// The text that a caller's string holds; none when it is null.
@@ -222,8 +228,18 @@ unsafe fn slice<'a, T>(
 pub(crate) unsafe trait Options: Copy {
     /// The argument's name, as in the header.
     const NAME: &'static str;
-    /// The size of the struct in the ABI's first version.
+    /// The size of the struct in the ABI's first version: a number, which does not change when the
+    /// struct gets new fields.
     const FIRST_SIZE: usize;
+}
+
+/// A size that depends on the size of pointers.
+pub(crate) const fn first_size(on_64_bit: usize, on_32_bit: usize) -> usize {
+    if cfg!(target_pointer_width = "64") {
+        on_64_bit
+    } else {
+        on_32_bit
+    }
 }
 
 /// No struct of options grows this large; a greater size was never set.
@@ -235,26 +251,22 @@ const MAX_OPTIONS_SIZE: usize = 4096;
 /// # Safety
 /// `options` is null, or as many bytes as its `struct_size` says can be read there.
 pub(crate) unsafe fn options<T: Options>(options: *const T) -> Outcome<Option<T>> {
+    const { assert!(T::FIRST_SIZE <= size_of::<T>()) };
     if options.is_null() {
         return Ok(None);
     }
     // SAFETY: every options struct begins with its size.
     let size = unsafe { options.cast::<usize>().read() };
-    let refuse = |expected: String| {
-        let name = format!("{}.struct_size", T::NAME);
-        Err(Failure::argument(&name, size, expected))
-    };
-    if !(T::FIRST_SIZE..=MAX_OPTIONS_SIZE).contains(&size) {
-        return refuse(format!("sizeof(*{}), {} here", T::NAME, size_of::<T>()));
-    }
+    check_size::<T>(size)?;
     // SAFETY: as this function's.
     let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
     let (known, unknown) = given.split_at(size.min(size_of::<T>()));
     if unknown.iter().any(|byte| *byte != 0) {
         let known = size_of::<T>();
-        return refuse(format!(
-            "zeros after byte {known}: this library is older than the header"
-        ));
+        return refuse_size::<T, _>(
+            size,
+            &format!("zeros after byte {known}: this library is older than the header"),
+        );
     }
     // SAFETY: zero is valid for every options struct, and so is what a caller put into it.
     unsafe {
@@ -262,6 +274,20 @@ pub(crate) unsafe fn options<T: Options>(options: *const T) -> Outcome<Option<T>
         std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut value).cast(), known.len());
         Ok(Some(value))
     }
+}
+
+/// Checks the size of a struct of options, before more of it is read.
+pub(crate) fn check_size<T: Options>(size: usize) -> Outcome<()> {
+    if (T::FIRST_SIZE..=MAX_OPTIONS_SIZE).contains(&size) {
+        return Ok(());
+    }
+    let expected = format!("sizeof(*{}), {} here", T::NAME, size_of::<T>());
+    refuse_size::<T, _>(size, &expected)
+}
+
+fn refuse_size<T: Options, R>(size: usize, expected: &str) -> Outcome<R> {
+    let name = format!("{}.struct_size", T::NAME);
+    Err(Failure::argument(&name, size, expected))
 }
 
 /// A field that a later version may give a meaning.
@@ -277,14 +303,16 @@ pub(crate) fn reserved(argument: &str, value: u32) -> Outcome<()> {
 /// # Safety
 /// `options` is null, or `size` bytes can be written there.
 pub(crate) unsafe fn init_options<T: Options>(options: *mut T, size: usize) {
-    if options.is_null() || !(size_of::<usize>()..=MAX_OPTIONS_SIZE).contains(&size) {
-        return;
-    }
-    // SAFETY: as this function's; there is room for the size.
-    unsafe {
-        std::ptr::write_bytes(options.cast::<u8>(), 0, size);
-        options.cast::<usize>().write(size);
-    }
+    value((), || {
+        if options.is_null() || !(size_of::<usize>()..=MAX_OPTIONS_SIZE).contains(&size) {
+            return;
+        }
+        // SAFETY: as this function's; there is room for the size.
+        unsafe {
+            std::ptr::write_bytes(options.cast::<u8>(), 0, size);
+            options.cast::<usize>().write(size);
+        }
+    });
 }
 
 /// # Safety

@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
+use crate::boundary;
 use crate::text::c_string;
 
 fn devices() -> &'static [CString] {
@@ -18,14 +19,15 @@ fn devices() -> &'static [CString] {
 /// How many devices this build has on this machine. Callable from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_device_count() -> usize {
-    devices().len()
+    boundary::value(0, || devices().len())
 }
 
 /// The name of a device, best first, as the field `device` of florence2_load_options takes it: static.
 /// NULL when there is no such index. Callable from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_device_name(index: usize) -> *const c_char {
-    devices()
-        .get(index)
-        .map_or(std::ptr::null(), |name| name.as_ptr())
+    boundary::value(std::ptr::null(), || {
+        let name = devices().get(index);
+        name.map_or(std::ptr::null(), |name| name.as_ptr())
+    })
 }

@@ -1,6 +1,5 @@
 //! Statuses, and the errors that say more.
 
-use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
 
@@ -39,6 +38,9 @@ pub enum florence2_status {
     /// The model's device failed: its memory ran out, or its driver refused. The model gives no more
     /// answers; one that is loaded anew does.
     DeviceFailed = 11,
+    /// This process was forked after a model was loaded, and lacks the threads of its parent. A
+    /// process that loads its models itself has them.
+    Forked = 12,
 }
 
 impl florence2_status {
@@ -57,6 +59,7 @@ impl florence2_status {
             Self::NotFinite => c"FLORENCE2_STATUS_NOT_FINITE",
             Self::Panic => c"FLORENCE2_STATUS_PANIC",
             Self::DeviceFailed => c"FLORENCE2_STATUS_DEVICE_FAILED",
+            Self::Forked => c"FLORENCE2_STATUS_FORKED",
         }
     }
 
@@ -74,6 +77,7 @@ impl florence2_status {
             Self::NotFinite,
             Self::Panic,
             Self::DeviceFailed,
+            Self::Forked,
         ]
         .into_iter()
         .find(|status| *status as i32 == number)
@@ -127,7 +131,10 @@ pub unsafe extern "C" fn florence2_error_free(error: *mut florence2_error) {
 /// The name of a status, such as "FLORENCE2_STATUS_IO": static. NULL for a number that is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_status_name(status: i32) -> *const c_char {
-    florence2_status::from_number(status).map_or(std::ptr::null(), |status| status.name().as_ptr())
+    boundary::value(std::ptr::null(), || {
+        let status = florence2_status::from_number(status);
+        status.map_or(std::ptr::null(), |status| status.name().as_ptr())
+    })
 }
 
 /// A refusal on its way to the caller.
@@ -150,19 +157,9 @@ impl Failure {
         Self::new(florence2_status::InvalidArgument, message)
     }
 
-    pub(crate) fn panic(payload: &(dyn Any + Send)) -> Self {
-        let said = match (
-            payload.downcast_ref::<&str>(),
-            payload.downcast_ref::<String>(),
-        ) {
-            (Some(text), _) => text,
-            (_, Some(text)) => text.as_str(),
-            _ => "without a message",
-        };
-        Self::new(
-            florence2_status::Panic,
-            format!("a fault of the library: {said}"),
-        )
+    pub(crate) fn panic(message: &str) -> Self {
+        let message = format!("a fault of the library: {message}");
+        Self::new(florence2_status::Panic, message)
     }
 }
 
@@ -186,6 +183,7 @@ fn status_of(error: &Error) -> florence2_status {
         }
         Error::DeviceFailed { .. } => florence2_status::DeviceFailed,
         Error::ProcessorFiles { .. } => florence2_status::Io,
+        Error::Forked { .. } => florence2_status::Forked,
         Error::Processor(error) => match error {
             ProcessorError::Io { .. } => florence2_status::Io,
             ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {

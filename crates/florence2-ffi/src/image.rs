@@ -2,9 +2,9 @@
 
 use std::ffi::c_char;
 
-use florence2::{Image, ImageFeatures, PixelBuffer, PixelFormat};
+use florence2::{Image, ImageFeatures, PixelBuffer, PixelFormat, PixelRect};
 
-use crate::boundary::{self, Handle, Options, Outcome};
+use crate::boundary::{self, Handle, Options, Outcome, first_size};
 use crate::error::{Failure, florence2_error, florence2_status};
 
 /// An image: 8-bit RGB pixels in memory.
@@ -71,12 +71,20 @@ pub struct florence2_pixels {
     pub format: i32,
     /// Must be 0.
     pub reserved: u32,
+    /// The first column of the region that becomes the image.
+    pub region_x_px: u32,
+    /// The region's first row.
+    pub region_y_px: u32,
+    /// The region's columns; 0, as its rows, for all pixels.
+    pub region_width_px: u32,
+    /// The region's rows.
+    pub region_height_px: u32,
 }
 
 // SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
 unsafe impl Options for florence2_pixels {
     const NAME: &'static str = "pixels";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = first_size(48, 32);
 }
 
 /// Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
@@ -133,7 +141,7 @@ pub unsafe extern "C" fn florence2_image_from_path(
 ///
 /// `pixels`: read during the call only.
 /// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
-/// stride too small for the width or the format unknown, and with FLORENCE2_STATUS_INVALID_IMAGE for
+/// stride too small for the width, the format unknown or the region not within the pixels, and with FLORENCE2_STATUS_INVALID_IMAGE for
 /// no pixels or more than 100 million. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_pixels(
@@ -150,7 +158,7 @@ pub unsafe extern "C" fn florence2_image_from_pixels(
             let format = pixel_format(pixels.format)?;
             boundary::reserved("pixels.reserved", pixels.reserved)?;
             let row_length = (pixels.width_px as usize).saturating_mul(format.bytes_per_pixel());
-            let image = Image::from_pixels(&PixelBuffer {
+            let buffer = PixelBuffer {
                 data: boundary::bytes("pixels.data", pixels.data, pixels.data_len)?,
                 width: pixels.width_px,
                 height: pixels.height_px,
@@ -159,11 +167,32 @@ pub unsafe extern "C" fn florence2_image_from_pixels(
                     stride => stride,
                 },
                 format,
-            })?;
+            };
+            let region = region([
+                pixels.region_x_px,
+                pixels.region_y_px,
+                pixels.region_width_px,
+                pixels.region_height_px,
+            ]);
+            let image = match region {
+                None => Image::from_pixels(&buffer)?,
+                Some(region) => Image::from_pixels(&buffer.region(region)?)?,
+            };
             let name = String::new();
             Ok(florence2_image { image, name })
         })
     }
+}
+
+/// The region that its begin and size say; none when all are 0.
+pub(crate) fn region([x, y, width, height]: [u32; 4]) -> Option<PixelRect> {
+    let is_set = [x, y, width, height] != [0; 4];
+    is_set.then_some(PixelRect {
+        x,
+        y,
+        width,
+        height,
+    })
 }
 
 fn pixel_format(number: i32) -> Outcome<PixelFormat> {

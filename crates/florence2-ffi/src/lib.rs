@@ -3,8 +3,8 @@
 //! `include/florence2.h` is made of this crate by `cargo xtask header`: the comments on exported
 //! items are its documentation, and are written for callers in C. Names are C's, on both sides.
 //!
-//! Every exported function goes through [`boundary`], where a panic becomes a status, pointers are
-//! checked and outputs are cleared.
+//! Every exported function consists of one call of [`boundary`], which turns a panic into a status,
+//! checks pointers and clears outputs. A test of xtask enforces it.
 #![allow(non_camel_case_types, unsafe_code)]
 // The header states of every pointer what it must be: that is the safety contract.
 #![allow(clippy::missing_safety_doc)]
@@ -18,6 +18,8 @@ pub mod image;
 pub mod log;
 pub mod model;
 pub mod options;
+mod panics;
+pub mod process;
 pub mod request;
 pub mod result;
 pub mod run;
@@ -27,6 +29,7 @@ pub mod task;
 pub mod test_hooks;
 mod text;
 pub mod version;
+pub mod yuv;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]

@@ -117,7 +117,6 @@ pub unsafe extern "C" fn florence2_log_set(
     max_level: i32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    static INSTALL: Once = Once::new();
     // SAFETY: the header asks for a writable error or NULL.
     unsafe {
         boundary::call(error, || {
@@ -144,6 +143,9 @@ pub unsafe extern "C" fn florence2_log_set(
         })
     }
 }
+
+/// Installs [`Forward`] at the first call.
+static INSTALL: Once = Once::new();
 
 fn level(level: Level) -> florence2_log_level {
     match level {

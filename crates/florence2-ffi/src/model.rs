@@ -1,15 +1,18 @@
 //! Loading a model.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use florence2::{Florence2, LoadOptions, ModelBytes, Precision};
+use florence2::weights::LoadProgress;
+use florence2::{CancelToken, Florence2, LoadCallback, LoadOptions, ModelBytes, Precision};
 use serde_json::json;
 
-use crate::boundary::{self, Handle, Options, Outcome};
+use crate::boundary::{self, Handle, Options, Outcome, first_size};
 use crate::error::{Failure, florence2_error, florence2_status};
+use crate::options::florence2_cancel;
 use crate::text::c_string;
 
 /// A loaded model.
@@ -20,11 +23,35 @@ pub struct florence2_model {
     pub(crate) model: Florence2,
     device: CString,
     info_json: CString,
+    warnings: Vec<CString>,
 }
 
 impl Handle for florence2_model {
     const NAME: &'static str = "model";
 }
+
+/// How far the loading of a model is.
+///
+/// Borrowed for the callback's call. Later versions may add fields at the end.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_load_progress {
+    /// Tensors that were loaded.
+    pub tensors: usize,
+    /// Tensors to load.
+    pub total_tensors: usize,
+    /// Values in the loaded tensors.
+    pub parameters: u64,
+    /// Values in all tensors to load.
+    pub total_parameters: u64,
+}
+
+/// Called before the first tensor and after each, on the thread that made the call; `progress` is
+/// borrowed for this call. Returns 0 to continue; any other number ends the loading, which then fails
+/// with FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
+pub type florence2_load_progress_callback = Option<
+    unsafe extern "C" fn(progress: *const florence2_load_progress, user: *mut c_void) -> i32,
+>;
 
 /// How to load a model. To be cleared with florence2_load_options_init; zero is the default
 /// everywhere.
@@ -46,12 +73,23 @@ pub struct florence2_load_options {
     /// Threads that the model starts and computes with, 1 to 1024. 0 for the threads that all models
     /// of the process share, one for each CPU.
     pub threads: usize,
+    /// The largest number of threads that spin between two operations of a run on the CPU, the
+    /// caller's among them. 0 for 8; -1 for none: idle threads then sleep, and a run takes longer.
+    pub spin_limit: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Called for each tensor that is loaded; NULL for no callback.
+    pub on_progress: florence2_load_progress_callback,
+    /// Passed to the callback as it is.
+    pub user: *mut c_void,
+    /// Ends the loading early; NULL for no token.
+    pub cancel: *const florence2_cancel,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+// SAFETY: `repr(C)`, `struct_size` first, numbers, pointers and nullable functions alone.
 unsafe impl Options for florence2_load_options {
     const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = first_size(48, 24);
 }
 
 /// A model's files in memory. To be cleared with florence2_model_files_init. All are read during the
@@ -86,7 +124,7 @@ pub struct florence2_model_files {
 // SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
 unsafe impl Options for florence2_model_files {
     const NAME: &'static str = "files";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = first_size(88, 44);
 }
 
 /// Clears `options` and sets its struct_size: `size` is sizeof(florence2_load_options). NULL is
@@ -116,7 +154,8 @@ pub unsafe extern "C" fn florence2_model_files_init(
 ///
 /// `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
 /// Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
-/// that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE. Callable from any thread.
+/// that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED,
+/// FLORENCE2_STATUS_FORKED. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load(
     directory: *const c_char,
@@ -206,7 +245,11 @@ fn timed(
         "max_new_tokens": model.config().text_config.max_position_embeddings,
         "generation_config": model.generation_config(),
     });
+    let warnings = model.warnings().iter();
     Ok(florence2_model {
+        warnings: warnings
+            .map(|warning| c_string(&warning.to_string()))
+            .collect(),
         device: c_string(model.device()),
         info_json: c_string(&info.to_string()),
         model,
@@ -228,13 +271,65 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
         });
         let device = boundary::optional_text("options.device", options.device)?;
         let dtype = dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
+        boundary::reserved("options.reserved", options.reserved)?;
+        let cancel = boundary::borrow_optional(options.cancel)?;
         Ok(LoadOptions {
             dtype,
             device: device.unwrap_or("auto").to_owned(),
             adapters: adapters.collect::<Outcome<_>>()?,
             threads: NonZeroUsize::new(options.threads),
+            spin_limit: spin_limit(options.spin_limit)?,
+            progress: load_callback(options.on_progress, options.user),
+            cancel: cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone()),
         })
     }
+}
+
+fn spin_limit(number: i32) -> Outcome<Option<usize>> {
+    match number {
+        0 => Ok(None),
+        -1 => Ok(Some(0)),
+        number if number > 0 => Ok(Some(number as usize)),
+        other => Err(Failure::argument(
+            "options.spin_limit",
+            other,
+            "-1, 0 or more",
+        )),
+    }
+}
+
+/// A caller's callback and its argument.
+struct Progress {
+    callback: unsafe extern "C" fn(*const florence2_load_progress, *mut c_void) -> i32,
+    user: *mut c_void,
+}
+
+// SAFETY: the facade calls it on the thread that loads the model alone, which is the caller's.
+unsafe impl Send for Progress {}
+// SAFETY: as above.
+unsafe impl Sync for Progress {}
+
+impl Progress {
+    fn report(&self, progress: LoadProgress) -> ControlFlow<()> {
+        let progress = florence2_load_progress {
+            tensors: progress.tensors,
+            total_tensors: progress.total_tensors,
+            parameters: progress.parameters,
+            total_parameters: progress.total_parameters,
+        };
+        // SAFETY: the header asks for a function of this type that does not unwind.
+        match unsafe { (self.callback)(&raw const progress, self.user) } {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+}
+
+fn load_callback(callback: florence2_load_progress_callback, user: *mut c_void) -> LoadCallback {
+    callback.map_or_else(LoadCallback::default, |callback| {
+        let progress = Progress { callback, user };
+        LoadCallback::new(move |state| progress.report(state))
+    })
 }
 
 fn dtype(name: Option<&str>) -> Outcome<Precision> {
@@ -244,8 +339,7 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
     };
     Precision::named(name).ok_or_else(|| {
         let expected = Precision::choice(&Precision::ALL);
-        let message = format!("argument `options.dtype`: found {name}, expected auto, {expected}");
-        Failure::new(florence2_status::UnsupportedDevice, message)
+        Failure::argument("options.dtype", name, format!("auto, {expected}"))
     })
 }
 
@@ -307,6 +401,30 @@ pub unsafe extern "C" fn florence2_model_device(model: *const florence2_model) -
 pub unsafe extern "C" fn florence2_model_info_json(model: *const florence2_model) -> *const c_char {
     // SAFETY: the header asks for a living model or NULL.
     unsafe { boundary::read(model, c"".as_ptr(), |model| model.info_json.as_ptr()) }
+}
+
+/// The number of warnings about a model's files: settings and tensors that the model was loaded
+/// without. 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_warning_count(model: *const florence2_model) -> usize {
+    // SAFETY: the header asks for a living model or NULL.
+    unsafe { boundary::read(model, 0, |model| model.warnings.len()) }
+}
+
+/// One of the warnings: one line of UTF-8, borrowed from the model. NULL when there is no such index.
+/// The log callback receives the warnings too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_warning(
+    model: *const florence2_model,
+    index: usize,
+) -> *const c_char {
+    // SAFETY: the header asks for a living model or NULL.
+    unsafe {
+        boundary::read(model, std::ptr::null(), |model| {
+            let warning = model.warnings.get(index);
+            warning.map_or(std::ptr::null(), |warning| warning.as_ptr())
+        })
+    }
 }
 
 /// The id of a token of the model's vocabulary, for the field `eos_token_ids` of

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use florence2::{CancelToken, Compat, EarlyStopping, GenerationOverrides, RunOptions};
 
-use crate::boundary::{self, Handle, Options, Outcome};
+use crate::boundary::{self, Handle, Options, Outcome, first_size};
 use crate::error::{Failure, florence2_error, florence2_status};
 use crate::result::florence2_token;
 
@@ -14,7 +14,7 @@ use crate::result::florence2_token;
 /// Made by florence2_cancel_new, owned by the caller, to be freed with florence2_cancel_free when no
 /// call that was given it is running. A fired token stays fired.
 pub struct florence2_cancel {
-    token: CancelToken,
+    pub(crate) token: CancelToken,
 }
 
 impl Handle for florence2_cancel {
@@ -36,8 +36,8 @@ pub unsafe extern "C" fn florence2_cancel_new(
     }
 }
 
-/// Ends every call that was given this token, soon: before its next token or stage of the vision
-/// tower. Those calls fail with FLORENCE2_STATUS_CANCELLED. Callable from any thread, any number of
+/// Ends every call that was given this token, soon: before its next token, stage of the vision
+/// tower or tensor that is loaded. Those calls fail with FLORENCE2_STATUS_CANCELLED. Callable from any thread, any number of
 /// times, also while calls run. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_cancel_fire(cancel: *const florence2_cancel) {
@@ -180,7 +180,11 @@ pub struct florence2_run_options {
 // SAFETY: `repr(C)`, `struct_size` first, numbers, pointers and nullable functions alone.
 unsafe impl Options for florence2_run_options {
     const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    #[cfg(not(target_arch = "x86"))]
+    const FIRST_SIZE: usize = first_size(136, 112);
+    /// 64-bit integers have an alignment of 4 bytes there.
+    #[cfg(target_arch = "x86")]
+    const FIRST_SIZE: usize = 104;
 }
 
 /// Clears `options` and sets its struct_size: `size` is sizeof(florence2_run_options). NULL is

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use florence2::{Prompt, Request, Subject, Task, TaskInput};
 
-use crate::boundary::{self, Options, Outcome};
+use crate::boundary::{self, Options, Outcome, first_size};
 use crate::error::Failure;
 use crate::image::{florence2_image, florence2_image_features};
 
@@ -52,7 +52,7 @@ pub struct florence2_request {
 // SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
 unsafe impl Options for florence2_request {
     const NAME: &'static str = "request";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = first_size(88, 64);
 }
 
 /// Clears `request` and sets its struct_size: `size` is sizeof(florence2_request). NULL is allowed.
@@ -92,6 +92,28 @@ pub(crate) unsafe fn read_all<'a>(
     requests: *const florence2_request,
     count: usize,
 ) -> Outcome<Vec<ReadRequest<'a>>> {
+    let at = |index: usize, failure: Failure| {
+        Failure::new(
+            failure.status,
+            format!("requests[{index}]: {}", failure.message),
+        )
+    };
+    // SAFETY: as this function's.
+    let requests = unsafe { read_each(requests, count)? };
+    let requests = requests.into_iter().enumerate();
+    requests
+        .map(|(index, request)| request.map_err(|failure| at(index, failure)))
+        .collect()
+}
+
+/// [`read_all`], with a failure for each request that cannot be read.
+///
+/// # Safety
+/// As [`read_all`].
+pub(crate) unsafe fn read_each<'a>(
+    requests: *const florence2_request,
+    count: usize,
+) -> Outcome<Vec<Outcome<ReadRequest<'a>>>> {
     if count > boundary::MAX_COUNT {
         let expected = format!("at most {}", boundary::MAX_COUNT);
         return Err(Failure::argument("requests_len", count, expected));
@@ -105,9 +127,9 @@ pub(crate) unsafe fn read_all<'a>(
     }
     // SAFETY: as this function's: the caller's compiler knows the struct by this size.
     let stride = unsafe { (*requests).struct_size };
+    boundary::check_size::<florence2_request>(stride)?;
     let read_one = |index: usize| {
-        // SAFETY: as this function's. The size is checked before anything behind it is read, and a
-        // first size that cannot be ends the reading at index 0.
+        // SAFETY: as this function's. The size is checked before anything behind it is read.
         unsafe {
             let request = requests.byte_add(index * stride);
             if (*request).struct_size != stride {
@@ -118,15 +140,7 @@ pub(crate) unsafe fn read_all<'a>(
             read(request)
         }
     };
-    let at = |index: usize, failure: Failure| {
-        Failure::new(
-            failure.status,
-            format!("requests[{index}]: {}", failure.message),
-        )
-    };
-    (0..count)
-        .map(|index| read_one(index).map_err(|failure| at(index, failure)))
-        .collect()
+    Ok((0..count).map(read_one).collect())
 }
 
 /// # Safety

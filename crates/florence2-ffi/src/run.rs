@@ -11,7 +11,7 @@ use crate::model::florence2_model;
 use crate::options::{
     Callbacks, ReadOptions, florence2_progress, florence2_run_options, read as read_options,
 };
-use crate::request::{ReadRequest, florence2_request, read, read_all};
+use crate::request::{ReadRequest, florence2_request, read, read_all, read_each};
 use crate::result::{florence2_result, florence2_token};
 use crate::text::c_string;
 
@@ -60,22 +60,79 @@ pub unsafe extern "C" fn florence2_model_run_batch(
 ) -> florence2_status {
     // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
     unsafe {
-        if !results.is_null() && requests_len <= boundary::MAX_COUNT {
-            (0..requests_len).for_each(|index| results.add(index).write(std::ptr::null_mut()));
-        }
         boundary::call(error, || {
+            clear_places(results, requests_len);
             let model = boundary::borrow(model)?;
             let requests = read_all(requests, requests_len)?;
-            if results.is_null() && requests_len > 0 {
-                let expected = format!("{requests_len} places");
-                return Err(Failure::argument("results", "NULL", expected));
-            }
+            check_places(results, requests_len)?;
             let answers = run(model, &requests, &read_options(options)?)?;
             for (index, answer) in answers.into_iter().enumerate() {
                 results.add(index).write(boundary::into_handle(answer));
             }
             Ok(())
         })
+    }
+}
+
+/// Answers many requests in one batch, as florence2_model_run_batch does, but a request that fails
+/// leaves the others their answers.
+///
+/// `results`: as of florence2_model_run_batch; the place of a request that failed is NULL. `errors`:
+/// an array of as many places; the place of a request that failed gets its error, to be freed with
+/// florence2_error_free, the others are NULL. `errors` may be NULL.
+/// Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
+/// concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
+/// FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_model_run_batch_each(
+    model: *const florence2_model,
+    requests: *const florence2_request,
+    requests_len: usize,
+    options: *const florence2_run_options,
+    results: *mut *mut florence2_result,
+    errors: *mut *mut florence2_error,
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    unsafe {
+        boundary::call(error, || {
+            clear_places(results, requests_len);
+            clear_places(errors, requests_len);
+            let model = boundary::borrow(model)?;
+            let requests = read_each(requests, requests_len)?;
+            check_places(results, requests_len)?;
+            let answers = run_each(model, requests, &read_options(options)?)?;
+            for (index, answer) in answers.into_iter().enumerate() {
+                match answer {
+                    Ok(answer) => results.add(index).write(boundary::into_handle(answer)),
+                    Err(failure) if !errors.is_null() => {
+                        let failure = boundary::into_handle(florence2_error::from(failure));
+                        errors.add(index).write(failure);
+                    }
+                    Err(_) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()> {
+    if results.is_null() && count > 0 {
+        let expected = format!("{count} places");
+        return Err(Failure::argument("results", "NULL", expected));
+    }
+    Ok(())
+}
+
+/// Sets the places of a batch's outputs to NULL.
+///
+/// # Safety
+/// `places` is null, or `count` pointers can be written there, unless they are too many.
+unsafe fn clear_places<T>(places: *mut *mut T, count: usize) {
+    if !places.is_null() && count <= boundary::MAX_COUNT {
+        // SAFETY: as this function's.
+        (0..count).for_each(|index| unsafe { places.add(index).write(std::ptr::null_mut()) });
     }
 }
 
@@ -118,24 +175,87 @@ fn run(
         .iter()
         .map(|request| request.request.clone())
         .collect();
-    let tokenizer = &model.model.processor().tokenizer;
-    let mut texts: Vec<TextStream<'_>> = requests
-        .iter()
-        .map(|_| TextStream::new(tokenizer))
-        .collect();
-    let callbacks = options.callbacks;
-    let mut tell = |event| notify(&callbacks, &mut texts, event);
-    let mut observer = match (callbacks.on_token, callbacks.on_progress) {
-        (None, None) => GenerationObserver::default(),
-        _ => GenerationObserver::new(&mut tell),
-    };
-    let answers = model
-        .model
-        .run_requests(&requests, &options.run, &mut observer)?;
+    let answers = observed(model, requests.len(), &options.callbacks, |observer| {
+        model.model.run_requests(&requests, &options.run, observer)
+    })?;
     let results = answers.into_iter().zip(names);
     Ok(results
         .map(|(answer, name)| florence2_result::new(answer, name))
         .collect())
+}
+
+/// [`run`], with a failure for each request that fails.
+fn run_each(
+    model: &florence2_model,
+    requests: Vec<Outcome<ReadRequest<'_>>>,
+    options: &ReadOptions,
+) -> Outcome<Vec<Outcome<florence2_result>>> {
+    let count = requests.len();
+    let places: Vec<usize> = (0..count)
+        .filter(|index| requests[*index].is_ok())
+        .collect();
+    let readable: Vec<Request<'_>> = requests
+        .iter()
+        .flatten()
+        .map(|request| request.request.clone())
+        .collect();
+    let answers = observed(model, count, &options.callbacks, |observer| {
+        let is_listening = observer.is_listening();
+        // Events name the places among the readable requests.
+        let mut forward = |event| match observer.notify(at_place(&places, event)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let mut observer = match is_listening {
+            true => GenerationObserver::new(&mut forward),
+            false => GenerationObserver::default(),
+        };
+        model
+            .model
+            .run_requests_each(&readable, &options.run, &mut observer)
+    })?;
+    let mut answers = answers.into_iter();
+    let result = |request: Outcome<ReadRequest<'_>>| -> Outcome<florence2_result> {
+        let request = request?;
+        // INVARIANT: every readable request has an answer or an error.
+        let answer = answers.next().expect("a result per request")?;
+        Ok(florence2_result::new(answer, request.image_name))
+    };
+    Ok(requests.into_iter().map(result).collect())
+}
+
+/// An event about the request at one of these places.
+fn at_place(places: &[usize], event: GenerationEvent) -> GenerationEvent {
+    match event {
+        GenerationEvent::Token {
+            entry,
+            token_id,
+            log_prob,
+        } => GenerationEvent::Token {
+            entry: places[entry],
+            token_id,
+            log_prob,
+        },
+        event @ GenerationEvent::Progress { .. } => event,
+    }
+}
+
+/// Runs `requests` requests with an observer that calls the caller's callbacks.
+fn observed<R>(
+    model: &florence2_model,
+    requests: usize,
+    callbacks: &Callbacks,
+    run: impl FnOnce(&mut GenerationObserver<'_>) -> R,
+) -> R {
+    let tokenizer = &model.model.processor().tokenizer;
+    let mut texts: Vec<TextStream<'_>> =
+        (0..requests).map(|_| TextStream::new(tokenizer)).collect();
+    let mut forward = |event| notify(callbacks, &mut texts, event);
+    let mut observer = match (callbacks.on_token, callbacks.on_progress) {
+        (None, None) => GenerationObserver::default(),
+        _ => GenerationObserver::new(&mut forward),
+    };
+    run(&mut observer)
 }
 
 /// Tells the caller of an event, on the caller's thread.

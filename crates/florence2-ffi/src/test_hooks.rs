@@ -6,10 +6,11 @@ use std::mem::offset_of;
 use crate::boundary;
 use crate::error::{florence2_error, florence2_status};
 use crate::image::florence2_pixels;
-use crate::model::{florence2_load_options, florence2_model_files};
+use crate::model::{florence2_load_options, florence2_load_progress, florence2_model_files};
 use crate::options::{florence2_progress, florence2_run_options};
 use crate::request::florence2_request;
 use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
+use crate::yuv::florence2_yuv;
 
 /// Panics, within the boundary.
 #[unsafe(no_mangle)]
@@ -18,6 +19,22 @@ pub unsafe extern "C" fn florence2_test_panic(
 ) -> florence2_status {
     // SAFETY: the header asks for a writable error or NULL.
     unsafe { boundary::call(error, || panic!("as the test asked")) }
+}
+
+/// Panics on a thread of the process's thread pool, within the boundary.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_test_panic_in_pool(
+    error: *mut *mut florence2_error,
+) -> florence2_status {
+    // SAFETY: the header asks for a writable error or NULL.
+    unsafe {
+        boundary::call(error, || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            // INVARIANT: a test can start a thread.
+            let pool = pool.expect("a thread");
+            pool.install(|| panic!("on the pool,\nas the test asked"))
+        })
+    }
 }
 
 /// The sizes of structs and the offsets of their fields.
@@ -31,7 +48,11 @@ macro_rules! layout {
 }
 
 const LAYOUT: &[(&str, usize)] = layout! {
-    florence2_load_options { struct_size, device, dtype, adapters, adapters_len, threads }
+    florence2_load_options {
+        struct_size, device, dtype, adapters, adapters_len, threads, spin_limit, reserved,
+        on_progress, user, cancel,
+    }
+    florence2_load_progress { tensors, total_tensors, parameters, total_parameters }
     florence2_model_files {
         struct_size, config, config_len, generation_config, generation_config_len,
         preprocessor_config, preprocessor_config_len, tokenizer, tokenizer_len, weights,
@@ -39,6 +60,12 @@ const LAYOUT: &[(&str, usize)] = layout! {
     }
     florence2_pixels {
         struct_size, data, data_len, stride_bytes, width_px, height_px, format, reserved,
+        region_x_px, region_y_px, region_width_px, region_height_px,
+    }
+    florence2_yuv {
+        struct_size, y, y_len, y_stride_bytes, u, u_len, u_stride_bytes, v, v_len, v_stride_bytes,
+        width_px, height_px, format, matrix, range, reserved, region_x_px, region_y_px,
+        region_width_px, region_height_px,
     }
     florence2_request {
         struct_size, image, image_features, task, prompt, input, region, region_unit, reserved,
@@ -62,10 +89,13 @@ const LAYOUT: &[(&str, usize)] = layout! {
 /// Rust has it; SIZE_MAX for neither.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_test_layout(name: *const c_char) -> usize {
-    // SAFETY: the header asks for a string.
-    let Ok(name) = (unsafe { boundary::text("name", name) }) else {
-        return usize::MAX;
-    };
-    let known = LAYOUT.iter().find(|(known, _)| *known == name);
-    known.map_or(usize::MAX, |(_, bytes)| *bytes)
+    boundary::value(usize::MAX, || {
+        // SAFETY: the header asks for a string.
+        let name = unsafe { boundary::text("name", name) };
+        let is_named = |known: &&(&str, usize)| name.as_ref().is_ok_and(|name| *name == known.0);
+        LAYOUT
+            .iter()
+            .find(is_named)
+            .map_or(usize::MAX, |known| known.1)
+    })
 }

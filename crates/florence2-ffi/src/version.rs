@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, c_char};
 
+use crate::boundary;
+
 /// The ABI that this header describes. It grows only when a program built against an older header
 /// would no longer work; the SONAME carries it. New functions, statuses and option fields do not
 /// change it.
@@ -17,11 +19,11 @@ const VERSION: &CStr =
 /// Callable from any thread, before anything else.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_abi_version() -> u32 {
-    FLORENCE2_ABI_VERSION
+    boundary::value(FLORENCE2_ABI_VERSION, || FLORENCE2_ABI_VERSION)
 }
 
 /// The version of the loaded library, such as "1.2.3": static.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_version() -> *const c_char {
-    VERSION.as_ptr()
+    boundary::value(VERSION.as_ptr(), || VERSION.as_ptr())
 }

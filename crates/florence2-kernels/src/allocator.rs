@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_long;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libmimalloc_sys::{mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
+use libmimalloc_sys::{mi_collect, mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
 use mimalloc::MiMalloc;
 
 /// mimalloc, which gives memory back to the system ten seconds after it was freed instead of one.
@@ -27,6 +27,15 @@ const PURGE_DELAY: c_long = 10_000;
 
 /// mimalloc's number for it, which the crate does not name: the one before the number of this one.
 const PURGE_DELAY_OPTION: mi_option_t = mi_option_use_numa_nodes - 1;
+
+/// Returns the memory that this thread freed to the system.
+pub(crate) fn trim() {
+    // SAFETY: it may be called at any time, by any thread.
+    #[allow(unsafe_code)]
+    unsafe {
+        mi_collect(true);
+    }
+}
 
 /// Sets the delay before the first allocation.
 fn set_purge_delay() {

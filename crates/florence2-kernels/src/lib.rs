@@ -29,8 +29,17 @@ pub use backend::Backend;
 pub use cpu_level::CpuLevelError;
 pub use exp::exp;
 #[cfg(feature = "flex")]
-pub use flex::{cpu_level, cpu_levels, set_cpu_level};
+pub use flex::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use keys_values::{KeysValues, PastKeysValues};
 pub use modules::{Linear, PatchConv, TokenEmbedding};
 pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};
+
+/// Frees memory that is kept for later operations: the process's buffers, those of this thread, and
+/// what the [allocator](Allocator) keeps of memory that this thread freed.
+pub fn trim() {
+    #[cfg(feature = "flex")]
+    flex::trim();
+    #[cfg(feature = "mimalloc")]
+    allocator::trim();
+}

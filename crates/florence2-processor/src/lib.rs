@@ -6,6 +6,7 @@
 mod bmp;
 mod config;
 mod error;
+mod frame;
 mod gif;
 mod image;
 mod ordered_json;
@@ -24,6 +25,7 @@ use florence2_postprocess::{Compat, ImageSize, ScoredText, TaskResult, TokenSpan
 
 pub use config::{PreprocessorConfig, Size};
 pub use error::{Error, Result};
+pub use frame::{ChromaPlanes, PixelRect, Plane, YuvBuffer, YuvMatrix, YuvRange};
 pub use image::{DecodeOptions, Image, PixelBuffer, PixelFormat};
 pub use preprocess::{ImageProcessor, PixelValues};
 pub use region::region_text;

@@ -1,5 +1,6 @@
 //! Devices by name: which backend runs the model is chosen at run time among those compiled in.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::engine::{Engine, LoadedModel};
@@ -94,8 +95,31 @@ fn load_on_cpu<B: Backend>(
         });
     }
     let device = B::Device::default();
-    let (model, warnings) = weights::load::<B>(config, checkpoint, adapters, precision, &device)?;
+    let (model, warnings) = {
+        let mut monitor = load_monitor(options);
+        weights::load_monitored::<B>(
+            config,
+            checkpoint,
+            adapters,
+            precision,
+            &device,
+            &mut monitor,
+        )?
+    };
     Ok((Box::new(LoadedModel(model)), warnings))
+}
+
+/// Reports the progress of loading weights to the caller, and ends it where the caller asks for it.
+pub(crate) fn load_monitor(
+    options: &LoadOptions,
+) -> impl FnMut(weights::LoadProgress) -> florence2_core::Result<()> {
+    move |progress| {
+        options.cancel.check()?;
+        match options.progress.call(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(florence2_core::Error::Cancelled),
+        }
+    }
 }
 
 /// Opens the adapters of a list of folders.

@@ -37,6 +37,17 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// This process was forked after a model was loaded, and lacks the threads of its parent.
+    #[error(
+        "process {process}: found a fork of process {parent}, which had loaded a model before, \
+         expected a process that loads its models itself"
+    )]
+    Forked {
+        /// The process that loaded the first model.
+        parent: u32,
+        /// This process.
+        process: u32,
+    },
     /// A model on the hub, or one of its files.
     #[cfg(feature = "hub")]
     #[error("{what}: cannot be pulled: {reason}")]

@@ -19,7 +19,7 @@ use florence2_kernels::gpu::{
 };
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
-use crate::device::Loaded;
+use crate::device::{Loaded, load_monitor};
 use crate::engine::{Engine, FeatureRow, Features, Generation, LoadedModel, TargetScore};
 use crate::error::{Error, Result};
 use crate::options::LoadOptions;
@@ -144,15 +144,15 @@ pub(crate) fn load(
         let loaded = match &gpu.device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => {
-                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, precision)
+                load_on::<Cuda>(gpu, device, config, checkpoint, adapters, options)
             }
             #[cfg(feature = "rocm")]
             Device::Rocm(device) => {
-                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, precision)
+                load_on::<Rocm>(gpu, device, config, checkpoint, adapters, options)
             }
             #[cfg(feature = "wgpu")]
             Device::Wgpu(device) => {
-                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, precision)
+                load_on::<Wgpu>(gpu, device, config, checkpoint, adapters, options)
             }
         };
         let (engine, warnings) = loaded?;
@@ -188,8 +188,9 @@ fn load_on<B: GpuBackend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-    precision: Precision,
+    options: &LoadOptions,
 ) -> Result<(Box<dyn Engine>, Vec<Warning>)> {
+    let precision = options.dtype;
     let unavailable = |reason: String| Error::DeviceUnavailable {
         device: gpu.name.clone(),
         reason,
@@ -206,9 +207,30 @@ fn load_on<B: GpuBackend>(
     };
     start::<B>(device, dtype).map_err(refused)?;
     let loaded = watched::<B, _>(device, || {
-        weights::load::<B>(config, checkpoint, adapters, precision, device)
+        // A panic of the caller's own is none of the device.
+        let mut panic = None;
+        let mut monitor = load_monitor(options);
+        let mut forward = |progress| {
+            catch_unwind(AssertUnwindSafe(|| monitor(progress))).unwrap_or_else(|payload| {
+                panic = Some(payload);
+                Err(ModelError::Cancelled)
+            })
+        };
+        let loaded = weights::load_monitored::<B>(
+            config,
+            checkpoint,
+            adapters,
+            precision,
+            device,
+            &mut forward,
+        );
+        (loaded, panic)
     });
-    let (model, warnings) = loaded.map_err(refused)?.map_err(|error| match error {
+    let (loaded, panic) = loaded.map_err(refused)?;
+    if let Some(panic) = panic {
+        resume_unwind(panic);
+    }
+    let (model, warnings) = loaded.map_err(|error| match error {
         ModelError::TooLarge { .. } => unavailable(error.to_string()),
         error => Error::Model(error),
     })?;

@@ -19,6 +19,7 @@ mod answer;
 #[cfg(feature = "demo")]
 mod demo;
 mod device;
+mod each;
 mod engine;
 mod error;
 mod feed;
@@ -26,8 +27,10 @@ mod feed;
 mod gpu;
 #[cfg(feature = "hub")]
 mod hub;
+mod load_progress;
 mod model;
 mod options;
+mod system_info;
 mod threads;
 
 pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
@@ -49,10 +52,13 @@ pub use florence2_postprocess::{
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
-    DecodeOptions, Florence2Processor, Image, PixelBuffer, PixelFormat, Prompt, Task, TaskInput,
-    TextStream, TokenizerFiles,
+    ChromaPlanes, DecodeOptions, Florence2Processor, Image, PixelBuffer, PixelFormat, PixelRect,
+    Plane, Prompt, Task, TaskInput, TextStream, TokenizerFiles, YuvBuffer, YuvMatrix, YuvRange,
 };
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
+pub use load_progress::LoadCallback;
 pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect, inspect_with};
 pub use options::{GenerationOverrides, LoadOptions, RunOptions};
+pub use system_info::SystemInfo;
+pub use threads::trim;

@@ -19,7 +19,7 @@ use crate::device;
 use crate::engine::{Engine, FeatureRow, Features, Generation, other_models_features};
 use crate::error::{Error, Result};
 use crate::options::{LoadOptions, RunOptions};
-use crate::threads::Threads;
+use crate::threads::{Threads, check_process};
 
 /// A loaded model. Immutable: any number of threads may run it at once.
 pub struct Florence2 {
@@ -62,7 +62,7 @@ pub enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn size(&self) -> ImageSize {
+    pub(crate) fn size(&self) -> ImageSize {
         match self {
             Self::Image(image) => image.size(),
             Self::Features(features) => features.image_size,
@@ -176,7 +176,8 @@ impl Florence2 {
         options: &LoadOptions,
     ) -> Result<Self> {
         let adapters: Vec<Adapter> = device::open_adapters(&options.adapters)?;
-        let threads = Threads::new(options.threads)?;
+        let threads = Threads::new(options.threads, options.spin_limit)?;
+        options.cancel.check()?;
         let (device, engine, weights) = device::load(options, config, checkpoint, &adapters)?;
         warnings.extend(weights);
         for warning in &warnings {
@@ -243,6 +244,7 @@ impl Florence2 {
     /// # Errors
     /// [`florence2_core::Error::Cancelled`], [`Error::DeviceFailed`].
     pub fn encode_image(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
+        check_process()?;
         let (features, timings) = self
             .threads
             .install(|| self.encode_images(&[image], cancel))?;
@@ -278,6 +280,7 @@ impl Florence2 {
         options: &RunOptions,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Answer>> {
+        check_process()?;
         if requests.is_empty() {
             return Ok(Vec::new());
         }
@@ -323,6 +326,7 @@ impl Florence2 {
         target: &str,
         cancel: &CancelToken,
     ) -> Result<TargetScore> {
+        check_process()?;
         self.check(request)?;
         let tokenizer = &self.processor.tokenizer;
         let labels = tokenizer.encode(target)?;
@@ -400,7 +404,7 @@ impl Florence2 {
     }
 
     /// What can be told before any computing.
-    fn check(&self, request: &Request<'_>) -> Result<()> {
+    pub(crate) fn check(&self, request: &Request<'_>) -> Result<()> {
         if let Subject::Features(features) = request.subject
             && features.model != self.id
         {
@@ -412,7 +416,10 @@ impl Florence2 {
 
     /// A tokenizer may know tokens that the model has no embedding of: another model's, or a fine-tune's
     /// whose weights were not extended.
-    fn check_vocabulary<'a>(&self, ids: impl IntoIterator<Item = &'a u32>) -> Result<()> {
+    pub(crate) fn check_vocabulary<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a u32>,
+    ) -> Result<()> {
         let vocab_size = self.config().text_config.vocab_size;
         let outside = |id: &&u32| **id as usize >= vocab_size;
         match ids.into_iter().find(outside) {
@@ -467,6 +474,7 @@ impl Florence2 {
         images: Preprocessed,
         options: &RunOptions,
     ) -> Result<Vec<Answer>> {
+        check_process()?;
         if requests.is_empty() {
             return Ok(Vec::new());
         }

@@ -8,6 +8,8 @@ use florence2_kernels::Precision;
 use florence2_postprocess::Compat;
 use serde::Deserialize;
 
+use crate::load_progress::LoadCallback;
+
 /// How to load a model.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -27,6 +29,14 @@ pub struct LoadOptions {
     /// Threads that the model computes with, its own; none for those of the process, which all
     /// models without threads of their own share.
     pub threads: Option<NonZeroUsize>,
+    /// The largest number of threads that spin between two operations of a run on the CPU, the
+    /// run's own among them. None for 8; 0 and 1 for no spinning: idle threads then sleep, and
+    /// a run takes longer.
+    pub spin_limit: Option<usize>,
+    /// Called after each tensor that is loaded.
+    pub progress: LoadCallback,
+    /// Ends the loading early.
+    pub cancel: CancelToken,
 }
 
 impl Default for LoadOptions {
@@ -38,6 +48,9 @@ impl Default for LoadOptions {
             processor: None,
             adapters: Vec::new(),
             threads: None,
+            spin_limit: None,
+            progress: LoadCallback::default(),
+            cancel: CancelToken::default(),
         }
     }
 }

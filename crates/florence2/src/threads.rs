@@ -1,7 +1,10 @@
 //! The threads that a model computes with.
 
 use std::num::NonZeroUsize;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+
+use rayon::ThreadPool;
 
 use florence2_core::generate::GenerationObserver;
 
@@ -10,13 +13,84 @@ use crate::error::{Error, Result};
 /// More threads than any machine gains from; a larger count is a mistake.
 const MAX_THREADS: usize = 1024;
 
+/// The process that loaded the first model; 0 before.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// The pools of the models that are loaded.
+static POOLS: Mutex<Vec<Weak<ThreadPool>>> = Mutex::new(Vec::new());
+
 /// A model's own threads, or those of the process.
-pub(crate) struct Threads(Option<rayon::ThreadPool>);
+pub(crate) struct Threads {
+    pool: Option<Arc<ThreadPool>>,
+    /// The largest number of threads that spin; none for the default.
+    #[cfg_attr(not(feature = "flex"), allow(dead_code))]
+    spin_limit: Option<usize>,
+}
+
+/// Fails in a process that was forked after a model was loaded: it has none of the threads of its
+/// parent's pools, and would wait for them for ever.
+pub(crate) fn check_process() -> Result<()> {
+    let process = std::process::id();
+    match PROCESS.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != process => Err(Error::Forked {
+            parent: first,
+            process,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this process lacks the threads of its parent's pools.
+fn is_forked() -> bool {
+    ![0, std::process::id()].contains(&PROCESS.load(Ordering::Relaxed))
+}
+
+/// The number of threads that models without threads of their own compute with. It starts none.
+pub(crate) fn process_threads() -> usize {
+    if PROCESS.load(Ordering::Relaxed) != 0 && !is_forked() {
+        return rayon::current_num_threads();
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let variable = std::env::var("RAYON_NUM_THREADS");
+    let count = variable.ok().and_then(|count| count.parse().ok());
+    count.filter(|count| *count > 0).unwrap_or(processors)
+}
+
+/// Frees memory that is kept for later runs: buffers between the layers, and freed memory that
+/// [`Allocator`](crate::Allocator) has not yet returned to the system. Waits until the threads of all
+/// models have done so. The next runs allocate again.
+pub fn trim() {
+    if !is_forked() && PROCESS.load(Ordering::Relaxed) != 0 {
+        let pools: Vec<_> = {
+            let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+            pools.retain(|pool| pool.strong_count() > 0);
+            pools.iter().filter_map(Weak::upgrade).collect()
+        };
+        for pool in pools {
+            pool.broadcast(|_| florence2_kernels::trim());
+        }
+        rayon::broadcast(|_| florence2_kernels::trim());
+    }
+    florence2_kernels::trim();
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A forked process has no threads that could end.
+        if is_forked() {
+            std::mem::forget(self.pool.take());
+        }
+    }
+}
 
 impl Threads {
-    pub(crate) fn new(count: Option<NonZeroUsize>) -> Result<Self> {
+    pub(crate) fn new(count: Option<NonZeroUsize>, spin_limit: Option<usize>) -> Result<Self> {
+        check_process()?;
         let Some(count) = count.map(NonZeroUsize::get) else {
-            return Ok(Self(None));
+            return Ok(Self {
+                pool: None,
+                spin_limit,
+            });
         };
         let refuse = |reason: String| Error::Threads {
             found: count,
@@ -30,12 +104,18 @@ impl Threads {
             .thread_name(|index| format!("florence2-{index}"))
             .build()
             .map_err(|error| refuse(error.to_string()))?;
-        Ok(Self(Some(pool)))
+        let pool = Arc::new(pool);
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push(Arc::downgrade(&pool));
+        Ok(Self {
+            pool: Some(pool),
+            spin_limit,
+        })
     }
 
-    /// How many there are.
+    /// The number of threads.
     pub(crate) fn count(&self) -> usize {
-        self.0
+        self.pool
             .as_ref()
             .map_or_else(rayon::current_num_threads, |pool| {
                 pool.current_num_threads()
@@ -44,10 +124,19 @@ impl Threads {
 
     /// Computes on these threads.
     pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.0 {
-            None => work(),
-            Some(pool) => pool.install(work),
+        match &self.pool {
+            None => self.spin(work),
+            Some(pool) => pool.install(|| self.spin(work)),
         }
+    }
+
+    /// Runs work with the limit of spinning threads.
+    fn spin<R>(&self, work: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "flex")]
+        if let Some(limit) = self.spin_limit {
+            return florence2_kernels::with_spin_limit(limit, work);
+        }
+        work()
     }
 
     /// Computes on these threads, and tells `observer` on the caller's thread what happens.
@@ -56,11 +145,11 @@ impl Threads {
         observer: &mut GenerationObserver<'_>,
         work: impl FnOnce(&mut GenerationObserver<'_>) -> Result<R> + Send,
     ) -> Result<R> {
-        let Some(pool) = &self.0 else {
-            return work(observer);
+        let Some(pool) = &self.pool else {
+            return self.spin(|| work(observer));
         };
         if !observer.is_listening() {
-            return pool.install(|| work(&mut GenerationObserver::default()));
+            return self.install(|| work(&mut GenerationObserver::default()));
         }
         let (sender, events) = mpsc::channel();
         let mut result = None;
@@ -71,7 +160,8 @@ impl Threads {
                     Ok(()) => std::ops::ControlFlow::Continue(()),
                     Err(_) => std::ops::ControlFlow::Break(()),
                 };
-                result = Some(work(&mut GenerationObserver::new(&mut forward)));
+                let mut observer = GenerationObserver::new(&mut forward);
+                result = Some(self.spin(|| work(&mut observer)));
                 drop(sender);
             });
             events

@@ -7,7 +7,7 @@
 """
 
 from ._model import Cancel, Image, ImageFeatures, Model, Request
-from ._native import Error, Status, abi_version, devices, version
+from ._native import Error, Status, abi_version, devices, set_simd_level, system_info, trim, version
 from ._result import Region, RegionScore, Result, Score, ScoredToken
 
 __all__ = [
@@ -25,6 +25,9 @@ __all__ = [
     "Status",
     "abi_version",
     "devices",
+    "set_simd_level",
+    "system_info",
+    "trim",
     "version",
 ]
 __version__ = version()

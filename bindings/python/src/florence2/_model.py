@@ -162,6 +162,12 @@ class Model(_Handle):
         """Where the model is."""
         return call("model_device", self._pointer).decode()
 
+    @property
+    def warnings(self) -> list[str]:
+        """Settings and tensors of the model's files that it was loaded without, one line each."""
+        count = call("model_warning_count", self._pointer)
+        return [call("model_warning", self._pointer, index).decode() for index in range(count)]
+
     def run(
         self,
         image: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import enum
+import json
 import os
 import sys
 import threading
@@ -29,6 +30,7 @@ class Status(enum.IntEnum):
     NOT_FINITE = 9
     PANIC = 10
     DEVICE_FAILED = 11
+    FORKED = 12
 
     @classmethod
     def _missing_(cls, value: object) -> Status | None:
@@ -127,6 +129,9 @@ ERROR = POINTER(c_void_p)
 FUNCTIONS = {
     "abi_version": (c_uint32, []),
     "version": (c_char_p, []),
+    "system_info_json": (c_char_p, []),
+    "trim": (None, []),
+    "simd_level_set": (c_int32, [c_char_p, ERROR]),
     "device_count": (c_size_t, []),
     "device_name": (c_char_p, [c_size_t]),
     "error_message": (c_char_p, [c_void_p]),
@@ -141,6 +146,8 @@ FUNCTIONS = {
     "model_load": (c_int32, [c_char_p, POINTER(LoadOptions), POINTER(c_void_p), ERROR]),
     "model_load_demo": (c_int32, [POINTER(LoadOptions), POINTER(c_void_p), ERROR]),
     "model_device": (c_char_p, [c_void_p]),
+    "model_warning_count": (c_size_t, [c_void_p]),
+    "model_warning": (c_char_p, [c_void_p, c_size_t]),
     "model_free": (None, [c_void_p]),
     "cancel_new": (c_int32, [POINTER(c_void_p), ERROR]),
     "cancel_fire": (None, [c_void_p]),
@@ -252,3 +259,18 @@ def abi_version() -> int:
 def devices() -> list[str]:
     """What a model can be loaded onto."""
     return [call("device_name", index).decode() for index in range(call("device_count"))]
+
+
+def system_info() -> dict[str, object]:
+    """The library and the machine, for reports of faults."""
+    return json.loads(call("system_info_json"))
+
+
+def trim() -> None:
+    """Frees memory that the library keeps for later runs."""
+    call("trim")
+
+
+def set_simd_level(level: str) -> None:
+    """Sets the SIMD level of the device `cpu` for the whole process, before the first model is loaded."""
+    call_or_raise("simd_level_set", text(level))

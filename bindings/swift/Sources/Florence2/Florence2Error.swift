@@ -32,6 +32,8 @@ public struct Florence2Error: Error, Equatable, CustomStringConvertible {
         public static let panic = Status(rawValue: 10)
         /// The model's device failed; only a model that is loaded anew gives answers.
         public static let deviceFailed = Status(rawValue: 11)
+        /// The process was forked after a model was loaded.
+        public static let forked = Status(rawValue: 12)
     }
 
     /// Why the call failed.

@@ -10,6 +10,20 @@ public enum Library {
         (0..<florence2_device_count()).map { String(cString: florence2_device_name($0)) }
     }
 
+    /// The library and the machine as a JSON object, for reports of faults.
+    public static var systemInfo: String { String(cString: florence2_system_info_json()) }
+
+    /// Frees memory that the library keeps for later runs.
+    public static func trim() { florence2_trim() }
+
+    /// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
+    public static func setSIMDLevel(_ level: String) throws(Florence2Error) {
+        let texts = CStrings()
+        let level = try texts.of(level, "level")
+        try check { florence2_simd_level_set(level, $0) }
+        withExtendedLifetime(texts) {}
+    }
+
     /// Refuses a library of another binary interface than this package was built with.
     static func checkABI() throws(Florence2Error) {
         let found = florence2_abi_version()

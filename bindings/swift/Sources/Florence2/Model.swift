@@ -73,6 +73,13 @@ public final class Model: Sendable {
     /// Where the model is, such as "cpu".
     public var device: String { String(cString: florence2_model_device(handle.pointer)) }
 
+    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    public var warnings: [String] {
+        (0..<florence2_model_warning_count(handle.pointer)).map {
+            String(cString: florence2_model_warning(handle.pointer, $0))
+        }
+    }
+
     /// Answers a request. `onToken` hears of each token as it is chosen, when the search has one beam; what it throws
     /// ends the run and is thrown here.
     public func run(

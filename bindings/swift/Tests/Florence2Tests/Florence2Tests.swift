@@ -106,13 +106,20 @@ struct Florence2Tests {
         }
     }
 
+    @Test func systemAndWarnings() {
+        #expect(Library.systemInfo.contains("\"version\":\"\(Library.version)\""))
+        #expect(model.warnings == [])
+        Library.trim()
+        #expect(throws: Florence2Error.self) { try Library.setSIMDLevel("abacus") }
+    }
+
     @Test func refusals() throws {
         let refused: [(Florence2Error.Status, () throws -> Void)] = [
             (.io, { _ = try Image(contentsOf: "/nowhere.png") }),
             (.invalidImage, { _ = try Image(encoded: Data("no image".utf8)) }),
             (.invalidImage, { _ = try Image(encoded: Data()) }),
             (.unsupportedDevice, { _ = try Model.demo(options: .init(device: "abacus")) }),
-            (.unsupportedDevice, { _ = try Model.demo(options: .init(dtype: "f99")) }),
+            (.invalidArgument, { _ = try Model.demo(options: .init(dtype: "f99")) }),
             (.io, { _ = try Model(contentsOf: "/nowhere") }),
             (.invalidArgument, { _ = try model.run(Request(image, task: "<NOTHING>")) }),
             (.invalidArgument, { _ = try model.run(Request(image, task: "<O\0D>")) }),

@@ -35,6 +35,45 @@ pub fn load<B: Backend>(
     precision: Precision,
     device: &B::Device,
 ) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
+    let mut monitor = |_: LoadProgress| -> Result<()> { Ok(()) };
+    load_monitored(
+        config,
+        checkpoint,
+        adapters,
+        precision,
+        device,
+        &mut monitor,
+    )
+}
+
+/// The state of loading a model's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadProgress {
+    /// Tensors of the checkpoint that were loaded.
+    pub tensors: usize,
+    /// Tensors of the checkpoint to load.
+    pub total_tensors: usize,
+    /// Values in the loaded tensors.
+    pub parameters: u64,
+    /// Values in all of them.
+    pub total_parameters: u64,
+}
+
+/// Receives the progress before the first tensor and after each. Its error ends the loading.
+pub type LoadMonitor<'a> = dyn FnMut(LoadProgress) -> Result<()> + 'a;
+
+/// [`load`], whose progress `monitor` receives.
+///
+/// # Errors
+/// As [`load`], and those of `monitor`.
+pub fn load_monitored<B: Backend>(
+    config: &Florence2Config,
+    checkpoint: &Checkpoint,
+    adapters: &[Adapter],
+    precision: Precision,
+    device: &B::Device,
+    monitor: &mut LoadMonitor<'_>,
+) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
     let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
     let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
     if let Some(limit) = B::largest_buffer(device) {
@@ -42,6 +81,8 @@ pub fn load<B: Backend>(
     }
     let mut loader = Loader::new(layout, tensors, adapters, report);
     loader.precision = precision;
+    monitor(loader.progress)?;
+    loader.monitor = Some(monitor);
     let model = model.map(&mut loader);
     let warnings = loader.finish()?;
     Ok((model, warnings))
@@ -200,6 +241,8 @@ struct Loader<'a> {
     reads: bool,
     precision: Precision,
     adapted: Vec<usize>,
+    progress: LoadProgress,
+    monitor: Option<&'a mut LoadMonitor<'a>>,
 }
 
 impl<'a> Loader<'a> {
@@ -209,7 +252,14 @@ impl<'a> Loader<'a> {
         adapters: &'a [Adapter],
         report: WeightsReport,
     ) -> Self {
+        let progress = LoadProgress {
+            total_tensors: tensors.len(),
+            total_parameters: tensors.values().map(|tensor| parameters_of(tensor)).sum(),
+            ..LoadProgress::default()
+        };
         Self {
+            progress,
+            monitor: None,
             layout,
             tensors,
             adapters,
@@ -231,6 +281,7 @@ impl<'a> Loader<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
+        self.report_end()?;
         let (adapters, adapted) = (self.adapters, std::mem::take(&mut self.adapted));
         let report = self.into_report();
         if !report.is_clean() {
@@ -240,6 +291,34 @@ impl<'a> Loader<'a> {
             adapter.check_all_used(adapted)?;
         }
         Ok(Vec::new())
+    }
+
+    /// Reports the end, unless the last tensor did.
+    fn report_end(&mut self) -> Result<()> {
+        let LoadProgress {
+            total_tensors,
+            total_parameters,
+            ..
+        } = self.progress;
+        if self.progress.tensors == total_tensors {
+            return Ok(());
+        }
+        self.progress.tensors = total_tensors;
+        self.progress.parameters = total_parameters;
+        let progress = self.progress;
+        self.monitor
+            .as_mut()
+            .map_or(Ok(()), |monitor| monitor(progress))
+    }
+
+    /// Reports that one more tensor is loaded.
+    fn advance(&mut self, tensor: &StoredTensor) -> Result<()> {
+        self.progress.tensors += 1;
+        self.progress.parameters += parameters_of(tensor);
+        let progress = self.progress;
+        self.monitor
+            .as_mut()
+            .map_or(Ok(()), |monitor| monitor(progress))
     }
 
     /// The values for the parameter at `key`.
@@ -281,8 +360,13 @@ impl<'a> Loader<'a> {
         if self.precision == Precision::F16 {
             check_range_of_f16(key, &values)?;
         }
+        self.advance(tensor)?;
         Ok(Some(values))
     }
+}
+
+fn parameters_of(tensor: &StoredTensor) -> u64 {
+    tensor.shape.iter().map(|length| *length as u64).product()
 }
 
 /// Beyond its range f16 has but infinity, which would make every answer one that is not finite.

@@ -11,7 +11,7 @@ pub use florence2_checkpoint::{Checkpoint, StoredTensor};
 
 pub use cast::cast;
 pub use keys::{KeyLayout, to_hugging_face_key};
-pub use load::{inspect, load};
+pub use load::{LoadMonitor, LoadProgress, inspect, load, load_monitored};
 pub use lora::Adapter;
 
 /// A tensor whose shape is not the configured one.

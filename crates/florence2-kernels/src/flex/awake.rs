@@ -1,11 +1,30 @@
-//! Threads that stay awake between the short operations of a piece of work.
+//! Threads that spin between the short operations of a piece of work.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads that are kept awake at most, the work's own among them, so that a machine of many does
-/// not turn idle ones for one piece of work.
-const MOST: usize = 8;
+/// The largest number of threads that spin by default, the work's own among them. On a machine of
+/// many processors, more would cost energy and gain nothing.
+const DEFAULT_LIMIT: usize = 8;
+
+thread_local! {
+    /// The largest number of threads that spin for this thread's work.
+    static LIMIT: Cell<usize> = const { Cell::new(DEFAULT_LIMIT) };
+}
+
+/// Runs work for which at most `limit` threads spin, this one among them.
+pub fn with_spin_limit<R>(limit: usize, work: impl FnOnce() -> R) -> R {
+    /// Restores the limit, also after a panic.
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LIMIT.set(self.0);
+        }
+    }
+    let _restore = Restore(LIMIT.replace(limit));
+    work()
+}
 
 /// The number of the work that keeps threads awake, one at a time; 0 for none.
 static KEEPER: AtomicUsize = AtomicUsize::new(0);
@@ -17,8 +36,10 @@ static PROCESSORS: LazyLock<usize> =
 /// Runs work on rayon's pool, whose other threads look for a share of it until it ends rather than
 /// fall asleep between two operations: to wake them takes longer than many an operation.
 pub(super) fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    // The scope may run on another thread.
+    let limit = LIMIT.get();
     rayon::scope(|_| {
-        let _keeper = Keeper::new();
+        let _keeper = Keeper::new(limit);
         work()
     })
 }
@@ -28,14 +49,14 @@ struct Keeper;
 
 impl Keeper {
     /// None while other work is it, which has the threads awake already.
-    fn new() -> Option<Self> {
+    fn new(limit: usize) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         KEEPER
             .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
             .ok()?;
         let worker = rayon::current_thread_index();
-        let awake = rayon::current_num_threads().min(*PROCESSORS).min(MOST);
+        let awake = rayon::current_num_threads().min(*PROCESSORS).min(limit);
         for _ in 1..awake {
             // Of no scope: what a thread takes up on the way may last, and the work does not wait for it.
             rayon::spawn(move || {
@@ -90,8 +111,20 @@ mod tests {
         // Other tests' work may be the keeper for a while.
         let is_free = (0..10_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
-            Keeper::new().is_some()
+            Keeper::new(1).is_some()
         });
         assert!(is_free);
+    }
+
+    #[test]
+    fn limits_nest_and_end_with_their_work() {
+        assert_eq!(LIMIT.get(), DEFAULT_LIMIT);
+        with_spin_limit(3, || {
+            let panicked = std::panic::catch_unwind(|| with_spin_limit(1, || panic!("on purpose")));
+            assert!(panicked.is_err());
+            assert_eq!(LIMIT.get(), 3);
+            assert_eq!(with_spin_limit(1, || LIMIT.get()), 1);
+        });
+        assert_eq!(LIMIT.get(), DEFAULT_LIMIT);
     }
 }

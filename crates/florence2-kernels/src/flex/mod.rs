@@ -33,6 +33,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
+pub use awake::with_spin_limit;
 pub use level::{cpu_level, cpu_levels, set_cpu_level};
 pub(crate) use packed_matrix::PackedMatrix;
 
@@ -282,6 +283,12 @@ impl Backend for Flex {
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         awake::keep_awake(work)
     }
+}
+
+/// Frees the buffers that are kept between operations: the process's, and this thread's.
+pub(crate) fn trim() {
+    spare::trim();
+    scratch::trim();
 }
 
 /// Outputs, and all that each reads.

@@ -24,6 +24,11 @@ thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
+/// Frees this thread's buffers.
+pub(super) fn trim() {
+    drop(SCRATCH.take());
+}
+
 /// Runs a task with this thread's buffers, or with new ones inside another task.
 pub(super) fn with_scratch<R>(task: impl FnOnce(&mut Scratch) -> R) -> R {
     let mut scratch = SCRATCH.take().unwrap_or_default();

@@ -28,10 +28,37 @@ pub(super) fn take(length: usize) -> Vec<f32> {
     buffer
 }
 
+/// Frees the kept buffers.
+pub(super) fn trim() {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(std::mem::take(&mut *spare));
+}
+
 /// Keeps a buffer for the next operation, in place of the smallest one when there are enough.
 pub(super) fn give(buffer: Vec<f32>) {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     spare.push(buffer);
     spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
     spare.truncate(KEPT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No other test uses buffers of this size.
+    const LENGTH: usize = 12_345_678;
+
+    fn is_kept() -> bool {
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.iter().any(|buffer| buffer.capacity() == LENGTH)
+    }
+
+    #[test]
+    fn trim_frees_kept_buffers() {
+        give(Vec::with_capacity(LENGTH));
+        assert!(is_kept());
+        trim();
+        assert!(!is_kept());
+    }
 }

@@ -1,0 +1,79 @@
+//! Panics within the library: caught at the boundary, and reported through the log callback instead
+//! of the process's standard error.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
+
+use crate::error::Failure;
+
+thread_local! {
+    /// Calls of exported functions that this thread is in: callbacks may call the library again.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How the threads begin whose names the library or its GPU backends choose.
+const THREAD_NAMES: [&str; 3] = ["florence2-", "DSU-", "DSD-"];
+
+/// Runs the body of an exported function. A panic of it becomes a failure.
+pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(install_hook);
+    CALLS.set(CALLS.get() + 1);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(body));
+    CALLS.set(CALLS.get() - 1);
+    outcome.map_err(|payload| {
+        let failure = Failure::panic(&text_of(payload.as_ref()));
+        // The destructor of a payload may panic itself.
+        std::mem::forget(payload);
+        failure
+    })
+}
+
+/// Adds a hook in front of the one that is there, which still receives all panics outside of the
+/// library's calls and threads.
+fn install_hook() {
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if is_own_thread() {
+            report(info);
+        } else {
+            previous(info);
+        }
+    }));
+}
+
+/// Whether this thread is in a call of the library, or belongs to one of its thread pools.
+fn is_own_thread() -> bool {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    CALLS.get() > 0
+        || rayon::current_thread_index().is_some()
+        || THREAD_NAMES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn report(info: &PanicHookInfo<'_>) {
+    let place = info.location().map_or_else(
+        || "an unknown place".to_owned(),
+        |location| format!("{}:{}", location.file(), location.line()),
+    );
+    let message = one_line(&text_of(info.payload()));
+    log::error!(target: "florence2::panic", "panic at {place}: {message}");
+}
+
+/// The message of a panic.
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "no message".to_owned()
+    }
+}
+
+/// A text whose line breaks are spaces.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

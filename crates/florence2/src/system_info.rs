@@ -1,0 +1,72 @@
+//! The library and the machine that it runs on.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// What a report of a fault needs to say about the library and the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SystemInfo {
+    /// The version of the library.
+    pub version: &'static str,
+    /// The operating system, as Rust names it.
+    pub os: &'static str,
+    /// The processor's architecture, as Rust names it.
+    pub arch: &'static str,
+    /// The level of SIMD instructions that the device `cpu` uses.
+    pub simd_level: String,
+    /// Threads that models without threads of their own compute with.
+    pub threads: usize,
+    /// Features of this build.
+    pub features: Vec<&'static str>,
+    /// The [devices](crate::devices).
+    pub devices: Vec<String>,
+}
+
+impl SystemInfo {
+    /// Looks at the machine.
+    #[allow(clippy::new_without_default, reason = "it is no constant")]
+    pub fn new() -> Self {
+        let features = [
+            ("flex", cfg!(feature = "flex")),
+            ("ndarray", cfg!(feature = "ndarray")),
+            ("cuda", cfg!(feature = "cuda")),
+            ("rocm", cfg!(feature = "rocm")),
+            ("wgpu", cfg!(feature = "wgpu")),
+            ("metal", cfg!(feature = "metal")),
+            ("vulkan", cfg!(feature = "vulkan")),
+            ("demo", cfg!(feature = "demo")),
+            ("hub", cfg!(feature = "hub")),
+            ("mimalloc", cfg!(feature = "mimalloc")),
+        ];
+        let features = features.into_iter().filter(|(_, is_built)| *is_built);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+            simd_level: simd_level(),
+            threads: crate::threads::process_threads(),
+            features: features.map(|(name, _)| name).collect(),
+            devices: crate::devices(),
+        }
+    }
+
+    /// The same as a JSON object.
+    pub fn to_json(&self) -> Value {
+        // INVARIANT: texts, numbers and lists of them can be JSON.
+        serde_json::to_value(self).expect("JSON")
+    }
+}
+
+#[cfg(feature = "flex")]
+fn simd_level() -> String {
+    match florence2_kernels::cpu_level() {
+        Ok(level) => level.to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(not(feature = "flex"))]
+fn simd_level() -> String {
+    "none".to_owned()
+}
