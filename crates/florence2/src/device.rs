@@ -1,7 +1,5 @@
 //! Devices by name: which backend runs the model is chosen at run time among those compiled in.
 
-use std::path::Path;
-
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
@@ -96,12 +94,6 @@ fn load_on_cpu<B: Backend>(
     let device = B::Device::default();
     let (model, warnings) = weights::load::<B>(config, checkpoint, adapters, precision, &device)?;
     Ok((Box::new(LoadedModel(model)), warnings))
-}
-
-/// Opens the adapters of a list of folders.
-pub(crate) fn open_adapters<P: AsRef<Path>>(directories: &[P]) -> Result<Vec<Adapter>> {
-    let open = |directory: &P| Adapter::open(directory.as_ref()).map_err(Error::from);
-    directories.iter().map(open).collect()
 }
 
 /// Compares names and shapes on whichever backend is there: none computes anything.

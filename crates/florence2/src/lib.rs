@@ -54,4 +54,4 @@ pub use florence2_processor::{
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
 pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect, inspect_with};
-pub use options::{GenerationOverrides, LoadOptions, RunOptions};
+pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
