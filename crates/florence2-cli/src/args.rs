@@ -140,6 +140,14 @@ pub(crate) struct ModelArgs {
     /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) adapter: Vec<PathBuf>,
+    /// A factor of an adapter's updates, 1 by default; the first is of the first adapter, and so on.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        requires = "adapter",
+        allow_negative_numbers = true
+    )]
+    pub(crate) adapter_scale: Vec<f32>,
     /// Where to run: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,

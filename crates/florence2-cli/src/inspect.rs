@@ -36,6 +36,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         ))?;
     }
     if report.is_clean() {
+        if !report.unexpected.is_empty() {
+            let unexpected = report.unexpected.join(", ");
+            print(format_args!("not used  {unexpected}"))?;
+        }
         print(format_args!("weights fit the configuration"))?;
         return Ok(());
     }

@@ -42,6 +42,9 @@ enum Failure {
     #[cfg(feature = "hub")]
     #[error("--revision: found `{revision}` with `{model}`, expected a model of the hub, ORG/NAME")]
     Revision { revision: String, model: String },
+    /// There are scales without adapters.
+    #[error("--adapter-scale: found {found}, expected at most {expected}, one per --adapter")]
+    AdapterScales { found: usize, expected: usize },
     /// Some images failed, and said so.
     #[error("{failed} of {total} images failed")]
     Images { failed: usize, total: usize },

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "hub")]
 use florence2::Hub;
-use florence2::{Florence2, LoadOptions};
+use florence2::{AdapterOptions, Florence2, LoadOptions};
 
 use crate::Failure;
 use crate::args::ModelArgs;
@@ -13,13 +13,12 @@ use crate::pull;
 
 /// Loads the named model, else the demo model.
 pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
-    let adapters = args.adapter.iter().map(|adapter| adapter_folder(adapter));
     let options = LoadOptions {
         device: args.device.clone(),
         dtype: args.dtype,
         weights: args.weights.clone(),
         processor: args.processor.clone(),
-        adapters: adapters.collect::<Result<_, _>>()?,
+        adapters: adapters(args)?,
         ..LoadOptions::default()
     };
     match &args.model {
@@ -29,6 +28,23 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
         )?),
         None => demo(&options),
     }
+}
+
+/// The adapters with their scales.
+fn adapters(args: &ModelArgs) -> Result<Vec<AdapterOptions>, Failure> {
+    let (adapters, scales) = (&args.adapter, &args.adapter_scale);
+    if scales.len() > adapters.len() {
+        return Err(Failure::AdapterScales {
+            found: scales.len(),
+            expected: adapters.len(),
+        });
+    }
+    let scales = scales.iter().copied().chain(std::iter::repeat(1.0));
+    let adapters = adapters.iter().zip(scales).map(|(folder, scale)| {
+        let adapter = AdapterOptions::from(adapter_folder(folder)?);
+        Ok(AdapterOptions { scale, ..adapter })
+    });
+    adapters.collect()
 }
 
 /// The folder of a model: a folder as it is, else the model of that name on the hub.

@@ -22,7 +22,7 @@ pub struct Florence2Config {
     /// The id that marks image positions in HF's `input_ids` (default none: Microsoft's layout
     /// has no such token).
     pub image_token_id: Option<u32>,
-    /// Whether one matrix serves as embedding and output matrix (default true).
+    /// Whether the output matrix is the token embedding (default true).
     pub tie_word_embeddings: bool,
 }
 
@@ -235,6 +235,8 @@ pub struct Florence2TextConfig {
     /// Whether embeddings are multiplied by sqrt(`d_model`) (default false; null is false).
     #[serde(deserialize_with = "null_is_default")]
     pub scale_embedding: bool,
+    /// Whether encoder and decoder read one token embedding (default true).
+    pub tie_word_embeddings: bool,
     /// Start of text (default 0).
     pub bos_token_id: Option<u32>,
     /// Padding (default 1).
@@ -260,6 +262,7 @@ impl Default for Florence2TextConfig {
             activation_function: "gelu".to_owned(),
             max_position_embeddings: 1024,
             scale_embedding: false,
+            tie_word_embeddings: true,
             bos_token_id: Some(0),
             pad_token_id: Some(1),
             eos_token_id: vec![2],

@@ -1,7 +1,7 @@
 //! The whole model: `encode_image` -> `encode` -> `decode`, and `forward` over all three.
 
 use burn::module::Module;
-use burn::tensor::{Bool, DType, ElementConversion, Int, Tensor, activation};
+use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2Config;
@@ -19,7 +19,8 @@ pub const IGNORED_LABEL: i64 = -100;
 pub struct Florence2ForConditionalGeneration<B: Backend> {
     /// Everything below the output matrix.
     pub model: Florence2Model<B>,
-    /// From `d_model` to `vocab_size`; none when tied to `model.language_model.shared`.
+    /// From `d_model` to `vocab_size`; none when tied to `model.language_model.shared`. It has a bias
+    /// when an adapter with `lora_bias` made it.
     pub lm_head: Option<Linear<B>>,
     #[module(skip)]
     config: Florence2Config,
@@ -71,7 +72,7 @@ pub struct ForwardText<B: Backend> {
 /// What [`Florence2ForConditionalGeneration::forward`] gives: HF `Florence2Seq2SeqLMOutput`.
 #[derive(Debug, Clone)]
 pub struct ForwardOutput<B: Backend> {
-    /// Mean cross-entropy of the labels, `[1]`; present with labels.
+    /// Mean cross-entropy of the labels, `[1]`; present with labels, NaN when all are ignored.
     pub loss: Option<Tensor<B, 1>>,
     /// `[batch, decoder tokens, vocab_size]`.
     pub logits: Tensor<B, 3>,
@@ -183,7 +184,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
                 .equal_elem(0)
                 .reshape([batch, 1, 1, tokens])
         });
-        let prompt = self.model.language_model.embed_tokens(input_ids);
+        let prompt = self.model.language_model.embed_prompt(input_ids);
         let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
         let encoder = &self.model.language_model.encoder;
         Ok(EncoderOutput {
@@ -217,7 +218,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         self.check_positions("decoder output", cache.len() + input_ids.dims()[1])?;
         let language_model = &self.model.language_model;
         Ok(B::run(|| {
-            let inputs_embeds = language_model.embed_tokens(input_ids);
+            let inputs_embeds = language_model.embed_answer(input_ids);
             let decoder = &language_model.decoder;
             self.output_logits(decoder.forward(inputs_embeds, cross_attention, cache))
         }))
@@ -253,10 +254,9 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         };
         let cross_attention = self.cross_attention_cache(&encoded);
         let logits = self.decode(decoder_input_ids, &cross_attention, &mut KvCache::default())?;
-        let loss = match text.labels {
-            Some(labels) => Some(cross_entropy(logits.clone(), labels)?),
-            None => None,
-        };
+        let loss = text
+            .labels
+            .map(|labels| cross_entropy(logits.clone(), labels));
         Ok(ForwardOutput {
             loss,
             logits,
@@ -312,29 +312,15 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     }
 }
 
-/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`].
-fn cross_entropy<B: Backend>(
-    logits: Tensor<B, 3>,
-    labels: Tensor<B, 2, Int>,
-) -> Result<Tensor<B, 1>> {
+/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`]; NaN without such labels, as in
+/// torch. Nothing is read back from the device.
+fn cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: Tensor<B, 2, Int>) -> Tensor<B, 1> {
     let ignored = labels.clone().equal_elem(IGNORED_LABEL);
-    let counted = ignored
-        .clone()
-        .bool_not()
-        .int()
-        .sum()
-        .into_scalar()
-        .elem::<i64>();
-    if counted == 0 {
-        return Err(Error::argument(
-            "labels",
-            "only ignored positions",
-            "at least one label",
-        ));
-    }
     let targets = labels.mask_fill(ignored.clone(), 0).unsqueeze_dim::<3>(2);
     let log_probs = activation::log_softmax(logits, 2)
         .gather(2, targets)
         .squeeze_dim::<2>(2);
-    Ok(log_probs.mask_fill(ignored, 0.0).sum() / -(counted as f64))
+    let counted = ignored.clone().bool_not().float().sum();
+    let counted = counted.cast(log_probs.dtype());
+    log_probs.mask_fill(ignored, 0.0).sum().neg() / counted
 }

@@ -1,8 +1,8 @@
 //! From the vision tower's grid to image embeddings: HF `Florence2MultiModalProjector`.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
-use burn::tensor::{DType, Distribution, Tensor};
+use burn::tensor::{DType, Tensor, TensorData};
 use florence2_kernels::{Backend, Linear, Precision};
 
 use crate::config::Florence2VisionConfig;
@@ -32,8 +32,8 @@ pub struct ImagePositionEmbed<B: Backend> {
 /// Cosine embedding of the frame's index: HF `Florence2VisionPositionalEmbeddingCosine1D`.
 #[derive(Module, Debug)]
 pub struct VisualTemporalEmbed<B: Backend> {
-    /// `[max_temporal_embeddings, embed_dim]`, a constant of the architecture that checkpoints
-    /// carry.
+    /// `[max_temporal_embeddings, embed_dim]`, a constant table of sinusoids. Most checkpoints store
+    /// it; it is computed where one does not.
     pub pos_idx_to_embed: Param<Tensor<B, 2>>,
 }
 
@@ -58,15 +58,7 @@ impl<B: Backend> MultiModalProjector<B> {
                 column_embeddings: EmbeddingConfig::new(positions, embed_dim - embed_dim / 2)
                     .init(device),
             },
-            visual_temporal_embed: VisualTemporalEmbed {
-                pos_idx_to_embed: Param::uninitialized(
-                    burn::module::ParamId::new(),
-                    move |device, _| Tensor::random(temporal_shape, Distribution::Default, device),
-                    device.clone(),
-                    false,
-                    temporal_shape.into(),
-                ),
-            },
+            visual_temporal_embed: VisualTemporalEmbed::new(temporal_shape, device),
         }
     }
 
@@ -92,6 +84,34 @@ impl<B: Backend> MultiModalProjector<B> {
         let pooled = B::apply_linear(Tensor::cat(vec![mean, tokens], 1), &self.image_projection);
         B::apply_norm(pooled, &self.image_proj_norm)
     }
+}
+
+impl<B: Backend> VisualTemporalEmbed<B> {
+    /// The table of the architecture, which is not trained.
+    fn new(shape: [usize; 2], device: &B::Device) -> Self {
+        let table = move |device: &B::Device, _| {
+            Tensor::from_data(TensorData::new(sinusoids(shape), shape), device)
+        };
+        let (id, device) = (ParamId::new(), device.clone());
+        Self {
+            pos_idx_to_embed: Param::uninitialized(id, table, device, false, shape.into()),
+        }
+    }
+}
+
+/// Sines in the even columns and cosines in the odd ones of `position * 10000^(-i / (columns / 2))`,
+/// for the i-th pair of columns; computed in f32 as in transformers.
+pub(crate) fn sinusoids([positions, columns]: [usize; 2]) -> Vec<f32> {
+    let half = columns / 2;
+    let step = -(10_000_f64.ln() / half as f64) as f32;
+    let mut table = vec![0.0; positions * columns];
+    for (position, row) in table.chunks_exact_mut(columns).enumerate() {
+        for (index, pair) in row.chunks_exact_mut(2).enumerate() {
+            let angle = position as f32 * (index as f32 * step).exp();
+            pair.copy_from_slice(&[angle.sin(), angle.cos()]);
+        }
+    }
+    table
 }
 
 impl<B: Backend> ImagePositionEmbed<B> {

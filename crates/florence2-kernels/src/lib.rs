@@ -31,7 +31,7 @@ pub use exp::exp;
 #[cfg(feature = "flex")]
 pub use flex::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use keys_values::{KeysValues, PastKeysValues};
-pub use modules::{Linear, PatchConv, TokenEmbedding};
+pub use modules::{OutInLinear as Linear, PatchConv, TokenEmbedding};
 pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};
 

@@ -7,8 +7,12 @@ use burn::tensor::{Int, Tensor};
 use crate::{Backend, Precision, Weight};
 
 /// `x * weight^T + bias`.
+///
+/// burn-store's `PyTorchToBurnAdapter` transposes the weight of every module whose type is named
+/// `Linear`, as burn's own stores `[in, out]`. The type has another name so that this weight, which
+/// is `[out, in]` as in PyTorch, stays as it is.
 #[derive(Module, Debug)]
-pub struct Linear<B: Backend> {
+pub struct OutInLinear<B: Backend> {
     /// `[out, in]`.
     pub weight: Weight<B, 2>,
     /// `[out]`; none for zeros.
@@ -35,7 +39,7 @@ pub struct PatchConv<B: Backend> {
     pub padding: usize,
 }
 
-impl<B: Backend> Linear<B> {
+impl<B: Backend> OutInLinear<B> {
     /// A lazily initialised layer.
     pub fn new(
         inputs: usize,

@@ -1,7 +1,6 @@
 //! Devices by name: which backend runs the model is chosen at run time among those compiled in.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use crate::engine::{Engine, LoadedModel};
 use crate::error::{Error, Result};
@@ -120,12 +119,6 @@ pub(crate) fn load_monitor(
             ControlFlow::Break(()) => Err(florence2_core::Error::Cancelled),
         }
     }
-}
-
-/// Opens the adapters of a list of folders.
-pub(crate) fn open_adapters<P: AsRef<Path>>(directories: &[P]) -> Result<Vec<Adapter>> {
-    let open = |directory: &P| Adapter::open(directory.as_ref()).map_err(Error::from);
-    directories.iter().map(open).collect()
 }
 
 /// Compares names and shapes on whichever backend is there: none computes anything.

@@ -107,6 +107,13 @@ impl<B: Backend> Engine for LoadedModel<B> {
         prompts: &TokenizedPrompts,
         labels: &[u32],
     ) -> Result<TargetScore> {
+        if labels.is_empty() {
+            return Err(Error::Model(ModelError::Argument {
+                argument: "labels",
+                found: "none".to_owned(),
+                expected: "at least one label".to_owned(),
+            }));
+        }
         let (input_ids, attention_mask) = self.tokens(prompts);
         let labels: Vec<i32> = labels.iter().map(|id| *id as i32).collect();
         let count = labels.len();

@@ -59,6 +59,6 @@ pub use florence2_processor::{
 pub use hub::{Download, Hub};
 pub use load_progress::LoadCallback;
 pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect, inspect_with};
-pub use options::{GenerationOverrides, LoadOptions, RunOptions};
+pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
 pub use system_info::SystemInfo;
 pub use threads::trim;

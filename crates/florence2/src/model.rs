@@ -18,7 +18,7 @@ use crate::answer::{Answer, ScoredToken, TargetScore, Timings};
 use crate::device;
 use crate::engine::{Engine, FeatureRow, Features, Generation, other_models_features};
 use crate::error::{Error, Result};
-use crate::options::{LoadOptions, RunOptions};
+use crate::options::{AdapterOptions, LoadOptions, RunOptions};
 use crate::threads::{Threads, check_process};
 
 /// A loaded model. Immutable: any number of threads may run it at once.
@@ -175,7 +175,8 @@ impl Florence2 {
         checkpoint: &Checkpoint,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let adapters: Vec<Adapter> = device::open_adapters(&options.adapters)?;
+        let adapters = options.adapters.iter().map(AdapterOptions::open);
+        let adapters: Vec<Adapter> = adapters.collect::<Result<_>>()?;
         let threads = Threads::new(options.threads, options.spin_limit)?;
         options.cancel.check()?;
         let (device, engine, weights) = device::load(options, config, checkpoint, &adapters)?;

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
+use florence2_core::weights::Adapter;
 use florence2_kernels::Precision;
 use florence2_postprocess::Compat;
 use serde::Deserialize;
 
+use crate::error::Result;
 use crate::load_progress::LoadCallback;
 
 /// How to load a model.
@@ -24,8 +27,8 @@ pub struct LoadOptions {
     pub weights: Option<PathBuf>,
     /// The folder of the preprocessor's and the tokenizer's files, if the model's folder lacks them.
     pub processor: Option<PathBuf>,
-    /// Folders of LoRA adapters, merged in order.
-    pub adapters: Vec<PathBuf>,
+    /// LoRA adapters, merged in order.
+    pub adapters: Vec<AdapterOptions>,
     /// Threads that the model computes with, its own; none for those of the process, which all
     /// models without threads of their own share.
     pub threads: Option<NonZeroUsize>,
@@ -37,6 +40,51 @@ pub struct LoadOptions {
     pub progress: LoadCallback,
     /// Ends the loading early.
     pub cancel: CancelToken,
+}
+
+/// A LoRA adapter to merge into the weights. A path converts to the adapter of a folder.
+#[derive(Debug, Clone)]
+pub struct AdapterOptions {
+    /// Where it is.
+    pub source: AdapterSource,
+    /// A factor of its updates: PEFT's `set_scale` (default 1).
+    pub scale: f32,
+}
+
+/// Where an adapter is.
+#[derive(Debug, Clone)]
+pub enum AdapterSource {
+    /// A folder with `adapter_config.json` and `adapter_model.safetensors` or `adapter_model.bin`.
+    Folder(PathBuf),
+    /// In memory.
+    Bytes {
+        /// `adapter_config.json`.
+        config: Arc<[u8]>,
+        /// `adapter_model.safetensors`.
+        weights: Arc<[u8]>,
+    },
+}
+
+impl<P: Into<PathBuf>> From<P> for AdapterOptions {
+    fn from(folder: P) -> Self {
+        Self {
+            source: AdapterSource::Folder(folder.into()),
+            scale: 1.0,
+        }
+    }
+}
+
+impl AdapterOptions {
+    /// Reads the adapter.
+    pub(crate) fn open(&self) -> Result<Adapter> {
+        let adapter = match &self.source {
+            AdapterSource::Folder(folder) => Adapter::open(folder)?,
+            AdapterSource::Bytes { config, weights } => {
+                Adapter::from_bytes(config, Arc::clone(weights))?
+            }
+        };
+        Ok(adapter.with_scale(self.scale)?)
+    }
 }
 
 impl Default for LoadOptions {

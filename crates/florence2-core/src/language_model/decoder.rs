@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 
 use super::{
     Attention, CrossAttentionCache, KvCache, embed_positions, layer_norm, linear, position_table,
@@ -13,6 +13,8 @@ use crate::config::Florence2TextConfig;
 /// Positions, layer norm, layers.
 #[derive(Module, Debug)]
 pub struct Decoder<B: Backend> {
+    /// `[vocab_size, d_model]`, the answer's token embedding; none when tied to the shared one.
+    pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
     /// The layers.
@@ -61,7 +63,10 @@ impl<B: Backend> Decoder<B> {
             fc2: linear(config.decoder_ffn_dim, config.d_model, precision, device),
             final_layer_norm: layer_norm(config, device),
         };
+        let embed_tokens =
+            || TokenEmbedding::new(config.vocab_size, config.d_model, precision, device);
         Self {
+            embed_tokens: (!config.tie_word_embeddings).then(embed_tokens),
             embed_positions: position_table(config, device),
             layers: (0..config.decoder_layers).map(layer).collect(),
             layernorm_embedding: layer_norm(config, device),

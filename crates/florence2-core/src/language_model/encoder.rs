@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 
 use super::{Attention, embed_positions, layer_norm, linear, position_table};
 use crate::config::Florence2TextConfig;
@@ -11,6 +11,9 @@ use crate::config::Florence2TextConfig;
 /// Positions, layer norm, layers.
 #[derive(Module, Debug)]
 pub struct Encoder<B: Backend> {
+    /// `[vocab_size, d_model]`, the prompt's token embedding; none for the shared one. An adapter
+    /// of the shared embedding makes it: PEFT applies such an adapter to the prompt alone.
+    pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
     /// The layers.
@@ -51,6 +54,7 @@ impl<B: Backend> Encoder<B> {
             final_layer_norm: layer_norm(config, device),
         };
         Self {
+            embed_tokens: None,
             embed_positions: position_table(config, device),
             layers: (0..config.encoder_layers).map(layer).collect(),
             layernorm_embedding: layer_norm(config, device),

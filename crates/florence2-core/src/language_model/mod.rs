@@ -23,7 +23,8 @@ const POSITION_OFFSET: usize = 2;
 /// Encoder and decoder over one shared token embedding.
 #[derive(Module, Debug)]
 pub struct LanguageModel<B: Backend> {
-    /// `[vocab_size, d_model]`; serves encoder, decoder and, when tied, the output matrix.
+    /// `[vocab_size, d_model]`: the token embedding of encoder and decoder and the output matrix,
+    /// where these have none of their own.
     pub shared: TokenEmbedding<B>,
     /// Reads image embeddings and the prompt.
     pub encoder: Encoder<B>,
@@ -47,15 +48,32 @@ impl<B: Backend> LanguageModel<B> {
         }
     }
 
-    /// The token embeddings of `input_ids`.
+    /// The encoder's token embeddings of a prompt.
     ///
     /// # Shapes
     /// - `input_ids`: `[batch, tokens]`
     /// - output: `[batch, tokens, d_model]`
-    pub fn embed_tokens(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+    pub fn embed_prompt(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        self.embed(self.encoder.embed_tokens.as_ref(), input_ids)
+    }
+
+    /// The decoder's token embeddings of an answer.
+    ///
+    /// Shapes: as in [`Self::embed_prompt`].
+    pub fn embed_answer(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        self.embed(self.decoder.embed_tokens.as_ref(), input_ids)
+    }
+
+    /// The rows of a token embedding; of the shared one when there is none.
+    fn embed(
+        &self,
+        embedding: Option<&TokenEmbedding<B>>,
+        input_ids: Tensor<B, 2, Int>,
+    ) -> Tensor<B, 3> {
         // The table is f32 whatever the model computes with, as it also scores tokens.
         let dtype = self.encoder.embed_positions.weight.val().dtype();
-        let embeddings = self.shared.forward(input_ids).cast(dtype);
+        let table = embedding.unwrap_or(&self.shared);
+        let embeddings = table.forward(input_ids).cast(dtype);
         if self.embed_scale == 1.0 {
             embeddings
         } else {

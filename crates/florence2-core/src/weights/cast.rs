@@ -17,15 +17,16 @@ pub fn cast<B: Backend>(
 
 /// Whether a parameter is f32 in a model of any number type, by its path in the module.
 ///
-/// Layer norms are computed so, since squares of f16 overflow. So are the matrices that score tokens:
-/// the scores of neighbouring locations lie closer than f16 has digits.
+/// Layer norms are f32 because squares of f16 overflow. The output matrix is f32 because the scores of
+/// neighbouring locations differ by less than the precision of f16; token embeddings are f32 because
+/// the output matrix is one of them when it is tied.
 pub(super) fn stays_f32(path: &[String]) -> bool {
     let norm = path
         .last()
         .is_some_and(|name| name == "gamma" || name == "beta");
     norm || path
         .iter()
-        .any(|name| name == "shared" || name == "lm_head")
+        .any(|name| matches!(name.as_str(), "shared" | "embed_tokens" | "lm_head"))
 }
 
 struct Cast {

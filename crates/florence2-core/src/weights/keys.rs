@@ -1,4 +1,4 @@
-//! The key table: Microsoft's names to Hugging Face's, which are this crate's module paths.
+//! The key table: every known name of a tensor to Hugging Face's, which are this crate's module paths.
 
 /// Whose names a checkpoint's keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,17 +10,48 @@ pub enum KeyLayout {
 }
 
 impl KeyLayout {
-    /// Tells the layout by the keys; none when they belong to no Florence-2.
+    /// Finds the layout by the keys; none when they belong to no Florence-2.
     pub fn detect<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         keys.into_iter().find_map(|key| {
-            if key.starts_with("model.vision_tower.") {
+            let key = without_wrappers(key);
+            if key.starts_with("model.vision_tower.") || key.contains("vision_tower.convs.0.conv.")
+            {
                 Some(Self::HuggingFace)
-            } else if key.starts_with("vision_tower.") {
+            } else if key.contains("vision_tower.convs.0.proj.") {
                 Some(Self::Microsoft)
             } else {
                 None
             }
         })
+    }
+}
+
+/// Modules that torch wraps around others: their names are parts of the keys.
+const WRAPPERS: [&str; 3] = [
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+];
+
+/// Prefixes of models inside other modules: torch's `DataParallel` and PEFT's `PeftModel`.
+const OUTER_PREFIXES: [&str; 2] = ["module.", "base_model.model."];
+
+/// A key without the names of modules that training wraps around a model.
+pub(super) fn without_wrappers(key: &str) -> String {
+    let key = WRAPPERS
+        .iter()
+        .fold(key.to_owned(), |key, wrapper| key.replace(wrapper, ""));
+    let mut inner = key.as_str();
+    while let Some(rest) = OUTER_PREFIXES
+        .iter()
+        .find_map(|prefix| inner.strip_prefix(prefix))
+    {
+        inner = rest;
+    }
+    // A trainer that calls the model `model`.
+    match inner.strip_prefix("model.") {
+        Some(rest) if rest.starts_with("model.") || rest.starts_with(LM_HEAD) => rest.to_owned(),
+        _ => inner.to_owned(),
     }
 }
 
@@ -37,8 +68,9 @@ const VISION_PARTS: [(&str, &str); 9] = [
     (".ffn.fn.net.", ".ffn."),
 ];
 
-/// Prefixes of Microsoft's keys and what they become.
-const PREFIXES: [(&str, &str); 7] = [
+/// Prefixes of keys and what they become, longer ones first.
+const PREFIXES: [(&str, &str); 10] = [
+    ("multi_modal_projector.", "model.multi_modal_projector."),
     (
         "image_proj_norm.",
         "model.multi_modal_projector.image_proj_norm.",
@@ -51,62 +83,81 @@ const PREFIXES: [(&str, &str); 7] = [
         "visual_temporal_embed.",
         "model.multi_modal_projector.visual_temporal_embed.",
     ),
-    ("language_model.lm_head.", "lm_head."),
+    ("language_model.lm_head.", LM_HEAD),
     ("language_model.model.", "model.language_model."),
-    ("language_model.final_logits_bias", "final_logits_bias"),
-    ("image_projection", IMAGE_PROJECTION_KEY),
+    ("language_model.final_logits_bias", FINAL_LOGITS_BIAS_KEY),
+    ("language_model.", "model.language_model."),
+    (LM_HEAD, LM_HEAD),
+    (FINAL_LOGITS_BIAS_KEY, FINAL_LOGITS_BIAS_KEY),
 ];
 
-/// A key of `layout` as Hugging Face writes it; none when nothing of the model bears the name.
-pub fn to_hugging_face_key(key: &str, layout: KeyLayout) -> Option<String> {
-    match layout {
-        KeyLayout::HuggingFace => Some(key.to_owned()),
-        KeyLayout::Microsoft => microsoft_key(key),
+/// A key of any layout as Hugging Face writes it; none when no part of the model has the name.
+///
+/// Hugging Face's own keys stay as they are, those of a model without output matrix get its prefix,
+/// and names of modules that training wraps around a model are removed.
+pub fn to_hugging_face_key(key: &str) -> Option<String> {
+    let key = without_wrappers(key);
+    let key = key.strip_prefix("model.").unwrap_or(&key);
+    if key == MICROSOFT_IMAGE_PROJECTION {
+        return Some(IMAGE_PROJECTION_KEY.to_owned());
     }
-}
-
-fn microsoft_key(key: &str) -> Option<String> {
     if let Some(rest) = key.strip_prefix("vision_tower.") {
-        // Only a stage's convolution is called `proj` there and renamed; an attention's keeps it.
-        let renamed: &[(&str, &str)] = match rest.starts_with("convs.") {
-            true => &VISION_PARTS[..2],
-            false => &VISION_PARTS[2..],
-        };
-        let rest = renamed
-            .iter()
-            .fold(rest.to_owned(), |key, (from, to)| key.replace(from, to));
-        return Some(format!("model.vision_tower.{rest}"));
+        return Some(format!("model.vision_tower.{}", vision_key(rest)));
     }
     PREFIXES
         .iter()
         .find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")))
 }
 
-/// Names that may each carry the shared token embedding.
-pub(super) const TIED_KEYS: [&str; 4] = [
-    SHARED_KEY,
-    "model.language_model.encoder.embed_tokens.weight",
-    "model.language_model.decoder.embed_tokens.weight",
-    LM_HEAD_KEY,
-];
+/// The part of a key after `vision_tower.`.
+fn vision_key(key: &str) -> String {
+    // Only a stage's convolution is called `proj` there and renamed; an attention's keeps it.
+    let renamed = if key.starts_with("convs.") {
+        &VISION_PARTS[..2]
+    } else {
+        &VISION_PARTS[2..]
+    };
+    renamed
+        .iter()
+        .fold(key.to_owned(), |key, (from, to)| key.replace(from, to))
+}
 
-/// The name under which the model holds the shared embedding.
+/// Whether the tensor of a key is the image projection as Microsoft stores it, `[in, out]`: there it
+/// is a matrix that is multiplied as it stands, not a linear layer.
+pub(super) fn is_transposed(key: &str) -> bool {
+    let key = without_wrappers(key);
+    key.strip_prefix("model.").unwrap_or(&key) == MICROSOFT_IMAGE_PROJECTION
+}
+
+/// The output matrix's module.
+const LM_HEAD: &str = "lm_head.";
+
+/// The shared token embedding.
 pub(super) const SHARED_KEY: &str = "model.language_model.shared.weight";
+
+/// The encoder's copy of the token embedding. transformers embeds prompts by the shared one.
+pub(super) const ENCODER_EMBEDDING_KEY: &str = "model.language_model.encoder.embed_tokens.weight";
+
+/// The decoder's copy of the token embedding.
+pub(super) const DECODER_EMBEDDING_KEY: &str = "model.language_model.decoder.embed_tokens.weight";
 
 /// The output matrix.
 pub(super) const LM_HEAD_KEY: &str = "lm_head.weight";
 
-/// The projector's matrix, which Microsoft's layout keeps transposed.
+/// The projector's matrix.
 pub(super) const IMAGE_PROJECTION_KEY: &str = "model.multi_modal_projector.image_projection.weight";
 
-/// The projector's table of sinusoids: a constant, never trained.
+/// Microsoft's name of the projector's matrix, which is stored transposed under it.
+const MICROSOFT_IMAGE_PROJECTION: &str = "image_projection";
+
+/// The projector's constant table of sinusoids.
 pub(super) const TEMPORAL_EMBEDDING_KEY: &str =
     "model.multi_modal_projector.visual_temporal_embed.pos_idx_to_embed";
 
-/// Microsoft's additive output bias: a buffer of zeros that the model has no place for.
+/// Microsoft's output bias, a buffer of zeros. The model has no parameter for it.
 pub(super) const FINAL_LOGITS_BIAS_KEY: &str = "final_logits_bias";
 
-/// Whether a key names something that checkpoints carry and no forward pass reads.
+/// Whether a checkpoint stores the tensor of a key and no forward pass reads it.
 pub(super) fn is_ignored(key: &str) -> bool {
     key.starts_with("model.vision_tower.norms.") || key == FINAL_LOGITS_BIAS_KEY
 }
@@ -154,12 +205,23 @@ mod tests {
             ("language_model.lm_head.weight", LM_HEAD_KEY),
         ];
         for (microsoft, hugging_face) in table {
-            let found = to_hugging_face_key(microsoft, KeyLayout::Microsoft);
-            assert_eq!(found.as_deref(), Some(hugging_face));
+            let names = [
+                microsoft.to_owned(),
+                hugging_face.to_owned(),
+                hugging_face.trim_start_matches("model.").to_owned(),
+                format!("module.{microsoft}"),
+                format!("base_model.model.{hugging_face}"),
+                format!("_orig_mod.module.{hugging_face}"),
+                format!("model.{hugging_face}"),
+                microsoft.replacen('.', "._orig_mod.", 1),
+            ];
+            for name in names {
+                let found = to_hugging_face_key(&name);
+                assert_eq!(found.as_deref(), Some(hugging_face), "{name}");
+            }
         }
-        assert_eq!(
-            to_hugging_face_key("optimizer.step", KeyLayout::Microsoft),
-            None
-        );
+        for unknown in ["optimizer.step", "value_head.weight", "model.head.weight"] {
+            assert_eq!(to_hugging_face_key(unknown), None);
+        }
     }
 }

@@ -1,33 +1,39 @@
 //! Checkpoint tensors into a module, by walking the module: its paths are the keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::adapters::Adapters;
 use super::cast::stays_f32;
 use super::keys::{
-    FINAL_LOGITS_BIAS_KEY, IMAGE_PROJECTION_KEY, KeyLayout, LM_HEAD_KEY, SHARED_KEY,
-    TEMPORAL_EMBEDDING_KEY, TIED_KEYS, is_ignored, to_hugging_face_key,
+    DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, IMAGE_PROJECTION_KEY, LM_HEAD_KEY, SHARED_KEY,
+    TEMPORAL_EMBEDDING_KEY,
 };
+use super::tensors::{NamedTensors, Ties};
 use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
+use crate::multi_modal_projector::sinusoids;
 use crate::warning::Warning;
 
-/// Builds the configured model from a checkpoint, with LoRA adapters merged in order, its weights
-/// kept in `precision`: by a backend that does not pack them, as tensors of the number type that it
-/// has for it. Differences that are no errors are among the warnings.
+/// Builds the configured model from a checkpoint, with LoRA adapters merged in order. Weights are kept
+/// in `precision`: packed, or as tensors of the backend's type for it.
+///
+/// Tied weights that differ stay untied, an adapter of a tied weight unties it, and a missing table
+/// of sinusoids is computed. Tensors that the model has no parameter for and tied weights that differ
+/// are warnings.
 ///
 /// # Errors
 /// [`Error::TooLarge`] before anything is brought to the device; [`Error::Weights`] listing every
-/// missing, unexpected, mis-shaped and non-finite tensor;
-/// [`Error::Argument`] naming a tensor that f16 does not hold, where f16 is asked for;
-/// [`Error::Io`] and [`Error::Malformed`] naming the file.
+/// missing, mis-shaped and non-finite tensor; [`Error::Malformed`] listing everything in an adapter
+/// that does not fit the model; [`Error::Argument`] naming a tensor that f16 does not hold, where f16
+/// is asked for; [`Error::Io`] and [`Error::Malformed`] naming the file.
 pub fn load<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
@@ -49,9 +55,9 @@ pub fn load<B: Backend>(
 /// The state of loading a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadProgress {
-    /// Tensors of the checkpoint that were loaded.
+    /// Tensors of the model that were loaded.
     pub tensors: usize,
-    /// Tensors of the checkpoint to load.
+    /// Tensors of the model.
     pub total_tensors: usize,
     /// Values in the loaded tensors.
     pub parameters: u64,
@@ -74,17 +80,21 @@ pub fn load_monitored<B: Backend>(
     device: &B::Device,
     monitor: &mut LoadMonitor<'_>,
 ) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
-    let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
-    let model = Florence2ForConditionalGeneration::new(config.clone(), precision, device)?;
-    if let Some(limit) = B::largest_buffer(device) {
-        check_sizes(&model, precision, limit)?;
-    }
-    let mut loader = Loader::new(layout, tensors, adapters, report);
-    loader.precision = precision;
+    let tensors = NamedTensors::new(checkpoint)?;
+    let ties = Ties::new(config, &tensors, true)?;
+    let adapters = Adapters::new(adapters, &ties, config.tie_word_embeddings);
+    let embeddings = Embeddings::new(&ties, &adapters);
+    let model = embeddings.model::<B>(config, &adapters, precision, device)?;
+    let sizes = Sizes::of(&model, precision);
+    sizes.check(B::largest_buffer(device))?;
+    adapters.check(&sizes.shapes, &tensors)?;
+    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, precision);
+    loader.progress = sizes.progress();
     monitor(loader.progress)?;
     loader.monitor = Some(monitor);
     let model = model.map(&mut loader);
-    let warnings = loader.finish()?;
+    let mut warnings = loader.finish()?;
+    warnings.extend(ties.warning(&tensors));
     Ok((model, warnings))
 }
 
@@ -97,120 +107,141 @@ pub fn inspect<B: Backend>(
     checkpoint: &Checkpoint,
     device: &B::Device,
 ) -> Result<WeightsReport> {
-    let (layout, tensors, report) = by_hugging_face_key(config, checkpoint)?;
-    let mut loader = Loader::new(layout, tensors, &[], report);
+    let tensors = NamedTensors::new(checkpoint)?;
+    let ties = Ties::new(config, &tensors, false)?;
+    let adapters = Adapters::new(&[], &ties, config.tie_word_embeddings);
+    let embeddings = Embeddings::new(&ties, &adapters);
+    let model = embeddings.model::<B>(config, &adapters, Precision::F32, device)?;
+    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, Precision::F32);
     loader.reads = false;
-    Florence2ForConditionalGeneration::<B>::new(config.clone(), Precision::F32, device)?
-        .map(&mut loader);
+    model.map(&mut loader);
     Ok(loader.into_report())
 }
 
-/// The tensors under the names of the module paths, tied names folded into one.
-fn by_hugging_face_key<'a>(
-    config: &Florence2Config,
-    checkpoint: &'a Checkpoint,
-) -> Result<(KeyLayout, BTreeMap<String, &'a StoredTensor>, WeightsReport)> {
-    let mut report = WeightsReport {
-        checkpoint: checkpoint.name.clone(),
-        ..WeightsReport::default()
-    };
-    let Some(layout) = KeyLayout::detect(checkpoint.tensors.keys().map(String::as_str)) else {
-        let reason = "no `vision_tower` tensor, expected a Florence-2 checkpoint";
-        return Err(Error::malformed(&checkpoint.name, reason));
-    };
-    let mut tensors = BTreeMap::new();
-    for (key, tensor) in &checkpoint.tensors {
-        match to_hugging_face_key(key, layout) {
-            Some(renamed) if renamed == FINAL_LOGITS_BIAS_KEY => check_zeros(key, tensor)?,
-            Some(renamed) if is_ignored(&renamed) => {}
-            Some(renamed) => {
-                tensors.insert(renamed, tensor);
-            }
-            None => report.unexpected.push(key.clone()),
-        }
-    }
-    fold_tied(config, &mut tensors, &checkpoint.name)?;
-    Ok((layout, tensors, report))
+/// Which copies of the token embedding are parameters of their own.
+struct Embeddings {
+    /// The prompt's. It is a parameter beside the shared one only when another copy reads that one
+    /// and an adapter changes the prompt's.
+    prompt: bool,
+    /// The decoder's.
+    decoder: bool,
+    /// The output matrix.
+    output: bool,
 }
 
-/// Leaves one of the tied names. Several may be present: they must then hold the same values.
-fn fold_tied(
-    config: &Florence2Config,
-    tensors: &mut BTreeMap<String, &StoredTensor>,
-    checkpoint: &str,
-) -> Result<()> {
-    let mut kept: Option<(&str, &StoredTensor)> = None;
-    for key in TIED_KEYS {
-        if key == LM_HEAD_KEY && !config.tie_word_embeddings {
-            continue;
+impl Embeddings {
+    fn new(ties: &Ties, adapters: &Adapters<'_>) -> Self {
+        let is_own = |key| !ties.is_tied(key) || adapters.modify(key);
+        let (decoder, output) = (is_own(DECODER_EMBEDDING_KEY), is_own(LM_HEAD_KEY));
+        Self {
+            prompt: adapters.modify(SHARED_KEY) && !(decoder && output),
+            decoder,
+            output,
         }
-        let Some(tensor) = tensors.remove(key) else {
-            continue;
-        };
-        if let Some((first, first_tensor)) = kept {
-            if first_tensor.shape != tensor.shape || first_tensor.to_f32()? != tensor.to_f32()? {
-                let reason = format!("`{first}` and `{key}` differ, expected tied weights");
-                return Err(Error::malformed(checkpoint, reason));
+    }
+
+    /// The module with these parameters, and with the biases that adapters add.
+    fn model<B: Backend>(
+        &self,
+        config: &Florence2Config,
+        adapters: &Adapters<'_>,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Result<Florence2ForConditionalGeneration<B>> {
+        let mut config = config.clone();
+        config.tie_word_embeddings = !self.output;
+        config.text_config.tie_word_embeddings = !self.decoder;
+        let text = &config.text_config;
+        let [vocab_size, d_model] = [text.vocab_size, text.d_model];
+        let mut model = Florence2ForConditionalGeneration::new(config, precision, device)?;
+        if self.prompt {
+            let embedding = TokenEmbedding::new(vocab_size, d_model, precision, device);
+            model.model.language_model.encoder.embed_tokens = Some(embedding);
+        }
+        let projection = &mut model.model.multi_modal_projector.image_projection;
+        let without_bias = [
+            (LM_HEAD_KEY, model.lm_head.as_mut()),
+            (IMAGE_PROJECTION_KEY, Some(projection)),
+        ];
+        for (key, linear) in without_bias {
+            if let Some(linear) = linear.filter(|_| adapters.update_bias(&bias_of(key))) {
+                let [outputs, inputs] = linear.weight.dims();
+                *linear = Linear::new(inputs, outputs, true, precision, device);
             }
-        } else {
-            kept = Some((key, tensor));
+        }
+        Ok(model)
+    }
+
+    /// The key whose adapters change a parameter; none when it holds the base model's values.
+    fn adapted<'k>(&self, key: &'k str) -> Option<&'k str> {
+        match key {
+            SHARED_KEY => (!self.prompt).then_some(key),
+            ENCODER_EMBEDDING_KEY => Some(SHARED_KEY),
+            _ => Some(key),
         }
     }
-    if let Some((_, tensor)) = kept {
-        tensors.insert(SHARED_KEY.to_owned(), tensor);
-    }
-    Ok(())
 }
 
-/// The model has no output bias: one that is not zero would be silently lost.
-fn check_zeros(key: &str, tensor: &StoredTensor) -> Result<()> {
-    if tensor.to_f32()?.iter().any(|value| *value != 0.0) {
-        return Err(Error::malformed(key, "non-zero values, expected zeros"));
-    }
-    Ok(())
+/// The key of the bias beside a weight.
+fn bias_of(weight: &str) -> String {
+    weight.replace(".weight", ".bias")
 }
 
 /// The number type of the parameter at a path of the module.
 fn dtype_of<B: Backend>(path: &[String], precision: Precision) -> DType {
-    match stays_f32(path) {
-        true => DType::F32,
-        false => B::parameter_dtype(precision),
+    if stays_f32(path) {
+        DType::F32
+    } else {
+        B::parameter_dtype(precision)
     }
 }
 
-/// Refuses a model of which the device cannot hold a tensor.
-fn check_sizes<B: Backend>(
-    model: &Florence2ForConditionalGeneration<B>,
-    precision: Precision,
-    limit: u64,
-) -> Result<()> {
-    let mut largest = Largest {
-        precision,
-        path: Vec::new(),
-        key: String::new(),
-        bytes: 0,
-    };
-    model.visit(&mut largest);
-    let Largest { key, bytes, .. } = largest;
-    match bytes > limit {
-        true => Err(Error::TooLarge {
-            key,
-            found: bytes,
-            limit,
-        }),
-        false => Ok(()),
-    }
-}
-
-/// Walks a module for its largest parameter, without a value of any.
-struct Largest {
+/// The parameters of a module, without their values.
+struct Sizes {
     precision: Precision,
     path: Vec<String>,
-    key: String,
-    bytes: u64,
+    shapes: BTreeMap<String, Vec<usize>>,
+    largest: String,
+    largest_bytes: u64,
 }
 
-impl<B: Backend> ModuleVisitor<B> for Largest {
+impl Sizes {
+    fn of<B: Backend>(model: &Florence2ForConditionalGeneration<B>, precision: Precision) -> Self {
+        let mut sizes = Self {
+            precision,
+            path: Vec::new(),
+            shapes: BTreeMap::new(),
+            largest: String::new(),
+            largest_bytes: 0,
+        };
+        model.visit(&mut sizes);
+        sizes
+    }
+
+    /// The progress before the first tensor is loaded.
+    fn progress(&self) -> LoadProgress {
+        let parameters = self.shapes.values().map(|shape| parameters_of(shape));
+        LoadProgress {
+            total_tensors: self.shapes.len(),
+            total_parameters: parameters.sum(),
+            ..LoadProgress::default()
+        }
+    }
+
+    /// Refuses a model of which the device cannot hold a tensor.
+    fn check(&self, limit: Option<u64>) -> Result<()> {
+        match limit {
+            Some(limit) if self.largest_bytes > limit => Err(Error::TooLarge {
+                key: self.largest.clone(),
+                found: self.largest_bytes,
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<B: Backend> ModuleVisitor<B> for Sizes {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -220,60 +251,72 @@ impl<B: Backend> ModuleVisitor<B> for Largest {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let shape = param.lazy_shape().to_vec();
+        let key = hugging_face_path(&self.path);
         let size = dtype_of::<B>(&self.path, self.precision).size();
-        let sizes = param.lazy_shape().to_vec().into_iter().chain([size]);
+        let sizes = shape.iter().copied().chain([size]);
         let bytes = sizes.fold(1_u64, |bytes, size| bytes.saturating_mul(size as u64));
-        if bytes > self.bytes {
-            self.bytes = bytes;
-            self.key = hugging_face_path(&self.path);
+        if bytes > self.largest_bytes {
+            self.largest_bytes = bytes;
+            self.largest.clone_from(&key);
         }
+        self.shapes.insert(key, shape);
     }
 }
 
-/// Walks a module and gives every parameter the tensor that bears its path as key.
+/// Walks a module and gives every parameter the values of the tensor that has its path as key.
 struct Loader<'a> {
-    layout: KeyLayout,
-    tensors: BTreeMap<String, &'a StoredTensor>,
-    adapters: &'a [Adapter],
+    tensors: &'a NamedTensors<'a>,
+    ties: &'a Ties,
+    adapters: &'a Adapters<'a>,
+    embeddings: &'a Embeddings,
     report: WeightsReport,
     path: Vec<String>,
     failure: Option<Error>,
     reads: bool,
     precision: Precision,
-    adapted: Vec<usize>,
     progress: LoadProgress,
     monitor: Option<&'a mut LoadMonitor<'a>>,
+    /// Keys of the tensors that have a place in the model.
+    expected: BTreeSet<String>,
 }
 
 impl<'a> Loader<'a> {
     fn new(
-        layout: KeyLayout,
-        tensors: BTreeMap<String, &'a StoredTensor>,
-        adapters: &'a [Adapter],
-        report: WeightsReport,
+        tensors: &'a NamedTensors<'a>,
+        ties: &'a Ties,
+        adapters: &'a Adapters<'a>,
+        embeddings: &'a Embeddings,
+        precision: Precision,
     ) -> Self {
-        let progress = LoadProgress {
-            total_tensors: tensors.len(),
-            total_parameters: tensors.values().map(|tensor| parameters_of(tensor)).sum(),
-            ..LoadProgress::default()
-        };
+        // Every copy of the token embedding has a place, whichever of them is read.
+        let copies = [
+            SHARED_KEY,
+            ENCODER_EMBEDDING_KEY,
+            DECODER_EMBEDDING_KEY,
+            LM_HEAD_KEY,
+        ];
         Self {
-            progress,
+            progress: LoadProgress::default(),
             monitor: None,
-            layout,
             tensors,
+            ties,
             adapters,
-            report,
+            embeddings,
+            report: WeightsReport {
+                checkpoint: tensors.checkpoint.to_owned(),
+                ..WeightsReport::default()
+            },
             path: Vec::new(),
             failure: None,
             reads: true,
-            precision: Precision::F32,
-            adapted: vec![0; adapters.len()],
+            precision,
+            expected: copies.map(str::to_owned).into(),
         }
     }
 
     fn into_report(mut self) -> WeightsReport {
-        self.report.unexpected.extend(self.tensors.into_keys());
+        self.report.unexpected = self.tensors.unexpected(&self.expected);
         self.report
     }
 
@@ -281,78 +324,55 @@ impl<'a> Loader<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        self.report_end()?;
-        let (adapters, adapted) = (self.adapters, std::mem::take(&mut self.adapted));
         let report = self.into_report();
         if !report.is_clean() {
             return Err(Error::Weights(Box::new(report)));
         }
-        for (adapter, adapted) in adapters.iter().zip(adapted) {
-            adapter.check_all_used(adapted)?;
+        if report.unexpected.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(Vec::new())
-    }
-
-    /// Reports the end, unless the last tensor did.
-    fn report_end(&mut self) -> Result<()> {
-        let LoadProgress {
-            total_tensors,
-            total_parameters,
-            ..
-        } = self.progress;
-        if self.progress.tensors == total_tensors {
-            return Ok(());
-        }
-        self.progress.tensors = total_tensors;
-        self.progress.parameters = total_parameters;
-        let progress = self.progress;
-        self.monitor
-            .as_mut()
-            .map_or(Ok(()), |monitor| monitor(progress))
+        Ok(vec![Warning::UnexpectedTensors {
+            file: report.checkpoint,
+            keys: report.unexpected,
+        }])
     }
 
     /// Reports that one more tensor is loaded.
-    fn advance(&mut self, tensor: &StoredTensor) -> Result<()> {
+    fn advance(&mut self, shape: &[usize]) -> Result<()> {
         self.progress.tensors += 1;
-        self.progress.parameters += parameters_of(tensor);
+        self.progress.parameters += parameters_of(shape);
         let progress = self.progress;
         self.monitor
             .as_mut()
             .map_or(Ok(()), |monitor| monitor(progress))
     }
 
-    /// The values for the parameter at `key`.
+    /// The values for the parameter at `key`; none when there is a fault, or when none are read.
     fn read(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
-        let Some(tensor) = self.tensors.remove(key) else {
-            self.report.missing.push(key.to_owned());
-            return Ok(None);
+        self.expected.insert(key.to_owned());
+        let adapted = self.embeddings.adapted(key);
+        let saved = adapted.and_then(|key| self.adapters.saved(key));
+        let source = match key {
+            // The encoder's own parameter is the prompt's embedding, whose base is the shared one.
+            ENCODER_EMBEDDING_KEY => self.ties.source(SHARED_KEY),
+            _ => self.ties.source(key),
         };
-        // Microsoft multiplies by this matrix as it stands, `[in, out]`; it is no linear layer.
-        let transposed = self.layout == KeyLayout::Microsoft && key == IMAGE_PROJECTION_KEY;
-        let stored_shape = match transposed {
-            true => vec![expected[1], expected[0]],
-            false => expected.to_vec(),
+        let mut values = match (saved, self.read_base(source, expected)?) {
+            (Some(saved), Some(_)) => read_tensor(&saved.tensor, saved.is_transposed())?,
+            (_, Some(values)) => values,
+            (_, None) => return Ok(None),
         };
-        if !fits(key, &tensor.shape, &stored_shape) {
-            self.report.mismatched.push(ShapeMismatch {
-                key: key.to_owned(),
-                found: tensor.shape.clone(),
-                expected: stored_shape,
-            });
-            return Ok(None);
-        }
-        if !self.reads {
-            return Ok(None);
-        }
-        let mut values = tensor.to_f32()?;
-        if transposed {
-            values = transpose(&values, expected[1], expected[0]);
+        // A table of no columns has rows all the same.
+        let width = expected[1..].iter().product::<usize>().max(1);
+        if let Some(key) = adapted.filter(|_| saved.is_none()) {
+            if !self.adapters.are_of_rows(key, values.len() / width) {
+                values.truncate(expected[0] * width);
+            }
+            self.adapters
+                .apply(key, values.len() / width, &mut values)?;
         }
         // A vocabulary padded beyond the configured size: the tail is never generated or read.
-        values.truncate(expected.iter().product());
-        for (adapter, adapted) in self.adapters.iter().zip(&mut self.adapted) {
-            *adapted += usize::from(adapter.apply(key, expected, &mut values)?);
-        }
+        values.truncate(expected[0] * width);
         if values.par_iter().any(|value| !value.is_finite()) {
             self.report.not_finite.push(key.to_owned());
             return Ok(None);
@@ -360,13 +380,66 @@ impl<'a> Loader<'a> {
         if self.precision == Precision::F16 {
             check_range_of_f16(key, &values)?;
         }
-        self.advance(tensor)?;
+        self.advance(expected)?;
         Ok(Some(values))
+    }
+
+    /// The values of a parameter in the base model.
+    fn read_base(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
+        let Some(stored) = self.tensors.get(key) else {
+            return Ok(self.absent(key, expected));
+        };
+        let mut shape = stored.tensor.shape.clone();
+        if stored.is_transposed() {
+            shape.reverse();
+        }
+        if !fits(key, &shape, expected) {
+            self.report.mismatched.push(ShapeMismatch {
+                key: key.to_owned(),
+                found: shape,
+                expected: expected.to_vec(),
+            });
+            return Ok(None);
+        }
+        if !self.reads {
+            return Ok(None);
+        }
+        let mut values = match self.adapters.base(key) {
+            Some(base) => read_tensor(&base.tensor, base.is_transposed())?,
+            None => read_tensor(stored.tensor, stored.is_transposed())?,
+        };
+        for tokens in self.adapters.tokens_of_copies(key) {
+            tokens.replace(&mut values, shape[1])?;
+        }
+        Ok(Some(values))
+    }
+
+    /// The values of a parameter that the checkpoint lacks: those that can be computed, else a fault.
+    fn absent(&mut self, key: &str, expected: &[usize]) -> Option<Vec<f32>> {
+        match expected {
+            [positions, columns] if key == TEMPORAL_EMBEDDING_KEY => {
+                Some(sinusoids([*positions, *columns]))
+            }
+            // An adapter's bias of a layer that has none in the base model.
+            [outputs] if self.adapters.update_bias(key) => Some(vec![0.0; *outputs]),
+            _ => {
+                self.report.missing.push(key.to_owned());
+                None
+            }
+        }
     }
 }
 
-fn parameters_of(tensor: &StoredTensor) -> u64 {
-    tensor.shape.iter().map(|length| *length as u64).product()
+fn read_tensor(tensor: &StoredTensor, is_transposed: bool) -> Result<Vec<f32>> {
+    let values = tensor.to_f32()?;
+    Ok(match tensor.shape[..] {
+        [rows, columns] if is_transposed => transpose(&values, rows, columns),
+        _ => values,
+    })
+}
+
+fn parameters_of(shape: &[usize]) -> u64 {
+    shape.iter().map(|length| *length as u64).product()
 }
 
 /// Beyond its range f16 has but infinity, which would make every answer one that is not finite.
@@ -383,7 +456,13 @@ fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
 }
 
 fn fits(key: &str, found: &[usize], expected: &[usize]) -> bool {
-    let padded_vocabulary = key == SHARED_KEY || key == LM_HEAD_KEY;
+    let padded_vocabulary = [
+        SHARED_KEY,
+        ENCODER_EMBEDDING_KEY,
+        DECODER_EMBEDDING_KEY,
+        LM_HEAD_KEY,
+    ]
+    .contains(&key);
     found == expected
         || padded_vocabulary
             && found.len() == 2

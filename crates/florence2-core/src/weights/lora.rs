@@ -1,227 +1,446 @@
-//! LoRA adapters in PEFT's format, merged into the weights at load: `W + alpha / r * B A`.
+//! LoRA adapters in PEFT's format: what their files hold, and how it fits a model. `merge.rs` computes
+//! the merged weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use regex::Regex;
-use serde::Deserialize;
-
-use super::Checkpoint;
-use super::keys::{KeyLayout, to_hugging_face_key};
+use super::adapter_config::AdapterConfig;
+use super::keys::{is_transposed, to_hugging_face_key, without_wrappers};
+use super::merge::{LowRank, TokenRows, Update};
+use super::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
 
-/// PEFT's prefix on every key.
-const PREFIX: &str = "base_model.model.";
+const CONFIG_FILE: &str = "adapter_config.json";
+const SAFETENSORS_FILE: &str = "adapter_model.safetensors";
+const PYTORCH_FILE: &str = "adapter_model.bin";
 
-/// An adapter, read and checked, not yet merged.
+/// An adapter, checked in itself and not yet merged.
+///
+/// LoRA of linear layers, convolutions and embeddings, DoRA, trained biases, whole modules and
+/// single tokens are merged as PEFT computes them.
 #[derive(Debug)]
 pub struct Adapter {
-    name: String,
-    low_rank: BTreeMap<String, LowRank>,
-    replaced: BTreeMap<String, Vec<f32>>,
+    pub(super) name: String,
+    pub(super) scale: f64,
+    /// Whether biases of the base model are stored: PEFT combines one such adapter at most.
+    pub(super) has_base_biases: bool,
+    /// By the key of the parameter that each is for.
+    pub(super) entries: BTreeMap<String, Entry>,
 }
 
-/// One weight's update.
+/// All that an adapter stores for one parameter.
 #[derive(Debug, Default)]
-struct LowRank {
-    /// `[rank, in..]`.
-    a: Vec<f32>,
-    /// `[out, rank]`.
-    b: Vec<f32>,
-    rank: usize,
-    scaling: f32,
+pub(super) struct Entry {
+    /// The parameter's values in the base model.
+    pub(super) base: Option<Replacement>,
+    /// The parameter's values in a module that was trained as a whole.
+    pub(super) saved: Option<Replacement>,
+    /// The embeddings of single tokens.
+    pub(super) rows: Option<TokenRows>,
+    /// The update.
+    pub(super) update: Option<Update>,
 }
 
-/// `adapter_config.json`, the fields that a merge depends on.
-#[derive(Debug, Deserialize)]
-struct AdapterConfig {
-    r: usize,
-    lora_alpha: f64,
-    #[serde(default)]
-    rank_pattern: BTreeMap<String, usize>,
-    #[serde(default)]
-    alpha_pattern: BTreeMap<String, f64>,
-    #[serde(default)]
-    use_rslora: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    fan_in_fan_out: bool,
-    #[serde(default)]
-    peft_type: Option<String>,
+/// Values that take a parameter's place.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    pub(super) name: String,
+    pub(super) tensor: StoredTensor,
 }
+
+/// The tensors of one module's update, as they are found in the file.
+#[derive(Debug, Default)]
+struct Parts {
+    a: Option<StoredTensor>,
+    b: Option<StoredTensor>,
+    embedding_a: Option<StoredTensor>,
+    embedding_b: Option<StoredTensor>,
+    bias: Option<StoredTensor>,
+    magnitudes: Option<StoredTensor>,
+}
+
+/// What a name in the file stands for.
+enum Kind {
+    A,
+    B,
+    EmbeddingA,
+    EmbeddingB,
+    UpdateBias,
+    Magnitudes,
+    Rows,
+    /// A parameter of the module.
+    Base(&'static str),
+    /// A tensor that does not take part in the forward pass.
+    Unused,
+}
+
+/// Ends of names in the file.
+static SUFFIXES: [(&str, Kind); 12] = [
+    (".lora_A.weight", Kind::A),
+    (".lora_B.weight", Kind::B),
+    (".lora_B.bias", Kind::UpdateBias),
+    (".lora_embedding_A", Kind::EmbeddingA),
+    (".lora_embedding_B", Kind::EmbeddingB),
+    (".lora_magnitude_vector", Kind::Magnitudes),
+    (".lora_magnitude_vector.weight", Kind::Magnitudes),
+    (".token_adapter.trainable_tokens_delta", Kind::Rows),
+    (".token_adapter.trainable_tokens_original", Kind::Unused),
+    (".token_adapter.base_layer.weight", Kind::Base("weight")),
+    (".base_layer.weight", Kind::Base("weight")),
+    (".base_layer.bias", Kind::Base("bias")),
+];
 
 impl Adapter {
-    /// Reads `adapter_config.json` and `adapter_model.safetensors`.
+    /// Opens the adapter of a folder: `adapter_config.json`, and `adapter_model.safetensors` or else
+    /// `adapter_model.bin`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Malformed`] naming the file; DoRA and other methods than LoRA
-    /// are refused.
+    /// [`Error::Io`] and [`Error::Malformed`] naming the file, and every setting and tensor that is
+    /// not supported or does not fit the others.
     pub fn open(directory: &Path) -> Result<Self> {
-        let path = directory.join("adapter_config.json");
+        let path = directory.join(CONFIG_FILE);
         let json = std::fs::read(&path).map_err(|source| Error::Io {
             path: path.clone(),
             source,
         })?;
-        let name = path.display().to_string();
-        let config: AdapterConfig =
-            serde_json::from_slice(&json).map_err(|error| Error::malformed(&name, error))?;
-        config.check(&name)?;
-        let checkpoint =
-            Checkpoint::open_safetensors(&directory.join("adapter_model.safetensors"))?;
-        Self::new(&config, &checkpoint)
-    }
-
-    fn new(config: &AdapterConfig, checkpoint: &Checkpoint) -> Result<Self> {
-        let mut adapter = Self {
-            name: checkpoint.name.clone(),
-            low_rank: BTreeMap::new(),
-            replaced: BTreeMap::new(),
+        let (safetensors, pytorch) = (
+            directory.join(SAFETENSORS_FILE),
+            directory.join(PYTORCH_FILE),
+        );
+        let config = read_config(&json, &path.display().to_string())?;
+        let checkpoint = if safetensors.exists() || !pytorch.exists() {
+            Checkpoint::open_safetensors(&safetensors)?
+        } else {
+            Checkpoint::open_pytorch(&pytorch)?
         };
-        for (key, tensor) in &checkpoint.tensors {
-            let unexpected = || {
-                let reason = format!("`{key}` is not a LoRA tensor of a Florence-2 module");
-                Error::malformed(&checkpoint.name, reason)
-            };
-            let module = key.strip_prefix(PREFIX).ok_or_else(unexpected)?;
-            if let Some(module) = module.strip_suffix(".lora_A.weight") {
-                let update = adapter.update(module).ok_or_else(unexpected)?;
-                update.rank = tensor.shape.first().copied().unwrap_or(0);
-                update.scaling = config.scaling(module, update.rank, &checkpoint.name)?;
-                update.a = tensor.to_f32()?;
-            } else if let Some(module) = module.strip_suffix(".lora_B.weight") {
-                adapter.update(module).ok_or_else(unexpected)?.b = tensor.to_f32()?;
-            } else {
-                let renamed = renamed(module).ok_or_else(unexpected)?;
-                adapter.replaced.insert(renamed, tensor.to_f32()?);
-            }
-        }
-        Ok(adapter)
+        Self::new(&config, checkpoint)
     }
 
-    fn update(&mut self, module: &str) -> Option<&mut LowRank> {
-        let key = renamed(&format!("{module}.weight"))?;
-        Some(self.low_rank.entry(key).or_default())
-    }
-
-    /// Merges this adapter's update of one weight, if it has one, and says whether it had.
+    /// Reads an adapter that is in memory: `adapter_config.json` and `adapter_model.safetensors`.
     ///
-    /// `values` has the checkpoint's shape `[out, in..]`.
-    pub(super) fn apply(&self, key: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<bool> {
-        let mut applied = false;
-        if let Some(replacement) = self.replaced.get(key) {
-            self.check_length(key, replacement.len(), values.len())?;
-            values.clone_from(replacement);
-            applied = true;
-        }
-        if let Some(update) = self.low_rank.get(key) {
-            let out = shape[0];
-            let width = values.len() / out;
-            self.check_length(key, update.a.len(), update.rank * width)?;
-            self.check_length(key, update.b.len(), update.rank * out)?;
-            update.add_to(values, width);
-            applied = true;
-        }
-        Ok(applied)
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(config: &[u8], weights: Arc<[u8]>) -> Result<Self> {
+        let config = read_config(config, CONFIG_FILE)?;
+        let checkpoint = Checkpoint::from_safetensors_bytes(weights, SAFETENSORS_FILE)?;
+        Self::new(&config, checkpoint)
     }
 
-    /// Every update must have found its weight: one that did not was made for another model.
-    pub(super) fn check_all_used(&self, applied: usize) -> Result<()> {
-        let keys: std::collections::BTreeSet<&String> =
-            self.low_rank.keys().chain(self.replaced.keys()).collect();
-        if applied != keys.len() {
-            let reason = format!(
-                "{} of {} adapted weights are in the model, expected all",
-                applied,
-                keys.len()
-            );
-            return Err(Error::malformed(&self.name, reason));
+    /// The adapter with its updates multiplied by a factor: PEFT's `set_scale`. Modules and tokens
+    /// that are stored as a whole are not scaled.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the factor is not finite.
+    pub fn with_scale(self, scale: f32) -> Result<Self> {
+        if !scale.is_finite() {
+            return Err(Error::argument("scale", scale, "a finite number"));
         }
-        Ok(())
+        let scale = f64::from(scale);
+        Ok(Self { scale, ..self })
     }
 
-    fn check_length(&self, key: &str, found: usize, expected: usize) -> Result<()> {
-        if found != expected {
-            let reason = format!("`{key}`: an update of {found} values, expected {expected}");
-            return Err(Error::malformed(&self.name, reason));
+    fn new(config: &AdapterConfig, checkpoint: Checkpoint) -> Result<Self> {
+        let mut reader = Reader {
+            config,
+            problems: Vec::new(),
+            modules: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        };
+        for (name, tensor) in checkpoint.tensors {
+            reader.add(&name, tensor);
         }
-        Ok(())
+        reader.add_updates();
+        if !reader.problems.is_empty() {
+            return Err(Error::malformed(
+                checkpoint.name,
+                reader.problems.join("; "),
+            ));
+        }
+        Ok(Self {
+            name: checkpoint.name,
+            scale: 1.0,
+            has_base_biases: config.has_base_biases(),
+            entries: reader.entries,
+        })
     }
 }
 
-impl LowRank {
-    fn add_to(&self, values: &mut [f32], width: usize) {
-        for (row, b) in values
-            .chunks_exact_mut(width)
-            .zip(self.b.chunks_exact(self.rank))
-        {
-            for (b, a) in b.iter().zip(self.a.chunks_exact(width)) {
-                let factor = self.scaling * b;
-                for (value, a) in row.iter_mut().zip(a) {
-                    *value += factor * a;
+fn read_config(json: &[u8], file: &str) -> Result<AdapterConfig> {
+    AdapterConfig::from_json(json).map_err(|reason| Error::malformed(file, reason))
+}
+
+/// Sorts the tensors of a file by the parameter that they are for.
+struct Reader<'a> {
+    config: &'a AdapterConfig,
+    problems: Vec<String>,
+    /// By the module's name in the file.
+    modules: BTreeMap<String, Parts>,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Reader<'_> {
+    fn add(&mut self, name: &str, tensor: StoredTensor) {
+        let path = without_wrappers(name);
+        if path.contains(".original_module.") {
+            // The copy of a saved module's parameter that PEFT does not use.
+            return;
+        }
+        let suffix = SUFFIXES
+            .iter()
+            .find_map(|(suffix, kind)| Some((path.strip_suffix(suffix)?, kind)));
+        let Some((module, kind)) = suffix else {
+            return self.add_parameter(name, &path, tensor);
+        };
+        let parts = match kind {
+            Kind::Unused => return,
+            Kind::Rows => return self.add_rows(name, module, tensor),
+            Kind::Base(parameter) => {
+                let key = self.key(name, &format!("{module}.{parameter}"));
+                let name = name.to_owned();
+                if let Some(key) = key {
+                    let base = Replacement { name, tensor };
+                    self.entries.entry(key).or_default().base = Some(base);
                 }
+                return;
+            }
+            _ if self.key(name, &format!("{module}.weight")).is_none() => return,
+            _ => self.modules.entry(module.to_owned()).or_default(),
+        };
+        let part = match kind {
+            Kind::A => &mut parts.a,
+            Kind::B => &mut parts.b,
+            Kind::EmbeddingA => &mut parts.embedding_a,
+            Kind::EmbeddingB => &mut parts.embedding_b,
+            Kind::UpdateBias => &mut parts.bias,
+            _ => &mut parts.magnitudes,
+        };
+        *part = Some(tensor);
+    }
+
+    /// A parameter of the base model, or of a module that was trained as a whole.
+    fn add_parameter(&mut self, name: &str, path: &str, tensor: StoredTensor) {
+        let (is_saved, path) = match path.split_once(".modules_to_save.") {
+            Some((module, rest)) => {
+                let rest = rest.strip_prefix("default.").unwrap_or(rest);
+                (true, format!("{module}.{rest}"))
+            }
+            None => {
+                let module = path.rsplit_once('.').map_or("", |(module, _)| module);
+                (self.config.is_saved(module), path.to_owned())
+            }
+        };
+        let Some(key) = self.key(name, &path) else {
+            return;
+        };
+        let entry = self.entries.entry(key).or_default();
+        let replaced = if is_saved {
+            &mut entry.saved
+        } else {
+            &mut entry.base
+        };
+        let name = name.to_owned();
+        *replaced = Some(Replacement { name, tensor });
+    }
+
+    fn add_rows(&mut self, name: &str, module: &str, tensor: StoredTensor) {
+        let Some(key) = self.key(name, &format!("{module}.weight")) else {
+            return;
+        };
+        let Some(indices) = self.config.token_indices(module) else {
+            self.problems.push(format!(
+                "`{name}`: trainable_token_indices names no tokens of the module"
+            ));
+            return;
+        };
+        if tensor.shape.first() != Some(&indices.len()) {
+            self.problems.push(format!(
+                "`{name}`: found shape {:?}, expected {} rows, one per trainable_token_indices",
+                tensor.shape,
+                indices.len()
+            ));
+        }
+        self.entries.entry(key).or_default().rows = Some(TokenRows {
+            name: name.to_owned(),
+            indices: indices.to_vec(),
+            values: tensor,
+        });
+    }
+
+    /// The key of the parameter of a path; a problem where there is none.
+    fn key(&mut self, name: &str, path: &str) -> Option<String> {
+        let key = to_hugging_face_key(path);
+        if key.is_none() {
+            self.problems.push(format!(
+                "`{name}` is not a tensor of a Florence-2 module's adapter"
+            ));
+        }
+        key
+    }
+
+    /// Turns the parts of each module into updates of its parameters.
+    fn add_updates(&mut self) {
+        for (module, parts) in std::mem::take(&mut self.modules) {
+            if let Err(problems) = self.add_update(&module, parts) {
+                let problems = problems.into_iter();
+                self.problems
+                    .extend(problems.map(|problem| format!("`{module}`: {problem}")));
             }
         }
     }
-}
 
-impl AdapterConfig {
-    fn check(&self, file: &str) -> Result<()> {
-        let refused = [
-            (
-                self.peft_type.as_deref().is_some_and(|kind| kind != "LORA"),
-                "peft_type is not LORA",
-            ),
-            (self.use_dora, "use_dora is set, expected plain LoRA"),
-            (
-                self.fan_in_fan_out,
-                "fan_in_fan_out is set, expected linear weights [out, in]",
-            ),
-            (self.r == 0, "r is 0, expected at least 1"),
-        ];
-        match refused.iter().find(|(holds, _)| *holds) {
-            Some((_, reason)) => Err(Error::malformed(file, reason)),
-            None => Ok(()),
-        }
-    }
-
-    /// `alpha / r` of a module, by PEFT's patterns; the rank must be the stored one.
-    fn scaling(&self, module: &str, stored_rank: usize, file: &str) -> Result<f32> {
-        let rank = by_pattern(&self.rank_pattern, module, file)?.unwrap_or(self.r);
-        if rank != stored_rank || rank == 0 {
-            let reason = format!("`{module}`: rank {stored_rank} stored, {rank} configured");
-            return Err(Error::malformed(file, reason));
-        }
-        let alpha = by_pattern(&self.alpha_pattern, module, file)?.unwrap_or(self.lora_alpha);
-        let divisor = match self.use_rslora {
-            true => (rank as f64).sqrt(),
-            false => rank as f64,
+    fn add_update(&mut self, module: &str, parts: Parts) -> Result<(), Vec<String>> {
+        let mut problems = Vec::new();
+        let is_embedding = parts.embedding_a.is_some() || parts.embedding_b.is_some();
+        let (a, b) = if is_embedding {
+            (parts.embedding_a, parts.embedding_b)
+        } else {
+            (parts.a, parts.b)
         };
-        Ok((alpha / divisor) as f32)
+        let kind = if is_embedding {
+            "lora_embedding"
+        } else {
+            "lora"
+        };
+        for (is_there, part) in [(a.is_some(), "A"), (b.is_some(), "B")] {
+            if !is_there {
+                problems.push(format!("{kind}_{part} is missing"));
+            }
+        }
+        check_presence(
+            &mut problems,
+            "lora_B.bias",
+            parts.bias.is_some(),
+            "lora_bias",
+            self.config.has_update_biases(),
+        );
+        check_presence(
+            &mut problems,
+            "lora_magnitude_vector",
+            parts.magnitudes.is_some(),
+            "use_dora",
+            self.config.has_magnitudes(),
+        );
+        let (Some(a), Some(b)) = (a, b) else {
+            return Err(problems);
+        };
+        let rank = a.shape.first().copied().unwrap_or(0);
+        match self.config.rank(module) {
+            Ok(configured) if configured == rank && rank > 0 => {}
+            Ok(configured) => problems.push(format!(
+                "{kind}_A has rank {rank}, adapter_config.json says {configured}"
+            )),
+            Err(problem) => problems.push(problem),
+        }
+        let b_rank = b.shape.get(1).copied().unwrap_or(0);
+        if b_rank != rank {
+            problems.push(format!(
+                "{kind}_A has rank {rank}, {kind}_B has rank {b_rank}"
+            ));
+        }
+        let scaling = self.config.scaling(module, rank).unwrap_or_else(|problem| {
+            problems.push(problem);
+            0.0
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        if let Some(bias) = parts.bias {
+            self.insert(
+                module,
+                "bias",
+                Update::Bias {
+                    module: module.to_owned(),
+                    bias,
+                    scaling,
+                },
+            );
+        }
+        let update = Update::Weight(LowRank {
+            module: module.to_owned(),
+            a,
+            b,
+            magnitudes: parts.magnitudes,
+            scaling,
+            is_embedding,
+        });
+        self.insert(module, "weight", update);
+        Ok(())
     }
-}
 
-/// PEFT's rule: a pattern is a regular expression for the end of the module's name, after a dot.
-fn by_pattern<T: Copy>(
-    patterns: &BTreeMap<String, T>,
-    module: &str,
-    file: &str,
-) -> Result<Option<T>> {
-    for (pattern, value) in patterns {
-        let regex = Regex::new(&format!(r"^(.*\.)?({pattern})$"))
-            .map_err(|error| Error::malformed(file, error))?;
-        if regex.is_match(module) {
-            return Ok(Some(*value));
+    fn insert(&mut self, module: &str, parameter: &str, update: Update) {
+        // INVARIANT: `add` keeps the parts of modules whose parameters have keys alone.
+        if let Some(key) = to_hugging_face_key(&format!("{module}.{parameter}")) {
+            self.entries.entry(key).or_default().update = Some(update);
         }
     }
-    Ok(None)
 }
 
-fn renamed(key: &str) -> Option<String> {
-    let layout = if key.starts_with("model.") || key.starts_with("lm_head.") {
-        KeyLayout::HuggingFace
-    } else {
-        KeyLayout::Microsoft
-    };
-    to_hugging_face_key(key, layout)
+/// A tensor is stored exactly when a setting says so.
+fn check_presence(
+    problems: &mut Vec<String>,
+    tensor: &str,
+    is_there: bool,
+    setting: &str,
+    is_set: bool,
+) {
+    if is_there && !is_set {
+        problems.push(format!("{tensor} is stored, {setting} is not set"));
+    }
+    if is_set && !is_there {
+        problems.push(format!("{tensor} is missing, {setting} is set"));
+    }
+}
+
+impl Entry {
+    /// Says what does not fit a parameter, whose base tensor has one of the `shapes`.
+    pub(super) fn problems(&self, shapes: &[Vec<usize>]) -> Vec<String> {
+        let mut problems = Vec::new();
+        for replacement in self.base.iter().chain(&self.saved) {
+            replacement.check(shapes, &mut problems);
+        }
+        if let Some(rows) = &self.rows {
+            rows.check(shapes, &mut problems);
+        }
+        if let Some(update) = &self.update {
+            update.check(shapes, &mut problems);
+        }
+        problems
+    }
+
+    /// The names of the tensors and modules in the adapter.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let replacements = self.base.iter().chain(&self.saved);
+        replacements
+            .map(|replacement| replacement.name.as_str())
+            .chain(self.rows.iter().map(|rows| rows.name.as_str()))
+            .chain(self.update.iter().map(Update::module))
+            .collect()
+    }
+
+    /// Whether the values of this parameter differ from those of the base model.
+    pub(super) fn modifies(&self) -> bool {
+        self.saved.is_some() || self.rows.is_some() || self.update.is_some()
+    }
+}
+
+impl Replacement {
+    /// Whether the values are stored transposed.
+    pub(super) fn is_transposed(&self) -> bool {
+        is_transposed(&self.name)
+    }
+
+    fn check(&self, shapes: &[Vec<usize>], problems: &mut Vec<String>) {
+        let mut found = self.tensor.shape.clone();
+        if self.is_transposed() {
+            found.reverse();
+        }
+        if !shapes.contains(&found) {
+            let expected = &shapes[0];
+            problems.push(format!(
+                "`{}`: found shape {found:?}, expected {expected:?}",
+                self.name
+            ));
+        }
+    }
 }

@@ -1,9 +1,42 @@
-//! Checkpoints of either layout into a model: nothing is guessed, nothing is left random.
+//! Checkpoints of either layout into a model, with LoRA adapters.
+//!
+//! # Tied weights
+//!
+//! The token embedding has up to four names in a checkpoint: `shared`, `encoder.embed_tokens`,
+//! `decoder.embed_tokens` and `lm_head`. The rule is that of transformers: `tie_word_embeddings` ties
+//! the output matrix, `text_config.tie_word_embeddings` the other two. One stored name suffices.
+//! Names that the configuration ties and that differ stay untied, with a
+//! [`Warning`](crate::Warning).
+//!
+//! # Adapters
+//!
+//! [`Adapter`] reads what PEFT's `save_pretrained` writes, and merging gives what PEFT computes:
+//!
+//! | in the adapter | effect |
+//! |---|---|
+//! | LoRA or DoRA of a linear layer or a convolution | its weight changes |
+//! | LoRA or DoRA of `lm_head` | the output matrix changes and becomes untied |
+//! | LoRA or DoRA of `shared` | the embedding of prompts changes; the decoder's and the output matrix do not |
+//! | LoRA or DoRA of `embed_tokens` | the decoder's embedding changes; nothing reads the encoder's |
+//! | `modules_to_save` | the module is replaced, `shared` for prompts alone |
+//! | `trainable_token_indices` | rows are replaced, those of the input embedding in all tied copies |
+//! | `base_layer.*`, `bias` of `all` or `lora_only` | parameters of the base model are replaced, tied copies included |
+//! | `lora_bias` | the bias changes; `lm_head` and `image_projection` get one |
+//!
+//! Refused, with an error that names the key or tensor: other methods than LoRA; the variants aLoRA,
+//! Arrow, BD-LoRA, KaSA, `MonteCLoRA` and `VeLoRA`; `layer_replication`, `target_parameters` and
+//! `megatron_config`; the initialisations `PiSSA`, `OLoRA`, `CorDA` and `LoftQ`, which change the base
+//! weights, unless `save_pretrained` converted the adapter to plain LoRA; convolutions with groups,
+//! which PEFT does not merge; tensors that PEFT would ignore.
 
+mod adapter_config;
+mod adapters;
 mod cast;
 mod keys;
 mod load;
 mod lora;
+mod merge;
+mod tensors;
 
 use std::fmt;
 
@@ -32,7 +65,7 @@ pub struct WeightsReport {
     pub checkpoint: String,
     /// Keys that the model needs and the checkpoint lacks.
     pub missing: Vec<String>,
-    /// Keys of the checkpoint that no module takes.
+    /// Keys of the checkpoint that no module takes. They are not used, and no fault.
     pub unexpected: Vec<String>,
     /// Tensors of another shape.
     pub mismatched: Vec<ShapeMismatch>,
@@ -41,17 +74,11 @@ pub struct WeightsReport {
 }
 
 impl WeightsReport {
-    /// Whether checkpoint and configuration agree.
+    /// Whether the checkpoint makes the configured model. Unexpected tensors are no fault.
     pub fn is_clean(&self) -> bool {
-        self.missing.is_empty()
-            && self.unexpected.is_empty()
-            && self.mismatched.is_empty()
-            && self.not_finite.is_empty()
+        self.missing.is_empty() && self.mismatched.is_empty() && self.not_finite.is_empty()
     }
 }
-
-/// How many names of one kind a message lists before it only counts.
-const LISTED: usize = 8;
 
 impl fmt::Display for WeightsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,11 +110,5 @@ fn list(f: &mut fmt::Formatter<'_>, kind: &str, names: &[String]) -> fmt::Result
     if names.is_empty() {
         return Ok(());
     }
-    let shown = names[..names.len().min(LISTED)].join(", ");
-    let more = names.len().saturating_sub(LISTED);
-    write!(f, "; {} {kind}: {shown}", names.len())?;
-    if more > 0 {
-        write!(f, " and {more} more")?;
-    }
-    Ok(())
+    write!(f, "; {} {kind}: {}", names.len(), names.join(", "))
 }

@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod backends;
+mod adapters;
 mod cpu_level;
 mod demo;
 mod fixture;

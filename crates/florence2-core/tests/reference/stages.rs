@@ -50,7 +50,7 @@ pub(crate) fn walk_encoder<B: Backend>(
     mut check: impl FnMut(String, Tensor<B, 3>),
 ) -> usize {
     let language_model = &model.model.language_model;
-    let prompt = language_model.embed_tokens(input_ids);
+    let prompt = language_model.embed_prompt(input_ids);
     let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
     let layers = language_model.encoder.layers.len();
     for layer in 0..layers {
