@@ -5,6 +5,7 @@
 //! `visual_temporal_embedding.max_temporal_embeddings`) are read as aliases. If a file has both
 //! names, Hugging Face's has precedence.
 
+use florence2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
@@ -68,7 +69,7 @@ pub struct Florence2VisionConfig {
     pub mlp_ratio: f64,
     /// Whether the qkv projections have a bias (default true).
     pub qkv_bias: bool,
-    /// Feed-forward activation; only exact `gelu` exists (default `gelu`).
+    /// The activation of the feed-forward parts, by transformers' name (default `gelu`).
     pub activation_function: String,
     /// Width of the image embeddings, equal to `text_config.d_model` (default 1024).
     pub projection_dim: usize,
@@ -228,7 +229,7 @@ pub struct Florence2TextConfig {
     pub encoder_ffn_dim: usize,
     /// Hidden width of the decoder's feed-forward part (default 4096).
     pub decoder_ffn_dim: usize,
-    /// Feed-forward activation; only exact `gelu` exists (default `gelu`).
+    /// The activation of the feed-forward parts, by transformers' name (default `gelu`).
     pub activation_function: String,
     /// Positions of encoder and decoder each (default 1024).
     pub max_position_embeddings: usize,
@@ -470,7 +471,7 @@ impl Florence2VisionConfig {
                 "more than 0",
             ));
         }
-        gelu(
+        activation(
             "vision_config.activation_function",
             &self.activation_function,
         )
@@ -522,7 +523,7 @@ impl Florence2TextConfig {
                 return Err(Error::config(format!("text_config.{name}"), id, expected));
             }
         }
-        gelu("text_config.activation_function", &self.activation_function)
+        activation("text_config.activation_function", &self.activation_function)
     }
 }
 
@@ -551,9 +552,15 @@ fn divides(field: &str, parts: usize, dim: usize, of: &str) -> Result<()> {
     Ok(())
 }
 
-fn gelu(field: &str, activation: &str) -> Result<()> {
-    if activation != "gelu" {
-        return Err(Error::config(field, activation, "gelu"));
+fn activation(field: &str, name: &str) -> Result<()> {
+    match Activation::named(name) {
+        Some(_) => Ok(()),
+        None => Err(Error::config(field, name, Activation::choice())),
     }
-    Ok(())
+}
+
+/// The activation of a validated configuration.
+pub(crate) fn activation_named(name: &str) -> Activation {
+    // INVARIANT: `validate` refuses other names.
+    Activation::named(name).expect("a name that was validated")
 }

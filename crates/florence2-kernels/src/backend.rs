@@ -108,7 +108,7 @@ pub trait Backend: BurnBackend {
         portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, num_groups)
     }
 
-    /// `x + fc2(gelu(fc1(norm(x))))` of `x = hidden_states + conv(hidden_states)` as in
+    /// `x + fc2(activation(fc1(norm(x))))` of `x = hidden_states + conv(hidden_states)` as in
     /// [`Self::add_window_attention`].
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
@@ -118,20 +118,22 @@ pub trait Backend: BurnBackend {
         norm: &LayerNorm<Self>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
+        activation: Activation,
     ) -> Tensor<Self, 4> {
-        portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2)
+        portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2, activation)
     }
 
-    /// `norm(hidden_states + fc2(gelu(fc1(hidden_states))))`.
+    /// `norm(hidden_states + fc2(activation(fc1(hidden_states))))`.
     ///
     /// Shapes: `[batch, tokens, dim]` in and out.
     fn feed_forward_then_norm(
         hidden_states: Tensor<Self, 3>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
+        activation: Activation,
         norm: &LayerNorm<Self>,
     ) -> Tensor<Self, 3> {
-        portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm)
+        portable::feed_forward_then_norm(hidden_states, fc1, fc2, activation, norm)
     }
 
     /// `norm(residual + hidden_states * weight^T + bias)`.

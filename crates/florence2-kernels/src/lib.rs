@@ -7,6 +7,7 @@
 //! per step of it, and its weights are packed once, as they are loaded, in the order in which the
 //! products read them ([`Weight`]).
 
+mod activation;
 #[cfg(feature = "mimalloc")]
 mod allocator;
 mod backend;
@@ -23,6 +24,7 @@ pub mod portable;
 mod top_k;
 mod weight;
 
+pub use activation::Activation;
 #[cfg(feature = "mimalloc")]
 pub use allocator::Allocator;
 pub use backend::Backend;

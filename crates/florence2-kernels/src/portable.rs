@@ -10,7 +10,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 
-use crate::{Backend, Linear, PatchConv, Precision, Weight};
+use crate::{Activation, Backend, Linear, PatchConv, Precision, Weight};
 
 /// See [`crate::Backend::embed`].
 pub fn embed<B: Backend>(weight: &Weight<B, 2>, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
@@ -123,10 +123,11 @@ pub fn add_feed_forward<B: Backend>(
     norm: &LayerNorm<B>,
     fc1: &Linear<B>,
     fc2: &Linear<B>,
+    activation: Activation,
 ) -> Tensor<B, 4> {
     let shape = hidden_states.dims();
     let hidden_states = one_batch(add_depthwise(hidden_states, conv));
-    let hidden = activation::gelu(forward(fc1, apply_norm(hidden_states.clone(), norm)));
+    let hidden = activation.forward(forward(fc1, apply_norm(hidden_states.clone(), norm)));
     (hidden_states + forward(fc2, hidden)).reshape(shape)
 }
 
@@ -135,11 +136,12 @@ pub fn feed_forward_then_norm<B: Backend>(
     hidden_states: Tensor<B, 3>,
     fc1: &Linear<B>,
     fc2: &Linear<B>,
+    activation: Activation,
     norm: &LayerNorm<B>,
 ) -> Tensor<B, 3> {
     let shape = hidden_states.dims();
     let hidden_states = one_batch(hidden_states);
-    let hidden = activation::gelu(forward(fc1, hidden_states.clone()));
+    let hidden = activation.forward(forward(fc1, hidden_states.clone()));
     apply_norm(hidden_states + forward(fc2, hidden), norm).reshape(shape)
 }
 

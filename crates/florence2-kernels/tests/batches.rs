@@ -10,7 +10,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
 use burn::tensor::{Bool, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_kernels::{
-    Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight,
+    Activation, Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight,
 };
 use values::random;
 
@@ -104,7 +104,7 @@ fn layers_of_the_language_model() {
             let what = |operation| format!("{operation} of {tokens} tokens in {precision}");
             assert_entries_are_as_alone(&what("a feed-forward part"), counts, |first, count| {
                 let input = input.clone().narrow(0, first, count);
-                Flex::feed_forward_then_norm(input, &fc1, &fc2, &norm).into_data()
+                Flex::feed_forward_then_norm(input, &fc1, &fc2, Activation::Gelu, &norm).into_data()
             });
             assert_entries_are_as_alone(&what("a layer and a norm"), counts, |first, count| {
                 let [input, hidden] =
@@ -165,7 +165,15 @@ fn layers_of_the_vision_tower() {
         let what = |operation| format!("{operation} in {precision}, {height}x{width}");
         let counts = [1, 2, 3];
         assert_entries_are_as_alone(&what("a feed-forward part"), &counts, |first, count| {
-            Flex::add_feed_forward(some(first, count), &conv, &norm, &fc1, &fc2).into_data()
+            Flex::add_feed_forward(
+                some(first, count),
+                &conv,
+                &norm,
+                &fc1,
+                &fc2,
+                Activation::Gelu,
+            )
+            .into_data()
         });
         assert_entries_are_as_alone(&what("window attention"), &counts, |first, count| {
             let images = some(first, count);

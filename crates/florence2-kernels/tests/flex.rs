@@ -9,7 +9,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_kernels::{
-    Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
+    Activation, Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
 };
 use half::f16;
 
@@ -173,20 +173,50 @@ fn channel_attention() {
 
 #[test]
 fn feed_forward() {
-    for shape in IMAGES {
+    let names = ["gelu", "gelu_new", "quick_gelu", "relu", "silu", "swish"];
+    for (shape, name) in IMAGES.into_iter().zip(names) {
+        let activation = Activation::named(name).unwrap();
         let channels = shape[3];
         let (input, conv, norm) = (random(shape) * 3.0, convolution(channels), norm(channels));
         let fc1 = linear(channels, 4 * channels, true);
         let fc2 = linear(4 * channels, channels, true);
-        let expected = portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
-        let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
-        assert_close(&format!("{shape:?}"), found, expected);
-        let [batch, height, width, _] = shape;
-        let input = input.reshape([batch, height * width, channels]);
-        let expected = portable::feed_forward_then_norm(input.clone(), &fc1, &fc2, &norm);
-        let found = Flex::feed_forward_then_norm(input, &fc1, &fc2, &norm);
-        assert_close(&format!("{shape:?} then norm"), found, expected);
+        for activation in [Activation::Gelu, activation] {
+            let input = input.clone();
+            let expected =
+                portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, activation);
+            let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, activation);
+            assert_close(&format!("{shape:?} {activation:?}"), found, expected);
+            let [batch, height, width, _] = shape;
+            let input = input.reshape([batch, height * width, channels]);
+            let expected =
+                portable::feed_forward_then_norm(input.clone(), &fc1, &fc2, activation, &norm);
+            let found = Flex::feed_forward_then_norm(input, &fc1, &fc2, activation, &norm);
+            assert_close(
+                &format!("{shape:?} {activation:?} then norm"),
+                found,
+                expected,
+            );
+        }
     }
+}
+
+/// The operations of burn that stand for each activation, against transformers.
+#[test]
+fn activations() {
+    for line in include_str!("../../../tests/fixtures/activations.txt").lines() {
+        let [name, x, expected] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("found `{line}`, expected a name and two numbers");
+        };
+        let (x, expected): (f32, f32) = (x.parse().unwrap(), expected.parse().unwrap());
+        let x = Tensor::<Flex, 1>::from_floats([x], &FlexDevice);
+        let found = Activation::named(name).unwrap().forward(x).into_scalar();
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected.abs().max(1.0),
+            "{line}: found {found}"
+        );
+    }
+    assert!(Activation::named("prelu").is_none());
+    assert!(Activation::choice().contains("gelu_pytorch_tanh"));
 }
 
 #[test]
@@ -486,8 +516,8 @@ fn narrow_layers() {
         };
         close(
             "feed forward",
-            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2),
-            portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2),
+            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu),
+            portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu),
         );
         close(
             "window attention",
@@ -649,7 +679,8 @@ fn nan_is_not_lost() {
         let (conv, norm) = (convolution(8), norm(8));
         let fc1 = linear_of(8, 32, true, precision);
         let fc2 = linear_of(32, 8, true, precision);
-        let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2);
+        let found =
+            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu);
         assert!(found.is_nan().all().into_scalar(), "{precision}");
         let (qkv, proj) = (linear_of(8, 24, true, precision), linear(8, 8, true));
         let found = Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 3);

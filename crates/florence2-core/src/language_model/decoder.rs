@@ -3,12 +3,12 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::{Activation, Backend, Linear, Precision, TokenEmbedding};
 
 use super::{
     Attention, CrossAttentionCache, KvCache, embed_positions, layer_norm, linear, position_table,
 };
-use crate::config::Florence2TextConfig;
+use crate::config::{Florence2TextConfig, activation_named};
 
 /// Positions, layer norm, layers.
 #[derive(Module, Debug)]
@@ -41,6 +41,8 @@ pub struct DecoderLayer<B: Backend> {
     pub fc2: Linear<B>,
     /// Layer norm after the feed-forward part.
     pub final_layer_norm: LayerNorm<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -62,6 +64,7 @@ impl<B: Backend> Decoder<B> {
             fc1: linear(config.d_model, config.decoder_ffn_dim, precision, device),
             fc2: linear(config.decoder_ffn_dim, config.d_model, precision, device),
             final_layer_norm: layer_norm(config, device),
+            activation: activation_named(&config.activation_function),
         };
         let embed_tokens =
             || TokenEmbedding::new(config.vocab_size, config.d_model, precision, device);
@@ -137,6 +140,12 @@ impl<B: Backend> DecoderLayer<B> {
         let hidden_states =
             self.encoder_attn
                 .add_then_norm(hidden_states, encoder_keys_values, norm);
-        B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
+        B::feed_forward_then_norm(
+            hidden_states,
+            &self.fc1,
+            &self.fc2,
+            self.activation,
+            &self.final_layer_norm,
+        )
     }
 }

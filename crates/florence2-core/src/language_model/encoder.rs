@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::{Activation, Backend, Linear, Precision, TokenEmbedding};
 
 use super::{Attention, embed_positions, layer_norm, linear, position_table};
-use crate::config::Florence2TextConfig;
+use crate::config::{Florence2TextConfig, activation_named};
 
 /// Positions, layer norm, layers.
 #[derive(Module, Debug)]
@@ -36,6 +36,8 @@ pub struct EncoderLayer<B: Backend> {
     pub fc2: Linear<B>,
     /// Layer norm after the feed-forward part.
     pub final_layer_norm: LayerNorm<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl<B: Backend> Encoder<B> {
@@ -52,6 +54,7 @@ impl<B: Backend> Encoder<B> {
             fc1: linear(config.d_model, config.encoder_ffn_dim, precision, device),
             fc2: linear(config.encoder_ffn_dim, config.d_model, precision, device),
             final_layer_norm: layer_norm(config, device),
+            activation: activation_named(&config.activation_function),
         };
         Self {
             embed_tokens: None,
@@ -94,6 +97,12 @@ impl<B: Backend> EncoderLayer<B> {
         let hidden_states = self
             .self_attn
             .add_self_then_norm(hidden_states, masked, norm);
-        B::feed_forward_then_norm(hidden_states, &self.fc1, &self.fc2, &self.final_layer_norm)
+        B::feed_forward_then_norm(
+            hidden_states,
+            &self.fc1,
+            &self.fc2,
+            self.activation,
+            &self.final_layer_norm,
+        )
     }
 }

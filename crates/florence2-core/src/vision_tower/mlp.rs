@@ -4,17 +4,19 @@ use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Activation, Backend, Linear, Precision};
 
-use crate::config::Florence2VisionConfig;
+use crate::config::{Florence2VisionConfig, activation_named};
 
-/// Linear, exact GELU, linear.
+/// Linear, activation, linear.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
     /// From `dim` to `dim * mlp_ratio`.
     pub fc1: Linear<B>,
     /// Back to `dim`.
     pub fc2: Linear<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl<B: Backend> Mlp<B> {
@@ -30,6 +32,7 @@ impl<B: Backend> Mlp<B> {
         Self {
             fc1: Linear::new(dim, hidden, true, precision, device),
             fc2: Linear::new(hidden, dim, true, precision, device),
+            activation: activation_named(&config.activation_function),
         }
     }
 
@@ -42,6 +45,13 @@ impl<B: Backend> Mlp<B> {
         conv: &Conv2d<B>,
         norm: &LayerNorm<B>,
     ) -> Tensor<B, 4> {
-        B::add_feed_forward(hidden_states, conv, norm, &self.fc1, &self.fc2)
+        B::add_feed_forward(
+            hidden_states,
+            conv,
+            norm,
+            &self.fc1,
+            &self.fc2,
+            self.activation,
+        )
     }
 }

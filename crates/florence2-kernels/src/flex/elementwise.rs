@@ -3,6 +3,8 @@
 use super::level::vectorised;
 use super::parameters::Norm;
 use super::tile::PANEL;
+use crate::Activation;
+use crate::activation::{GELU_CUBE, GELU_TANH, QUICK_GELU};
 use crate::exp::exp_with;
 use crate::multiply_add::MultiplyAdd;
 
@@ -110,8 +112,60 @@ fn layer_norm_rows(
     }
 }
 
+/// Applies an activation function to every value.
+pub(super) fn activate(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::Gelu => gelu(values),
+        Activation::GeluTanh => vectorised(
+            #[inline(always)]
+            |multiply_add| {
+                for x in values {
+                    let factor = multiply_add.of(GELU_TANH * GELU_CUBE, *x * *x, GELU_TANH);
+                    *x *= sigmoid(multiply_add, factor * *x);
+                }
+            },
+        ),
+        Activation::QuickGelu => times_sigmoid(values, QUICK_GELU),
+        Activation::Relu => vectorised(
+            #[inline(always)]
+            |_| {
+                for x in values {
+                    // A comparison that keeps a NaN.
+                    *x = if *x < 0.0 { 0.0 } else { *x };
+                }
+            },
+        ),
+        Activation::Silu => times_sigmoid(values, 1.0),
+    }
+}
+
+/// `x sigmoid(factor x)` of every value.
+fn times_sigmoid(values: &mut [f32], factor: f32) {
+    vectorised(
+        #[inline(always)]
+        |multiply_add| {
+            for x in values {
+                *x *= sigmoid(multiply_add, factor * *x);
+            }
+        },
+    );
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+#[allow(
+    clippy::inline_always,
+    reason = "it must be compiled for its caller's instruction set"
+)]
+fn sigmoid(multiply_add: MultiplyAdd, x: f32) -> f32 {
+    // Of the exponent that is not positive, so that nothing overflows.
+    let power = exp_with(multiply_add, -x.abs());
+    let numerator = if x < 0.0 { power } else { 1.0 };
+    numerator / (1.0 + power)
+}
+
 /// The exact GELU, `x / 2 (1 + erf(x / sqrt 2))`.
-pub(super) fn gelu(values: &mut [f32]) {
+fn gelu(values: &mut [f32]) {
     vectorised(
         #[inline(always)]
         |multiply_add| {
@@ -236,4 +290,39 @@ pub(super) fn add(output: &mut [f32], input: &[f32]) {
             }
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_equal_those_of_transformers() {
+        let golden = include_str!("../../../../tests/fixtures/activations.txt");
+        for line in golden.lines() {
+            let [name, x, expected] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("found `{line}`, expected a name and two numbers");
+            };
+            let (x, expected): (f32, f64) = (x.parse().unwrap(), expected.parse().unwrap());
+            // In a whole vector and beyond it.
+            let mut values = [x; LANES + 3];
+            activate(Activation::named(name).unwrap(), &mut values);
+            for found in values {
+                let error = (f64::from(found) - expected).abs();
+                assert!(
+                    error <= 1e-6 * expected.abs().max(1.0),
+                    "{line}: found {found}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn activations_keep_a_nan() {
+        for name in ["gelu", "gelu_new", "quick_gelu", "relu", "silu"] {
+            let mut values = [f32::NAN; LANES + 3];
+            activate(Activation::named(name).unwrap(), &mut values);
+            assert!(values.iter().all(|value| value.is_nan()), "{name}");
+        }
+    }
 }

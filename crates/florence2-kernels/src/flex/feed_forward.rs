@@ -1,19 +1,27 @@
-//! Linear layers between a residual and a norm: one, or two with a GELU between, which lives in the
-//! cache only.
+//! Linear layers between a residual and a norm: one, or two with an activation between, whose values
+//! live in the cache only.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::depthwise::Depthwise;
-use super::elementwise::{add, gelu, layer_norm};
+use super::elementwise::{activate, add, layer_norm};
 use super::parameters::{Affine, Norm};
 use super::product::{Epilogue, Part, linear, multiply, row_format, rows_per_task};
 use super::rows::{Rows, RowsRef, row_step, sized};
 use super::scratch::{Scratch, with_scratch};
 use super::tile::{PANEL, RowFormat};
+use crate::Activation;
 
-/// `output = x + fc2(gelu(fc1(norm(x))))` of `x = input + conv(input)`, of images of so
+/// Two linear layers and what is between them.
+pub(super) struct Layers<'a> {
+    pub(super) fc1: Affine<'a>,
+    pub(super) fc2: Affine<'a>,
+    pub(super) activation: Activation,
+}
+
+/// `output = x + fc2(activation(fc1(norm(x))))` of `x = input + conv(input)`, of images of so
 /// many tokens.
 pub(super) fn add_feed_forward(
     input: &[f32],
@@ -21,9 +29,9 @@ pub(super) fn add_feed_forward(
     output: &mut [f32],
     conv: &Depthwise,
     norm: &Norm,
-    fc1: &Affine<'_>,
-    fc2: &Affine<'_>,
+    layers: &Layers<'_>,
 ) {
+    let Layers { fc1, fc2, .. } = layers;
     let channels = fc1.weight.inputs;
     let per_task = rows_per_task(input.len() / channels);
     let tasks = output.par_chunks_mut(per_task * channels);
@@ -41,20 +49,24 @@ pub(super) fn add_feed_forward(
                 layer_norm(&x[index * channels..][..channels], norm, normed);
             });
             let format = row_format(fc2.weight.format, tokens);
-            add_hidden(normed, fc1, fc2, (x, true), inner, (inner_rows, format));
+            add_hidden(normed, layers, (x, true), inner, (inner_rows, format));
         });
     });
 }
 
-/// `result = fc2(gelu(fc1(input)))`, or added to the result, one block of the hidden layer at a time.
+/// `result = fc2(activation(fc1(input)))`, or added to the result, one block of the hidden layer at a time.
 fn add_hidden(
     input: RowsRef<'_>,
-    fc1: &Affine<'_>,
-    fc2: &Affine<'_>,
+    layers: &Layers<'_>,
     (result, add): (&mut [f32], bool),
     hidden: &mut Vec<f32>,
     (hidden_rows, format): (&mut Rows, RowFormat),
 ) {
+    let Layers {
+        fc1,
+        fc2,
+        activation,
+    } = layers;
     let blocks = fc2.weight.blocks();
     for (block, steps) in blocks.enumerate() {
         let first = block * fc2.weight.format.block();
@@ -72,7 +84,9 @@ fn add_hidden(
             bias: fc1.bias().map(|bias| &bias[first..]),
         };
         multiply(input, fc1.weight, &part, hidden, step, epilogue);
-        let rows = hidden_rows.change_and_encode(format, hidden, columns, step, gelu);
+        let rows = hidden_rows.change_and_encode(format, hidden, columns, step, |row| {
+            activate(*activation, row);
+        });
         let part = Part {
             blocks: block..block + 1,
             ..Part::whole(fc2.weight)
@@ -92,20 +106,20 @@ fn add_hidden(
     }
 }
 
-/// `norm(x + fc2(gelu(fc1(x))))` of sequences of `tokens` tokens.
+/// `norm(x + fc2(activation(fc1(x))))` of sequences of `tokens` tokens.
 ///
 /// The sums are added in the same order for any number of rows and threads: the blocks of each
 /// product with its bias, then the residual.
 pub(super) fn feed_forward_then_norm(
     input: &[f32],
     tokens: usize,
-    fc1: &Affine<'_>,
-    fc2: &Affine<'_>,
+    layers: &Layers<'_>,
     norm: &Norm,
 ) -> Vec<f32> {
+    let Layers { fc1, fc2, .. } = layers;
     if threads_share_weights(input, norm) {
         let mut hidden = linear(input, tokens, fc1);
-        gelu(&mut hidden);
+        activate(layers.activation, &mut hidden);
         return add_then_norm(linear(&hidden, tokens, fc2), input, norm);
     }
     let channels = fc1.weight.inputs;
@@ -113,7 +127,7 @@ pub(super) fn feed_forward_then_norm(
         let format = row_format(fc1.weight.format, tokens);
         let x = buffers.rows.encode(format, x, channels, channels);
         let hidden_rows = (buffers.inner_rows, row_format(fc2.weight.format, tokens));
-        add_hidden(x, fc1, fc2, (product, false), buffers.inner, hidden_rows);
+        add_hidden(x, layers, (product, false), buffers.inner, hidden_rows);
     })
 }
 

@@ -37,8 +37,11 @@ pub use awake::with_spin_limit;
 pub use level::{cpu_level, cpu_levels, set_cpu_level};
 pub(crate) use packed_matrix::PackedMatrix;
 
-use crate::{Backend, CpuLevelError, Linear, Packed, PatchConv, Precision, Weight, portable};
+use crate::{
+    Activation, Backend, CpuLevelError, Linear, Packed, PatchConv, Precision, Weight, portable,
+};
 use depthwise::Depthwise;
+use feed_forward::Layers;
 use parameters::{Affine, Norm};
 
 impl Backend for Flex {
@@ -187,17 +190,23 @@ impl Backend for Flex {
         norm: &LayerNorm<Self>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
+        activation: Activation,
     ) -> Tensor<Self, 4> {
         let [_, height, width, _] = hidden_states.dims();
         let conv_ = Depthwise::new(hidden_states.dims(), conv);
         let (Some(conv_), Some(fc1_), Some(fc2_)) = (conv_, Affine::new(fc1), Affine::new(fc2))
         else {
-            return portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2);
+            return portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2, activation);
         };
         let norm = Norm::new(norm);
+        let layers = Layers {
+            fc1: fc1_,
+            fc2: fc2_,
+            activation,
+        };
         replace(hidden_states, |input, output| {
             let tokens = height * width;
-            feed_forward::add_feed_forward(input, tokens, output, &conv_, &norm, &fc1_, &fc2_);
+            feed_forward::add_feed_forward(input, tokens, output, &conv_, &norm, &layers);
         })
     }
 
@@ -205,17 +214,22 @@ impl Backend for Flex {
         hidden_states: Tensor<Self, 3>,
         fc1: &Linear<Self>,
         fc2: &Linear<Self>,
+        activation: Activation,
         norm: &LayerNorm<Self>,
     ) -> Tensor<Self, 3> {
         let (Some(input), Some(fc1_), Some(fc2_)) =
             (values(&hidden_states), Affine::new(fc1), Affine::new(fc2))
         else {
-            return portable::feed_forward_then_norm(hidden_states, fc1, fc2, norm);
+            return portable::feed_forward_then_norm(hidden_states, fc1, fc2, activation, norm);
         };
         let norm = Norm::new(norm);
         let shape = hidden_states.dims();
-        let output =
-            feed_forward::feed_forward_then_norm(slice(&input), shape[1], &fc1_, &fc2_, &norm);
+        let layers = Layers {
+            fc1: fc1_,
+            fc2: fc2_,
+            activation,
+        };
+        let output = feed_forward::feed_forward_then_norm(slice(&input), shape[1], &layers, &norm);
         tensor(output, shape)
     }
 
