@@ -5,8 +5,8 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Int, Tensor, backend::Backend as BurnBackend};
 
 use crate::{
-    CpuLevelError, KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision, Weight,
-    portable,
+    Activation, CpuLevelError, KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision,
+    Weight, portable,
 };
 
 /// A burn backend with the operations of Florence-2.
