@@ -281,6 +281,7 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
             spin_limit: spin_limit(options.spin_limit)?,
             progress: load_callback(options.on_progress, options.user),
             cancel: cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone()),
+            ..LoadOptions::default()
         })
     }
 }
