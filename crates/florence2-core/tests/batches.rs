@@ -108,7 +108,7 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
         num_beams: BEAMS,
         num_return_sequences: BEAMS,
         max_new_tokens: Some(6),
-        eos_token_id: vec![2],
+        eos_token_id: Some(vec![2]),
         ..GenerationConfig::default()
     };
     let mut observer = GenerationObserver::default();
