@@ -180,6 +180,45 @@ static void layouts(void) {
     FIELD(florence2_run_options, on_token);
     FIELD(florence2_run_options, on_progress);
     FIELD(florence2_run_options, user);
+    FIELD(florence2_run_options, set);
+    FIELD(florence2_run_options, max_length);
+    FIELD(florence2_run_options, min_length);
+    FIELD(florence2_run_options, encoder_no_repeat_ngram_size);
+    FIELD(florence2_run_options, min_p);
+    FIELD(florence2_run_options, top_h);
+    FIELD(florence2_run_options, typical_p);
+    FIELD(florence2_run_options, epsilon_cutoff);
+    FIELD(florence2_run_options, eta_cutoff);
+    FIELD(florence2_run_options, encoder_repetition_penalty);
+    FIELD(florence2_run_options, remove_invalid_values);
+    FIELD(florence2_run_options, renormalize_logits);
+    FIELD(florence2_run_options, exponential_decay_start);
+    FIELD(florence2_run_options, exponential_decay_factor);
+    FIELD(florence2_run_options, max_time_s);
+    FIELD(florence2_run_options, forced_bos_token_ids);
+    FIELD(florence2_run_options, forced_bos_token_ids_len);
+    FIELD(florence2_run_options, forced_eos_token_ids);
+    FIELD(florence2_run_options, forced_eos_token_ids_len);
+    FIELD(florence2_run_options, decoder_start_token_ids);
+    FIELD(florence2_run_options, decoder_start_token_ids_len);
+    FIELD(florence2_run_options, suppress_tokens);
+    FIELD(florence2_run_options, suppress_tokens_len);
+    FIELD(florence2_run_options, begin_suppress_tokens);
+    FIELD(florence2_run_options, begin_suppress_tokens_len);
+    FIELD(florence2_run_options, bad_words_ids);
+    FIELD(florence2_run_options, bad_words_ids_len);
+    FIELD(florence2_run_options, sequence_bias);
+    FIELD(florence2_run_options, sequence_bias_len);
+    FIELD(florence2_run_options, stop_strings);
+    FIELD(florence2_run_options, stop_strings_len);
+    SIZE(florence2_token_sequence);
+    FIELD(florence2_token_sequence, token_ids);
+    FIELD(florence2_token_sequence, token_ids_len);
+    SIZE(florence2_sequence_bias);
+    FIELD(florence2_sequence_bias, token_ids);
+    FIELD(florence2_sequence_bias, token_ids_len);
+    FIELD(florence2_sequence_bias, bias);
+    FIELD(florence2_sequence_bias, reserved);
     SIZE(florence2_progress);
     FIELD(florence2_progress, new_tokens);
     FIELD(florence2_progress, max_new_tokens);
@@ -391,6 +430,117 @@ static void batches_features_and_scores(void) {
     }
     CHECK(count > 2 && fabs(florence2_score_loss(score) + sum / (double)count) < 1e-4);
     florence2_score_free(score);
+}
+
+// Fields and the JSON with the same options give the same answer, which is another than the model's own.
+static void answers_as(florence2_run_options *fields, const char *json, int differs) {
+    florence2_request request = request_of("<CAPTION>");
+    florence2_run_options by_json = options_of(fields->num_beams);
+    by_json.generation_config = json;
+    florence2_result *plain = NULL, *by_field = NULL, *expected = NULL;
+    florence2_run_options none = options_of(fields->num_beams);
+    TAKEN(florence2_model_run(model, &request, &none, &plain, &error));
+    TAKEN(florence2_model_run(model, &request, &by_json, &expected, &error));
+    TAKEN(florence2_model_run(model, &request, fields, &by_field, &error));
+    int same = strcmp(florence2_result_raw_text(by_field), florence2_result_raw_text(expected)) == 0 &&
+               florence2_result_sequence_score(by_field) == florence2_result_sequence_score(expected);
+    int changed = strcmp(florence2_result_raw_text(plain), florence2_result_raw_text(expected)) != 0 ||
+                  florence2_result_sequence_score(plain) != florence2_result_sequence_score(expected);
+    if (!same || changed != differs) {
+        fprintf(stderr, "%s: found `%s`, expected `%s`, plain `%s`\n", json, florence2_result_raw_text(by_field),
+                florence2_result_raw_text(expected), florence2_result_raw_text(plain));
+        CHECK(!"fields and JSON agree");
+    }
+    CHECK(same);
+    florence2_result_free(plain);
+    florence2_result_free(by_field);
+    florence2_result_free(expected);
+}
+
+static void fields_are_options(void) {
+    florence2_request request = request_of("<CAPTION>");
+    florence2_result *plain = NULL;
+    florence2_run_options options = options_of(1);
+    TAKEN(florence2_model_run(model, &request, &options, &plain, &error));
+    CHECK(florence2_result_token_count(plain) > 6);
+    uint32_t ids[3];
+    memcpy(ids, florence2_result_token_ids(plain) + 3, sizeof ids);
+    florence2_result_free(plain);
+    char json[256];
+
+    options = options_of(3);
+    options.set = FLORENCE2_SET_LENGTH_PENALTY;
+    answers_as(&options, "{\"length_penalty\": 0}", 1);
+    options = options_of(1);
+    options.max_length = 5;
+    answers_as(&options, "{\"max_length\": 5, \"max_new_tokens\": null}", 0 + 1);
+    options = options_of(1);
+    options.suppress_tokens = ids;
+    options.suppress_tokens_len = 1;
+    snprintf(json, sizeof json, "{\"suppress_tokens\": [%u]}", ids[0]);
+    answers_as(&options, json, 1);
+    options = options_of(1);
+    options.forced_eos_token_ids = ids;
+    options.forced_eos_token_ids_len = 1;
+    options.max_new_tokens = 4;
+    snprintf(json, sizeof json, "{\"max_new_tokens\": 4, \"forced_eos_token_id\": [%u]}", ids[0]);
+    answers_as(&options, json, 1);
+    florence2_token_sequence word = {ids, 2};
+    options = options_of(1);
+    options.bad_words_ids = &word;
+    options.bad_words_ids_len = 1;
+    snprintf(json, sizeof json, "{\"bad_words_ids\": [[%u, %u]]}", ids[0], ids[1]);
+    answers_as(&options, json, 1);
+    florence2_sequence_bias bias = {ids, 1, -50.0f, 0};
+    options = options_of(1);
+    options.sequence_bias = &bias;
+    options.sequence_bias_len = 1;
+    snprintf(json, sizeof json, "{\"sequence_bias\": [[[%u], -50.0]]}", ids[0]);
+    answers_as(&options, json, 1);
+    const char *stop = "a";
+    options = options_of(1);
+    options.stop_strings = &stop;
+    options.stop_strings_len = 1;
+    answers_as(&options, "{\"stop_strings\": [\"a\"]}", 1);
+    options = options_of(1);
+    options.eos_token_ids = ids;
+    options.eos_token_ids_len = 1;
+    snprintf(json, sizeof json, "{\"eos_token_id\": [%u]}", ids[0]);
+    answers_as(&options, json, 1);
+    // Sampling, whose seed is zero and counts.
+    options = options_of(1);
+    options.do_sample = FLORENCE2_SWITCH_ON;
+    options.temperature = 5.0f;
+    options.min_p = 0.01f;
+    options.typical_p = 0.9f;
+    options.set = FLORENCE2_SET_SEED | FLORENCE2_SET_TOP_K;
+    answers_as(&options,
+               "{\"do_sample\": true, \"temperature\": 5, \"min_p\": 0.01, \"typical_p\": 0.9, \"seed\": 0, "
+               "\"top_k\": 0}",
+               1);
+
+    const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    florence2_result *result = NULL;
+    options = options_of(0);
+    options.set = FLORENCE2_SET_NUM_BEAMS;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "num_beams");
+    options = options_of(1);
+    options.set = UINT64_C(1) << 63;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "options.set");
+    options = options_of(1);
+    options.stop_strings_len = 1;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "stop_strings");
+    stop = NULL;
+    options.stop_strings = &stop;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "stop_strings[0]");
+    options = options_of(1);
+    bias.reserved = 1;
+    options.sequence_bias = &bias;
+    options.sequence_bias_len = 1;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "sequence_bias[0]");
+    options = options_of(1);
+    options.renormalize_logits = 9;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "renormalize_logits");
 }
 
 typedef struct {
@@ -1182,6 +1332,7 @@ int main(int argc, char **argv) {
     first_sizes();
     answers();
     batches_features_and_scores();
+    fields_are_options();
     streams_stops_and_deadlines();
     refusals();
     huge_counts();

@@ -119,8 +119,96 @@ pub type florence2_token_callback =
 pub type florence2_progress_callback =
     Option<unsafe extern "C" fn(progress: *const florence2_progress, user: *mut c_void) -> i32>;
 
+/// In `set` of florence2_run_options: `num_beams` counts, also when it is zero.
+pub const FLORENCE2_SET_NUM_BEAMS: u64 = 1;
+/// In `set` of florence2_run_options: `num_return_sequences` counts, also when it is zero.
+pub const FLORENCE2_SET_NUM_RETURN_SEQUENCES: u64 = 2;
+/// In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_MAX_NEW_TOKENS: u64 = 4;
+/// In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_MIN_NEW_TOKENS: u64 = 8;
+/// In `set` of florence2_run_options: `top_k` counts, also when it is zero.
+pub const FLORENCE2_SET_TOP_K: u64 = 16;
+/// In `set` of florence2_run_options: `top_p` counts, also when it is zero.
+pub const FLORENCE2_SET_TOP_P: u64 = 32;
+/// In `set` of florence2_run_options: `temperature` counts, also when it is zero.
+pub const FLORENCE2_SET_TEMPERATURE: u64 = 64;
+/// In `set` of florence2_run_options: `repetition_penalty` counts, also when it is zero.
+pub const FLORENCE2_SET_REPETITION_PENALTY: u64 = 128;
+/// In `set` of florence2_run_options: `length_penalty` counts, also when it is zero.
+pub const FLORENCE2_SET_LENGTH_PENALTY: u64 = 256;
+/// In `set` of florence2_run_options: `no_repeat_ngram_size` counts, also when it is zero.
+pub const FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE: u64 = 512;
+/// In `set` of florence2_run_options: `seed` counts, also when it is zero.
+pub const FLORENCE2_SET_SEED: u64 = 1024;
+/// In `set` of florence2_run_options: `eos_token_ids` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_EOS_TOKEN_IDS: u64 = 2048;
+/// In `set` of florence2_run_options: `max_length` counts, also when it is zero.
+pub const FLORENCE2_SET_MAX_LENGTH: u64 = 4096;
+/// In `set` of florence2_run_options: `min_length` counts, also when it is zero.
+pub const FLORENCE2_SET_MIN_LENGTH: u64 = 8192;
+/// In `set` of florence2_run_options: `encoder_no_repeat_ngram_size` counts, also when it is zero.
+pub const FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE: u64 = 16384;
+/// In `set` of florence2_run_options: `min_p` counts, also when it is zero.
+pub const FLORENCE2_SET_MIN_P: u64 = 32768;
+/// In `set` of florence2_run_options: `top_h` counts, also when it is zero.
+pub const FLORENCE2_SET_TOP_H: u64 = 65536;
+/// In `set` of florence2_run_options: `typical_p` counts, also when it is zero.
+pub const FLORENCE2_SET_TYPICAL_P: u64 = 131072;
+/// In `set` of florence2_run_options: `epsilon_cutoff` counts, also when it is zero.
+pub const FLORENCE2_SET_EPSILON_CUTOFF: u64 = 262144;
+/// In `set` of florence2_run_options: `eta_cutoff` counts, also when it is zero.
+pub const FLORENCE2_SET_ETA_CUTOFF: u64 = 524288;
+/// In `set` of florence2_run_options: `encoder_repetition_penalty` counts, also when it is zero.
+pub const FLORENCE2_SET_ENCODER_REPETITION_PENALTY: u64 = 1048576;
+/// In `set` of florence2_run_options: `exponential_decay_length_penalty` counts, also when it is zero.
+pub const FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY: u64 = 2097152;
+/// In `set` of florence2_run_options: `max_time` counts, also when it is zero.
+pub const FLORENCE2_SET_MAX_TIME: u64 = 4194304;
+/// In `set` of florence2_run_options: `forced_bos_token_ids` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_FORCED_BOS_TOKEN_IDS: u64 = 8388608;
+/// In `set` of florence2_run_options: `forced_eos_token_ids` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_FORCED_EOS_TOKEN_IDS: u64 = 16777216;
+/// In `set` of florence2_run_options: `decoder_start_token_ids` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_DECODER_START_TOKEN_IDS: u64 = 33554432;
+/// In `set` of florence2_run_options: `suppress_tokens` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_SUPPRESS_TOKENS: u64 = 67108864;
+/// In `set` of florence2_run_options: `begin_suppress_tokens` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS: u64 = 134217728;
+/// In `set` of florence2_run_options: `bad_words_ids` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_BAD_WORDS_IDS: u64 = 268435456;
+/// In `set` of florence2_run_options: `sequence_bias` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_SEQUENCE_BIAS: u64 = 536870912;
+/// In `set` of florence2_run_options: `stop_strings` counts, also when it is zero or empty.
+pub const FLORENCE2_SET_STOP_STRINGS: u64 = 1073741824;
+
+/// A sequence of tokens.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_token_sequence {
+    /// The ids.
+    pub token_ids: *const u32,
+    /// The number of ids at `token_ids`.
+    pub token_ids_len: usize,
+}
+
+/// A sequence of tokens and what is added to the score of its last one, after the others.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_sequence_bias {
+    /// The ids.
+    pub token_ids: *const u32,
+    /// The number of ids at `token_ids`.
+    pub token_ids_len: usize,
+    /// The bias.
+    pub bias: f32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
 /// How to run. To be cleared with florence2_run_options_init; zero is what the model's files say in
-/// every field. All is read during the call only.
+/// every field. All is read during the call only. A field whose zero is a value too, such as a length
+/// penalty of 0, counts when its bit in `set` is 1.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_run_options {
@@ -160,9 +248,8 @@ pub struct florence2_run_options {
     pub eos_token_ids: *const u32,
     /// How many there are at `eos_token_ids`.
     pub eos_token_ids_len: usize,
-    /// Options that have no field here, and values that a zero cannot say: a JSON object with keys
-    /// of generation_config.json, such as {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field
-    /// of this struct that is set wins.
+    /// Options as a JSON object with keys of generation_config.json, such as
+    /// {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field of this struct that counts wins.
     pub generation_config: *const c_char,
     /// Milliseconds from the call's beginning after which it fails with
     /// FLORENCE2_STATUS_DEADLINE_EXCEEDED; 0 for none.
@@ -175,6 +262,68 @@ pub struct florence2_run_options {
     pub on_progress: florence2_progress_callback,
     /// Passed to both callbacks as it is.
     pub user: *mut c_void,
+    /// FLORENCE2_SET_* of the fields that count though they are zero or empty.
+    pub set: u64,
+    /// Length of the decoder's sequence at most, its start token included; `max_new_tokens` wins.
+    pub max_length: u32,
+    /// Length of the decoder's sequence at least, its start token included.
+    pub min_length: u32,
+    /// No sequence of this many tokens of the prompt occurs in the answer.
+    pub encoder_no_repeat_ngram_size: u32,
+    /// Draws are among the tokens with at least this share of the likeliest token's probability.
+    pub min_p: f32,
+    /// Draws are among the likeliest tokens up to this share of the distribution's entropy.
+    pub top_h: f32,
+    /// Draws are among the locally typical tokens that together reach this probability.
+    pub typical_p: f32,
+    /// Draws are among the tokens of at least this probability.
+    pub epsilon_cutoff: f32,
+    /// The cutoff of eta sampling.
+    pub eta_cutoff: f32,
+    /// Divides the scores of tokens that the prompt lacks.
+    pub encoder_repetition_penalty: f32,
+    /// A florence2_switch: whether scores that are not finite are replaced.
+    pub remove_invalid_values: i32,
+    /// A florence2_switch: whether scores are normalised again after all processors.
+    pub renormalize_logits: i32,
+    /// The number of tokens after which the exponential decay of the length penalty begins.
+    pub exponential_decay_start: u32,
+    /// The factor of that decay; 0 for none.
+    pub exponential_decay_factor: f64,
+    /// Seconds after which generation ends with the tokens that it has.
+    pub max_time_s: f64,
+    /// The first generated token; set and empty for none, against the model's.
+    pub forced_bos_token_ids: *const u32,
+    /// How many there are at `forced_bos_token_ids`.
+    pub forced_bos_token_ids_len: usize,
+    /// The token at the greatest length; set and empty for none, against the model's.
+    pub forced_eos_token_ids: *const u32,
+    /// How many there are at `forced_eos_token_ids`.
+    pub forced_eos_token_ids_len: usize,
+    /// The decoder's start token: one, or one for each request.
+    pub decoder_start_token_ids: *const u32,
+    /// How many there are at `decoder_start_token_ids`.
+    pub decoder_start_token_ids_len: usize,
+    /// Tokens that are never generated.
+    pub suppress_tokens: *const u32,
+    /// How many there are at `suppress_tokens`.
+    pub suppress_tokens_len: usize,
+    /// Tokens that are not generated first.
+    pub begin_suppress_tokens: *const u32,
+    /// How many there are at `begin_suppress_tokens`.
+    pub begin_suppress_tokens_len: usize,
+    /// Sequences that are never generated.
+    pub bad_words_ids: *const florence2_token_sequence,
+    /// How many there are at `bad_words_ids`.
+    pub bad_words_ids_len: usize,
+    /// Sequences that are more or less likely.
+    pub sequence_bias: *const florence2_sequence_bias,
+    /// How many there are at `sequence_bias`.
+    pub sequence_bias_len: usize,
+    /// Texts that end an answer: UTF-8.
+    pub stop_strings: *const *const c_char,
+    /// How many there are at `stop_strings`.
+    pub stop_strings_len: usize,
 }
 
 // SAFETY: `repr(C)`, `struct_size` first, numbers, pointers and nullable functions alone.
@@ -248,67 +397,151 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
 /// As the header asks for options.
 unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverrides> {
     // SAFETY: as this function's.
-    let (json, eos_token_ids) = unsafe {
-        (
-            boundary::optional_text("options.generation_config", options.generation_config)?,
-            boundary::array(
-                "options.eos_token_ids",
-                options.eos_token_ids,
-                options.eos_token_ids_len,
-            )?,
-        )
+    let (json, lists) = unsafe {
+        let json = boundary::optional_text("options.generation_config", options.generation_config)?;
+        (json, Lists::read(options)?)
     };
     let others = match json {
         None => GenerationOverrides::default(),
         Some(json) => serde_json::from_str(json)
             .map_err(|error| Failure::argument("options.generation_config", error, "its keys"))?,
     };
-    Ok(GenerationOverrides {
-        num_beams: count(options.num_beams).or(others.num_beams),
-        num_return_sequences: count(options.num_return_sequences).or(others.num_return_sequences),
-        max_new_tokens: count(options.max_new_tokens).or(others.max_new_tokens),
-        min_new_tokens: count(options.min_new_tokens).or(others.min_new_tokens),
-        do_sample: switch(options.do_sample)?.or(others.do_sample),
-        top_k: count_or_off("options.top_k", options.top_k)?
-            .map(|k| k as i64)
-            .or(others.top_k),
-        top_p: number(options.top_p).or(others.top_p),
-        temperature: number(options.temperature).or(others.temperature),
-        repetition_penalty: number(options.repetition_penalty).or(others.repetition_penalty),
-        length_penalty: number(options.length_penalty).or(others.length_penalty),
-        no_repeat_ngram_size: count_or_off(
-            "options.no_repeat_ngram_size",
-            options.no_repeat_ngram_size,
-        )?
-        .or(others.no_repeat_ngram_size),
-        early_stopping: early_stopping(options.early_stopping)?.or(others.early_stopping),
-        seed: (options.seed != 0).then_some(options.seed).or(others.seed),
-        eos_token_id: (!eos_token_ids.is_empty())
-            .then(|| eos_token_ids.to_vec())
-            .or(others.eos_token_id),
-        ..others
-    })
+    let set = options.set;
+    if set & !ALL_BITS != 0 {
+        let found = set & !ALL_BITS;
+        return Err(Failure::argument("options.set", found, "FLORENCE2_SET_*"));
+    }
+    let count = |value: u32, bit: u64| (value != 0 || set & bit != 0).then_some(value as usize);
+    let number = |value: f32, bit: u64| (value != 0.0 || set & bit != 0).then_some(value);
+    let decay = (
+        options.exponential_decay_start as usize,
+        options.exponential_decay_factor,
+    );
+    let has_decay = decay.1 != 0.0 || set & FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY != 0;
+    let has_seed = options.seed != 0 || set & FLORENCE2_SET_SEED != 0;
+    let has_time = options.max_time_s != 0.0 || set & FLORENCE2_SET_MAX_TIME != 0;
+    let fields = GenerationOverrides {
+        num_beams: count(options.num_beams, FLORENCE2_SET_NUM_BEAMS),
+        num_return_sequences: count(options.num_return_sequences, FLORENCE2_SET_NUM_RETURN_SEQUENCES),
+        max_new_tokens: count(options.max_new_tokens, FLORENCE2_SET_MAX_NEW_TOKENS),
+        max_length: count(options.max_length, FLORENCE2_SET_MAX_LENGTH),
+        min_new_tokens: count(options.min_new_tokens, FLORENCE2_SET_MIN_NEW_TOKENS),
+        min_length: count(options.min_length, FLORENCE2_SET_MIN_LENGTH),
+        do_sample: switch("options.do_sample", options.do_sample)?,
+        temperature: number(options.temperature, FLORENCE2_SET_TEMPERATURE),
+        top_k: count_or_off("options.top_k", options.top_k, set & FLORENCE2_SET_TOP_K)?.map(|k| k as i64),
+        top_p: number(options.top_p, FLORENCE2_SET_TOP_P),
+        min_p: number(options.min_p, FLORENCE2_SET_MIN_P),
+        top_h: number(options.top_h, FLORENCE2_SET_TOP_H),
+        typical_p: number(options.typical_p, FLORENCE2_SET_TYPICAL_P),
+        epsilon_cutoff: number(options.epsilon_cutoff, FLORENCE2_SET_EPSILON_CUTOFF),
+        eta_cutoff: number(options.eta_cutoff, FLORENCE2_SET_ETA_CUTOFF),
+        seed: has_seed.then_some(options.seed),
+        no_repeat_ngram_size: count_or_off("options.no_repeat_ngram_size", options.no_repeat_ngram_size, set & FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE)?,
+        encoder_no_repeat_ngram_size: count(options.encoder_no_repeat_ngram_size, FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE),
+        repetition_penalty: number(options.repetition_penalty, FLORENCE2_SET_REPETITION_PENALTY),
+        encoder_repetition_penalty: number(options.encoder_repetition_penalty, FLORENCE2_SET_ENCODER_REPETITION_PENALTY),
+        length_penalty: number(options.length_penalty, FLORENCE2_SET_LENGTH_PENALTY),
+        early_stopping: early_stopping(options.early_stopping)?,
+        exponential_decay_length_penalty: has_decay.then_some(decay),
+        max_time: has_time.then_some(options.max_time_s),
+        remove_invalid_values: switch("options.remove_invalid_values", options.remove_invalid_values)?,
+        renormalize_logits: switch("options.renormalize_logits", options.renormalize_logits)?,
+        ..lists.into_overrides(set)
+    };
+    Ok(fields.or(others))
 }
 
-fn count(value: u32) -> Option<usize> {
-    (value != 0).then_some(value as usize)
+/// All bits of `set`.
+const ALL_BITS: u64 = 2147483647;
+
+/// The lists of the run options, as Rust's.
+struct Lists {
+    forced_bos_token_id: Vec<u32>,
+    forced_eos_token_id: Vec<u32>,
+    decoder_start_token_id: Vec<u32>,
+    suppress_tokens: Vec<u32>,
+    begin_suppress_tokens: Vec<u32>,
+    bad_words_ids: Vec<Vec<u32>>,
+    sequence_bias: Vec<(Vec<u32>, f32)>,
+    eos_token_id: Vec<u32>,
+    stop_strings: Vec<String>,
 }
 
-fn number(value: f32) -> Option<f32> {
-    (value != 0.0).then_some(value)
+impl Lists {
+    /// # Safety
+    /// As the header asks for options.
+    unsafe fn read(options: &florence2_run_options) -> Outcome<Self> {
+        // SAFETY: as this function's.
+        let ids = |name: &str, data: *const u32, len: usize| unsafe {
+            let argument = format!("options.{name}");
+            boundary::array(&argument, data, len).map(<[u32]>::to_vec)
+        };
+        // SAFETY: as this function's.
+        let (words, biases, strings) = unsafe {
+            (
+                boundary::array("options.bad_words_ids", options.bad_words_ids, options.bad_words_ids_len)?,
+                boundary::array("options.sequence_bias", options.sequence_bias, options.sequence_bias_len)?,
+                boundary::array("options.stop_strings", options.stop_strings, options.stop_strings_len)?,
+            )
+        };
+        let words = words.iter().enumerate().map(|(index, word)| {
+            ids(&format!("bad_words_ids[{index}].token_ids"), word.token_ids, word.token_ids_len)
+        });
+        let biases = biases.iter().enumerate().map(|(index, bias)| {
+            boundary::reserved(&format!("options.sequence_bias[{index}].reserved"), bias.reserved)?;
+            let name = format!("sequence_bias[{index}].token_ids");
+            Ok((ids(&name, bias.token_ids, bias.token_ids_len)?, bias.bias))
+        });
+        let strings = strings.iter().enumerate().map(|(index, string)| {
+            // SAFETY: as this function's.
+            let text = unsafe { boundary::text(&format!("options.stop_strings[{index}]"), *string) };
+            text.map(ToOwned::to_owned)
+        });
+        Ok(Self {
+            bad_words_ids: words.collect::<Outcome<_>>()?,
+            sequence_bias: biases.collect::<Outcome<_>>()?,
+            stop_strings: strings.collect::<Outcome<_>>()?,
+            forced_bos_token_id: ids("forced_bos_token_ids", options.forced_bos_token_ids, options.forced_bos_token_ids_len)?,
+            forced_eos_token_id: ids("forced_eos_token_ids", options.forced_eos_token_ids, options.forced_eos_token_ids_len)?,
+            decoder_start_token_id: ids("decoder_start_token_ids", options.decoder_start_token_ids, options.decoder_start_token_ids_len)?,
+            suppress_tokens: ids("suppress_tokens", options.suppress_tokens, options.suppress_tokens_len)?,
+            begin_suppress_tokens: ids("begin_suppress_tokens", options.begin_suppress_tokens, options.begin_suppress_tokens_len)?,
+            eos_token_id: ids("eos_token_ids", options.eos_token_ids, options.eos_token_ids_len)?,
+        })
+    }
+
+    /// The lists that are not empty, or whose bit says that they count.
+    fn into_overrides(self, set: u64) -> GenerationOverrides {
+        fn list<T>(list: Vec<T>, bit: u64) -> Option<Vec<T>> {
+            (!list.is_empty() || bit != 0).then_some(list)
+        }
+        GenerationOverrides {
+            forced_bos_token_id: list(self.forced_bos_token_id, set & FLORENCE2_SET_FORCED_BOS_TOKEN_IDS),
+            forced_eos_token_id: list(self.forced_eos_token_id, set & FLORENCE2_SET_FORCED_EOS_TOKEN_IDS),
+            decoder_start_token_id: list(self.decoder_start_token_id, set & FLORENCE2_SET_DECODER_START_TOKEN_IDS),
+            suppress_tokens: list(self.suppress_tokens, set & FLORENCE2_SET_SUPPRESS_TOKENS),
+            begin_suppress_tokens: list(self.begin_suppress_tokens, set & FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS),
+            bad_words_ids: list(self.bad_words_ids, set & FLORENCE2_SET_BAD_WORDS_IDS),
+            sequence_bias: list(self.sequence_bias, set & FLORENCE2_SET_SEQUENCE_BIAS),
+            eos_token_id: list(self.eos_token_id, set & FLORENCE2_SET_EOS_TOKEN_IDS),
+            stop_strings: list(self.stop_strings, set & FLORENCE2_SET_STOP_STRINGS),
+            ..GenerationOverrides::default()
+        }
+    }
 }
 
-/// Options of which zero, "off", is a value too: C says it as -1.
-fn count_or_off(argument: &str, value: i32) -> Outcome<Option<usize>> {
+/// Options of which zero, "off", is a value too: -1 and a zero that counts say it.
+fn count_or_off(argument: &str, value: i32, bit: u64) -> Outcome<Option<usize>> {
     match value {
-        0 => Ok(None),
-        -1 => Ok(Some(0)),
+        0 if bit == 0 => Ok(None),
+        -1 | 0 => Ok(Some(0)),
         value if value > 0 => Ok(Some(value as usize)),
         other => Err(Failure::argument(argument, other, "-1, 0 or more")),
     }
 }
 
-fn switch(number: i32) -> Outcome<Option<bool>> {
+fn switch(argument: &str, number: i32) -> Outcome<Option<bool>> {
     const MODEL: i32 = florence2_switch::Model as i32;
     const ON: i32 = florence2_switch::On as i32;
     const OFF: i32 = florence2_switch::Off as i32;
@@ -316,11 +549,7 @@ fn switch(number: i32) -> Outcome<Option<bool>> {
         MODEL => Ok(None),
         ON => Ok(Some(true)),
         OFF => Ok(Some(false)),
-        other => Err(Failure::argument(
-            "options.do_sample",
-            other,
-            "a florence2_switch",
-        )),
+        other => Err(Failure::argument(argument, other, "a florence2_switch")),
     }
 }
 

@@ -7,7 +7,9 @@ use crate::boundary;
 use crate::error::{florence2_error, florence2_status};
 use crate::image::florence2_pixels;
 use crate::model::{florence2_load_options, florence2_load_progress, florence2_model_files};
-use crate::options::{florence2_progress, florence2_run_options};
+use crate::options::{
+    florence2_progress, florence2_run_options, florence2_sequence_bias, florence2_token_sequence,
+};
 use crate::request::florence2_request;
 use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
 use crate::yuv::florence2_yuv;
@@ -75,7 +77,10 @@ const LAYOUT: &[(&str, usize)] = layout! {
         top_k, top_p, temperature, repetition_penalty, length_penalty, no_repeat_ngram_size,
         early_stopping, compat, reserved, seed, eos_token_ids, eos_token_ids_len,
         generation_config, deadline_ms, cancel, on_token, on_progress, user,
+        set, max_length, min_length, encoder_no_repeat_ngram_size, min_p, top_h, typical_p, epsilon_cutoff, eta_cutoff, encoder_repetition_penalty, remove_invalid_values, renormalize_logits, exponential_decay_start, exponential_decay_factor, max_time_s, forced_bos_token_ids, forced_bos_token_ids_len, forced_eos_token_ids, forced_eos_token_ids_len, decoder_start_token_ids, decoder_start_token_ids_len, suppress_tokens, suppress_tokens_len, begin_suppress_tokens, begin_suppress_tokens_len, bad_words_ids, bad_words_ids_len, sequence_bias, sequence_bias_len, stop_strings, stop_strings_len,
     }
+    florence2_token_sequence { token_ids, token_ids_len }
+    florence2_sequence_bias { token_ids, token_ids_len, bias, reserved }
     florence2_progress { new_tokens, max_new_tokens }
     florence2_point { x_px, y_px }
     florence2_region {

@@ -132,6 +132,14 @@ macro_rules! overrides {
             /// The names of all options.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
+            /// These options, and `others` where these say nothing.
+            #[must_use]
+            pub fn or(self, others: Self) -> Self {
+                Self {
+                    $($name: self.$name.or(others.$name),)*
+                }
+            }
+
             /// The model's configuration with these changes.
             pub fn apply(&self, model: &GenerationConfig) -> GenerationConfig {
                 let mut config = model.clone();
