@@ -422,14 +422,18 @@ unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverr
     let has_time = options.max_time_s != 0.0 || set & FLORENCE2_SET_MAX_TIME != 0;
     let fields = GenerationOverrides {
         num_beams: count(options.num_beams, FLORENCE2_SET_NUM_BEAMS),
-        num_return_sequences: count(options.num_return_sequences, FLORENCE2_SET_NUM_RETURN_SEQUENCES),
+        num_return_sequences: count(
+            options.num_return_sequences,
+            FLORENCE2_SET_NUM_RETURN_SEQUENCES,
+        ),
         max_new_tokens: count(options.max_new_tokens, FLORENCE2_SET_MAX_NEW_TOKENS),
         max_length: count(options.max_length, FLORENCE2_SET_MAX_LENGTH),
         min_new_tokens: count(options.min_new_tokens, FLORENCE2_SET_MIN_NEW_TOKENS),
         min_length: count(options.min_length, FLORENCE2_SET_MIN_LENGTH),
         do_sample: switch("options.do_sample", options.do_sample)?,
         temperature: number(options.temperature, FLORENCE2_SET_TEMPERATURE),
-        top_k: count_or_off("options.top_k", options.top_k, set & FLORENCE2_SET_TOP_K)?.map(|k| k as i64),
+        top_k: count_or_off("options.top_k", options.top_k, set & FLORENCE2_SET_TOP_K)?
+            .map(|k| k as i64),
         top_p: number(options.top_p, FLORENCE2_SET_TOP_P),
         min_p: number(options.min_p, FLORENCE2_SET_MIN_P),
         top_h: number(options.top_h, FLORENCE2_SET_TOP_H),
@@ -437,15 +441,28 @@ unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverr
         epsilon_cutoff: number(options.epsilon_cutoff, FLORENCE2_SET_EPSILON_CUTOFF),
         eta_cutoff: number(options.eta_cutoff, FLORENCE2_SET_ETA_CUTOFF),
         seed: has_seed.then_some(options.seed),
-        no_repeat_ngram_size: count_or_off("options.no_repeat_ngram_size", options.no_repeat_ngram_size, set & FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE)?,
-        encoder_no_repeat_ngram_size: count(options.encoder_no_repeat_ngram_size, FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE),
+        no_repeat_ngram_size: count_or_off(
+            "options.no_repeat_ngram_size",
+            options.no_repeat_ngram_size,
+            set & FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE,
+        )?,
+        encoder_no_repeat_ngram_size: count(
+            options.encoder_no_repeat_ngram_size,
+            FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE,
+        ),
         repetition_penalty: number(options.repetition_penalty, FLORENCE2_SET_REPETITION_PENALTY),
-        encoder_repetition_penalty: number(options.encoder_repetition_penalty, FLORENCE2_SET_ENCODER_REPETITION_PENALTY),
+        encoder_repetition_penalty: number(
+            options.encoder_repetition_penalty,
+            FLORENCE2_SET_ENCODER_REPETITION_PENALTY,
+        ),
         length_penalty: number(options.length_penalty, FLORENCE2_SET_LENGTH_PENALTY),
         early_stopping: early_stopping(options.early_stopping)?,
         exponential_decay_length_penalty: has_decay.then_some(decay),
         max_time: has_time.then_some(options.max_time_s),
-        remove_invalid_values: switch("options.remove_invalid_values", options.remove_invalid_values)?,
+        remove_invalid_values: switch(
+            "options.remove_invalid_values",
+            options.remove_invalid_values,
+        )?,
         renormalize_logits: switch("options.renormalize_logits", options.renormalize_logits)?,
         ..lists.into_overrides(set)
     };
@@ -480,34 +497,78 @@ impl Lists {
         // SAFETY: as this function's.
         let (words, biases, strings) = unsafe {
             (
-                boundary::array("options.bad_words_ids", options.bad_words_ids, options.bad_words_ids_len)?,
-                boundary::array("options.sequence_bias", options.sequence_bias, options.sequence_bias_len)?,
-                boundary::array("options.stop_strings", options.stop_strings, options.stop_strings_len)?,
+                boundary::array(
+                    "options.bad_words_ids",
+                    options.bad_words_ids,
+                    options.bad_words_ids_len,
+                )?,
+                boundary::array(
+                    "options.sequence_bias",
+                    options.sequence_bias,
+                    options.sequence_bias_len,
+                )?,
+                boundary::array(
+                    "options.stop_strings",
+                    options.stop_strings,
+                    options.stop_strings_len,
+                )?,
             )
         };
         let words = words.iter().enumerate().map(|(index, word)| {
-            ids(&format!("bad_words_ids[{index}].token_ids"), word.token_ids, word.token_ids_len)
+            ids(
+                &format!("bad_words_ids[{index}].token_ids"),
+                word.token_ids,
+                word.token_ids_len,
+            )
         });
         let biases = biases.iter().enumerate().map(|(index, bias)| {
-            boundary::reserved(&format!("options.sequence_bias[{index}].reserved"), bias.reserved)?;
+            boundary::reserved(
+                &format!("options.sequence_bias[{index}].reserved"),
+                bias.reserved,
+            )?;
             let name = format!("sequence_bias[{index}].token_ids");
             Ok((ids(&name, bias.token_ids, bias.token_ids_len)?, bias.bias))
         });
         let strings = strings.iter().enumerate().map(|(index, string)| {
             // SAFETY: as this function's.
-            let text = unsafe { boundary::text(&format!("options.stop_strings[{index}]"), *string) };
+            let text =
+                unsafe { boundary::text(&format!("options.stop_strings[{index}]"), *string) };
             text.map(ToOwned::to_owned)
         });
         Ok(Self {
             bad_words_ids: words.collect::<Outcome<_>>()?,
             sequence_bias: biases.collect::<Outcome<_>>()?,
             stop_strings: strings.collect::<Outcome<_>>()?,
-            forced_bos_token_id: ids("forced_bos_token_ids", options.forced_bos_token_ids, options.forced_bos_token_ids_len)?,
-            forced_eos_token_id: ids("forced_eos_token_ids", options.forced_eos_token_ids, options.forced_eos_token_ids_len)?,
-            decoder_start_token_id: ids("decoder_start_token_ids", options.decoder_start_token_ids, options.decoder_start_token_ids_len)?,
-            suppress_tokens: ids("suppress_tokens", options.suppress_tokens, options.suppress_tokens_len)?,
-            begin_suppress_tokens: ids("begin_suppress_tokens", options.begin_suppress_tokens, options.begin_suppress_tokens_len)?,
-            eos_token_id: ids("eos_token_ids", options.eos_token_ids, options.eos_token_ids_len)?,
+            forced_bos_token_id: ids(
+                "forced_bos_token_ids",
+                options.forced_bos_token_ids,
+                options.forced_bos_token_ids_len,
+            )?,
+            forced_eos_token_id: ids(
+                "forced_eos_token_ids",
+                options.forced_eos_token_ids,
+                options.forced_eos_token_ids_len,
+            )?,
+            decoder_start_token_id: ids(
+                "decoder_start_token_ids",
+                options.decoder_start_token_ids,
+                options.decoder_start_token_ids_len,
+            )?,
+            suppress_tokens: ids(
+                "suppress_tokens",
+                options.suppress_tokens,
+                options.suppress_tokens_len,
+            )?,
+            begin_suppress_tokens: ids(
+                "begin_suppress_tokens",
+                options.begin_suppress_tokens,
+                options.begin_suppress_tokens_len,
+            )?,
+            eos_token_id: ids(
+                "eos_token_ids",
+                options.eos_token_ids,
+                options.eos_token_ids_len,
+            )?,
         })
     }
 
@@ -517,11 +578,23 @@ impl Lists {
             (!list.is_empty() || bit != 0).then_some(list)
         }
         GenerationOverrides {
-            forced_bos_token_id: list(self.forced_bos_token_id, set & FLORENCE2_SET_FORCED_BOS_TOKEN_IDS),
-            forced_eos_token_id: list(self.forced_eos_token_id, set & FLORENCE2_SET_FORCED_EOS_TOKEN_IDS),
-            decoder_start_token_id: list(self.decoder_start_token_id, set & FLORENCE2_SET_DECODER_START_TOKEN_IDS),
+            forced_bos_token_id: list(
+                self.forced_bos_token_id,
+                set & FLORENCE2_SET_FORCED_BOS_TOKEN_IDS,
+            ),
+            forced_eos_token_id: list(
+                self.forced_eos_token_id,
+                set & FLORENCE2_SET_FORCED_EOS_TOKEN_IDS,
+            ),
+            decoder_start_token_id: list(
+                self.decoder_start_token_id,
+                set & FLORENCE2_SET_DECODER_START_TOKEN_IDS,
+            ),
             suppress_tokens: list(self.suppress_tokens, set & FLORENCE2_SET_SUPPRESS_TOKENS),
-            begin_suppress_tokens: list(self.begin_suppress_tokens, set & FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS),
+            begin_suppress_tokens: list(
+                self.begin_suppress_tokens,
+                set & FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS,
+            ),
             bad_words_ids: list(self.bad_words_ids, set & FLORENCE2_SET_BAD_WORDS_IDS),
             sequence_bias: list(self.sequence_bias, set & FLORENCE2_SET_SEQUENCE_BIAS),
             eos_token_id: list(self.eos_token_id, set & FLORENCE2_SET_EOS_TOKEN_IDS),
