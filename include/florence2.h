@@ -127,6 +127,161 @@
 #define FLORENCE2_VERSION_STRING "0.1.0"
 
 /**
+ * In `set` of florence2_run_options: `num_beams` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_NUM_BEAMS 1
+
+/**
+ * In `set` of florence2_run_options: `num_return_sequences` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_NUM_RETURN_SEQUENCES 2
+
+/**
+ * In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_MAX_NEW_TOKENS 4
+
+/**
+ * In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_MIN_NEW_TOKENS 8
+
+/**
+ * In `set` of florence2_run_options: `top_k` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_TOP_K 16
+
+/**
+ * In `set` of florence2_run_options: `top_p` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_TOP_P 32
+
+/**
+ * In `set` of florence2_run_options: `temperature` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_TEMPERATURE 64
+
+/**
+ * In `set` of florence2_run_options: `repetition_penalty` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_REPETITION_PENALTY 128
+
+/**
+ * In `set` of florence2_run_options: `length_penalty` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_LENGTH_PENALTY 256
+
+/**
+ * In `set` of florence2_run_options: `no_repeat_ngram_size` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE 512
+
+/**
+ * In `set` of florence2_run_options: `seed` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_SEED 1024
+
+/**
+ * In `set` of florence2_run_options: `eos_token_ids` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_EOS_TOKEN_IDS 2048
+
+/**
+ * In `set` of florence2_run_options: `max_length` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_MAX_LENGTH 4096
+
+/**
+ * In `set` of florence2_run_options: `min_length` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_MIN_LENGTH 8192
+
+/**
+ * In `set` of florence2_run_options: `encoder_no_repeat_ngram_size` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE 16384
+
+/**
+ * In `set` of florence2_run_options: `min_p` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_MIN_P 32768
+
+/**
+ * In `set` of florence2_run_options: `top_h` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_TOP_H 65536
+
+/**
+ * In `set` of florence2_run_options: `typical_p` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_TYPICAL_P 131072
+
+/**
+ * In `set` of florence2_run_options: `epsilon_cutoff` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_EPSILON_CUTOFF 262144
+
+/**
+ * In `set` of florence2_run_options: `eta_cutoff` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_ETA_CUTOFF 524288
+
+/**
+ * In `set` of florence2_run_options: `encoder_repetition_penalty` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_ENCODER_REPETITION_PENALTY 1048576
+
+/**
+ * In `set` of florence2_run_options: `exponential_decay_length_penalty` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY 2097152
+
+/**
+ * In `set` of florence2_run_options: `max_time` counts, also when it is zero.
+ */
+#define FLORENCE2_SET_MAX_TIME 4194304
+
+/**
+ * In `set` of florence2_run_options: `forced_bos_token_ids` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_FORCED_BOS_TOKEN_IDS 8388608
+
+/**
+ * In `set` of florence2_run_options: `forced_eos_token_ids` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_FORCED_EOS_TOKEN_IDS 16777216
+
+/**
+ * In `set` of florence2_run_options: `decoder_start_token_ids` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_DECODER_START_TOKEN_IDS 33554432
+
+/**
+ * In `set` of florence2_run_options: `suppress_tokens` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_SUPPRESS_TOKENS 67108864
+
+/**
+ * In `set` of florence2_run_options: `begin_suppress_tokens` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS 134217728
+
+/**
+ * In `set` of florence2_run_options: `bad_words_ids` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_BAD_WORDS_IDS 268435456
+
+/**
+ * In `set` of florence2_run_options: `sequence_bias` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_SEQUENCE_BIAS 536870912
+
+/**
+ * In `set` of florence2_run_options: `stop_strings` counts, also when it is zero or empty.
+ */
+#define FLORENCE2_SET_STOP_STRINGS 1073741824
+
+/**
  * The ABI that this header describes. It grows only when a program built against an older header
  * would no longer work; the SONAME carries it. New functions, statuses and option fields do not
  * change it.
@@ -849,8 +1004,45 @@ typedef struct florence2_progress {
 typedef int32_t (*florence2_progress_callback)(const struct florence2_progress *progress, void *user);
 
 /**
+ * A sequence of tokens.
+ */
+typedef struct florence2_token_sequence {
+    /**
+     * The ids.
+     */
+    const uint32_t *token_ids;
+    /**
+     * The number of ids at `token_ids`.
+     */
+    size_t token_ids_len;
+} florence2_token_sequence;
+
+/**
+ * A sequence of tokens and what is added to the score of its last one, after the others.
+ */
+typedef struct florence2_sequence_bias {
+    /**
+     * The ids.
+     */
+    const uint32_t *token_ids;
+    /**
+     * The number of ids at `token_ids`.
+     */
+    size_t token_ids_len;
+    /**
+     * The bias.
+     */
+    float bias;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} florence2_sequence_bias;
+
+/**
  * How to run. To be cleared with florence2_run_options_init; zero is what the model's files say in
- * every field. All is read during the call only.
+ * every field. All is read during the call only. A field whose zero is a value too, such as a length
+ * penalty of 0, counts when its bit in `set` is 1.
  */
 typedef struct florence2_run_options {
     /**
@@ -926,9 +1118,8 @@ typedef struct florence2_run_options {
      */
     size_t eos_token_ids_len;
     /**
-     * Options that have no field here, and values that a zero cannot say: a JSON object with keys
-     * of generation_config.json, such as {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field
-     * of this struct that is set wins.
+     * Options as a JSON object with keys of generation_config.json, such as
+     * {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field of this struct that counts wins.
      */
     const char *generation_config;
     /**
@@ -952,6 +1143,130 @@ typedef struct florence2_run_options {
      * Passed to both callbacks as it is.
      */
     void *user;
+    /**
+     * FLORENCE2_SET_* of the fields that count though they are zero or empty.
+     */
+    uint64_t set;
+    /**
+     * Length of the decoder's sequence at most, its start token included; `max_new_tokens` wins.
+     */
+    uint32_t max_length;
+    /**
+     * Length of the decoder's sequence at least, its start token included.
+     */
+    uint32_t min_length;
+    /**
+     * No sequence of this many tokens of the prompt occurs in the answer.
+     */
+    uint32_t encoder_no_repeat_ngram_size;
+    /**
+     * Draws are among the tokens with at least this share of the likeliest token's probability.
+     */
+    float min_p;
+    /**
+     * Draws are among the likeliest tokens up to this share of the distribution's entropy.
+     */
+    float top_h;
+    /**
+     * Draws are among the locally typical tokens that together reach this probability.
+     */
+    float typical_p;
+    /**
+     * Draws are among the tokens of at least this probability.
+     */
+    float epsilon_cutoff;
+    /**
+     * The cutoff of eta sampling.
+     */
+    float eta_cutoff;
+    /**
+     * Divides the scores of tokens that the prompt lacks.
+     */
+    float encoder_repetition_penalty;
+    /**
+     * A florence2_switch: whether scores that are not finite are replaced.
+     */
+    int32_t remove_invalid_values;
+    /**
+     * A florence2_switch: whether scores are normalised again after all processors.
+     */
+    int32_t renormalize_logits;
+    /**
+     * The number of tokens after which the exponential decay of the length penalty begins.
+     */
+    uint32_t exponential_decay_start;
+    /**
+     * The factor of that decay; 0 for none.
+     */
+    double exponential_decay_factor;
+    /**
+     * Seconds after which generation ends with the tokens that it has.
+     */
+    double max_time_s;
+    /**
+     * The first generated token; set and empty for none, against the model's.
+     */
+    const uint32_t *forced_bos_token_ids;
+    /**
+     * How many there are at `forced_bos_token_ids`.
+     */
+    size_t forced_bos_token_ids_len;
+    /**
+     * The token at the greatest length; set and empty for none, against the model's.
+     */
+    const uint32_t *forced_eos_token_ids;
+    /**
+     * How many there are at `forced_eos_token_ids`.
+     */
+    size_t forced_eos_token_ids_len;
+    /**
+     * The decoder's start token: one, or one for each request.
+     */
+    const uint32_t *decoder_start_token_ids;
+    /**
+     * How many there are at `decoder_start_token_ids`.
+     */
+    size_t decoder_start_token_ids_len;
+    /**
+     * Tokens that are never generated.
+     */
+    const uint32_t *suppress_tokens;
+    /**
+     * How many there are at `suppress_tokens`.
+     */
+    size_t suppress_tokens_len;
+    /**
+     * Tokens that are not generated first.
+     */
+    const uint32_t *begin_suppress_tokens;
+    /**
+     * How many there are at `begin_suppress_tokens`.
+     */
+    size_t begin_suppress_tokens_len;
+    /**
+     * Sequences that are never generated.
+     */
+    const struct florence2_token_sequence *bad_words_ids;
+    /**
+     * How many there are at `bad_words_ids`.
+     */
+    size_t bad_words_ids_len;
+    /**
+     * Sequences that are more or less likely.
+     */
+    const struct florence2_sequence_bias *sequence_bias;
+    /**
+     * How many there are at `sequence_bias`.
+     */
+    size_t sequence_bias_len;
+    /**
+     * Texts that end an answer: UTF-8.
+     */
+    const char *const *stop_strings;
+    /**
+     * How many there are at `stop_strings`.
+     */
+    size_t stop_strings_len;
 } florence2_run_options;
 
 /**
