@@ -148,39 +148,39 @@ pub const FLORENCE2_SET_MAX_LENGTH: u64 = 4096;
 /// In `set` of florence2_run_options: `min_length` counts, also when it is zero.
 pub const FLORENCE2_SET_MIN_LENGTH: u64 = 8192;
 /// In `set` of florence2_run_options: `encoder_no_repeat_ngram_size` counts, also when it is zero.
-pub const FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE: u64 = 16384;
+pub const FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE: u64 = 16_384;
 /// In `set` of florence2_run_options: `min_p` counts, also when it is zero.
-pub const FLORENCE2_SET_MIN_P: u64 = 32768;
+pub const FLORENCE2_SET_MIN_P: u64 = 32_768;
 /// In `set` of florence2_run_options: `top_h` counts, also when it is zero.
-pub const FLORENCE2_SET_TOP_H: u64 = 65536;
+pub const FLORENCE2_SET_TOP_H: u64 = 65_536;
 /// In `set` of florence2_run_options: `typical_p` counts, also when it is zero.
-pub const FLORENCE2_SET_TYPICAL_P: u64 = 131072;
+pub const FLORENCE2_SET_TYPICAL_P: u64 = 131_072;
 /// In `set` of florence2_run_options: `epsilon_cutoff` counts, also when it is zero.
-pub const FLORENCE2_SET_EPSILON_CUTOFF: u64 = 262144;
+pub const FLORENCE2_SET_EPSILON_CUTOFF: u64 = 262_144;
 /// In `set` of florence2_run_options: `eta_cutoff` counts, also when it is zero.
-pub const FLORENCE2_SET_ETA_CUTOFF: u64 = 524288;
+pub const FLORENCE2_SET_ETA_CUTOFF: u64 = 524_288;
 /// In `set` of florence2_run_options: `encoder_repetition_penalty` counts, also when it is zero.
-pub const FLORENCE2_SET_ENCODER_REPETITION_PENALTY: u64 = 1048576;
+pub const FLORENCE2_SET_ENCODER_REPETITION_PENALTY: u64 = 1_048_576;
 /// In `set` of florence2_run_options: `exponential_decay_length_penalty` counts, also when it is zero.
-pub const FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY: u64 = 2097152;
+pub const FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY: u64 = 2_097_152;
 /// In `set` of florence2_run_options: `max_time` counts, also when it is zero.
-pub const FLORENCE2_SET_MAX_TIME: u64 = 4194304;
+pub const FLORENCE2_SET_MAX_TIME: u64 = 4_194_304;
 /// In `set` of florence2_run_options: `forced_bos_token_ids` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_FORCED_BOS_TOKEN_IDS: u64 = 8388608;
+pub const FLORENCE2_SET_FORCED_BOS_TOKEN_IDS: u64 = 8_388_608;
 /// In `set` of florence2_run_options: `forced_eos_token_ids` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_FORCED_EOS_TOKEN_IDS: u64 = 16777216;
+pub const FLORENCE2_SET_FORCED_EOS_TOKEN_IDS: u64 = 16_777_216;
 /// In `set` of florence2_run_options: `decoder_start_token_ids` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_DECODER_START_TOKEN_IDS: u64 = 33554432;
+pub const FLORENCE2_SET_DECODER_START_TOKEN_IDS: u64 = 33_554_432;
 /// In `set` of florence2_run_options: `suppress_tokens` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_SUPPRESS_TOKENS: u64 = 67108864;
+pub const FLORENCE2_SET_SUPPRESS_TOKENS: u64 = 67_108_864;
 /// In `set` of florence2_run_options: `begin_suppress_tokens` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS: u64 = 134217728;
+pub const FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS: u64 = 134_217_728;
 /// In `set` of florence2_run_options: `bad_words_ids` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_BAD_WORDS_IDS: u64 = 268435456;
+pub const FLORENCE2_SET_BAD_WORDS_IDS: u64 = 268_435_456;
 /// In `set` of florence2_run_options: `sequence_bias` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_SEQUENCE_BIAS: u64 = 536870912;
+pub const FLORENCE2_SET_SEQUENCE_BIAS: u64 = 536_870_912;
 /// In `set` of florence2_run_options: `stop_strings` counts, also when it is zero or empty.
-pub const FLORENCE2_SET_STOP_STRINGS: u64 = 1073741824;
+pub const FLORENCE2_SET_STOP_STRINGS: u64 = 1_073_741_824;
 
 /// A sequence of tokens.
 #[repr(C)]
@@ -470,7 +470,7 @@ unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverr
 }
 
 /// All bits of `set`.
-const ALL_BITS: u64 = 2147483647;
+const ALL_BITS: u64 = 2_147_483_647;
 
 /// The lists of the run options, as Rust's.
 struct Lists {

@@ -67,7 +67,7 @@ impl Activation {
 }
 
 /// `2 sqrt(2 / pi)`.
-pub(crate) const GELU_TANH: f32 = 1.595_769_1;
+pub(crate) const GELU_TANH: f32 = 1.595_769;
 /// The factor of the cube in [`Activation::GeluTanh`].
 pub(crate) const GELU_CUBE: f32 = 0.044_715;
 /// The factor in [`Activation::QuickGelu`].

@@ -2,6 +2,8 @@
 //! of entries and threads, in every precision. The layers have several blocks of inputs, and the
 //! batches lie on both sides of every number of rows at which an operation changes its way.
 
+#![allow(clippy::unwrap_used)]
+
 mod values;
 
 use burn::module::Param;

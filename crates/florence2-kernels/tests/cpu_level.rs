@@ -1,5 +1,7 @@
 //! The SIMD level of the process: one process per case, since the first operation selects it for good.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Output};
 
 use burn::tensor::Tensor;

@@ -462,7 +462,7 @@ mod tests {
             (r#"{"early_stopping": "maybe"}"#, "early_stopping"),
             (r#"{"early_stopping": 2}"#, "early_stopping"),
             (r#"{"sequence_bias": {"5": 1.0}}"#, "sequence_bias"),
-            (r#"[3]"#, "generation_config.json"),
+            ("[3]", "generation_config.json"),
         ] {
             let error = read(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");

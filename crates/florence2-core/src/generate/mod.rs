@@ -253,16 +253,23 @@ pub fn generate_with<B: Backend>(
             cache.select(&kept_rows);
         }
     }
-    let mut answers = Vec::with_capacity(batch);
-    for (entry, search) in searches.into_iter().enumerate() {
-        let told = search.last_token().is_some();
+    finish(searches, observer)
+}
+
+/// The sequences of each entry's search. Reports the tokens that the search did not report itself.
+fn finish(
+    searches: Vec<Search>,
+    observer: &mut GenerationObserver<'_>,
+) -> Result<Vec<Vec<GeneratedSequence>>> {
+    let finished = searches.into_iter().enumerate().map(|(entry, search)| {
+        let is_reported = search.last_token().is_some();
         let sequences = search.finish();
-        if !told {
-            tell_tokens(entry, &sequences, observer)?;
+        if !is_reported {
+            emit_tokens(entry, &sequences, observer)?;
         }
-        answers.push(sequences);
-    }
-    Ok(answers)
+        Ok(sequences)
+    });
+    finished.collect()
 }
 
 /// Each entry's encoder input as transformers sees it: the image's placeholders, then the prompt.
@@ -295,7 +302,7 @@ fn encoder_inputs(
 }
 
 /// The best sequence's tokens, of a search that could not tell which they would be.
-fn tell_tokens(
+fn emit_tokens(
     entry: usize,
     sequences: &[GeneratedSequence],
     observer: &mut GenerationObserver<'_>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexDevice};
 use florence2_core::weights::{Adapter, Checkpoint, inspect, load};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration, Warning};
 use florence2_kernels::{Backend, Precision};
@@ -233,7 +233,7 @@ fn an_error_names_everything_in_an_adapter_that_does_not_fit() {
         }
     });
     let magnitudes = adapter_error(&model, "plain", |config, _| {
-        config["use_dora"] = true.into()
+        config["use_dora"] = true.into();
     });
     let token = adapter_error(&model, "tokens", |config, _| {
         config["trainable_token_indices"] = serde_json::json!([5, 9999]);
@@ -420,7 +420,7 @@ fn unexpected_tensors_are_a_warning_and_every_missing_one_is_an_error() {
         panic!("{warnings:?}");
     };
     assert_eq!(keys, &names);
-    let report = inspect::<Flex>(&model.config(), &model.checkpoint(), &Default::default());
+    let report = inspect::<Flex>(&model.config(), &model.checkpoint(), &FlexDevice);
     let report = report.unwrap();
     assert!(report.is_clean());
     assert_eq!(report.unexpected, names);
@@ -446,11 +446,8 @@ fn a_missing_table_of_sinusoids_is_computed() {
     let (shape, stored) = model.tensors.remove(TEMPORAL).unwrap();
     let (loaded, warnings) = model.load::<Flex>(&[]).unwrap();
     assert_eq!(warnings, []);
-    let built = Florence2ForConditionalGeneration::<Flex>::new(
-        model.config(),
-        Precision::F32,
-        &Default::default(),
-    );
+    let built =
+        Florence2ForConditionalGeneration::<Flex>::new(model.config(), Precision::F32, &FlexDevice);
     for model in [&loaded, &built.unwrap()] {
         let table = &model.model.multi_modal_projector.visual_temporal_embed;
         let table = table.pos_idx_to_embed.val();
@@ -477,7 +474,7 @@ fn a_loss_without_labels_is_not_a_number() {
     let model = Model::open("tiny-a");
     let (loaded, _) = model.load::<Flex>(&[]).unwrap();
     let mut input = model.fixture.forward_input();
-    input.text.labels = input.text.labels.map(|labels| labels * 0 - 100);
+    input.text.labels = input.text.labels.map(|labels| labels.ones_like() * -100);
     let loss = loaded.forward(input).unwrap().loss.unwrap();
     assert!(loss.into_scalar().is_nan());
 }

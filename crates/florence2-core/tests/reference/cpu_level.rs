@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use burn_flex::{Flex, FlexDevice};
-use florence2_core::{Error, Florence2ForConditionalGeneration};
+use florence2_core::{Error, Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::Precision;
 
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
@@ -12,7 +12,7 @@ const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 fn an_unknown_level_is_an_error_of_loading() {
     let unknown = "avx1024";
     if std::env::var(VARIABLE).as_deref() == Ok(unknown) {
-        let config = Default::default();
+        let config = Florence2Config::default();
         let loaded =
             Florence2ForConditionalGeneration::<Flex>::new(config, Precision::F32, &FlexDevice);
         let Err(Error::Argument {

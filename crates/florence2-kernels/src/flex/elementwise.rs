@@ -178,8 +178,9 @@ fn gelu(values: &mut [f32]) {
     );
 }
 
-/// The error function to 5e-7: `x` times a polynomial of its square, fitted in Chebyshev's points
-/// up to where it is 1 but for 1e-7. A ratio of shorter ones takes longer, because of the division.
+/// The error function to 5e-7: `x` times a polynomial of its square, fitted at Chebyshev's points
+/// up to 3.8, beyond which it rounds to 1. A ratio of shorter polynomials takes longer, because of
+/// the division.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -187,10 +188,7 @@ fn gelu(values: &mut [f32]) {
 )]
 fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     const END: f32 = 3.8;
-    // Comparisons that keep a NaN.
-    let x = if x > END { END } else { x };
-    let x = if x < -END { -END } else { x };
-    // From -1 to 1.
+    // From -1 to 1 where the polynomial is used.
     let square = multiply_add.of(x * x, 2.0 / (END * END), -1.0);
     let mut factor = -2.191_397e-3;
     for coefficient in [
@@ -210,7 +208,14 @@ fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     ] {
         factor = multiply_add.of(factor, square, coefficient);
     }
-    x * factor
+    // Comparisons that keep a NaN.
+    if x > END {
+        1.0
+    } else if x < -END {
+        -1.0
+    } else {
+        x * factor
+    }
 }
 
 /// The largest of a row's values that are numbers.

@@ -159,18 +159,18 @@ impl Machine<'_> {
         {
             return Ok(*level);
         }
-        let here = self.names_where(&|level| (self.is_there)(level));
+        let here = Self::names_where(&|level| (self.is_there)(level));
         let expected = match known {
             Some(_) => format!("a level of this processor: {here}"),
             None => {
-                let all = self.names_where(&|_| true);
+                let all = Self::names_where(&|_| true);
                 format!("one of {all} (this processor has {here})")
             }
         };
         Err(CpuLevelError::new(setting, name, expected))
     }
 
-    fn names_where(&self, keep: &dyn Fn(Level) -> bool) -> String {
+    fn names_where(keep: &dyn Fn(Level) -> bool) -> String {
         let kept = Level::ALL.iter().filter(|(level, _)| keep(*level));
         let names: Vec<&str> = kept.map(|(_, name)| *name).collect();
         names.join(", ")

@@ -280,6 +280,10 @@ impl Block {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
+#[allow(
+    clippy::too_many_lines,
+    reason = "tile state may not leave the asm! block"
+)]
 unsafe fn multiply(block: &mut Block) {
     // SAFETY: of the caller: the processor has the tiles, and the pieces' pointers reach the rows of their configuration,
     // which have the digits of these steps, and their results. Memory that is prefetched need not exist. All that is
