@@ -636,11 +636,11 @@ static void refusals(void) {
     REFUSED(florence2_model_run_batch(model, NULL, 2, NULL, results, &error), bad, "requests");
     CHECK(results[0] == NULL && results[1] == NULL);
     florence2_run_options options = options_of(1);
+    options.do_sample = FLORENCE2_SWITCH_ON;
     options.temperature = NAN;
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "temperature");
-    options = options_of(1);
-    options.max_new_tokens = UINT32_MAX;
-    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "max_new_tokens");
+    options = options_of(UINT32_MAX);
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "num_beams");
     options = options_of(1);
     options.generation_config = "{\"numbeams\": 3}";
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "numbeams");
@@ -981,6 +981,7 @@ static void failures_are_of_one_request(void) {
     CHECK(results[0] != NULL && results[1] == NULL);
     florence2_result_free(results[0]);
     TAKEN(florence2_model_run_batch_each(model, NULL, 0, NULL, NULL, NULL, &error));
+    options.do_sample = FLORENCE2_SWITCH_ON;
     options.temperature = NAN;
     memset(results, 1, sizeof results);
     memset(errors, 1, sizeof errors);
