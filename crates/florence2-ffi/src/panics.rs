@@ -25,8 +25,10 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     CALLS.set(CALLS.get() - 1);
     outcome.map_err(|payload| {
         let failure = Failure::panic(&text_of(payload.as_ref()));
-        // The destructor of a payload may panic itself.
-        std::mem::forget(payload);
+        // A payload's destructor may panic, and so may the destructor of that panic's payload.
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
         failure
     })
 }

@@ -77,7 +77,14 @@ const LAYOUT: &[(&str, usize)] = layout! {
         top_k, top_p, temperature, repetition_penalty, length_penalty, no_repeat_ngram_size,
         early_stopping, compat, reserved, seed, eos_token_ids, eos_token_ids_len,
         generation_config, deadline_ms, cancel, on_token, on_progress, user,
-        set, max_length, min_length, encoder_no_repeat_ngram_size, min_p, top_h, typical_p, epsilon_cutoff, eta_cutoff, encoder_repetition_penalty, remove_invalid_values, renormalize_logits, exponential_decay_start, exponential_decay_factor, max_time_s, forced_bos_token_ids, forced_bos_token_ids_len, forced_eos_token_ids, forced_eos_token_ids_len, decoder_start_token_ids, decoder_start_token_ids_len, suppress_tokens, suppress_tokens_len, begin_suppress_tokens, begin_suppress_tokens_len, bad_words_ids, bad_words_ids_len, sequence_bias, sequence_bias_len, stop_strings, stop_strings_len,
+        set, max_length, min_length, encoder_no_repeat_ngram_size, min_p, top_h, typical_p,
+        epsilon_cutoff, eta_cutoff, encoder_repetition_penalty, remove_invalid_values,
+        renormalize_logits, exponential_decay_start, exponential_decay_factor, max_time_s,
+        forced_bos_token_ids, forced_bos_token_ids_len, forced_eos_token_ids,
+        forced_eos_token_ids_len, decoder_start_token_ids, decoder_start_token_ids_len,
+        suppress_tokens, suppress_tokens_len, begin_suppress_tokens,
+        begin_suppress_tokens_len, bad_words_ids, bad_words_ids_len, sequence_bias,
+        sequence_bias_len, stop_strings, stop_strings_len,
     }
     florence2_token_sequence { token_ids, token_ids_len }
     florence2_sequence_bias { token_ids, token_ids_len, bias, reserved }
