@@ -70,6 +70,9 @@ fn localise_symbols(archive: &Path) -> Result<(), Failure> {
     run(link.arg(archive).arg("--output").arg(&object))?;
     let mut localise = Command::new("objcopy");
     localise.args(["--wildcard", "--keep-global-symbol=florence2_*"]);
+    // The standard library's bitcode, which the link concatenates: an `ar` with LLVM's plugin reads
+    // these sections and aborts.
+    localise.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
     run(localise.arg("--strip-unneeded").arg(&object))?;
     remove(archive)?;
     run(Command::new("ar").arg("crs").arg(archive).arg(&object))?;
