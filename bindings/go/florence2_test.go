@@ -433,6 +433,7 @@ func TestManyGoroutines(t *testing.T) {
 }
 
 func TestSystemAndWarnings(t *testing.T) {
+	model, _ := demo(t)
 	if info := florence2.SystemInfo(); !strings.Contains(info, `"version":"`+florence2.Version()+`"`) {
 		t.Errorf("found %s, expected the version in it", info)
 	}
