@@ -813,7 +813,7 @@ typedef void (*florence2_log_callback)(florence2_log_level level,
                                        void *user);
 
 /**
- * How far the loading of a model is.
+ * The progress of loading a model.
  *
  * Borrowed for the callback's call. Later versions may add fields at the end.
  */
@@ -974,10 +974,10 @@ typedef struct florence2_token {
 } florence2_token;
 
 /**
- * Hears of every token of an answer, `<s>` and `</s>` included, once and in order: as it is chosen
- * when `num_beams` and `num_return_sequences` are 1, else when the search has ended and the best
- * answer is known. Called on the thread that made the call; `token` is borrowed for this call.
- * Gives 0 to go on; any other number ends the run, which then fails with
+ * Called once per token of an answer, `<s>` and `</s>` included, in order: during the search when
+ * `num_beams` and `num_return_sequences` are 1, else after the search, for the best answer. Called
+ * on the thread that made the call; `token` is borrowed for this call.
+ * Return 0 to continue. Any other number ends the run, which then fails with
  * FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
  */
 typedef int32_t (*florence2_token_callback)(const struct florence2_token *token, void *user);
@@ -999,7 +999,7 @@ typedef struct florence2_progress {
 } florence2_progress;
 
 /**
- * Hears of every step of the search. Otherwise as florence2_token_callback.
+ * Called once per step of the search. Otherwise as florence2_token_callback.
  */
 typedef int32_t (*florence2_progress_callback)(const struct florence2_progress *progress, void *user);
 
@@ -1018,7 +1018,7 @@ typedef struct florence2_token_sequence {
 } florence2_token_sequence;
 
 /**
- * A sequence of tokens and what is added to the score of its last one, after the others.
+ * A sequence of tokens, and the bias that is added to the score of its last token after the others.
  */
 typedef struct florence2_sequence_bias {
     /**
@@ -1040,8 +1040,8 @@ typedef struct florence2_sequence_bias {
 } florence2_sequence_bias;
 
 /**
- * How to run. To be cleared with florence2_run_options_init; zero is what the model's files say in
- * every field. All is read during the call only. A field whose zero is a value too, such as a length
+ * Options of a run. To be cleared with florence2_run_options_init; a field that is zero keeps the
+ * value of the model's files. All is read during the call only. A field whose zero is a value too, such as a length
  * penalty of 0, counts when its bit in `set` is 1.
  */
 typedef struct florence2_run_options {
@@ -1066,19 +1066,19 @@ typedef struct florence2_run_options {
      */
     uint32_t min_new_tokens;
     /**
-     * A florence2_switch: whether tokens are drawn by their probability.
+     * A florence2_switch: whether tokens are sampled.
      */
     int32_t do_sample;
     /**
-     * Draws are among this many most likely tokens; -1 for all.
+     * Sample from the k most likely tokens; -1 disables the limit.
      */
     int32_t top_k;
     /**
-     * Draws are among the most likely tokens that together reach this probability.
+     * Sample from the most likely tokens that together reach this probability.
      */
     float top_p;
     /**
-     * Divides the scores before drawing.
+     * Divides the scores before sampling.
      */
     float temperature;
     /**
@@ -1106,7 +1106,7 @@ typedef struct florence2_run_options {
      */
     uint32_t reserved;
     /**
-     * Seed of the draws: the same seed draws the same tokens.
+     * Seed of the sampling: the same seed gives the same tokens.
      */
     uint64_t seed;
     /**
@@ -1114,7 +1114,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *eos_token_ids;
     /**
-     * How many there are at `eos_token_ids`.
+     * The number of elements at `eos_token_ids`.
      */
     size_t eos_token_ids_len;
     /**
@@ -1132,11 +1132,11 @@ typedef struct florence2_run_options {
      */
     const struct florence2_cancel *cancel;
     /**
-     * Hears of every token; NULL for nobody.
+     * Called once per token; may be NULL.
      */
     florence2_token_callback on_token;
     /**
-     * Hears of every step; NULL for nobody.
+     * Called once per step; may be NULL.
      */
     florence2_progress_callback on_progress;
     /**
@@ -1160,19 +1160,19 @@ typedef struct florence2_run_options {
      */
     uint32_t encoder_no_repeat_ngram_size;
     /**
-     * Draws are among the tokens with at least this share of the likeliest token's probability.
+     * Sample from the tokens with at least this share of the most likely token's probability.
      */
     float min_p;
     /**
-     * Draws are among the likeliest tokens up to this share of the distribution's entropy.
+     * Sample from the most likely tokens up to this share of the distribution's entropy.
      */
     float top_h;
     /**
-     * Draws are among the locally typical tokens that together reach this probability.
+     * Sample from the locally typical tokens that together reach this probability.
      */
     float typical_p;
     /**
-     * Draws are among the tokens of at least this probability.
+     * Sample from the tokens of at least this probability.
      */
     float epsilon_cutoff;
     /**
@@ -1208,7 +1208,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *forced_bos_token_ids;
     /**
-     * How many there are at `forced_bos_token_ids`.
+     * The number of elements at `forced_bos_token_ids`.
      */
     size_t forced_bos_token_ids_len;
     /**
@@ -1216,7 +1216,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *forced_eos_token_ids;
     /**
-     * How many there are at `forced_eos_token_ids`.
+     * The number of elements at `forced_eos_token_ids`.
      */
     size_t forced_eos_token_ids_len;
     /**
@@ -1224,7 +1224,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *decoder_start_token_ids;
     /**
-     * How many there are at `decoder_start_token_ids`.
+     * The number of elements at `decoder_start_token_ids`.
      */
     size_t decoder_start_token_ids_len;
     /**
@@ -1232,7 +1232,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *suppress_tokens;
     /**
-     * How many there are at `suppress_tokens`.
+     * The number of elements at `suppress_tokens`.
      */
     size_t suppress_tokens_len;
     /**
@@ -1240,7 +1240,7 @@ typedef struct florence2_run_options {
      */
     const uint32_t *begin_suppress_tokens;
     /**
-     * How many there are at `begin_suppress_tokens`.
+     * The number of elements at `begin_suppress_tokens`.
      */
     size_t begin_suppress_tokens_len;
     /**
@@ -1248,7 +1248,7 @@ typedef struct florence2_run_options {
      */
     const struct florence2_token_sequence *bad_words_ids;
     /**
-     * How many there are at `bad_words_ids`.
+     * The number of elements at `bad_words_ids`.
      */
     size_t bad_words_ids_len;
     /**
@@ -1256,7 +1256,7 @@ typedef struct florence2_run_options {
      */
     const struct florence2_sequence_bias *sequence_bias;
     /**
-     * How many there are at `sequence_bias`.
+     * The number of elements at `sequence_bias`.
      */
     size_t sequence_bias_len;
     /**
@@ -1264,7 +1264,7 @@ typedef struct florence2_run_options {
      */
     const char *const *stop_strings;
     /**
-     * How many there are at `stop_strings`.
+     * The number of elements at `stop_strings`.
      */
     size_t stop_strings_len;
 } florence2_run_options;

@@ -172,7 +172,7 @@ fn read_tensors(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> 
     safetensors::read(source)
 }
 
-/// What a file is that is often found in place of weights.
+/// The kind of a file that often stands in place of weights.
 fn other_format(start: &[u8]) -> Option<&'static str> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let text = text.trim_ascii_start();

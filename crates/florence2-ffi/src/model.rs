@@ -30,7 +30,7 @@ impl Handle for florence2_model {
     const NAME: &'static str = "model";
 }
 
-/// How far the loading of a model is.
+/// The progress of loading a model.
 ///
 /// Borrowed for the callback's call. Later versions may add fields at the end.
 #[repr(C)]

@@ -107,15 +107,15 @@ pub struct florence2_progress {
     pub max_new_tokens: usize,
 }
 
-/// Hears of every token of an answer, `<s>` and `</s>` included, once and in order: as it is chosen
-/// when `num_beams` and `num_return_sequences` are 1, else when the search has ended and the best
-/// answer is known. Called on the thread that made the call; `token` is borrowed for this call.
-/// Gives 0 to go on; any other number ends the run, which then fails with
+/// Called once per token of an answer, `<s>` and `</s>` included, in order: during the search when
+/// `num_beams` and `num_return_sequences` are 1, else after the search, for the best answer. Called
+/// on the thread that made the call; `token` is borrowed for this call.
+/// Return 0 to continue. Any other number ends the run, which then fails with
 /// FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
 pub type florence2_token_callback =
     Option<unsafe extern "C" fn(token: *const florence2_token, user: *mut c_void) -> i32>;
 
-/// Hears of every step of the search. Otherwise as florence2_token_callback.
+/// Called once per step of the search. Otherwise as florence2_token_callback.
 pub type florence2_progress_callback =
     Option<unsafe extern "C" fn(progress: *const florence2_progress, user: *mut c_void) -> i32>;
 
@@ -192,7 +192,7 @@ pub struct florence2_token_sequence {
     pub token_ids_len: usize,
 }
 
-/// A sequence of tokens and what is added to the score of its last one, after the others.
+/// A sequence of tokens, and the bias that is added to the score of its last token after the others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_sequence_bias {
@@ -206,8 +206,8 @@ pub struct florence2_sequence_bias {
     pub reserved: u32,
 }
 
-/// How to run. To be cleared with florence2_run_options_init; zero is what the model's files say in
-/// every field. All is read during the call only. A field whose zero is a value too, such as a length
+/// Options of a run. To be cleared with florence2_run_options_init; a field that is zero keeps the
+/// value of the model's files. All is read during the call only. A field whose zero is a value too, such as a length
 /// penalty of 0, counts when its bit in `set` is 1.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -222,13 +222,13 @@ pub struct florence2_run_options {
     pub max_new_tokens: u32,
     /// Tokens of an answer at least.
     pub min_new_tokens: u32,
-    /// A florence2_switch: whether tokens are drawn by their probability.
+    /// A florence2_switch: whether tokens are sampled.
     pub do_sample: i32,
-    /// Draws are among this many most likely tokens; -1 for all.
+    /// Sample from the k most likely tokens; -1 disables the limit.
     pub top_k: i32,
-    /// Draws are among the most likely tokens that together reach this probability.
+    /// Sample from the most likely tokens that together reach this probability.
     pub top_p: f32,
-    /// Divides the scores before drawing.
+    /// Divides the scores before sampling.
     pub temperature: f32,
     /// Divides the scores of tokens already written.
     pub repetition_penalty: f32,
@@ -242,11 +242,11 @@ pub struct florence2_run_options {
     pub compat: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// Seed of the draws: the same seed draws the same tokens.
+    /// Seed of the sampling: the same seed gives the same tokens.
     pub seed: u64,
     /// Tokens that end an answer, instead of the model's own.
     pub eos_token_ids: *const u32,
-    /// How many there are at `eos_token_ids`.
+    /// The number of elements at `eos_token_ids`.
     pub eos_token_ids_len: usize,
     /// Options as a JSON object with keys of generation_config.json, such as
     /// {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field of this struct that counts wins.
@@ -256,9 +256,9 @@ pub struct florence2_run_options {
     pub deadline_ms: u64,
     /// Ends the call early; NULL for nothing.
     pub cancel: *const florence2_cancel,
-    /// Hears of every token; NULL for nobody.
+    /// Called once per token; may be NULL.
     pub on_token: florence2_token_callback,
-    /// Hears of every step; NULL for nobody.
+    /// Called once per step; may be NULL.
     pub on_progress: florence2_progress_callback,
     /// Passed to both callbacks as it is.
     pub user: *mut c_void,
@@ -270,13 +270,13 @@ pub struct florence2_run_options {
     pub min_length: u32,
     /// No sequence of this many tokens of the prompt occurs in the answer.
     pub encoder_no_repeat_ngram_size: u32,
-    /// Draws are among the tokens with at least this share of the likeliest token's probability.
+    /// Sample from the tokens with at least this share of the most likely token's probability.
     pub min_p: f32,
-    /// Draws are among the likeliest tokens up to this share of the distribution's entropy.
+    /// Sample from the most likely tokens up to this share of the distribution's entropy.
     pub top_h: f32,
-    /// Draws are among the locally typical tokens that together reach this probability.
+    /// Sample from the locally typical tokens that together reach this probability.
     pub typical_p: f32,
-    /// Draws are among the tokens of at least this probability.
+    /// Sample from the tokens of at least this probability.
     pub epsilon_cutoff: f32,
     /// The cutoff of eta sampling.
     pub eta_cutoff: f32,
@@ -294,35 +294,35 @@ pub struct florence2_run_options {
     pub max_time_s: f64,
     /// The first generated token; set and empty for none, against the model's.
     pub forced_bos_token_ids: *const u32,
-    /// How many there are at `forced_bos_token_ids`.
+    /// The number of elements at `forced_bos_token_ids`.
     pub forced_bos_token_ids_len: usize,
     /// The token at the greatest length; set and empty for none, against the model's.
     pub forced_eos_token_ids: *const u32,
-    /// How many there are at `forced_eos_token_ids`.
+    /// The number of elements at `forced_eos_token_ids`.
     pub forced_eos_token_ids_len: usize,
     /// The decoder's start token: one, or one for each request.
     pub decoder_start_token_ids: *const u32,
-    /// How many there are at `decoder_start_token_ids`.
+    /// The number of elements at `decoder_start_token_ids`.
     pub decoder_start_token_ids_len: usize,
     /// Tokens that are never generated.
     pub suppress_tokens: *const u32,
-    /// How many there are at `suppress_tokens`.
+    /// The number of elements at `suppress_tokens`.
     pub suppress_tokens_len: usize,
     /// Tokens that are not generated first.
     pub begin_suppress_tokens: *const u32,
-    /// How many there are at `begin_suppress_tokens`.
+    /// The number of elements at `begin_suppress_tokens`.
     pub begin_suppress_tokens_len: usize,
     /// Sequences that are never generated.
     pub bad_words_ids: *const florence2_token_sequence,
-    /// How many there are at `bad_words_ids`.
+    /// The number of elements at `bad_words_ids`.
     pub bad_words_ids_len: usize,
     /// Sequences that are more or less likely.
     pub sequence_bias: *const florence2_sequence_bias,
-    /// How many there are at `sequence_bias`.
+    /// The number of elements at `sequence_bias`.
     pub sequence_bias_len: usize,
     /// Texts that end an answer: UTF-8.
     pub stop_strings: *const *const c_char,
-    /// How many there are at `stop_strings`.
+    /// The number of elements at `stop_strings`.
     pub stop_strings_len: usize,
 }
 
@@ -347,7 +347,7 @@ pub unsafe extern "C" fn florence2_run_options_init(
     unsafe { boundary::init_options(options, size) };
 }
 
-/// Who hears of a run.
+/// The callbacks of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Callbacks {
     pub(crate) on_token: florence2_token_callback,
@@ -572,7 +572,7 @@ impl Lists {
         })
     }
 
-    /// The lists that are not empty, or whose bit says that they count.
+    /// The lists that are not empty or have their bit in `set`.
     fn into_overrides(self, set: u64) -> GenerationOverrides {
         fn list<T>(list: Vec<T>, bit: u64) -> Option<Vec<T>> {
             (!list.is_empty() || bit != 0).then_some(list)
@@ -604,7 +604,7 @@ impl Lists {
     }
 }
 
-/// Options of which zero, "off", is a value too: -1 and a zero that counts say it.
+/// An option that 0 turns off. C writes this as -1, or as 0 with the option's bit in `set`.
 fn count_or_off(argument: &str, value: i32, bit: u64) -> Outcome<Option<usize>> {
     match value {
         0 if bit == 0 => Ok(None),

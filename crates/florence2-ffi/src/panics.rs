@@ -13,7 +13,7 @@ thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How the threads begin whose names the library or its GPU backends choose.
+/// Prefixes of the names of threads that the library or its GPU backends start.
 const THREAD_NAMES: [&str; 3] = ["florence2-", "DSU-", "DSD-"];
 
 /// Runs the body of an exported function. A panic of it becomes a failure.

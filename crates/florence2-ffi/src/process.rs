@@ -1,4 +1,4 @@
-//! What the library does in the whole process.
+//! Settings and effects that the whole process shares.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};

@@ -43,7 +43,7 @@ pub(crate) enum Node {
     Call {
         function: Value,
         arguments: Value,
-        /// What a dictionary is filled with after the call.
+        /// The entries that a dictionary receives after the call.
         items: Vec<(Value, Value)>,
     },
     /// An object outside the pickle, by its id.

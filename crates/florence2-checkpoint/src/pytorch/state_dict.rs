@@ -45,7 +45,7 @@ const DTYPES: [(&str, &str, &str, u64); 18] = [
     ("complex64", "ComplexFloatStorage", "C64", 8),
 ];
 
-/// What a storage holds.
+/// The element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     Bytes,
@@ -364,7 +364,7 @@ pub(crate) fn storage_id(graph: &Graph, id: Value) -> Option<StorageId<'_>> {
     Some(storage)
 }
 
-/// What a storage of a class holds.
+/// The element type of a storage class.
 fn content_of(graph: &Graph, class: Value) -> Option<Content> {
     let (module, class) = graph.global(class)?;
     let known = matches!(module, "torch" | "torch.cuda" | "torch.storage");

@@ -10,14 +10,14 @@ use crate::warning::Warning;
 pub struct GenerationKey {
     /// The key.
     pub name: &'static str,
-    /// What a value does.
+    /// The treatment of a value.
     pub treatment: KeyTreatment,
     form: Form,
     /// Values besides null that change nothing. Booleans count as 0 and 1.
     neutral: &'static [f64],
 }
 
-/// What the value of a [`GenerationKey`] does.
+/// The treatment of the value of a [`GenerationKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyTreatment {
     /// It is an option of [`GenerationConfig`](super::GenerationConfig), and each run can set it.

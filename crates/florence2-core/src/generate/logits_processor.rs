@@ -21,7 +21,7 @@ pub(super) struct LogitsProcessors<'a> {
     encoder: EncoderInput,
 }
 
-/// What the processors read of the encoder's input.
+/// The part of the encoder's input that the processors read.
 #[derive(Default)]
 struct EncoderInput {
     /// Its tokens, each once; empty without `encoder_repetition_penalty`.

@@ -113,7 +113,7 @@ impl Search {
 /// The bytes of a token's text.
 pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
 
-/// What a search reads beside the encoder's output.
+/// The inputs of a search beside the encoder's output.
 #[derive(Clone, Copy)]
 pub struct GenerationContext<'a> {
     /// The tokenizer's entries: rows of a padded vocabulary at or above it are never generated.
@@ -301,7 +301,7 @@ fn encoder_inputs(
     Ok(prompts.iter().map(input).collect())
 }
 
-/// The best sequence's tokens, of a search that could not tell which they would be.
+/// Reports the tokens of the best sequence after the search has ended.
 fn emit_tokens(
     entry: usize,
     sequences: &[GeneratedSequence],

@@ -60,7 +60,7 @@ struct Parts {
     magnitudes: Option<StoredTensor>,
 }
 
-/// What a name in the file stands for.
+/// The meaning of a name in the file.
 enum Kind {
     A,
     B,
