@@ -225,7 +225,7 @@ fn models(files: &Files) -> Vec<Case> {
         "no such adapter": run(&["--adapter", files.path("lora").as_str()]) => "adapter_config.json";
         "broken adapter": run(&["--adapter", Path::new(&files.model("m18", "adapter_config.json", Some(b"{}"))).to_str().unwrap()]) => "adapter";
         "a scale without an adapter": run(&["--adapter", "x", "--adapter-scale", "1", "--adapter-scale", "2"]) => "--adapter-scale: found 2, expected at most 1";
-        "a scale that is not finite": run(&["--adapter", files.model("m27", "adapter_config.json", Some(b"{}")).as_str(), "--adapter-scale", "NaN"]) => "adapter";
+        "a scale that is not finite": run(&["--adapter", files.model("scaled", "adapter_config.json", Some(b"{}")).as_str(), "--adapter-scale", "NaN"]) => "adapter";
         "unreachable hub": run(&["--model", "nobody/nothing"]) => "nobody/nothing: cannot be pulled";
         "revision of a folder": run(&["--model", demo_model().to_str().unwrap(), "--revision", "main"]) => "--revision: found `main`";
         "revision without a model": run(&["--revision", "main"]) => "--model";
