@@ -1008,7 +1008,7 @@ static void forks_are_refused(void) {
     CHECK(child >= 0);
     if (child == 0) {
         const florence2_status forked = FLORENCE2_STATUS_FORKED;
-        alarm(20);
+        alarm(120);
         florence2_request request = request_of("<OD>");
         florence2_result *result = NULL;
         florence2_score *score = NULL;
@@ -1023,7 +1023,10 @@ static void forks_are_refused(void) {
         florence2_trim();
         florence2_image_free(image);
         florence2_model_free(model);
-        _exit(refused ? 0 : 1);
+        // Another program ends the process: at `_exit` valgrind would report the memory of threads that fork left behind.
+        const char *program = refused ? "true" : "false";
+        execlp(program, program, (char *)NULL);
+        _exit(1);
     }
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
