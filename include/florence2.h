@@ -30,7 +30,7 @@
         florence2_status status = argc > 2 ? florence2_model_load(argv[2], NULL, &model, &error)
                                            : florence2_model_load_demo(NULL, &model, &error);
         if (status == FLORENCE2_STATUS_OK) {
-            status = florence2_image_from_path(argv[1], &image, &error);
+            status = florence2_image_from_path(argv[1], NULL, &image, &error);
         }
         if (status == FLORENCE2_STATUS_OK) {
             florence2_request request;
@@ -749,6 +749,23 @@ typedef struct florence2_result florence2_result;
 typedef struct florence2_score florence2_score;
 
 /**
+ * Options of decoding an image file. To be cleared with florence2_decode_options_init; zero is the
+ * default everywhere.
+ */
+typedef struct florence2_decode_options {
+    /**
+     * The size of this struct, as florence2_decode_options_init sets it.
+     */
+    size_t struct_size;
+    /**
+     * The largest number of pixels that are decoded; 0 for 178,956,970. A larger image is refused
+     * before it is decoded, since a small file can claim any size. Decoding takes 3 to 17 bytes of
+     * memory per pixel.
+     */
+    uint64_t max_pixels;
+} florence2_decode_options;
+
+/**
  * Pixels that the caller holds, such as a camera's frame. To be cleared with florence2_pixels_init.
  */
 typedef struct florence2_pixels {
@@ -813,6 +830,51 @@ typedef void (*florence2_log_callback)(florence2_log_level level,
                                        void *user);
 
 /**
+ * A file in memory.
+ */
+typedef struct florence2_file {
+    /**
+     * The file's name in the folder of the model or of the adapter, such as "config.json": UTF-8.
+     */
+    const char *name;
+    /**
+     * The file's contents.
+     */
+    const uint8_t *data;
+    /**
+     * Bytes at `data`.
+     */
+    size_t data_len;
+} florence2_file;
+
+/**
+ * A LoRA adapter in PEFT's format: a folder, or its files in memory.
+ */
+typedef struct florence2_adapter {
+    /**
+     * The folder with adapter_config.json and the adapter's weights: UTF-8. NULL for an adapter in
+     * memory.
+     */
+    const char *folder;
+    /**
+     * adapter_config.json and the adapter's weights. Only where `folder` is NULL.
+     */
+    const struct florence2_file *files;
+    /**
+     * The number of files at `files`.
+     */
+    size_t files_len;
+    /**
+     * The factor of the adapter's updates, as PEFT's set_scale; 0 for 1.
+     */
+    float scale;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} florence2_adapter;
+
+/**
  * The progress of loading a model.
  *
  * Borrowed for the callback's call. Later versions may add fields at the end.
@@ -864,11 +926,11 @@ typedef struct florence2_load_options {
      */
     const char *dtype;
     /**
-     * Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
+     * LoRA adapters, merged into the weights in this order.
      */
-    const char *const *adapters;
+    const struct florence2_adapter *adapters;
     /**
-     * How many there are at `adapters`.
+     * The number of adapters at `adapters`.
      */
     size_t adapters_len;
     /**
@@ -897,58 +959,18 @@ typedef struct florence2_load_options {
      * Ends the loading early; NULL for no token.
      */
     const struct florence2_cancel *cancel;
+    /**
+     * A weights file of any name, or an index of shards, instead of the weights in the model's folder:
+     * a path in UTF-8. The format is told by the content: safetensors or a file of torch.save. NULL for
+     * the folder's; must be NULL for a model in memory.
+     */
+    const char *weights;
+    /**
+     * A folder with the files of the image processor and of the tokenizer, if they are not in the
+     * model's folder: a path in UTF-8. NULL for the model's folder; must be NULL for a model in memory.
+     */
+    const char *processor;
 } florence2_load_options;
-
-/**
- * A model's files in memory. To be cleared with florence2_model_files_init. All are read during the
- * call only.
- */
-typedef struct florence2_model_files {
-    /**
-     * The size of this struct, as florence2_model_files_init sets it.
-     */
-    size_t struct_size;
-    /**
-     * config.json.
-     */
-    const uint8_t *config;
-    /**
-     * Bytes at `config`.
-     */
-    size_t config_len;
-    /**
-     * generation_config.json; NULL when the model has none.
-     */
-    const uint8_t *generation_config;
-    /**
-     * Bytes at `generation_config`.
-     */
-    size_t generation_config_len;
-    /**
-     * preprocessor_config.json.
-     */
-    const uint8_t *preprocessor_config;
-    /**
-     * Bytes at `preprocessor_config`.
-     */
-    size_t preprocessor_config_len;
-    /**
-     * tokenizer.json.
-     */
-    const uint8_t *tokenizer;
-    /**
-     * Bytes at `tokenizer`.
-     */
-    size_t tokenizer_len;
-    /**
-     * model.safetensors.
-     */
-    const uint8_t *weights;
-    /**
-     * Bytes at `weights`.
-     */
-    size_t weights_len;
-} florence2_model_files;
 
 /**
  * A token. Later versions may add fields at the end: copy the fields, not the struct.
@@ -1511,6 +1533,12 @@ void florence2_error_free(struct florence2_error *error);
 const char *florence2_status_name(int32_t status);
 
 /**
+ * Clears `options` and sets its struct_size: `size` is sizeof(florence2_decode_options). NULL is
+ * allowed.
+ */
+void florence2_decode_options_init(struct florence2_decode_options *options, size_t size);
+
+/**
  * Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
  */
 void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
@@ -1519,22 +1547,25 @@ void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
  * Decodes a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file held in memory, and applies its
  * EXIF orientation.
  *
- * `data`: `data_len` bytes, read during the call only. `image`: where the image goes.
- * Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more than 100 million pixels, which are not
- * decoded. Callable from any thread.
+ * `data`: `data_len` bytes, read during the call only. `options`: NULL for the defaults. `image`:
+ * where the image goes.
+ * Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more pixels than the options allow. Callable
+ * from any thread.
  */
 florence2_status florence2_image_from_encoded(const uint8_t *data,
                                               size_t data_len,
+                                              const struct florence2_decode_options *options,
                                               struct florence2_image **image,
                                               struct florence2_error **error);
 
 /**
  * Reads an image file, of the formats of florence2_image_from_encoded.
  *
- * `path`: UTF-8; it becomes the image's name in a result's JSON.
+ * `path`: UTF-8; it becomes the image's name in a result's JSON. `options`: NULL for the defaults.
  * Fails with FLORENCE2_STATUS_IO or FLORENCE2_STATUS_INVALID_IMAGE. Callable from any thread.
  */
 florence2_status florence2_image_from_path(const char *path,
+                                           const struct florence2_decode_options *options,
                                            struct florence2_image **image,
                                            struct florence2_error **error);
 
@@ -1543,8 +1574,8 @@ florence2_status florence2_image_from_path(const char *path,
  *
  * `pixels`: read during the call only.
  * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
- * stride too small for the width, the format unknown or the region not within the pixels, and with FLORENCE2_STATUS_INVALID_IMAGE for
- * no pixels or more than 100 million. Callable from any thread.
+ * stride too small for the width, the format unknown or the region not within the pixels, and with
+ * FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
  */
 florence2_status florence2_image_from_pixels(const struct florence2_pixels *pixels,
                                              struct florence2_image **image,
@@ -1591,12 +1622,6 @@ florence2_status florence2_log_set(florence2_log_callback callback,
 void florence2_load_options_init(struct florence2_load_options *options, size_t size);
 
 /**
- * Clears `files` and sets its struct_size: `size` is sizeof(florence2_model_files). NULL is
- * allowed.
- */
-void florence2_model_files_init(struct florence2_model_files *files, size_t size);
-
-/**
  * Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
  * preprocessor_config.json, a tokenizer and the weights.
  *
@@ -1611,13 +1636,20 @@ florence2_status florence2_model_load(const char *directory,
                                       struct florence2_error **error);
 
 /**
- * Loads a model whose files are in memory.
+ * Loads a model whose files are in memory: config.json, preprocessor_config.json or
+ * processor_config.json, the tokenizer's files, the weights, and generation_config.json where the
+ * model has one.
  *
- * `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
- * goes. Fails as florence2_model_load, and with FLORENCE2_STATUS_INVALID_ARGUMENT for a missing
- * file. Callable from any thread.
+ * The weights are one file in safetensors or torch's format, of any name that ends as such a file's,
+ * or shards with their index, such as model.safetensors.index.json.
+ *
+ * `files`: `files_len` files, read during the call only. `options`: NULL for the defaults. `model`:
+ * where the model goes. Fails as florence2_model_load, for a missing file too, and with
+ * FLORENCE2_STATUS_INVALID_ARGUMENT for a name that occurs twice or that no file of a model has.
+ * Callable from any thread.
  */
-florence2_status florence2_model_load_memory(const struct florence2_model_files *files,
+florence2_status florence2_model_load_memory(const struct florence2_file *files,
+                                             size_t files_len,
                                              const struct florence2_load_options *options,
                                              struct florence2_model **model,
                                              struct florence2_error **error);

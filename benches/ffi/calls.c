@@ -54,7 +54,7 @@ int main(int argc, char **argv) {
     printf("load %f\n", median(all, loads));
 
     expect(florence2_model_load(argv[1], NULL, &model, &error), error);
-    expect(florence2_image_from_path(argv[2], &image, &error), error);
+    expect(florence2_image_from_path(argv[2], NULL, &image, &error), error);
     expect(florence2_model_encode_image(model, image, NULL, &features, &error), error);
     for (size_t i = 0; i < runs; i++) {
         double started = now_us();

@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     florence2_status status = argc > 2 ? florence2_model_load(argv[2], NULL, &model, &error)
                                        : florence2_model_load_demo(NULL, &model, &error);
     if (status == FLORENCE2_STATUS_OK) {
-        status = florence2_image_from_path(argv[1], &image, &error);
+        status = florence2_image_from_path(argv[1], NULL, &image, &error);
     }
     if (status == FLORENCE2_STATUS_OK) {
         florence2_request request;

@@ -51,7 +51,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     expect(florence2_model_load_demo(NULL, &model, &error), error);
-    expect(florence2_image_from_path(argv[1], &image, &error), error);
+    expect(florence2_image_from_path(argv[1], NULL, &image, &error), error);
     expect(florence2_model_encode_image(model, image, NULL, &features, &error), error);
 
     florence2_request request;

@@ -94,23 +94,26 @@ static void layouts(void) {
     FIELD(florence2_load_options, on_progress);
     FIELD(florence2_load_options, user);
     FIELD(florence2_load_options, cancel);
+    FIELD(florence2_load_options, weights);
+    FIELD(florence2_load_options, processor);
     SIZE(florence2_load_progress);
     FIELD(florence2_load_progress, tensors);
     FIELD(florence2_load_progress, total_tensors);
     FIELD(florence2_load_progress, parameters);
     FIELD(florence2_load_progress, total_parameters);
-    SIZE(florence2_model_files);
-    FIELD(florence2_model_files, struct_size);
-    FIELD(florence2_model_files, config);
-    FIELD(florence2_model_files, config_len);
-    FIELD(florence2_model_files, generation_config);
-    FIELD(florence2_model_files, generation_config_len);
-    FIELD(florence2_model_files, preprocessor_config);
-    FIELD(florence2_model_files, preprocessor_config_len);
-    FIELD(florence2_model_files, tokenizer);
-    FIELD(florence2_model_files, tokenizer_len);
-    FIELD(florence2_model_files, weights);
-    FIELD(florence2_model_files, weights_len);
+    SIZE(florence2_file);
+    FIELD(florence2_file, name);
+    FIELD(florence2_file, data);
+    FIELD(florence2_file, data_len);
+    SIZE(florence2_adapter);
+    FIELD(florence2_adapter, folder);
+    FIELD(florence2_adapter, files);
+    FIELD(florence2_adapter, files_len);
+    FIELD(florence2_adapter, scale);
+    FIELD(florence2_adapter, reserved);
+    SIZE(florence2_decode_options);
+    FIELD(florence2_decode_options, struct_size);
+    FIELD(florence2_decode_options, max_pixels);
     SIZE(florence2_pixels);
     FIELD(florence2_pixels, struct_size);
     FIELD(florence2_pixels, data);
@@ -290,8 +293,9 @@ static void *cut(const void *options, size_t size) {
 static void first_sizes(void) {
     const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
     const int wide = sizeof(void *) == 8;
-    const size_t load_size = wide ? 48 : 24, files_size = wide ? 88 : 44, pixels_size = wide ? 48 : 32,
+    const size_t load_size = wide ? 48 : 24, pixels_size = wide ? 48 : 32,
                  request_size = wide ? 88 : 64, yuv_size = wide ? 120 : 80;
+    const size_t decode_size = offsetof(florence2_decode_options, max_pixels) + sizeof(uint64_t);
     // An array of one is as long as an array of bytes with the alignment of a uint64_t.
     const size_t run_size = wide ? 136 : offsetof(florence2_run_options, user) + sizeof(void *);
 
@@ -308,13 +312,16 @@ static void first_sizes(void) {
     REFUSED(florence2_model_load_demo(first, &other, &error), bad, "struct_size");
     free(first);
 
-    florence2_model_files files;
-    florence2_model_files_init(&files, sizeof files);
-    first = cut(&files, files_size);
-    REFUSED(florence2_model_load_memory(first, NULL, &other, &error), bad, "files.config");
+    const uint8_t gif[2] = {'G', 'I'};
+    florence2_image *none = NULL;
+    florence2_decode_options decode;
+    florence2_decode_options_init(&decode, sizeof decode);
+    first = cut(&decode, decode_size);
+    REFUSED(florence2_image_from_encoded(gif, 2, first, &none, &error), FLORENCE2_STATUS_INVALID_IMAGE,
+            "image");
     free(first);
-    first = cut(&files, files_size - 1);
-    REFUSED(florence2_model_load_memory(first, NULL, &other, &error), bad, "struct_size");
+    first = cut(&decode, decode_size - 1);
+    REFUSED(florence2_image_from_encoded(gif, 2, first, &none, &error), bad, "struct_size");
     free(first);
 
     uint8_t gray = 7;
@@ -646,11 +653,11 @@ static void refusals(void) {
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "numbeams");
 
     florence2_image *none = NULL;
-    REFUSED(florence2_image_from_path("/nowhere.png", &none, &error), FLORENCE2_STATUS_IO,
+    REFUSED(florence2_image_from_path("/nowhere.png", NULL, &none, &error), FLORENCE2_STATUS_IO,
             "/nowhere.png");
-    REFUSED(florence2_image_from_encoded((const uint8_t *)"no", 2, &none, &error),
+    REFUSED(florence2_image_from_encoded((const uint8_t *)"no", 2, NULL, &none, &error),
             FLORENCE2_STATUS_INVALID_IMAGE, "image");
-    REFUSED(florence2_image_from_encoded(NULL, 9, &none, &error), bad, "data");
+    REFUSED(florence2_image_from_encoded(NULL, 9, NULL, &none, &error), bad, "data");
     florence2_pixels pixels;
     florence2_pixels_init(&pixels, sizeof pixels);
     uint8_t gray[4] = {0, 80, 160, 240};
@@ -693,7 +700,7 @@ static void refusals(void) {
 
 static void huge_counts(void) {
     const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
-    const char *adapter = "/nowhere";
+    florence2_adapter adapter = {.folder = "/nowhere"};
     florence2_model *other = NULL;
     florence2_load_options load;
     florence2_load_options_init(&load, sizeof load);
@@ -705,13 +712,11 @@ static void huge_counts(void) {
     REFUSED(florence2_model_load_demo(&load, &other, &error), bad, "threads");
 
     uint8_t byte = 0;
-    florence2_model_files files;
-    florence2_model_files_init(&files, sizeof files);
-    files.config = &byte;
-    files.config_len = SIZE_MAX;
-    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error), bad, "config_len");
+    florence2_file file = {"config.json", &byte, SIZE_MAX};
+    REFUSED(florence2_model_load_memory(&file, 1, NULL, &other, &error), bad, "data_len");
+    REFUSED(florence2_model_load_memory(&file, SIZE_MAX, NULL, &other, &error), bad, "files_len");
     florence2_image *none = NULL;
-    REFUSED(florence2_image_from_encoded(&byte, SIZE_MAX, &none, &error), bad, "data_len");
+    REFUSED(florence2_image_from_encoded(&byte, SIZE_MAX, NULL, &none, &error), bad, "data_len");
 
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
@@ -1043,66 +1048,173 @@ static void trimmed_memory_is_allocated_again(void) {
     }
 }
 
-// The bytes of a file, to be freed.
-static uint8_t *file_bytes(const char *folder, const char *name, size_t *len) {
-    FILE *file = fopen(in_folder(folder, name), "rb");
-    if (file == NULL) {
+// The file of a folder, in memory; its data to be freed.
+static florence2_file file_of(const char *folder, const char *name) {
+    FILE *stream = fopen(in_folder(folder, name), "rb");
+    if (stream == NULL) {
         fprintf(stderr, "%s cannot be opened\n", path);
         exit(2);
     }
-    fseek(file, 0, SEEK_END);
-    *len = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *bytes = malloc(*len);
-    CHECK(bytes != NULL && fread(bytes, 1, *len, file) == *len);
-    fclose(file);
-    return bytes;
+    fseek(stream, 0, SEEK_END);
+    size_t len = (size_t)ftell(stream);
+    rewind(stream);
+    uint8_t *data = malloc(len);
+    CHECK(data != NULL && fread(data, 1, len, stream) == len);
+    fclose(stream);
+    return (florence2_file){name, data, len};
+}
+
+static void free_files(florence2_file *files, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        free((void *)files[i].data);
+    }
+}
+
+// The answer of a model to `<OD>`, as JSON, to be freed.
+static char *objects_json(const florence2_model *asked) {
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(asked, &request, NULL, &result, &error));
+    char *json = strdup(florence2_result_text(result));
+    florence2_result_free(result);
+    return json;
 }
 
 static void loading_from_memory(const char *folder) {
-    size_t config_len, preprocessor_len, tokenizer_len, weights_len;
-    uint8_t *config = file_bytes(folder, "config.json", &config_len);
-    uint8_t *preprocessor = file_bytes(folder, "preprocessor_config.json", &preprocessor_len);
-    uint8_t *tokenizer = file_bytes(folder, "tokenizer.json", &tokenizer_len);
-    uint8_t *weights = file_bytes(folder, "model.safetensors", &weights_len);
-    florence2_model_files files;
-    florence2_model_files_init(&files, sizeof files);
+    const florence2_status io = FLORENCE2_STATUS_IO, bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    enum { FILES = 4 };
+    florence2_file files[FILES + 1] = {
+        file_of(folder, "config.json"),
+        file_of(folder, "preprocessor_config.json"),
+        file_of(folder, "tokenizer.json"),
+        file_of(folder, "model.safetensors"),
+    };
     florence2_model *other = NULL;
-    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
-            FLORENCE2_STATUS_INVALID_ARGUMENT, "config");
-    files.config = config;
-    files.config_len = config_len;
-    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
-            FLORENCE2_STATUS_INVALID_ARGUMENT, "preprocessor_config");
-    files.preprocessor_config = preprocessor;
-    files.preprocessor_config_len = preprocessor_len;
-    files.tokenizer = tokenizer;
-    files.tokenizer_len = tokenizer_len;
-    files.weights = weights;
-    files.weights_len = weights_len / 2;
-    REFUSED(florence2_model_load_memory(&files, NULL, &other, &error),
+    REFUSED(florence2_model_load_memory(NULL, 0, NULL, &other, &error), io, "config.json");
+    REFUSED(florence2_model_load_memory(NULL, 1, NULL, &other, &error), bad, "files");
+    REFUSED(florence2_model_load_memory(files, 1, NULL, &other, &error), io,
+            "preprocessor_config.json");
+    REFUSED(florence2_model_load_memory(files, 2, NULL, &other, &error), io, "tokenizer.json");
+    REFUSED(florence2_model_load_memory(files, 3, NULL, &other, &error), io, "model.safetensors");
+    size_t weights_len = files[3].data_len;
+    files[3].data_len /= 2;
+    REFUSED(florence2_model_load_memory(files, FILES, NULL, &other, &error),
             FLORENCE2_STATUS_INVALID_MODEL, "model.safetensors");
-    files.weights_len = weights_len;
-    TAKEN(florence2_model_load_memory(&files, NULL, &other, &error));
-    free(config);
-    free(preprocessor);
-    free(tokenizer);
-    free(weights);
-    florence2_request request = request_of("<OD>");
-    florence2_result *result = NULL;
-    TAKEN(florence2_model_run(other, &request, NULL, &result, &error));
-    CHECK(florence2_result_region_count(result) == 3);
-    florence2_result_free(result);
+    files[3].data_len = weights_len;
+    files[FILES] = files[0];
+    REFUSED(florence2_model_load_memory(files, FILES + 1, NULL, &other, &error), bad,
+            "files[4].name");
+    files[FILES].name = "confg.json";
+    REFUSED(florence2_model_load_memory(files, FILES + 1, NULL, &other, &error), bad, "confg.json");
+    files[FILES].name = NULL;
+    REFUSED(florence2_model_load_memory(files, FILES + 1, NULL, &other, &error), bad,
+            "files[4].name");
+    florence2_load_options options;
+    florence2_load_options_init(&options, sizeof options);
+    options.processor = folder;
+    REFUSED(florence2_model_load_memory(files, FILES, &options, &other, &error), bad, "processor");
+    files[3].name = "fine-tuned.bin"; // Told by its content.
+    TAKEN(florence2_model_load_memory(files, FILES, NULL, &other, &error));
+    free_files(files, FILES);
+    char *expected = objects_json(model), *found = objects_json(other);
+    CHECK(strcmp(expected, found) == 0);
+    free(expected);
+    free(found);
     florence2_model_free(other);
 }
 
-enum { SIDE = 96, STRIDE = SIDE * 4 + 20, BMP_HEADER = 54 };
+// Weights and processor that lie elsewhere than the configuration.
+static void loading_from_several_folders(const char *folder) {
+    char *weights = strdup(in_folder(folder, "model.safetensors"));
+    florence2_load_options options;
+    florence2_load_options_init(&options, sizeof options);
+    options.weights = weights;
+    options.processor = folder;
+    florence2_model *other = NULL;
+    TAKEN(florence2_model_load(folder, &options, &other, &error));
+    florence2_model_free(other);
+    options.weights = "/nowhere.safetensors";
+    REFUSED(florence2_model_load(folder, &options, &other, &error), FLORENCE2_STATUS_IO,
+            "/nowhere.safetensors");
+    options.weights = weights;
+    options.processor = "/nowhere";
+    REFUSED(florence2_model_load(folder, &options, &other, &error), FLORENCE2_STATUS_IO, "/nowhere");
+    free(weights);
+}
 
 static void put(uint8_t *bytes, size_t at, uint32_t value) {
     for (size_t i = 0; i < 4; i++) {
         bytes[at + i] = (uint8_t)(value >> 8 * i);
     }
 }
+
+// Writes an adapter of the demo model, whose matrices are ones, as safetensors.
+static size_t write_adapter(uint8_t *bytes, size_t capacity) {
+    enum { D_MODEL = 128, FFN_DIM = 512 };
+    const float one = 1;
+    char header[512];
+    int len = snprintf(header, sizeof header,
+                       "{\"base_model.model.model.language_model.decoder.layers.0.fc1.lora_A.weight\":"
+                       "{\"dtype\":\"F32\",\"shape\":[1,%d],\"data_offsets\":[0,%d]},"
+                       "\"base_model.model.model.language_model.decoder.layers.0.fc1.lora_B.weight\":"
+                       "{\"dtype\":\"F32\",\"shape\":[%d,1],\"data_offsets\":[%d,%d]}}",
+                       D_MODEL, D_MODEL * 4, FFN_DIM, D_MODEL * 4, (D_MODEL + FFN_DIM) * 4);
+    size_t needed = 8 + (size_t)len + (D_MODEL + FFN_DIM) * sizeof one;
+    CHECK(needed <= capacity);
+    memset(bytes, 0, 8);
+    put(bytes, 0, (uint32_t)len);
+    memcpy(bytes + 8, header, (size_t)len);
+    for (size_t i = 0; i < D_MODEL + FFN_DIM; i++) {
+        memcpy(bytes + 8 + len + i * sizeof one, &one, sizeof one);
+    }
+    return needed;
+}
+
+// An adapter in memory changes the answers by its scale.
+static void adapters_from_memory(void) {
+    static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 1, \"lora_alpha\": 1, "
+                                 "\"target_modules\": [\"fc1\"]}";
+    static uint8_t weights[4096];
+    const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
+    size_t weights_len = write_adapter(weights, sizeof weights);
+    florence2_file files[2] = {
+        {"adapter_config.json", (const uint8_t *)config, sizeof config - 1},
+        {"adapter_model.safetensors", weights, weights_len},
+    };
+    florence2_adapter adapters[2] = {{.files = files, .files_len = 2}, {.files = files, .files_len = 2}};
+    florence2_load_options options;
+    florence2_load_options_init(&options, sizeof options);
+    options.adapters = adapters;
+    options.adapters_len = 1;
+    florence2_model *changed = NULL, *unchanged = NULL, *none = NULL;
+    TAKEN(florence2_model_load_demo(&options, &changed, &error));
+    options.adapters_len = 2;
+    adapters[1].scale = -1; // The second takes away what the first adds.
+    TAKEN(florence2_model_load_demo(&options, &unchanged, &error));
+    char *base = objects_json(model), *one = objects_json(changed), *both = objects_json(unchanged);
+    CHECK(strcmp(base, one) != 0);
+    CHECK(strcmp(base, both) == 0);
+    free(base);
+    free(one);
+    free(both);
+    florence2_model_free(changed);
+    florence2_model_free(unchanged);
+
+    adapters[1].folder = "/nowhere";
+    REFUSED(florence2_model_load_demo(&options, &none, &error), bad, "options.adapters[1]");
+    adapters[1] = (florence2_adapter){0};
+    REFUSED(florence2_model_load_demo(&options, &none, &error), bad, "options.adapters[1]");
+    adapters[1].folder = "/nowhere";
+    REFUSED(florence2_model_load_demo(&options, &none, &error), FLORENCE2_STATUS_IO, "/nowhere");
+    adapters[1].reserved = 1;
+    REFUSED(florence2_model_load_demo(&options, &none, &error), bad, "options.adapters[1].reserved");
+    options.adapters_len = 1;
+    adapters[0].files_len = 1;
+    REFUSED(florence2_model_load_demo(&options, &none, &error), FLORENCE2_STATUS_IO,
+            "model.safetensors");
+}
+
+enum { SIDE = 96, STRIDE = SIDE * 4 + 20, BMP_HEADER = 54 };
 
 // An orange disc on light gray, as red, green and blue.
 static const uint8_t *colour_at(size_t x, size_t y) {
@@ -1157,7 +1269,7 @@ static void pixels_answer_like_files(void) {
     static uint8_t bmp[BMP_HEADER + SIDE * SIDE * 3], rows[SIDE * STRIDE];
     write_bmp(bmp, sizeof bmp);
     florence2_image *made = NULL;
-    TAKEN(florence2_image_from_encoded(bmp, sizeof bmp, &made, &error));
+    TAKEN(florence2_image_from_encoded(bmp, sizeof bmp, NULL, &made, &error));
     florence2_result *expected = objects_in(made);
     CHECK(florence2_result_region_count(expected) > 0);
     static const struct {
@@ -1330,7 +1442,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     TAKEN(florence2_model_load_demo(NULL, &model, &error));
-    TAKEN(florence2_image_from_path(in_folder(argv[1], "scenes/scene-1.png"), &image, &error));
+    TAKEN(florence2_image_from_path(in_folder(argv[1], "scenes/scene-1.png"), NULL, &image, &error));
     layouts();
     versions_and_lists();
     first_sizes();
@@ -1345,6 +1457,8 @@ int main(int argc, char **argv) {
     freed_handles_are_known();
     loading(argv[1]);
     loading_from_memory(argv[1]);
+    loading_from_several_folders(argv[1]);
+    adapters_from_memory();
     loading_is_watched_and_ended();
     failures_are_of_one_request();
     pixels_answer_like_files();

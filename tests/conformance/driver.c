@@ -110,7 +110,7 @@ static florence2_status fill(const cJSON *asked, bool encode_first, florence2_re
     char path[512];
     snprintf(path, sizeof path, "%s/scenes/%s", folder, text_of(asked, "image"));
     florence2_request_init(request, sizeof *request);
-    florence2_status status = florence2_image_from_path(path, &subject->image, error);
+    florence2_status status = florence2_image_from_path(path, NULL, &subject->image, error);
     if (status == FLORENCE2_STATUS_OK && encode_first) {
         status = florence2_model_encode_image(model, subject->image, NULL, &subject->features, error);
         request->image_features = subject->features;

@@ -56,14 +56,7 @@ impl Folder {
 
     /// The files whose extensions are those of weights.
     fn other_weights(&self) -> Vec<String> {
-        let is_weights = |name: &String| {
-            let extension = Path::new(name).extension();
-            let extension = extension.and_then(|extension| extension.to_str());
-            matches!(
-                extension,
-                Some("safetensors" | "bin" | "pt" | "pth" | "ckpt")
-            )
-        };
+        let is_weights = |name: &String| is_weights_file(name);
         let mut names: Vec<String> = match self {
             Self::Disk(folder) => std::fs::read_dir(folder)
                 .into_iter()
@@ -80,6 +73,16 @@ impl Folder {
         names.sort();
         names
     }
+}
+
+/// Returns whether a file's name is that of weights, by its extension. An index of shards is none.
+pub fn is_weights_file(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    let extension = extension.and_then(|extension| extension.to_str());
+    matches!(
+        extension,
+        Some("safetensors" | "bin" | "pt" | "pth" | "ckpt")
+    )
 }
 
 fn not_found(path: &Path, reason: String) -> Error {

@@ -27,6 +27,7 @@ use folder::Folder;
 use source::Source;
 
 pub use error::{Error, Result};
+pub use folder::is_weights_file;
 pub use tensor::StoredTensor;
 
 /// The names that transformers gives to a model's weights, in its order of preference.
@@ -70,30 +71,6 @@ impl Checkpoint {
     pub fn open_file(path: &Path) -> Result<Self> {
         let folder = Folder::Disk(path.parent().unwrap_or(Path::new("")).to_owned());
         Self::read(Source::open(path)?, &folder)
-    }
-
-    /// [`Self::open_file`].
-    ///
-    /// # Errors
-    /// As [`Self::open_file`].
-    pub fn open_safetensors(path: &Path) -> Result<Self> {
-        Self::open_file(path)
-    }
-
-    /// [`Self::open_file`].
-    ///
-    /// # Errors
-    /// As [`Self::open_file`].
-    pub fn open_pytorch(path: &Path) -> Result<Self> {
-        Self::open_file(path)
-    }
-
-    /// [`Self::from_files`] of one file.
-    ///
-    /// # Errors
-    /// As [`Self::from_files`].
-    pub fn from_safetensors_bytes(bytes: Arc<[u8]>, name: &str) -> Result<Self> {
-        Self::from_files(vec![(name.to_owned(), bytes)])
     }
 
     /// Reads a checkpoint whose files are in memory, by name: one of the files that [`Self::open`]

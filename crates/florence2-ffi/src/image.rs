@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use florence2::{Image, ImageFeatures, PixelBuffer, PixelFormat, PixelRect};
+use florence2::{DecodeOptions, Image, ImageFeatures, PixelBuffer, PixelFormat, PixelRect};
 
 use crate::boundary::{self, Handle, Options, Outcome, first_size};
 use crate::error::{Failure, florence2_error, florence2_status};
@@ -87,6 +87,51 @@ unsafe impl Options for florence2_pixels {
     const FIRST_SIZE: usize = first_size(48, 32);
 }
 
+/// Options of decoding an image file. To be cleared with florence2_decode_options_init; zero is the
+/// default everywhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_decode_options {
+    /// The size of this struct, as florence2_decode_options_init sets it.
+    pub struct_size: usize,
+    /// The largest number of pixels that are decoded; 0 for 178,956,970. A larger image is refused
+    /// before it is decoded, since a small file can claim any size. Decoding takes 3 to 17 bytes of
+    /// memory per pixel.
+    pub max_pixels: u64,
+}
+
+// SAFETY: `repr(C)`, `struct_size` first, numbers alone.
+unsafe impl Options for florence2_decode_options {
+    const NAME: &'static str = "options";
+    #[cfg(not(target_arch = "x86"))]
+    const FIRST_SIZE: usize = 16;
+    /// 64-bit integers have an alignment of 4 bytes there.
+    #[cfg(target_arch = "x86")]
+    const FIRST_SIZE: usize = 12;
+}
+
+/// Clears `options` and sets its struct_size: `size` is sizeof(florence2_decode_options). NULL is
+/// allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn florence2_decode_options_init(
+    options: *mut florence2_decode_options,
+    size: usize,
+) {
+    // SAFETY: the header asks for room for `size` bytes.
+    unsafe { boundary::init_options(options, size) };
+}
+
+/// # Safety
+/// As the header asks for options.
+unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<DecodeOptions> {
+    // SAFETY: as this function's.
+    let options = unsafe { boundary::options(options) }?;
+    Ok(match options.map_or(0, |options| options.max_pixels) {
+        0 => DecodeOptions::default(),
+        max_pixels => DecodeOptions { max_pixels },
+    })
+}
+
 /// Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, size: usize) {
@@ -97,20 +142,25 @@ pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, si
 /// Decodes a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file held in memory, and applies its
 /// EXIF orientation.
 ///
-/// `data`: `data_len` bytes, read during the call only. `image`: where the image goes.
-/// Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more than 100 million pixels, which are not
-/// decoded. Callable from any thread.
+/// `data`: `data_len` bytes, read during the call only. `options`: NULL for the defaults. `image`:
+/// where the image goes.
+/// Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more pixels than the options allow. Callable
+/// from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_encoded(
     data: *const u8,
     data_len: usize,
+    options: *const florence2_decode_options,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for `data_len` readable bytes and writable outputs.
+    // SAFETY: the header asks for `data_len` readable bytes, options of their own size and writable
+    // outputs.
     unsafe {
         boundary::create(image, error, || {
-            let image = Image::from_bytes(boundary::bytes("data", data, data_len)?)?;
+            let options = decode_options(options)?;
+            let data = boundary::bytes("data", data, data_len)?;
+            let image = Image::from_bytes_with(data, &options)?;
             let name = String::new();
             Ok(florence2_image { image, name })
         })
@@ -119,19 +169,20 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
 
 /// Reads an image file, of the formats of florence2_image_from_encoded.
 ///
-/// `path`: UTF-8; it becomes the image's name in a result's JSON.
+/// `path`: UTF-8; it becomes the image's name in a result's JSON. `options`: NULL for the defaults.
 /// Fails with FLORENCE2_STATUS_IO or FLORENCE2_STATUS_INVALID_IMAGE. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_path(
     path: *const c_char,
+    options: *const florence2_decode_options,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string and writable outputs.
+    // SAFETY: the header asks for a string, options of their own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
             let name = boundary::text("path", path)?.to_owned();
-            let image = Image::open(&name)?;
+            let image = Image::open_with(&name, &decode_options(options)?)?;
             Ok(florence2_image { image, name })
         })
     }
@@ -141,8 +192,8 @@ pub unsafe extern "C" fn florence2_image_from_path(
 ///
 /// `pixels`: read during the call only.
 /// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
-/// stride too small for the width, the format unknown or the region not within the pixels, and with FLORENCE2_STATUS_INVALID_IMAGE for
-/// no pixels or more than 100 million. Callable from any thread.
+/// stride too small for the width, the format unknown or the region not within the pixels, and with
+/// FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_pixels(
     pixels: *const florence2_pixels,

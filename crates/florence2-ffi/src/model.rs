@@ -3,11 +3,14 @@
 use std::ffi::{CString, c_char, c_void};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use florence2::weights::LoadProgress;
-use florence2::{CancelToken, Florence2, LoadCallback, LoadOptions, ModelBytes, Precision};
+use florence2::{
+    AdapterOptions, AdapterSource, CancelToken, Florence2, LoadCallback, LoadOptions, MemoryFiles,
+    Precision,
+};
 use serde_json::json;
 
 use crate::boundary::{self, Handle, Options, Outcome, first_size};
@@ -66,9 +69,9 @@ pub struct florence2_load_options {
     /// The device "cpu" has them all, and multiplies those of "f16" in f32, of "bf16" and "int8"
     /// faster. GPUs have "f32", "f16" and, those of CUDA and ROCm, "bf16".
     pub dtype: *const c_char,
-    /// Folders of LoRA adapters in PEFT's format, merged into the weights in this order.
-    pub adapters: *const *const c_char,
-    /// How many there are at `adapters`.
+    /// LoRA adapters, merged into the weights in this order.
+    pub adapters: *const florence2_adapter,
+    /// The number of adapters at `adapters`.
     pub adapters_len: usize,
     /// Threads that the model starts and computes with, 1 to 1024. 0 for the threads that all models
     /// of the process share, one for each CPU.
@@ -84,6 +87,13 @@ pub struct florence2_load_options {
     pub user: *mut c_void,
     /// Ends the loading early; NULL for no token.
     pub cancel: *const florence2_cancel,
+    /// A weights file of any name, or an index of shards, instead of the weights in the model's folder:
+    /// a path in UTF-8. The format is told by the content: safetensors or a file of torch.save. NULL for
+    /// the folder's; must be NULL for a model in memory.
+    pub weights: *const c_char,
+    /// A folder with the files of the image processor and of the tokenizer, if they are not in the
+    /// model's folder: a path in UTF-8. NULL for the model's folder; must be NULL for a model in memory.
+    pub processor: *const c_char,
 }
 
 // SAFETY: `repr(C)`, `struct_size` first, numbers, pointers and nullable functions alone.
@@ -92,39 +102,33 @@ unsafe impl Options for florence2_load_options {
     const FIRST_SIZE: usize = first_size(48, 24);
 }
 
-/// A model's files in memory. To be cleared with florence2_model_files_init. All are read during the
-/// call only.
+/// A file in memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct florence2_model_files {
-    /// The size of this struct, as florence2_model_files_init sets it.
-    pub struct_size: usize,
-    /// config.json.
-    pub config: *const u8,
-    /// Bytes at `config`.
-    pub config_len: usize,
-    /// generation_config.json; NULL when the model has none.
-    pub generation_config: *const u8,
-    /// Bytes at `generation_config`.
-    pub generation_config_len: usize,
-    /// preprocessor_config.json.
-    pub preprocessor_config: *const u8,
-    /// Bytes at `preprocessor_config`.
-    pub preprocessor_config_len: usize,
-    /// tokenizer.json.
-    pub tokenizer: *const u8,
-    /// Bytes at `tokenizer`.
-    pub tokenizer_len: usize,
-    /// model.safetensors.
-    pub weights: *const u8,
-    /// Bytes at `weights`.
-    pub weights_len: usize,
+pub struct florence2_file {
+    /// The file's name in the folder of the model or of the adapter, such as "config.json": UTF-8.
+    pub name: *const c_char,
+    /// The file's contents.
+    pub data: *const u8,
+    /// Bytes at `data`.
+    pub data_len: usize,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
-unsafe impl Options for florence2_model_files {
-    const NAME: &'static str = "files";
-    const FIRST_SIZE: usize = first_size(88, 44);
+/// A LoRA adapter in PEFT's format: a folder, or its files in memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct florence2_adapter {
+    /// The folder with adapter_config.json and the adapter's weights: UTF-8. NULL for an adapter in
+    /// memory.
+    pub folder: *const c_char,
+    /// adapter_config.json and the adapter's weights. Only where `folder` is NULL.
+    pub files: *const florence2_file,
+    /// The number of files at `files`.
+    pub files_len: usize,
+    /// The factor of the adapter's updates, as PEFT's set_scale; 0 for 1.
+    pub scale: f32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 /// Clears `options` and sets its struct_size: `size` is sizeof(florence2_load_options). NULL is
@@ -136,17 +140,6 @@ pub unsafe extern "C" fn florence2_load_options_init(
 ) {
     // SAFETY: the header asks for room for `size` bytes.
     unsafe { boundary::init_options(options, size) };
-}
-
-/// Clears `files` and sets its struct_size: `size` is sizeof(florence2_model_files). NULL is
-/// allowed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn florence2_model_files_init(
-    files: *mut florence2_model_files,
-    size: usize,
-) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(files, size) };
 }
 
 /// Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
@@ -173,25 +166,32 @@ pub unsafe extern "C" fn florence2_model_load(
     }
 }
 
-/// Loads a model whose files are in memory.
+/// Loads a model whose files are in memory: config.json, preprocessor_config.json or
+/// processor_config.json, the tokenizer's files, the weights, and generation_config.json where the
+/// model has one.
 ///
-/// `files`: read during the call only. `options`: NULL for the defaults. `model`: where the model
-/// goes. Fails as florence2_model_load, and with FLORENCE2_STATUS_INVALID_ARGUMENT for a missing
-/// file. Callable from any thread.
+/// The weights are one file in safetensors or torch's format, of any name that ends as such a file's,
+/// or shards with their index, such as model.safetensors.index.json.
+///
+/// `files`: `files_len` files, read during the call only. `options`: NULL for the defaults. `model`:
+/// where the model goes. Fails as florence2_model_load, for a missing file too, and with
+/// FLORENCE2_STATUS_INVALID_ARGUMENT for a name that occurs twice or that no file of a model has.
+/// Callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load_memory(
-    files: *const florence2_model_files,
+    files: *const florence2_file,
+    files_len: usize,
     options: *const florence2_load_options,
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for structs of their own size, what they point to, and writable
+    // SAFETY: the header asks for an array, what it points to, options of their own size, and writable
     // outputs.
     unsafe {
         boundary::create(model, error, || {
-            let files = model_files(files)?;
+            let files = memory_files("files", files, files_len)?;
             let options = load_options(options)?;
-            timed(|| Florence2::from_bytes(files, &options), "memory")
+            timed(|| Florence2::from_files(&files, &options), "memory")
         })
     }
 }
@@ -266,11 +266,12 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
         };
         let adapters = boundary::array("options.adapters", options.adapters, options.adapters_len)?;
         let adapters = adapters.iter().enumerate().map(|(index, adapter)| {
-            let argument = format!("options.adapters[{index}]");
-            Ok(boundary::text(&argument, *adapter)?.into())
+            adapter_options(&format!("options.adapters[{index}]"), adapter)
         });
         let device = boundary::optional_text("options.device", options.device)?;
         let dtype = dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
+        let weights = boundary::optional_text("options.weights", options.weights)?;
+        let processor = boundary::optional_text("options.processor", options.processor)?;
         boundary::reserved("options.reserved", options.reserved)?;
         let cancel = boundary::borrow_optional(options.cancel)?;
         Ok(LoadOptions {
@@ -281,7 +282,8 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
             spin_limit: spin_limit(options.spin_limit)?,
             progress: load_callback(options.on_progress, options.user),
             cancel: cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone()),
-            ..LoadOptions::default()
+            weights: weights.map(PathBuf::from),
+            processor: processor.map(PathBuf::from),
         })
     }
 }
@@ -345,46 +347,70 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
 }
 
 /// # Safety
-/// As the header asks for a model's files.
-unsafe fn model_files<'a>(files: *const florence2_model_files) -> Outcome<ModelBytes<'a>> {
+/// As the header asks for an adapter.
+unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcome<AdapterOptions> {
+    boundary::reserved(&format!("{argument}.reserved"), adapter.reserved)?;
     // SAFETY: as this function's.
-    unsafe {
-        let Some(files) = boundary::options(files)? else {
-            return Err(Failure::argument(
-                "files",
-                "NULL",
-                "a florence2_model_files",
-            ));
-        };
-        let generation_config = boundary::bytes(
-            "files.generation_config",
-            files.generation_config,
-            files.generation_config_len,
-        )?;
-        Ok(ModelBytes {
-            config: required("files.config", files.config, files.config_len)?,
-            generation_config: (!generation_config.is_empty()).then_some(generation_config),
-            preprocessor_config: required(
-                "files.preprocessor_config",
-                files.preprocessor_config,
-                files.preprocessor_config_len,
+    let (folder, files) = unsafe {
+        (
+            boundary::optional_text(&format!("{argument}.folder"), adapter.folder)?,
+            memory_files(
+                &format!("{argument}.files"),
+                adapter.files,
+                adapter.files_len,
             )?,
-            tokenizer: required("files.tokenizer", files.tokenizer, files.tokenizer_len)?,
-            weights: Arc::from(required("files.weights", files.weights, files.weights_len)?),
-        })
-    }
+        )
+    };
+    let source = match folder {
+        None if adapter.files_len == 0 => {
+            let expected = "a folder or files in memory";
+            return Err(Failure::argument(argument, "neither", expected));
+        }
+        None => AdapterSource::Memory(files),
+        Some(folder) if adapter.files_len == 0 => AdapterSource::Folder(folder.into()),
+        Some(_) => {
+            let expected = "a folder or files in memory";
+            return Err(Failure::argument(argument, "both", expected));
+        }
+    };
+    let scale = if adapter.scale == 0.0 {
+        1.0
+    } else {
+        adapter.scale
+    };
+    Ok(AdapterOptions { source, scale })
 }
 
-/// A file that every model has.
-///
 /// # Safety
-/// As [`boundary::bytes`].
-unsafe fn required<'a>(argument: &str, data: *const u8, len: usize) -> Outcome<&'a [u8]> {
+/// As the header asks for files in memory.
+unsafe fn memory_files(
+    argument: &str,
+    files: *const florence2_file,
+    len: usize,
+) -> Outcome<MemoryFiles> {
+    let mut read = MemoryFiles::new();
     // SAFETY: as this function's.
-    match unsafe { boundary::bytes(argument, data, len) }? {
-        [] => Err(Failure::argument(argument, "no bytes", "the file's")),
-        bytes => Ok(bytes),
+    let files = unsafe { boundary::array(argument, files, len) }?;
+    for (index, file) in files.iter().enumerate() {
+        let name_argument = format!("{argument}[{index}].name");
+        // SAFETY: as this function's.
+        let (name, data) = unsafe {
+            (
+                boundary::text(&name_argument, file.name)?,
+                boundary::bytes(
+                    &format!("{argument}[{index}].data"),
+                    file.data,
+                    file.data_len,
+                )?,
+            )
+        };
+        if read.get(name).is_some() {
+            let found = format!("a second `{name}`");
+            return Err(Failure::argument(&name_argument, found, "one of each name"));
+        }
+        read.insert(name, data);
     }
+    Ok(read)
 }
 
 /// The name of the device that the model is on, such as "cpu": UTF-8, borrowed from the model. The

@@ -5,8 +5,10 @@ use std::mem::offset_of;
 
 use crate::boundary;
 use crate::error::{florence2_error, florence2_status};
-use crate::image::florence2_pixels;
-use crate::model::{florence2_load_options, florence2_load_progress, florence2_model_files};
+use crate::image::{florence2_decode_options, florence2_pixels};
+use crate::model::{
+    florence2_adapter, florence2_file, florence2_load_options, florence2_load_progress,
+};
 use crate::options::{
     florence2_progress, florence2_run_options, florence2_sequence_bias, florence2_token_sequence,
 };
@@ -52,14 +54,12 @@ macro_rules! layout {
 const LAYOUT: &[(&str, usize)] = layout! {
     florence2_load_options {
         struct_size, device, dtype, adapters, adapters_len, threads, spin_limit, reserved,
-        on_progress, user, cancel,
+        on_progress, user, cancel, weights, processor,
     }
     florence2_load_progress { tensors, total_tensors, parameters, total_parameters }
-    florence2_model_files {
-        struct_size, config, config_len, generation_config, generation_config_len,
-        preprocessor_config, preprocessor_config_len, tokenizer, tokenizer_len, weights,
-        weights_len,
-    }
+    florence2_file { name, data, data_len }
+    florence2_adapter { folder, files, files_len, scale, reserved }
+    florence2_decode_options { struct_size, max_pixels }
     florence2_pixels {
         struct_size, data, data_len, stride_bytes, width_px, height_px, format, reserved,
         region_x_px, region_y_px, region_width_px, region_height_px,

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+/// Names of the files in a model folder.
+pub(crate) const PROCESSOR_CONFIG: &str = "processor_config.json";
+pub(crate) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
+
 /// How an image becomes pixel values: HF `CLIPImageProcessor`'s fields.
 ///
 /// What the file leaves out is as in the published Florence-2 checkpoints. Images are always made
@@ -240,17 +244,35 @@ impl PreprocessorConfig {
     /// # Errors
     /// [`Error::Io`] when the file is missing, [`Error::Malformed`] naming the file and the field.
     pub fn from_dir(directory: &Path) -> Result<Self> {
-        let path = directory.join("processor_config.json");
+        let path = directory.join(PROCESSOR_CONFIG);
         if path.exists() {
             let (json, name) = (read(&path)?, path.display().to_string());
-            let fields: Map<String, Value> =
-                serde_json::from_slice(&json).map_err(|error| Error::malformed(&name, error))?;
-            if fields.contains_key("image_processor") {
+            if has_image_processor(&json, &name)? {
                 return Self::from_json(&json, &name);
             }
         }
-        let path = directory.join("preprocessor_config.json");
+        let path = directory.join(PREPROCESSOR_CONFIG);
         Self::from_json(&read(&path)?, &path.display().to_string())
+    }
+
+    /// As [`Self::from_dir`], from files in memory: `file` returns the contents of the file of a
+    /// name.
+    ///
+    /// # Errors
+    /// As [`Self::from_dir`].
+    pub fn from_files<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Self> {
+        if let Some(json) = file(PROCESSOR_CONFIG)
+            && has_image_processor(json, PROCESSOR_CONFIG)?
+        {
+            return Self::from_json(json, PROCESSOR_CONFIG);
+        }
+        match file(PREPROCESSOR_CONFIG) {
+            Some(json) => Self::from_json(json, PREPROCESSOR_CONFIG),
+            None => Err(Error::Io {
+                path: PREPROCESSOR_CONFIG.into(),
+                source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such file in memory"),
+            }),
+        }
     }
 
     /// Reads and checks the bytes of a `preprocessor_config.json`, or of a `processor_config.json`
@@ -334,6 +356,14 @@ impl PreprocessorConfig {
         }
         Ok(())
     }
+}
+
+/// Returns whether a `processor_config.json` holds the image processor's configuration, as
+/// transformers 5 writes it.
+fn has_image_processor(json: &[u8], file: &str) -> Result<bool> {
+    let fields: Map<String, Value> =
+        serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
+    Ok(fields.contains_key("image_processor"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

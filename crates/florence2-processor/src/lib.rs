@@ -72,30 +72,23 @@ impl Florence2Processor {
         })
     }
 
-    /// As [`Self::from_dir`], from the files' bytes.
+    /// As [`Self::from_dir`], from files in memory: `file` returns the contents of the file of a
+    /// name, one of [`Self::file_names`].
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming the file.
-    pub fn from_bytes(preprocessor_config: &[u8], tokenizer: &[u8]) -> Result<Self> {
-        let files = TokenizerFiles {
-            tokenizer_json: Some(tokenizer),
-            ..TokenizerFiles::default()
-        };
-        Self::from_files(preprocessor_config, &files)
+    /// [`Error::Malformed`] naming the file, [`Error::Io`] if one is missing.
+    pub fn from_files<'a>(file: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Self> {
+        Ok(Self {
+            image_processor: ImageProcessor::new(PreprocessorConfig::from_files(&file)?),
+            tokenizer: Tokenizer::from_files(&TokenizerFiles::new(&file))?,
+        })
     }
 
-    /// As [`Self::from_dir`], from the contents of `preprocessor_config.json` (or
-    /// `processor_config.json`) and of the tokenizer's files.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] naming the file, [`Error::Io`] if there is no vocabulary.
-    pub fn from_files(preprocessor_config: &[u8], tokenizer: &TokenizerFiles<'_>) -> Result<Self> {
-        let config =
-            PreprocessorConfig::from_json(preprocessor_config, "preprocessor_config.json")?;
-        Ok(Self {
-            image_processor: ImageProcessor::new(config),
-            tokenizer: Tokenizer::from_files(tokenizer)?,
-        })
+    /// The names of the files in a model folder that the image processor and the tokenizer read.
+    pub fn file_names() -> impl Iterator<Item = &'static str> {
+        [config::PROCESSOR_CONFIG, config::PREPROCESSOR_CONFIG]
+            .into_iter()
+            .chain(tokenizer_files::NAMES)
     }
 
     /// Makes a batch of images and their prompts.

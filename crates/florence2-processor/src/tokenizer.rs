@@ -1,5 +1,6 @@
 //! Text to ids and back, by the `tokenizers` crate.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -52,24 +53,17 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Io`] if none is there or one cannot be read, [`Error::Malformed`] naming the file.
     pub fn from_dir(directory: &Path) -> Result<Self> {
-        let read = |name: &str| read_optional(&directory.join(name));
-        let tokenizer_json = read(files::TOKENIZER_JSON)?;
-        let vocab_json = read(files::VOCAB)?;
-        let merges_txt = read(files::MERGES)?;
-        let added_tokens = read(files::ADDED_TOKENS)?;
-        let special_tokens_map = read(files::SPECIAL_TOKENS_MAP)?;
-        let tokenizer_config = read(files::TOKENIZER_CONFIG)?;
-        let contents = TokenizerFiles {
-            tokenizer_json: tokenizer_json.as_deref(),
-            vocab_json: vocab_json.as_deref(),
-            merges_txt: merges_txt.as_deref(),
-            added_tokens: added_tokens.as_deref(),
-            special_tokens_map: special_tokens_map.as_deref(),
-            tokenizer_config: tokenizer_config.as_deref(),
-        };
-        let name = match tokenizer_json.is_some() {
-            true => files::TOKENIZER_JSON,
-            false => files::VOCAB,
+        let mut stored = HashMap::new();
+        for name in files::NAMES {
+            if let Some(contents) = read_optional(&directory.join(name))? {
+                stored.insert(name, contents);
+            }
+        }
+        let contents = TokenizerFiles::new(|name| stored.get(name).map(Vec::as_slice));
+        let name = if contents.tokenizer_json.is_some() {
+            files::TOKENIZER_JSON
+        } else {
+            files::VOCAB
         };
         let file = directory.join(name).display().to_string();
         Self::new(files::build(&contents, Some(directory))?, &file)

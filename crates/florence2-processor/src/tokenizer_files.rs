@@ -40,12 +40,34 @@ pub struct TokenizerFiles<'a> {
 }
 
 /// Names of the files in a model folder.
+pub(crate) const NAMES: [&str; 6] = [
+    TOKENIZER_JSON,
+    VOCAB,
+    MERGES,
+    ADDED_TOKENS,
+    SPECIAL_TOKENS_MAP,
+    TOKENIZER_CONFIG,
+];
 pub(crate) const TOKENIZER_JSON: &str = "tokenizer.json";
 pub(crate) const VOCAB: &str = "vocab.json";
 pub(crate) const MERGES: &str = "merges.txt";
 pub(crate) const ADDED_TOKENS: &str = "added_tokens.json";
 pub(crate) const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+impl<'a> TokenizerFiles<'a> {
+    /// Takes the files of a model folder by name: `file` returns the contents of the file of a name.
+    pub fn new(file: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
+        Self {
+            tokenizer_json: file(TOKENIZER_JSON),
+            vocab_json: file(VOCAB),
+            merges_txt: file(MERGES),
+            added_tokens: file(ADDED_TOKENS),
+            special_tokens_map: file(SPECIAL_TOKENS_MAP),
+            tokenizer_config: file(TOKENIZER_CONFIG),
+        }
+    }
+}
 
 /// The tokens that transformers gives a role, in its order, with the defaults of
 /// `RobertaTokenizer`.

@@ -23,6 +23,7 @@ mod each;
 mod engine;
 mod error;
 mod feed;
+mod files;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "hub")]
@@ -36,6 +37,7 @@ mod threads;
 pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
 pub use device::devices;
 pub use error::{Error, Result};
+pub use files::MemoryFiles;
 pub use florence2_core::Error as ModelError;
 pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GENERATION_KEYS, GenerationConfig, GenerationEvent,
@@ -58,7 +60,7 @@ pub use florence2_processor::{
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
 pub use load_progress::LoadCallback;
-pub use model::{Florence2, ImageFeatures, ModelBytes, Request, Subject, inspect, inspect_with};
+pub use model::{Florence2, ImageFeatures, Request, Subject, inspect, inspect_with};
 pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
 pub use system_info::SystemInfo;
 pub use threads::trim;

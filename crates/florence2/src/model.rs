@@ -1,8 +1,8 @@
 //! [`Florence2`]: from an image and a task to the answer.
 
 use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use florence2_core::generate::{
@@ -18,6 +18,7 @@ use crate::answer::{Answer, ScoredToken, TargetScore, Timings};
 use crate::device;
 use crate::engine::{Engine, FeatureRow, Features, Generation, other_models_features};
 use crate::error::{Error, Result};
+use crate::files::MemoryFiles;
 use crate::options::{AdapterOptions, LoadOptions, RunOptions};
 use crate::threads::{Threads, check_process};
 
@@ -79,21 +80,6 @@ pub struct Request<'a> {
     pub prompt: Prompt,
 }
 
-/// A model's files in memory.
-#[derive(Clone)]
-pub struct ModelBytes<'a> {
-    /// `config.json`.
-    pub config: &'a [u8],
-    /// `generation_config.json`, where there is one.
-    pub generation_config: Option<&'a [u8]>,
-    /// `preprocessor_config.json`.
-    pub preprocessor_config: &'a [u8],
-    /// `tokenizer.json`.
-    pub tokenizer: &'a [u8],
-    /// `model.safetensors` or `pytorch_model.bin`, told by the content.
-    pub weights: Arc<[u8]>,
-}
-
 impl Florence2 {
     /// Loads a model folder of either layout onto the best device.
     ///
@@ -131,20 +117,22 @@ impl Florence2 {
         )
     }
 
-    /// Loads a model whose files are in memory.
+    /// Loads a model whose files are in memory: those that [`Self::load`] reads from a folder, and
+    /// weights of any name.
     ///
     /// # Errors
-    /// As [`Self::load_with`]; also if the options name files on disk.
-    pub fn from_bytes(bytes: ModelBytes<'_>, options: &LoadOptions) -> Result<Self> {
+    /// As [`Self::load_with`]; also if the options name files on disk, or if no file of a model has
+    /// the name of one of `files`.
+    pub fn from_files(files: &MemoryFiles, options: &LoadOptions) -> Result<Self> {
         refuse_path("weights", options.weights.as_deref())?;
         refuse_path("processor", options.processor.as_deref())?;
-        let weights = vec![("model.safetensors".to_owned(), bytes.weights)];
-        let checkpoint = Checkpoint::from_files(weights).map_err(florence2_core::Error::from)?;
+        files.check_model_names()?;
+        let config = files.config()?;
         Self::new(
-            Florence2Processor::from_bytes(bytes.preprocessor_config, bytes.tokenizer)?,
-            &Florence2Config::from_json(bytes.config, "config.json")?,
-            GenerationConfig::from_json(bytes.generation_config, bytes.config)?,
-            &checkpoint,
+            files.processor()?,
+            &Florence2Config::from_json(config, "config.json")?,
+            GenerationConfig::from_json(files.generation_config(), config)?,
+            &files.checkpoint()?,
             options,
         )
     }
@@ -165,7 +153,7 @@ impl Florence2 {
     /// As [`Self::load_with`].
     #[cfg(feature = "demo")]
     pub fn demo_with(options: &LoadOptions) -> Result<Self> {
-        Self::from_bytes(crate::demo::model(), options)
+        Self::from_files(&crate::demo::files(), options)
     }
 
     fn new(

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
 use florence2_core::weights::Adapter;
@@ -11,6 +10,7 @@ use florence2_postprocess::Compat;
 use serde::Deserialize;
 
 use crate::error::Result;
+use crate::files::MemoryFiles;
 use crate::load_progress::LoadCallback;
 
 /// How to load a model.
@@ -56,13 +56,8 @@ pub struct AdapterOptions {
 pub enum AdapterSource {
     /// A folder with `adapter_config.json` and `adapter_model.safetensors` or `adapter_model.bin`.
     Folder(PathBuf),
-    /// In memory.
-    Bytes {
-        /// `adapter_config.json`.
-        config: Arc<[u8]>,
-        /// `adapter_model.safetensors`.
-        weights: Arc<[u8]>,
-    },
+    /// The same files in memory.
+    Memory(MemoryFiles),
 }
 
 impl<P: Into<PathBuf>> From<P> for AdapterOptions {
@@ -79,9 +74,7 @@ impl AdapterOptions {
     pub(crate) fn open(&self) -> Result<Adapter> {
         let adapter = match &self.source {
             AdapterSource::Folder(folder) => Adapter::open(folder)?,
-            AdapterSource::Bytes { config, weights } => {
-                Adapter::from_bytes(config, Arc::clone(weights))?
-            }
+            AdapterSource::Memory(files) => files.adapter()?,
         };
         Ok(adapter.with_scale(self.scale)?)
     }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use florence2::{Florence2, Image, LoadOptions, ModelBytes, Precision, Prompt, RunOptions};
+use florence2::{Florence2, Image, LoadOptions, MemoryFiles, Precision, Prompt, RunOptions};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 
@@ -132,8 +132,6 @@ fn f16_refuses_weights_beyond_its_range() {
     const KEY: &str = "model.language_model.decoder.layers.0.fc1.weight";
     let folder = scenes().join("..");
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let [config, preprocessor_config, tokenizer] =
-        ["config.json", "preprocessor_config.json", "tokenizer.json"].map(read);
     let stored = read("model.safetensors");
     let mut tensors: Vec<(String, TensorView<'_>)> =
         SafeTensors::deserialize(&stored).unwrap().tensors();
@@ -143,18 +141,14 @@ fn f16_refuses_weights_beyond_its_range() {
     *tensor = TensorView::new(Dtype::F32, shape, &values).unwrap();
     let weights: Arc<[u8]> = safetensors::serialize(tensors, None).unwrap().into();
     let load = |dtype| {
-        let bytes = ModelBytes {
-            config: &config,
-            generation_config: None,
-            preprocessor_config: &preprocessor_config,
-            tokenizer: &tokenizer,
-            weights: weights.clone(),
-        };
+        let names = ["config.json", "preprocessor_config.json", "tokenizer.json"];
+        let mut files: MemoryFiles = names.map(|name| (name, read(name))).into_iter().collect();
+        files.insert("model.safetensors", weights.clone());
         let options = LoadOptions {
             dtype,
             ..LoadOptions::default()
         };
-        Florence2::from_bytes(bytes, &options)
+        Florence2::from_files(&files, &options)
     };
     load(Precision::F32).unwrap();
     let error = load(Precision::F16).err().unwrap().to_string();

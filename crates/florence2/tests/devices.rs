@@ -7,7 +7,7 @@ use std::path::Path;
 
 use florence2::{Error, Florence2, Image, LoadOptions, Precision, Prompt, devices};
 #[cfg(feature = "wgpu")]
-use florence2::{GenerationOverrides, ModelBytes, RunOptions};
+use florence2::{GenerationOverrides, MemoryFiles, RunOptions};
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
@@ -148,22 +148,19 @@ fn a_weight_that_a_gpu_cannot_hold_is_named_with_its_bytes() {
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let mut config: Value = serde_json::from_slice(&read("config.json")).unwrap();
     config["text_config"]["vocab_size"] = json!(ROWS);
-    let config = config.to_string();
-    let preprocessor_config = read("preprocessor_config.json");
-    let tokenizer = read("tokenizer.json");
+    let names = [
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "model.safetensors",
+    ];
+    let mut files: MemoryFiles = names.map(|name| (name, read(name))).into_iter().collect();
+    files.insert("config.json", config.to_string().into_bytes());
     for device in graphics_devices() {
-        let bytes = ModelBytes {
-            config: config.as_bytes(),
-            generation_config: None,
-            preprocessor_config: &preprocessor_config,
-            tokenizer: &tokenizer,
-            weights: read("model.safetensors").into(),
-        };
         let options = LoadOptions {
             device: device.clone(),
             ..LoadOptions::default()
         };
-        let error = Florence2::from_bytes(bytes, &options).err().unwrap();
+        let error = Florence2::from_files(&files, &options).err().unwrap();
         assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
         let message = error.to_string();
         let expected = format!(

@@ -110,20 +110,21 @@ impl Adapter {
         );
         let config = read_config(&json, &path.display().to_string())?;
         let checkpoint = if safetensors.exists() || !pytorch.exists() {
-            Checkpoint::open_safetensors(&safetensors)?
+            Checkpoint::open_file(&safetensors)?
         } else {
-            Checkpoint::open_pytorch(&pytorch)?
+            Checkpoint::open_file(&pytorch)?
         };
         Self::new(&config, checkpoint)
     }
 
-    /// Reads an adapter that is in memory: `adapter_config.json` and `adapter_model.safetensors`.
+    /// Reads an adapter that is in memory: the contents of `adapter_config.json`, and its weights
+    /// files by name, as [`Checkpoint::from_files`].
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn from_bytes(config: &[u8], weights: Arc<[u8]>) -> Result<Self> {
+    pub fn from_files(config: &[u8], weights: Vec<(String, Arc<[u8]>)>) -> Result<Self> {
         let config = read_config(config, CONFIG_FILE)?;
-        let checkpoint = Checkpoint::from_safetensors_bytes(weights, SAFETENSORS_FILE)?;
+        let checkpoint = Checkpoint::from_files(weights)?;
         Self::new(&config, checkpoint)
     }
 

@@ -40,7 +40,7 @@ mod tensors;
 
 use std::fmt;
 
-pub use florence2_checkpoint::{Checkpoint, StoredTensor};
+pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file};
 
 pub use cast::cast;
 pub use keys::{KeyLayout, to_hugging_face_key};

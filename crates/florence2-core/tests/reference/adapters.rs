@@ -71,7 +71,8 @@ impl Model {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::from_safetensors_bytes(bytes(&self.tensors), "model.safetensors").unwrap()
+        Checkpoint::from_files(vec![("model.safetensors".to_owned(), bytes(&self.tensors))])
+            .unwrap()
     }
 
     fn load<B: Backend>(
@@ -105,7 +106,7 @@ impl Model {
     /// The logits of transformers and PEFT.
     fn golden<B: Backend>(&self, name: &str) -> Tensor<B, 3> {
         let file = self.adapters().join("goldens.safetensors");
-        let goldens = Checkpoint::open_safetensors(&file).unwrap();
+        let goldens = Checkpoint::open_file(&file).unwrap();
         let golden = &goldens.tensors[name];
         let data = TensorData::new(golden.to_f32().unwrap(), golden.shape.clone());
         Tensor::from_data(data, &B::Device::default())
@@ -160,13 +161,18 @@ fn adapters_together_are_merged_in_order_and_by_their_scales() {
     }
 }
 
+/// The weights file of an adapter in memory.
+fn in_memory(weights: Arc<[u8]>) -> Vec<(String, Arc<[u8]>)> {
+    vec![("adapter_model.safetensors".to_owned(), weights)]
+}
+
 #[test]
 fn an_adapter_in_memory_is_that_of_a_folder() {
     let model = Model::open("tiny-a");
     let folder = model.adapters().join("plain");
     let config = std::fs::read(folder.join("adapter_config.json")).unwrap();
     let weights = std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
-    let adapter = Adapter::from_bytes(&config, weights.into()).unwrap();
+    let adapter = Adapter::from_files(&config, in_memory(weights.into())).unwrap();
     let (logits, _) = model.logits::<Flex>(&[adapter]);
     assert_close("plain", logits, model.golden("plain"));
 }
@@ -194,9 +200,9 @@ fn adapter_error(
     let config = std::fs::read(folder.join("adapter_config.json")).unwrap();
     let mut config = serde_json::from_slice(&config).unwrap();
     let file = folder.join("adapter_model.safetensors");
-    let mut tensors = read(&Checkpoint::open_safetensors(&file).unwrap());
+    let mut tensors = read(&Checkpoint::open_file(&file).unwrap());
     change(&mut config, &mut tensors);
-    let adapter = Adapter::from_bytes(config.to_string().as_bytes(), bytes(&tensors));
+    let adapter = Adapter::from_files(config.to_string().as_bytes(), in_memory(bytes(&tensors)));
     let outcome = adapter.and_then(|adapter| model.load::<Flex>(&[adapter]));
     outcome.err().unwrap().to_string()
 }

@@ -44,7 +44,7 @@ impl Fixture {
         let goldens = std::fs::read(folder.join("goldens.json")).unwrap();
         Self {
             goldens: serde_json::from_slice(&goldens).unwrap(),
-            tensors: Checkpoint::open_safetensors(&folder.join("goldens.safetensors")).unwrap(),
+            tensors: Checkpoint::open_file(&folder.join("goldens.safetensors")).unwrap(),
             folder,
         }
     }
