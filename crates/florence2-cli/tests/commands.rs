@@ -119,6 +119,8 @@ fn weights_and_processor_come_from_elsewhere() {
     assert!(inspected.contains("weights fit the configuration"));
 }
 
+/// Each flag has the effect of its key in `generation_config.json`; a flag without effect would not
+/// change the answer.
 #[test]
 fn every_generation_flag_is_heard() {
     let greedy = ["--task", "CAPTION", "--num-beams", "1"];
