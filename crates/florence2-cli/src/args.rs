@@ -440,7 +440,7 @@ mod tests {
         }
     }
 
-    /// As the README says: every supported key of `generation_config.json` has a flag of its name.
+    /// Every supported key of `generation_config.json` has a flag of its name, as the README states.
     #[test]
     fn every_supported_key_has_a_flag() {
         let command = Cli::command();

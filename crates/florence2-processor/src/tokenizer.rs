@@ -143,7 +143,8 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The first of `<loc_0>` to `<loc_999>` in a text that is not a token of this vocabulary.
+    /// The first location token (`<loc_0>` to `<loc_999>`) in a text that is missing in this
+    /// vocabulary.
     pub(crate) fn missing_location<'t>(&self, text: &'t str) -> Option<&'t str> {
         let added = self.tokenizer.get_added_vocabulary().get_vocab();
         text.match_indices("<loc_")

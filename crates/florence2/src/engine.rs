@@ -1,4 +1,4 @@
-//! The model of a device, type-erased: only this module erases the backend's type.
+//! Loaded models independent of their backend: the only module that erases the backend's type.
 
 use std::any::Any;
 
