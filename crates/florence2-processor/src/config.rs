@@ -1,4 +1,4 @@
-//! `preprocessor_config.json`.
+//! The configuration of the image processor: `preprocessor_config.json`.
 
 use std::path::Path;
 
@@ -242,7 +242,7 @@ impl PreprocessorConfig {
     /// transformers 5 writes it, otherwise its `preprocessor_config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file is missing, [`Error::Malformed`] naming the file and the field.
+    /// [`Error::Io`] if the file is missing, [`Error::Malformed`] naming the file and the field.
     pub fn from_dir(directory: &Path) -> Result<Self> {
         let path = directory.join("processor_config.json");
         if path.exists() {

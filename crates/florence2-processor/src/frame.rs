@@ -98,7 +98,7 @@ impl<'a> PixelBuffer<'a> {
     /// Returns a view of a region of the pixels.
     ///
     /// # Errors
-    /// [`Error::PixelBuffer`] when the region has no pixels, reaches beyond the buffer's size, or
+    /// [`Error::PixelBuffer`] if the region has no pixels, reaches beyond the buffer's size, or
     /// begins beyond its data.
     pub fn region(&self, region: PixelRect) -> Result<PixelBuffer<'a>> {
         region.check(self.width, self.height)?;

@@ -120,7 +120,7 @@ impl Florence2Processor {
     ///
     /// # Errors
     /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`],
-    /// [`Error::MissingToken`].
+    /// [`Error::MissingToken`], [`Error::Malformed`] if the tokenizer cannot represent a prompt.
     pub fn tokenize(&self, prompts: &[(&Prompt, ImageSize)]) -> Result<TokenizedPrompts> {
         let mut input_ids = prompts
             .iter()

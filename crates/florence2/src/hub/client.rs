@@ -1,4 +1,4 @@
-//! Requests to the hub: the token, redirects, retries and the errors of refusals.
+//! Requests to the hub: the token, redirects, retries and the errors of failed requests.
 
 use std::time::Duration;
 

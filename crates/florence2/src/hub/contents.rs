@@ -180,7 +180,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// Returns true if the repository's optional files are known.
+    /// Returns true if the presence or absence of every optional file is known.
     pub(super) fn is_settled(&self, kind: Kind) -> bool {
         let optional = kind.optional().iter();
         optional
