@@ -233,7 +233,7 @@ impl<'a, B: Backend> Bench<'a, B> {
             &mut observer,
         );
         let answers = answers.unwrap();
-        // Returns an error if the device ran out of memory, in which case the answers are invalid.
+        // Fails if the device ran out of memory, in which case the answers are invalid.
         B::sync(self.device).unwrap();
         assert_eq!(answers[0][0].token_ids.len(), 1 + CAPTION_TOKENS);
         answers.len()

@@ -1,5 +1,5 @@
-//! Checks that every exported function is called through the boundary that catches panics, and that
-//! the exported symbols are those of the committed list.
+//! Checks that every exported function consists of a call of the boundary that catches panics, and
+//! that the exported symbols are those of the committed list.
 
 use std::collections::BTreeSet;
 

@@ -357,7 +357,8 @@ fn partial_cache(cache: &Path, names: &[&str]) {
     }
 }
 
-/// Asserts that the folder contains every file of a model, and that no incomplete blob is left.
+/// Asserts that the folder contains every file of a model except README.md, and that no incomplete
+/// blob is left.
 fn assert_whole(folder: &Path, files: &Files) {
     for (name, content) in files {
         if name == "README.md" {
