@@ -21,7 +21,7 @@ BACKGROUNDS = [(128, 128, 128), (200, 200, 200), (225, 210, 180), (170, 200, 225
 SHAPES = ["circle", "square", "triangle", "star", "cross"]
 WORDS = ["STOP", "EXIT", "OPEN", "CAFE", "TAXI", "SALE", "HELLO", "WORLD", "RUST", "BURN", "PARK", "HOTEL"]
 SIDE = 192
-# Scenes are drawn twice as large, then shrunk: edges are smooth.
+# Scenes are drawn at twice the size and then reduced, so that edges are smooth.
 SCALE = 2
 
 

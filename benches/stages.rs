@@ -1,10 +1,11 @@
-//! What each stage costs at the sizes of the published checkpoints, with random weights, and how
-//! much memory loading and answering take.
+//! The time of each stage at the sizes of the published checkpoints, with random weights, and the
+//! memory of loading and answering.
 //!
 //! `cargo bench -p florence2-benches [-- base|large] [f32|bf16|int8]`
 //!
-//! `cargo bench -p florence2-benches -- --errors CHECKPOINT` prints how far bf16 and int8 lie from f32
-//! after each stage, for a checkpoint's folder, and how many tokens they choose as f32 does.
+//! `cargo bench -p florence2-benches -- --errors CHECKPOINT` prints the relative errors of bf16 and
+//! int8 against f32 after each stage, for a checkpoint's folder, and the number of tokens that
+//! equal f32's.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -31,15 +32,15 @@ static ALLOCATOR: florence2_kernels::Allocator = florence2_kernels::Allocator;
 
 type Model = Florence2ForConditionalGeneration<Flex>;
 
-/// Side of the published checkpoints' input.
+/// The side of the published checkpoints' input, in pixels.
 const SIDE: usize = 768;
-/// `What does the image describe in detail?` and the like have about this many tokens.
+/// The approximate number of tokens of prompts such as `What does the image describe in detail?`.
 const PROMPT_TOKENS: usize = 13;
-/// Tokens of a detailed caption.
+/// The number of tokens of a detailed caption.
 const CAPTION_TOKENS: usize = 48;
-/// Images whose answers are compared with f32's.
+/// The number of images whose answers are compared with f32's.
 const IMAGES_TO_AGREE_ON: usize = 16;
-/// A measurement goes on this long, and runs three times at least.
+/// The duration of a measurement, which runs at least three times.
 const MEASURE: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -79,7 +80,7 @@ fn main() {
     }
 }
 
-/// The published sizes, Hugging Face's field names.
+/// The configuration of a published size, with Hugging Face's field names.
 fn config(size: &str) -> Florence2Config {
     let (embed_dim, heads, d_model, layers, attention_heads) = match size {
         "base" => ([128, 256, 512, 1024], [4, 8, 16, 32], 768, 6, 12),
@@ -204,7 +205,8 @@ fn random_model(size: &str, precision: Precision) -> Model {
     model.map(&mut Initialiser)
 }
 
-/// Gives every parameter its lazily made value, rounded to f16, which published checkpoints are of.
+/// Initialises every parameter with its lazy value, rounded to f16, because published checkpoints
+/// are stored in f16.
 struct Initialiser;
 
 impl ModuleMapper<Flex> for Initialiser {
@@ -217,8 +219,9 @@ impl ModuleMapper<Flex> for Initialiser {
     }
 }
 
-/// What is left of f32: after each stage the norm of the difference as a share of f32's, and of the tokens that f32
-/// says of some images the share that is chosen after the same tokens.
+/// Prints the errors against f32: after each stage, the norm of the difference relative to f32's
+/// norm; and, of f32's tokens for some images, the number that is selected after the same previous
+/// tokens.
 fn report_errors(checkpoint: &Path) {
     let images: Vec<Tensor<Flex, 4>> = (0..IMAGES_TO_AGREE_ON)
         .map(|_| {
@@ -255,14 +258,15 @@ fn report_errors(checkpoint: &Path) {
     }
 }
 
-/// How many tokens of another model's answer are chosen after the same ones.
+/// The number of tokens of another model's answer that this model selects after the same previous
+/// tokens.
 fn alike(model: &Model, image: &Tensor<Flex, 4>, answer: &[i64]) -> usize {
     let chosen = next_tokens(model, &cross_attention(model, image), answer);
     let pairs = chosen.iter().zip(&answer[1..]);
     pairs.filter(|(found, expected)| found == expected).count()
 }
 
-/// The tokens that greedy decoding says of an image, after the one it starts with.
+/// The tokens of greedy decoding for an image, after the start token.
 fn answer(model: &Model, image: &Tensor<Flex, 4>) -> Vec<i64> {
     let cross_attention = cross_attention(model, image);
     let mut tokens = vec![2];
@@ -278,8 +282,8 @@ fn cross_attention(model: &Model, image: &Tensor<Flex, 4>) -> CrossAttentionCach
     model.cross_attention_cache(&model.encode(features.unwrap(), prompt, None).unwrap())
 }
 
-/// The likeliest next token after each of `tokens` that was not there before: the output's weights are the input's, and
-/// at random they say the last token again.
+/// The most likely next token after each of `tokens`, among those that did not occur before. The
+/// output's weights are the input's, so random weights would repeat the last token.
 fn next_tokens(
     model: &Model,
     cross_attention: &CrossAttentionCache<Flex>,
@@ -334,8 +338,8 @@ fn load(precision: Precision, checkpoint: &Path) -> Model {
         .0
 }
 
-/// Does one part for each line of standard input and prints its seconds: how `peers/` lets engines
-/// take turns.
+/// Runs one part for each line of standard input and prints its seconds, so that `peers/` can run
+/// engines in turn.
 fn serve(precision: Precision, checkpoint: &Path) {
     let model = load(precision, checkpoint);
     let cancel = CancelToken::default();
@@ -368,7 +372,8 @@ fn serve(precision: Precision, checkpoint: &Path) {
             let past = if beams > 1 { &mut three } else { &mut one };
             black_box(model.decode(ids, &cross_attention, past).unwrap());
         };
-        // A copy has no room to grow, and caches grow in leaps: the first step makes room for many.
+        // A copy has no spare capacity, and caches grow in large steps: the first step allocates
+        // capacity for many.
         match part.as_str() {
             "step 1" => step(1),
             "step 3" => step(3),
@@ -392,7 +397,8 @@ fn serve(precision: Precision, checkpoint: &Path) {
     }
 }
 
-/// A program's start: prints the seconds to load, of the first image and of the next, and its peak in MiB.
+/// Measures the start of a program: prints the seconds to load, of the first image and of the next,
+/// and its peak memory in MiB.
 fn start(precision: Precision, checkpoint: &Path) {
     let started = Instant::now();
     let model = load(precision, checkpoint);
@@ -407,7 +413,7 @@ fn start(precision: Precision, checkpoint: &Path) {
     println!("{}", peak_mebibytes());
 }
 
-/// Image to tokens, of a fixed number.
+/// Generates a fixed number of tokens from an image.
 fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
     let cancel = CancelToken::default();
     let features = model.encode_image(pixels, &cancel).unwrap();
@@ -415,7 +421,7 @@ fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
     tokens(model, &model.encode(features, prompt, None).unwrap())
 }
 
-/// What the decoder makes of an encoded image.
+/// Generates a fixed number of tokens from an encoded image.
 fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
     let cancel = CancelToken::default();
     let config = GenerationConfig {
@@ -431,7 +437,7 @@ fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
     answers[0][0].token_ids.len()
 }
 
-/// The peak of a process of its own that loads an f16 checkpoint and answers once.
+/// Prints the peak memory of a separate process that loads an f16 checkpoint and answers once.
 fn report_memory(size: &str, precision: Precision) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("model.safetensors");
@@ -472,7 +478,7 @@ fn load_and_answer(size: &str, precision: Precision, checkpoint: &Path) {
     );
 }
 
-/// `VmHWM`: the most that was resident so far.
+/// The peak resident memory of the process so far (`VmHWM`).
 fn peak_mebibytes() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -480,7 +486,7 @@ fn peak_mebibytes() -> String {
     kibibytes.map_or("unknown".to_owned(), |peak| (peak >> 10).to_string())
 }
 
-/// The model's parameters under Hugging Face's names, as f16.
+/// Writes the model's parameters under Hugging Face's names, as f16.
 fn write_f16(model: &Model, path: &Path) {
     let mut writer = Writer::default();
     model.visit(&mut writer);

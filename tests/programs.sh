@@ -1,4 +1,4 @@
-# To be sourced in the project's folder: the test programs of the README's test command, built if they are not.
+# Source this in the project's folder. It builds the test programs of the README's test command if necessary, and defines:
 #   program NAME    sets `program` to the program of the integration test NAME and `package` to its package's folder
 programs=$(cargo test --release --workspace --no-run --quiet --message-format=json | python3 -c '
 import json, os, sys

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 METADATA = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
 TARGET = json.loads(subprocess.check_output(METADATA, cwd=ROOT))["target_directory"]
 LANGUAGES = ["Rust", "C", "C++", "Go", "Swift", "Python"]
-# What makes each language's commands work here as they do where the language is installed.
+# The preparation of each language's commands, so that they work here like on a machine with the language installed.
 BEFORE = {
     "Go": "source bindings/go/toolchain.sh",
     "Swift": 'swift() { SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"; }',

@@ -1,6 +1,6 @@
 // Times model loads, and the smallest request, through the C API: run by run.py.
 //   calls MODEL_FOLDER IMAGE LOADS RUNS
-// "run" is a whole call and the freeing of its result; "outside" is what of it the library did not spend in the model.
+// "run" is a whole call, including the release of its result; "outside" is its time outside the model.
 #include <florence2.h>
 
 #include <stdio.h>

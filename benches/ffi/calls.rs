@@ -1,4 +1,4 @@
-//! What calls.c measures, through the facade: run by run.py.
+//! The measurements of calls.c, through the facade. Run by run.py.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -45,7 +45,7 @@ def main() -> None:
     programs = build()
     rounds: dict[str, list[dict[str, float]]] = {language: [] for language in programs}
     for index in range(ROUNDS):
-        # Neither is always the first.
+        # The order alternates, so that neither is always first.
         for language in sorted(programs, reverse=index % 2 == 0):
             rounds[language].append(measure(programs[language]))
     print("| part | Rust µs | C µs | difference |\n|---|---|---|---|")

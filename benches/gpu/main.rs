@@ -1,4 +1,5 @@
-//! What Florence-2-base costs on a GPU, with random weights: run by `run.sh`, which says how.
+//! The time of Florence-2-base on a GPU, with random weights. Run by `run.sh`, which documents its
+//! use.
 //!
 //! `gpu [--device cuda:0] [--dtype bf16] [--checkpoint DIR] [--json OUT] [--quick]`
 
@@ -23,30 +24,30 @@ use serde_json::{Value, json};
 #[global_allocator]
 static ALLOCATOR: florence2_kernels::Allocator = florence2_kernels::Allocator;
 
-/// The published base checkpoint's sizes.
+/// The configuration of the published base checkpoint.
 const CONFIG: &str = include_str!("base.json");
-/// Side of the published checkpoints' input.
+/// The side of the published checkpoints' input, in pixels.
 const SIDE: usize = 768;
-/// Of a quick measurement: Mesa's lavapipe has no buffer of more than 128 MiB, and the whole matrix
-/// of tokens is one of 150 MiB.
+/// The vocabulary of a quick measurement: Mesa's lavapipe limits buffers to 128 MiB, and the full
+/// embedding matrix has 150 MiB.
 const QUICK_VOCAB_SIZE: usize = 32_768;
-/// `What does the image describe in detail?` and the like have about this many tokens.
+/// The approximate number of tokens of prompts such as `What does the image describe in detail?`.
 const PROMPT_TOKENS: usize = 13;
-/// Tokens of a detailed caption.
+/// The number of tokens of a detailed caption.
 const CAPTION_TOKENS: usize = 48;
-/// A measurement goes on this long, and runs three times at least.
+/// The duration of a measurement, which runs at least three times.
 const MEASURE: Duration = Duration::from_secs(5);
-/// Images of the caption job.
+/// The number of images of the caption job.
 const JOB_IMAGES: usize = 256;
 const JOB_BATCH: usize = 16;
 
-/// What is asked on the command line.
+/// The options of the command line.
 struct Options {
     device: String,
     dtype: Precision,
     checkpoint: Option<String>,
     json: Option<String>,
-    /// One small measurement of each kind: to see that all runs.
+    /// Run one small measurement of each kind, to check that all of them run.
     quick: bool,
 }
 
@@ -88,7 +89,7 @@ fn options() -> Options {
             "--checkpoint" => options.checkpoint = Some(value()),
             "--json" => options.json = Some(value()),
             "--quick" => options.quick = true,
-            // What cargo bench adds.
+            // An argument that cargo bench adds.
             "--bench" => {}
             other => panic!("found `{other}`, expected an option"),
         }
@@ -173,7 +174,7 @@ impl<'a, B: Backend> Bench<'a, B> {
         let mut bench = Self {
             model,
             device,
-            // What plays a GPU on a CPU takes minutes for a whole image.
+            // A software implementation of a GPU takes minutes for a whole image.
             side: if options.quick { SIDE / 4 } else { SIDE },
             quick: options.quick,
             first_answer: Duration::ZERO,
@@ -206,7 +207,7 @@ impl<'a, B: Backend> Bench<'a, B> {
         self.answer(self.pixels(batch), beams);
     }
 
-    /// Image to tokens, of a fixed number.
+    /// Generates a fixed number of tokens from images.
     fn answer(&self, pixels: Tensor<B, 4>, beams: usize) -> usize {
         let cancel = CancelToken::default();
         let batch = pixels.dims()[0];
@@ -232,7 +233,7 @@ impl<'a, B: Backend> Bench<'a, B> {
             &mut observer,
         );
         let answers = answers.unwrap();
-        // Where memory ran out, these are none.
+        // Fails if the device ran out of memory, in which case the answers are invalid.
         B::sync(self.device).unwrap();
         assert_eq!(answers[0][0].token_ids.len(), 1 + CAPTION_TOKENS);
         answers.len()
@@ -257,8 +258,8 @@ impl<'a, B: Backend> Bench<'a, B> {
         json!({"part": part, "batch": batch, "beams": beams, "median_s": median, "min_s": min})
     }
 
-    /// Captions of many photographs: while one batch is answered, the next is decoded and resized on
-    /// the CPU's threads.
+    /// Generates captions of many photographs: while one batch is answered, the next is decoded and
+    /// resized on the CPU's threads.
     fn job(&self, images: usize, batch: usize) -> Value {
         let photograph = photograph();
         let started = Instant::now();
@@ -292,7 +293,7 @@ impl<'a, B: Backend> Bench<'a, B> {
     }
 }
 
-/// A JPEG of 1024x768 with some detail.
+/// A JPEG image of 1024x768 pixels with some detail.
 fn photograph() -> Vec<u8> {
     let pixel = |x: u32, y: u32| image::Rgb([(x * y / 97) as u8, (x + y) as u8, (x ^ y) as u8]);
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -302,7 +303,7 @@ fn photograph() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// The device's memory in use, where NVIDIA's tool can tell.
+/// Prints the device's memory in use, if NVIDIA's tool is available.
 fn print_memory() {
     let query = [
         "--query-gpu=name,memory.used,memory.total",

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Goldens, tests and benches on a GPU.
 #
-#   benches/gpu/run.sh pack OUT.tar.xz [FEATURES]   where Rust is: builds and packs the binaries
-#                                                   (cuda by default), stripped, with what they read
-#   benches/gpu/run.sh [DEVICE] [--quick]           where the GPU is, in the unpacked folder: runs them
-#                                                   on DEVICE (cuda:0 by default) and prints tables;
-#                                                   --quick is for what plays a GPU on a CPU
+#   benches/gpu/run.sh pack OUT.tar.xz [FEATURES]   on a machine with Rust: builds and packs the stripped
+#                                                   binaries (cuda by default) with the files they read
+#   benches/gpu/run.sh [DEVICE] [--quick]           on a machine with a GPU, in the unpacked folder: runs
+#                                                   them on DEVICE (cuda:0 by default) and prints tables;
+#                                                   --quick is for software implementations of a GPU
 #
-# The machine with the GPU needs the driver (libcuda), NVRTC and the CUDA headers (below CUDA_PATH,
-# /usr/local/cuda, or in Python's nvidia-* packages): no Rust, no network. Where torch and transformers
-# are, they are measured beside, on the same random weights.
+# The machine with the GPU requires the driver (libcuda), NVRTC and the CUDA headers (below CUDA_PATH,
+# /usr/local/cuda, or in Python's nvidia-* packages), but no Rust and no network. If torch and
+# transformers are installed, they are measured too, on the same random weights.
 set -euo pipefail
 
 pack() {
@@ -17,13 +17,13 @@ pack() {
     local out features=${2:-cuda} folder built
     out=$(realpath -m "$1")
     folder=$(mktemp -d)
-    # The name is gone when the trap runs.
+    # The variable does not exist any more when the trap runs.
     trap "rm -rf '$folder'" EXIT
     mkdir -p "$folder/gpu/bin" "$folder/gpu/tests" "$folder/gpu/assets"
-    binary() { # NAME KIND: the path of what the last build made
+    binary() { # NAME KIND: the path of the binary of the last build
         sed -n "s/.*\"kind\":\[\"$2\"\].*\"name\":\"$1\".*\"executable\":\"\([^\"]*\)\".*/\1/p" "$folder/messages" | tail -n 1
     }
-    # In one choice of features, so that burn and all below it are compiled once.
+    # All packages are built with the same features, so that burn and its dependencies are compiled once.
     local packages=() chosen=florence2-core/autotune package feature
     for package in florence2-core florence2-benches florence2-cli; do
         packages+=(-p "$package")
@@ -48,7 +48,7 @@ pack() {
     ls -lh "$out" "$folder"/gpu/bin/*
 }
 
-# Where torch brought the toolkit's parts along, they serve us too.
+# Uses the parts of the CUDA toolkit that torch installed, if there is no other toolkit.
 find_cuda() {
     test -d /usr/local/cuda/include && return
     test -n "${CUDA_PATH:-}" && return
@@ -64,7 +64,7 @@ run() {
     local device=cuda:0 quick=() skipped=() dtypes dtype
     for argument in "$@"; do
         case $argument in
-            # The searches took more than seven minutes on two cores.
+            # The generation tests take more than seven minutes on two cores.
             --quick) quick=(--quick) skipped=(--skip generation::) ;;
             *) device=$argument ;;
         esac
@@ -76,7 +76,7 @@ run() {
         *) dtypes="f32 f16" && backend=wgpu ;;
     esac
     export FLORENCE2_REPOSITORY=$PWD
-    # The first answer is asked for with cold caches, then with warm ones.
+    # The first answer is measured with cold caches, then with warm ones.
     export FLORENCE2_CACHE_DIR=$PWD/cache
     rm -rf cache
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null || true

@@ -1,11 +1,11 @@
-// What the machine can do at most: multiply-adds and reading, on THREADS threads. Prints JSON.
+// Measures the machine's peaks: multiply-adds and memory reads, on THREADS threads. Prints JSON.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-// As wide as the instructions that it is compiled for.
+// The vector width of the instruction set that this is compiled for.
 #ifdef __AVX512F__
 enum { LANES = 16 };
 #else

@@ -28,7 +28,8 @@ logging.disable_progress_bar()
 SIDE, PROMPT_TOKENS, PAST_TOKENS, CAPTION_TOKENS, VOCABULARY = 768, 13, 32, 48, 51289
 IMAGE_TOKENS = 577
 ROUNDS = {"vision": 5, "encoder": 7, "step": 5, "caption": 3}
-# Steps come in a row, as in a caption: a turn is this many. The first find threads asleep and weights far away.
+# The number of steps in a turn. They run in a row, as in a caption: in the first, threads sleep and the weights are not
+# in the cache.
 STEPS_IN_A_TURN = 24
 
 
@@ -148,7 +149,7 @@ def export(path, module, inputs):
         quantize_dynamic(str(path), str(quantized), weight_type=QuantType.QInt8)
     compressed = path.with_suffix(".nncf.xml")
     if path.stem.endswith("vision") and not compressed.exists():
-        # Static int8 with the transformer's own scheme, as OpenVINO's users do it.
+        # Static int8 with NNCF's scheme for transformers, as OpenVINO's users apply it.
         import nncf
 
         data = nncf.Dataset([np.random.randn(*inputs[0].shape).astype("f4") for _ in range(3)], lambda x: {names[0]: x})
@@ -160,7 +161,7 @@ def input_names(inputs):
     return [f"input{index}" for index in range(len(inputs))]
 
 
-# What `export` wrote, by its name's end.
+# The suffixes of the files that `export` writes.
 EXPORTED = {
     ("onnxruntime", "f32"): ".onnx",
     ("onnxruntime", "int8"): ".int8.onnx",
@@ -270,7 +271,7 @@ def kilobytes(pid, name):
 
 def start(engine, precision, file, threads):
     """A peer's start in this process: seconds to load and of the first and the next image, and the bytes that it took."""
-    # The most from here on; libraries are there already.
+    # Resets the peak, so that it excludes the libraries, which are loaded already.
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = kilobytes("self", "VmRSS")
     pixels = torch.randn(1, 3, SIDE, SIDE)
@@ -303,7 +304,7 @@ def measure_starts(arguments, size, threads, checkpoint, vision):
     engines += [(engine, precision, vision.with_suffix(end)) for (engine, precision), end in EXPORTED.items()]
     engines += [("torch", precision, checkpoint) for precision in ("f32", "bf16")]
     for engine, precision, file in engines:
-        # The second time: its file is in the system's cache.
+        # The second start is reported: its file is in the system's cache.
         for _ in range(2):
             if engine == "florence2":
                 row = start_ours(arguments.ours, precision, file, threads)
@@ -348,7 +349,7 @@ def measure_size(arguments, size, threads, report):
     torch.manual_seed(0)
     plain = Florence2ForConditionalGeneration(config(size)).eval()
     checkpoint = arguments.folder / f"{size}-checkpoint"
-    # Of f16's values, as checkpoints are published.
+    # Rounded to f16, as in published checkpoints.
     plain.half().save_pretrained(checkpoint)
     plain.float()
     parts = [("vision", 1, "vision", Vision, [torch.randn(1, 3, SIDE, SIDE)])]

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# libflorence2 beside OpenVINO, ONNX Runtime and torch, on the same random weights, taking turns.
+# Measures libflorence2, OpenVINO, ONNX Runtime and torch in turn, on the same random weights.
 #   benches/peers/run.sh [--quick] [--model base|large] [--part vision|encoder|step|caption|start].. [--export-only] [--json OUT]
 # --quick: the base model's vision tower and decoder step only. --export-only: writes the peers' models and measures
-# nothing. large takes 24 GB, and ten minutes to be written. Installs what it needs under peers/ of cargo's target directory.
+# nothing. large requires 24 GB, and its models take ten minutes to write. The requirements are installed under peers/ of
+# cargo's target directory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

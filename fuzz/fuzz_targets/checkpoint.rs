@@ -1,5 +1,5 @@
-//! Any bytes, as a weights file and as the state dict of a file of torch before 1.6: no panic, no hang, no
-//! allocation beyond the limits.
+//! Reads any bytes as a weights file, and as the state dict of a file of torch before 1.6: no
+//! panic, no hang, no allocation beyond the limits.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// A file of torch before 1.6 up to the pickle of its state dict.
+/// The start of a file of torch before 1.6, up to the pickle of its state dict.
 const LEGACY_HEADER: &[u8] =
     b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
 

@@ -1,4 +1,4 @@
-//! Any text, as any family: no panic, no hang.
+//! Parses any text as every answer family: no panic, no hang.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ const FAMILIES: [AnswerFamily; 7] = [
     AnswerFamily::BoxesOrPolygons,
 ];
 
-// One token per character, whose log-probability is its place.
+// One token per character. Its log-probability is its negated position.
 fn scored(text: &str) -> ScoredText {
     let token = |(begin, character): (usize, char)| TokenSpan {
         range: begin..begin + character.len_utf8(),

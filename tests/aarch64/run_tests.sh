@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The kernels' tests and the demo model's answers, in f32 and in narrow weights, on aarch64, which QEMU runs.
+# Runs the kernels' tests, and the demo model's answers in f32 and in narrow weights, on aarch64 under QEMU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
@@ -9,5 +9,5 @@ emulated() {
 }
 emulated --test flex
 FLORENCE2_CPU_LEVEL=neon emulated --test flex
-# The other scene would take as long again, and goes through the same kernels.
+# The other scene would take the same time and use the same kernels.
 emulated --test demo_scenes -- first_scene_equals_the_reference narrow_weights_answer_alike

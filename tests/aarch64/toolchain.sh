@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs a command where Rust builds for aarch64 and QEMU runs it: a root of Debian's testing, in which all architectures
-# have the same Rust, that is made at first use (1.8 GB, needs root).
+# Runs a command in a root file system in which Rust builds for aarch64 and QEMU runs the programs. It is a root of Debian
+# testing, in which all architectures have the same Rust, and is created at first use (1.8 GB, requires root).
 #   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
-# FOLDER is the command's working directory. It and the folder SEEN have the same paths there as here.
+# FOLDER is the command's working directory. It and the folder SEEN have the same paths inside the root as outside.
 set -euo pipefail
 folder=$(realpath "$1")
 shift
@@ -10,7 +10,7 @@ root=${AARCH64_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/aarch64}
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 if ! test -f "$root.ready"; then
     command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
-    # The mirror that this system's packages come from; some are copied less often than testing is signed anew.
+    # The mirror of this system's packages. Some mirrors are updated less often than testing is signed.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'IDENTIFIER: Packages' "CODENAME: $(. /etc/os-release; echo "$VERSION_CODENAME")" | head -n 1)
     mkdir -p "$(dirname "$root")"
     rm -rf --one-file-system "$root"
@@ -21,7 +21,7 @@ if ! test -f "$root.ready"; then
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
         testing "$root" "deb ${mirror%/} testing main"
-    # The standard library for aarch64, unpacked beside the host's: it needs nothing else of that architecture.
+    # The standard library for aarch64, unpacked beside the host's: it requires no other package of that architecture.
     chroot "$root" sh -euc '
         dpkg --add-architecture arm64
         apt-get -qq update -o APT::Sandbox::User=root
@@ -34,7 +34,7 @@ if ! test -f "$root.ready"; then
     touch "$root.ready"
 fi
 mkdir -p "$cargo_home"
-# The mounts are this command's own, and end with it.
+# The mounts are private to this command, and end with it.
 exec unshare --mount --propagation private -- bash -euc '
     root=$1 folder=$2 seen=$3 cargo_home=$4
     shift 4

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The kernels' tests and a demo scene at the SIMD levels amx, avx512-dot and avx2-vnni, on a processor without AMX:
-# emulator.c executes what the processor lacks. It needs AVX-512 with VNNI; elsewhere, and where the processor has AMX itself, the levels are
-# reported as skipped.
+# Runs the kernels' tests and a demo scene at the SIMD levels amx, avx512-dot and avx2-vnni on a processor without AMX:
+# emulator.c executes the instructions that the processor lacks. It requires AVX-512 with VNNI. On other processors, and
+# on processors with AMX, the levels are reported as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -21,7 +21,7 @@ trap 'rm -rf "$folder"' EXIT
 cc -std=c11 -O2 -Wall -Wextra -Werror -mavx512f -mavx512bw -mavx512dq -mfma -shared -fPIC tests/amx/emulator.c \
     -o "$folder/emulator.so"
 
-# Runs tests of a program at a level under the emulator, and fails unless it executed the instructions that are named.
+# Runs tests of a program at a level under the emulator, and fails unless the emulator executed the given instructions.
 #   emulated LEVEL TEST "INSTRUCTION.." [ARGUMENT..]
 emulated() {
     local level=$1 instructions=$3 instruction
@@ -36,7 +36,7 @@ emulated() {
     done
     echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
 }
-# Each emulated instruction takes some microseconds. One test of few rows beside many multiplies for minutes.
+# Each emulated instruction takes some microseconds. The skipped test, which multiplies few rows beside many, takes minutes.
 emulated avx512-dot flex "vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
 emulated avx2-vnni flex "vpdpbusd" narrow_products
 emulated amx flex "ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \

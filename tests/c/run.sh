@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The C API: its header in both languages, its symbols, its examples; memory over many runs; the suites in C and C++.
-# tests/c/valgrind.sh then runs what it leaves in c/ of cargo's target directory, tests/c/sanitizers.sh the same suites in a build of their own.
+# Tests the C API: its header in both languages, its symbols, its examples, its memory over many runs, and the suites in
+# C and C++. Afterwards, tests/c/valgrind.sh runs the programs that this leaves in c/ of cargo's target directory, and
+# tests/c/sanitizers.sh runs the same suites in a separate build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
@@ -22,7 +23,7 @@ echo "the symbols of tests/c/symbols.txt alone are exported, by libflorence2.so.
 cc -std=c11 "${strict[@]}" tests/c/reload.c -ldl -o "$folder/reload"
 "$folder/reload" "$shared"
 
-# The program that the header opens with.
+# The program at the start of the header.
 sed -n '/^ \* A complete program/,/^ \* Rules/p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
 cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png

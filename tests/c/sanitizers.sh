@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The suites in C and C++ with the address, leak and undefined-behaviour sanitizers, the first in the library itself too
-# (for which Rust's nightly is needed).
+# Runs the suites in C and C++ with the address, leak and undefined-behaviour sanitizers. The library itself is built
+# with the address sanitizer, which requires Rust's nightly.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/c/suites.sh

@@ -1,10 +1,10 @@
-# To be sourced in the project's folder: the suites in C and C++ over a library that checks its handles, has the test
-# hooks, and uses the system's allocator, whose every block the checkers follow.
+# Source this in the project's folder. It builds the suites in C and C++ with a library that checks its handles,
+# contains the test hooks, and uses the system's allocator, so that the checkers track every block.
 strict=(-Wall -Wextra -Werror -pedantic -Iinclude)
 checked=(-p florence2-ffi --no-default-features --features demo,test-hooks,handle-checks --release --quiet)
 export RUST_BACKTRACE=0
 
-# The suites as FOLDER/NAME and FOLDER/NAME_cpp, with a library and further flags.
+# Builds the suites as FOLDER/NAME and FOLDER/NAME_cpp, with a library and further flags.
 suites() {
     local folder=$1 name=$2 library=$3
     shift 3

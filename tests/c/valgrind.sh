@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The suite in C under valgrind, as tests/c/run.sh built it: ten minutes of one core, in which nothing is built or
-# installed, so that other work may go on beside it. Threads take turns there, so few are asked for.
+# Runs the suite in C under valgrind, as tests/c/run.sh built it. It takes ten minutes of one core, builds and installs
+# nothing, and can run beside other work. Valgrind runs threads one at a time, so few are used.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

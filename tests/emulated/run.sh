@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The kernels' tests, core's goldens and gradients and the demo model's answers on x86-64 processors that have less than
-# this one, which QEMU emulates: one with AVX2 and no AVX-512, one without AVX2. Unlike FLORENCE2_CPU_LEVEL, this changes
-# what every crate detects. The programs are those that the README's test command built.
+# Runs the kernels' tests, core's goldens and gradients, and the demo model's answers on x86-64 processors with fewer
+# features than this one, emulated by QEMU: one with AVX2 but no AVX-512, and one without AVX2. Unlike
+# FLORENCE2_CPU_LEVEL, this changes the features that every crate detects. The programs are those that the README's test
+# command built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 command -v qemu-x86_64 > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends qemu-user > /dev/null; }
@@ -13,7 +14,7 @@ emulated() {
     shift 2
     (cd "$package" && exec qemu-x86_64 -cpu "$processor" "$program" --quiet "$@")
 }
-# Haswell without the features that QEMU lacks and prints warnings for. The skipped test multiplies for minutes.
+# Haswell without the features that QEMU does not support and warns about. The skipped test takes minutes.
 haswell=Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm
 for processor in $haswell Nehalem; do
     echo "-- ${processor%%,*}"

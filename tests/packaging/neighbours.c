@@ -1,4 +1,4 @@
-// A program with functions of its own by mimalloc's names, and another Rust library, beside the static libflorence2.
+// A program that links the static libflorence2 beside functions with mimalloc's names and another Rust library.
 #include <florence2.h>
 
 #include <stdbool.h>

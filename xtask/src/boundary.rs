@@ -1,5 +1,5 @@
-//! Checks that every exported function is behind the boundary that catches panics, and that the
-//! exported symbols are the committed ones.
+//! Checks that every exported function consists of a call of the boundary that catches panics, and
+//! that the exported symbols are those of the committed list.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use syn::{Attribute, Expr, Item, ItemFn, Stmt};
 
 use crate::{read, root};
 
-/// The exported functions of the C API's sources, by file.
+/// The exported functions in the sources of the C API, by file.
 fn exported() -> Vec<(String, ItemFn)> {
     let folder = root().join("crates/florence2-ffi/src");
     let mut exported = Vec::new();
@@ -24,7 +24,7 @@ fn exported() -> Vec<(String, ItemFn)> {
     exported
 }
 
-/// Whether an attribute is `#[unsafe(no_mangle)]` or `#[no_mangle]`.
+/// Returns true if an attribute is `#[unsafe(no_mangle)]` or `#[no_mangle]`.
 fn is_no_mangle(attribute: &Attribute) -> bool {
     attribute.path().is_ident("no_mangle")
         || attribute
@@ -32,7 +32,7 @@ fn is_no_mangle(attribute: &Attribute) -> bool {
             .is_ok_and(|argument| argument == "no_mangle")
 }
 
-/// Whether a block consists of one call of a function of the module `boundary`.
+/// Returns true if a block consists of one call of a function of the module `boundary`.
 fn is_guarded(statements: &[Stmt]) -> bool {
     let [Stmt::Expr(expression, _)] = statements else {
         return false;

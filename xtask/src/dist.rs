@@ -1,4 +1,4 @@
-//! What a C toolchain finds the library by: `lib/`, `include/`, pkg-config's and CMake's files.
+//! The distribution for C toolchains: `lib/`, `include/`, and the files of pkg-config and CMake.
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
@@ -13,7 +13,7 @@ const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");
 const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
-/// Builds the library with these features and lays it out in `folder`.
+/// Builds the library with these features and copies its files to `folder`.
 pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     build(features)?;
     let release = target().join("release");
@@ -58,20 +58,20 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
     write(&licences.join("THIRD-PARTY.txt"), third_party.as_bytes())
 }
 
-/// Turns the static library into one object of which other objects see the C API alone, so that a
-/// program can link it beside another Rust library or another mimalloc.
+/// Turns the static library into one object that exports only the C API, so that a program can link
+/// it beside another Rust library or another mimalloc.
 fn localise_symbols(archive: &Path) -> Result<(), Failure> {
     let object = archive.with_file_name("libflorence2.o");
     let symbols = read(&root().join("tests/c/symbols.txt"))?;
     let mut link = Command::new("ld");
-    // A linker would merge COMDAT groups with those of other objects by their names.
+    // A linker would merge COMDAT groups with groups of the same names in other objects.
     link.args(["--relocatable", "--force-group-allocation"]);
     link.args(symbols.lines().map(|name| format!("--undefined={name}")));
     run(link.arg(archive).arg("--output").arg(&object))?;
     let mut localise = Command::new("objcopy");
     localise.args(["--wildcard", "--keep-global-symbol=florence2_*"]);
-    // The standard library's bitcode, which the link concatenates: an `ar` with LLVM's plugin reads
-    // these sections and aborts.
+    // The link concatenates the standard library's bitcode. An `ar` with LLVM's plugin reads these
+    // sections and aborts.
     localise.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
     run(localise.arg("--strip-unneeded").arg(&object))?;
     remove(archive)?;
@@ -92,8 +92,8 @@ fn build(features: &[String]) -> Result<(), Failure> {
     run(cargo.current_dir(root()))
 }
 
-/// The stripped shared library under its SONAME, and the name that linkers look for. Gives the
-/// file's name.
+/// Copies the stripped shared library under its SONAME, and links the name that linkers use to it.
+/// Returns the file's name.
 fn lay_out_shared(release: &Path, lib: &Path) -> Result<String, Failure> {
     let plain = format!("{DLL_PREFIX}florence2{DLL_SUFFIX}");
     let abi = abi_version()?;
@@ -104,7 +104,7 @@ fn lay_out_shared(release: &Path, lib: &Path) -> Result<String, Failure> {
     };
     let shared = lib.join(&versioned);
     copy(&release.join(&plain), &shared)?;
-    // Mac's strip knows no long options.
+    // The strip of macOS has no long options.
     let symbols = if cfg!(target_os = "macos") {
         "-x"
     } else {
@@ -121,7 +121,7 @@ fn lay_out_shared(release: &Path, lib: &Path) -> Result<String, Failure> {
     Ok(versioned)
 }
 
-/// The header's `FLORENCE2_ABI_VERSION`.
+/// The value of `FLORENCE2_ABI_VERSION` in the header.
 fn abi_version() -> Result<String, Failure> {
     let header = read(&root().join("include/florence2.h"))?;
     header

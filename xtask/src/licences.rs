@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Failure, root};
 
-/// How the names of files begin that hold a licence, in lower case.
+/// The prefixes of the names of licence files, in lower case.
 const FILE_NAMES: [&str; 6] = [
     "license",
     "licence",
@@ -23,7 +23,7 @@ const FILE_NAMES: [&str; 6] = [
 /// Folders of a crate that are not linked into the library.
 const OTHER_FOLDERS: [&str; 6] = ["benches", "docs", "examples", "target", "test", "tests"];
 
-/// How deep licences of bundled sources, such as mimalloc's, are searched for.
+/// The maximum depth of the search for licences of bundled sources, such as mimalloc's.
 const MAX_DEPTH: usize = 4;
 
 /// A crate that is linked into the library.
@@ -36,8 +36,8 @@ struct Package {
     folder: PathBuf,
 }
 
-/// The list of third-party crates in the library built with these features, and their licences'
-/// texts, each once.
+/// The list of third-party crates in the library built with these features, and the texts of their
+/// licences, each once.
 pub(crate) fn third_party(features: &[String]) -> Result<String, Failure> {
     let mut list = String::new();
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
@@ -115,7 +115,7 @@ fn packages(features: &[String]) -> Result<Vec<Package>, Failure> {
     let host = host()?;
     let mut metadata = Command::new(env!("CARGO"));
     metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
-    // Without it, Cargo requires the crates of all platforms.
+    // Without this option, Cargo requires the crates of all platforms.
     metadata.args(["--filter-platform", &host]);
     if !features.is_empty() {
         let features = features.iter().map(|name| format!("florence2-ffi/{name}"));
@@ -153,7 +153,7 @@ fn package(metadata: &Value) -> Package {
     }
 }
 
-/// The licences in a folder, by the names of their files.
+/// The licence files in a folder: names and texts.
 fn licence_files(folder: &Path, depth: usize) -> Result<Vec<(String, String)>, Failure> {
     let failure = |error| format!("{}: {error}", folder.display());
     let mut paths = Vec::new();
@@ -190,7 +190,7 @@ fn licence_files(folder: &Path, depth: usize) -> Result<Vec<(String, String)>, F
     Ok(files)
 }
 
-/// The texts of a crate's licence expression, for a crate that is published without files of them.
+/// The texts for a crate's licence expression, for crates that are published without licence files.
 fn standard_texts(package: &Package) -> Result<Vec<(String, String)>, Failure> {
     let holders = if package.authors.is_empty() {
         format!("the authors of {}", package.name)
@@ -227,7 +227,7 @@ fn standard_texts(package: &Package) -> Result<Vec<(String, String)>, Failure> {
     Ok(texts)
 }
 
-/// The licences of the Rust standard library, as the toolchain has them.
+/// The licences of the Rust standard library, from the toolchain.
 fn rust_licences() -> Result<String, Failure> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let folder = Path::new(sysroot.trim()).join("share/doc/rust/licenses");
@@ -284,7 +284,7 @@ mod tests {
         ] {
             assert!(document.contains(expected), "found no `{expected}`");
         }
-        // Crates of the project itself and of the build alone.
+        // Crates of the project itself, and crates that only the build uses.
         for other in ["\nflorence2-core 0.", "\nsyn "] {
             assert!(!document.contains(other), "found `{other}`");
         }

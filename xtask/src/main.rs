@@ -1,4 +1,4 @@
-//! `cargo xtask`: what the project does to itself.
+//! `cargo xtask`: the project's own tasks.
 
 #[cfg(test)]
 mod boundary;
@@ -38,7 +38,7 @@ enum Task {
     },
 }
 
-/// What ends a task: one line.
+/// The error of a task: one line.
 type Failure = String;
 
 fn main() -> ExitCode {
@@ -65,7 +65,8 @@ fn root() -> PathBuf {
     xtask.parent().expect("a workspace around").to_owned()
 }
 
-/// Cargo's target directory. A relative one is relative to the folder that cargo is started in, which is [`root`].
+/// Cargo's target directory. A relative path is relative to the folder that cargo is started in,
+/// which is [`root`].
 fn target() -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR");
     root().join(named.unwrap_or_else(|| "target".into()))

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of a weights file: one line that names the file, the tensor, what was found and what was
-/// expected.
+/// An error of a weights file. Its message is one line that names the file, the tensor, what was
+/// found and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be opened or read.
@@ -22,7 +22,7 @@ pub enum Error {
     Malformed {
         /// The file, or the name of the buffer.
         file: String,
-        /// What was found and what was expected.
+        /// The value found and the value expected.
         reason: String,
     },
 }

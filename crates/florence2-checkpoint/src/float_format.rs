@@ -24,7 +24,7 @@ impl FloatFormat {
     /// The names of the formats that weights may have, for error messages.
     pub(crate) const EXPECTED: &str = "F64, F32, F16, BF16, F8_E4M3 or F8_E5M2";
 
-    /// The format with a name, such as `F8_E4M3`.
+    /// Returns the format with a name, such as `F8_E4M3`.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "F64" => Self::F64,
@@ -85,10 +85,10 @@ static F8_E5M2: [f32; 256] = f8_values(2, 15, Specials::Ieee);
 static F8_E4M3FNUZ: [f32; 256] = f8_values(3, 8, Specials::NegativeZeroIsNan);
 static F8_E5M2FNUZ: [f32; 256] = f8_values(2, 16, Specials::NegativeZeroIsNan);
 
-/// How an 8-bit format encodes infinity and NaN.
+/// The encoding of infinity and NaN in an 8-bit format.
 #[derive(Clone, Copy)]
 enum Specials {
-    /// The largest exponent: infinity with mantissa 0, else NaN.
+    /// The largest exponent: infinity with mantissa 0, otherwise NaN.
     Ieee,
     /// All ones: NaN. No infinity.
     NanOnly,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::source::Source;
 use crate::error::{Error, Result};
 
-/// Where a checkpoint's files are.
+/// The location of a checkpoint's files.
 pub(crate) enum Folder {
     Disk(PathBuf),
     Memory(BTreeMap<String, Arc<[u8]>>),
@@ -22,7 +22,7 @@ impl Folder {
         }
     }
 
-    /// Opens the file with a plain name.
+    /// Opens a file by its plain name.
     pub(crate) fn open(&self, name: &str) -> Result<Source> {
         match self {
             Self::Disk(folder) => Source::open(&folder.join(name)),
@@ -36,7 +36,7 @@ impl Folder {
         }
     }
 
-    /// The error of a folder without a checkpoint of the names in `expected`.
+    /// The error for a folder that contains none of the files in `expected`.
     pub(crate) fn without_checkpoint(&self, expected: &[&str]) -> Error {
         let mut reason = format!("found none of {}", expected.join(", "));
         let others = self.other_weights();
@@ -54,7 +54,7 @@ impl Folder {
         }
     }
 
-    /// The files whose extensions are those of weights.
+    /// The files with the extension of a weights file.
     fn other_weights(&self) -> Vec<String> {
         let is_weights = |name: &String| is_weights_file(name);
         let mut names: Vec<String> = match self {

@@ -1,4 +1,4 @@
-//! A checkpoint in several files, which `model.safetensors.index.json` or
+//! Checkpoints in several files (shards), which `model.safetensors.index.json` or
 //! `pytorch_model.bin.index.json` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::source::Source;
 use super::tensor::StoredTensor;
 use crate::error::Result;
 
-/// The largest index that is read, in bytes.
+/// The maximum size of an index in bytes.
 const MAX_INDEX: u64 = 1 << 26;
 
 #[derive(Deserialize)]
@@ -52,7 +52,8 @@ pub(crate) fn read(index: &Source, folder: &Folder) -> Result<BTreeMap<String, S
         }
     }
     refuse("tensors that are missing", missing.iter(), index)?;
-    // Tensors that the index does not list belong to the checkpoint, unless another shard has the key.
+    // Tensors that are not in the index belong to the checkpoint too, unless another shard has the
+    // key.
     for shard in shards.into_values() {
         for (key, tensor) in shard {
             tensors.entry(key).or_insert(tensor);
@@ -76,7 +77,7 @@ fn read_index(source: &Source) -> Result<ShardIndex> {
     })
 }
 
-/// Whether a name is that of a file beside the index. A path could lead out of the model's folder.
+/// Returns true if a name is a plain file name. A path could lead out of the model's folder.
 fn is_plain(file: &str) -> bool {
     Path::new(file).file_name() == Some(file.as_ref())
 }

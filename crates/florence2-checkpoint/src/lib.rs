@@ -1,6 +1,6 @@
-//! A checkpoint's tensors by name, read one at a time as f32: from safetensors or torch's files, whole
-//! or in shards, on disk or in memory. The files are untrusted: damage is an error that names the file
-//! and the tensors, and nothing in a file is executed.
+//! Reads the tensors of a checkpoint by name, one at a time, as f32. Checkpoints are safetensors or
+//! PyTorch files, whole or in shards, on disk or in memory. The files are untrusted: damage is an
+//! error that names the file and the tensors, and nothing in a file is executed.
 //!
 //! ```no_run
 //! use florence2_checkpoint::Checkpoint;
@@ -30,7 +30,7 @@ pub use error::{Error, Result};
 pub use folder::is_weights_file;
 pub use tensor::StoredTensor;
 
-/// The names that transformers gives to a model's weights, in its order of preference.
+/// The file names of a model's weights in transformers, in its order of preference.
 const NAMES: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -38,22 +38,22 @@ const NAMES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// A checkpoint: tensors by the names that the file gives them.
+/// A checkpoint: its tensors, by their names in the file.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The file, for messages.
+    /// The name of the file, for messages.
     pub name: String,
     /// The tensors, sorted by name.
     pub tensors: BTreeMap<String, StoredTensor>,
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint of a model folder: `model.safetensors`, else the shards of
-    /// `model.safetensors.index.json`, else `pytorch_model.bin`, else the shards of
-    /// `pytorch_model.bin.index.json`. Headers are read and checked, the values stay on disk.
+    /// Opens the checkpoint of a model folder, the first that exists of: `model.safetensors`, the
+    /// shards of `model.safetensors.index.json`, `pytorch_model.bin`, the shards of
+    /// `pytorch_model.bin.index.json`. Headers are read and checked; the values stay on disk.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is none, [`Error::Malformed`] naming the file that is broken and the
+    /// [`Error::Io`] if none exists, [`Error::Malformed`] naming the file that is damaged and the
     /// tensors whose values are missing.
     pub fn open(directory: &Path) -> Result<Self> {
         let folder = Folder::Disk(directory.to_owned());
@@ -63,23 +63,24 @@ impl Checkpoint {
         }
     }
 
-    /// Opens a weights file of any name, or an index of shards beside it. The format is told by the
-    /// content: safetensors, or a file of `torch.save` in its zip or its older format.
+    /// Opens a weights file of any name, or an index whose shards are in the same folder. The
+    /// format is detected from the content: safetensors, or a file of `torch.save` in its zip or
+    /// its older format.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Those of [`Self::open`].
     pub fn open_file(path: &Path) -> Result<Self> {
         let folder = Folder::Disk(path.parent().unwrap_or(Path::new("")).to_owned());
         Self::read(Source::open(path)?, &folder)
     }
 
-    /// Reads a checkpoint whose files are in memory, by name: one of the files that [`Self::open`]
-    /// reads with its shards, or any number of weights files without an index, such as
-    /// `adapter_model.safetensors`.
+    /// Reads a checkpoint from files in memory, each with its name: one of the files that
+    /// [`Self::open`] reads, with its shards, or any number of weights files without an index, such
+    /// as `adapter_model.safetensors`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] as [`Self::open`]; also if two files without an index have a tensor of
-    /// the same name.
+    /// [`Error::Io`] if `files` is empty, [`Error::Malformed`] as for [`Self::open`] and if two
+    /// files without an index contain a tensor of the same name.
     pub fn from_files(files: Vec<(String, Arc<[u8]>)>) -> Result<Self> {
         let folder = Folder::Memory(files.into_iter().collect());
         let Folder::Memory(files) = &folder else {
@@ -120,19 +121,20 @@ impl Checkpoint {
     }
 }
 
-/// Whether a file begins as an index of shards does.
+/// Returns true if a file starts like an index of shards, with a JSON object.
 fn is_json_object(source: &Source) -> Result<bool> {
     let start = source.first_bytes(16)?;
     let is_object = start.trim_ascii_start().starts_with(b"{");
     Ok(is_object && !has_safetensors_length(&start))
 }
 
-/// Whether the first eight bytes are the length of a safetensors header, which is less than 2^32.
+/// Returns true if the first eight bytes are the length of a safetensors header, which is less than
+/// 2^32.
 fn has_safetensors_length(start: &[u8]) -> bool {
     start.get(4..8) == Some(&[0; 4])
 }
 
-/// Reads the header of one weights file, whose format is told by its first bytes.
+/// Reads the header of one weights file. Its first bytes determine the format.
 fn read_tensors(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> {
     let start = source.first_bytes(512)?;
     if pytorch::is_archive(&start) {
@@ -149,7 +151,7 @@ fn read_tensors(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> 
     safetensors::read(source)
 }
 
-/// The kind of a file that often stands in place of weights.
+/// The kind of a file that is often present in place of weights; `None` for other files.
 fn other_format(start: &[u8]) -> Option<&'static str> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let text = text.trim_ascii_start();

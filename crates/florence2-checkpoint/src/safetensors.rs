@@ -47,14 +47,14 @@ fn read_header(source: &Source) -> Result<(u64, Metadata)> {
         return Err(source.malformed(reason));
     }
     let json = source.read_to_vec(8, length as usize)?;
-    // `SafeTensors::read_metadata` needs the whole file in memory; this checks the header alone.
+    // `SafeTensors::read_metadata` requires the whole file in memory; this checks the header alone.
     let metadata: Metadata =
         serde_json::from_slice(&json).map_err(|error| source.malformed(error))?;
     check_size(source, 8 + length, &metadata)?;
     Ok((8 + length, metadata))
 }
 
-/// Refuses a file that does not end with its last tensor, and names the tensors that are cut.
+/// Rejects a file that does not end with its last tensor. The error names the truncated tensors.
 fn check_size(source: &Source, data_start: u64, metadata: &Metadata) -> Result<()> {
     let size = source.length();
     let expected = data_start + metadata.data_len() as u64;

@@ -40,7 +40,7 @@ impl Source {
         })
     }
 
-    /// A file in memory. Errors call it `name`.
+    /// Creates a source from bytes in memory. Errors name it `name`.
     pub(crate) fn in_memory(name: &str, bytes: Arc<[u8]>) -> Self {
         Self {
             name: name.to_owned(),
@@ -111,7 +111,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Reads a source from a position on.
+/// A reader of a source that starts at a position.
 pub(crate) struct SourceReader<'a> {
     source: &'a Source,
     position: u64,
@@ -150,7 +150,7 @@ impl SharedFile {
     }
 }
 
-/// A file that several threads read at their own positions, one after the other.
+/// A file that several threads read at their own positions. A mutex serialises the reads.
 #[cfg(not(unix))]
 struct SharedFile(std::sync::Mutex<File>);
 

@@ -1,4 +1,4 @@
-//! One tensor of a checkpoint: where its values are stored, and how they are read.
+//! A tensor of a checkpoint: the location of its values, and the functions that read them.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::float_format::FloatFormat;
 use super::source::Source;
 use crate::error::{Error, Result};
 
-/// Values that one thread reads and converts at a time: they stay in the cache.
+/// Values that one thread reads and converts at a time, so that they stay in the cache.
 const PART: usize = 1 << 14;
 
 /// One tensor of a checkpoint. Its values are read from the file on request.
@@ -24,18 +24,18 @@ pub struct StoredTensor {
     key: String,
     format: Option<FloatFormat>,
     storage: Arc<Storage>,
-    /// Bytes of the storage before the tensor's first value.
+    /// The offset of the tensor's first value in the storage, in bytes.
     offset: u64,
-    /// Distances between values, in values. `None` if the values are stored row by row.
+    /// The strides in values. `None` if the values are stored in row-major order.
     strides: Option<Vec<usize>>,
 }
 
-/// Where the values of a tensor are in its storage.
+/// The layout of a tensor's values in its storage.
 pub(crate) struct Layout {
     pub(crate) shape: Vec<usize>,
-    /// Bytes of the storage before the tensor's first value.
+    /// The offset of the tensor's first value in the storage, in bytes.
     pub(crate) offset: u64,
-    /// Distances between values, in values. `None` if the values are stored row by row.
+    /// The strides in values. `None` if the values are stored in row-major order.
     pub(crate) strides: Option<Vec<usize>>,
 }
 
@@ -58,10 +58,10 @@ impl StoredTensor {
         self.storage.source.name()
     }
 
-    /// Reads the values, row by row, as f32.
+    /// Reads the values as f32, in row-major order.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Malformed`] when the type is no floating-point type or when the
+    /// [`Error::Io`], or [`Error::Malformed`] if the type is not a floating-point type or the
     /// checksum of the stored values is wrong. Both name the file and the tensor.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         let Some(format) = self.format else {
@@ -109,7 +109,7 @@ pub(crate) struct Storage {
     checksum: Option<Checksum>,
 }
 
-/// A CRC-32 that is compared when the values are read for the first time.
+/// A CRC-32 that is verified when the values are read for the first time.
 #[derive(Debug)]
 struct Checksum {
     expected: u32,
@@ -139,7 +139,7 @@ impl Storage {
         }
     }
 
-    /// Bytes.
+    /// The length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
@@ -157,7 +157,7 @@ impl Storage {
         Ok(bytes)
     }
 
-    /// Reads consecutive values from byte `offset` on.
+    /// Reads consecutive values, starting at byte `offset`.
     fn read(&self, offset: u64, count: usize, format: FloatFormat) -> Result<Vec<f32>, ReadError> {
         let whole = offset == 0 && (count * format.size()) as u64 == self.length;
         let unverified = |checksum: &&Checksum| !checksum.verified.load(Ordering::Relaxed);
@@ -174,7 +174,8 @@ impl Storage {
         }
     }
 
-    /// Reads and converts values on all threads. The CRC is of their bytes if `hashed`.
+    /// Reads and converts values on all threads. The returned CRC-32 is that of their bytes if
+    /// `hashed`.
     fn read_values(
         &self,
         offset: u64,
@@ -183,7 +184,7 @@ impl Storage {
         hashed: bool,
     ) -> io::Result<(Vec<f32>, u32)> {
         let mut values = vec![0.0; count];
-        // Combining the checksums of parts takes microseconds each, so large tensors have larger parts.
+        // Combining checksums takes microseconds per part, so large tensors have larger parts.
         let task = PART * (count / (PART * 64)).clamp(1, 16);
         let tasks = values.par_chunks_mut(task).enumerate();
         let hashers = tasks.map_init(Vec::new, |buffer, (index, values)| {
@@ -231,7 +232,7 @@ impl Checksum {
     }
 }
 
-/// The CRC-32 of consecutive parts.
+/// Combines the CRC-32 of consecutive parts.
 fn combine(parts: &[Hasher]) -> u32 {
     let mut whole = Hasher::new();
     for part in parts {
@@ -248,7 +249,7 @@ fn span(shape: &[usize], strides: &[usize]) -> usize {
         .sum::<usize>()
 }
 
-/// Copies strided values row by row, in tiles that stay in the cache. No dimension is 0.
+/// Copies strided values to row-major order, in tiles that stay in the cache. No dimension is 0.
 fn gather(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
     const TILE: usize = 32;
     let rank = shape.len() - 1;
@@ -271,7 +272,7 @@ fn gather(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
     gathered
 }
 
-/// The stored position of a row, whose index counts through `shape` in row-major order.
+/// The stored position of a row. Row indices are in row-major order over `shape`.
 fn row_start(mut row: usize, shape: &[usize], strides: &[usize]) -> usize {
     let mut start = 0;
     for (size, stride) in shape.iter().zip(strides).rev() {

@@ -1,4 +1,4 @@
-//! The command line's grammar.
+//! The arguments of the command line.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -369,8 +369,8 @@ impl QuestionArgs {
             Ok(task) => return Ok(Prompt::Task { task, input }),
             Err(error) => error,
         };
-        // `<VQA>question`, or `<VQA>` with the question as input, is a fine-tune's; a bare word is
-        // a mistyped task.
+        // `<VQA>question`, or `<VQA>` with the question as input, is a prompt of a fine-tuned
+        // model; a bare word is a mistyped task.
         let is_text = self.task.starts_with('<') || self.task.contains(char::is_whitespace);
         match (Prompt::parse(&self.task)?, input) {
             (Prompt::Text(text), None) if is_text => Ok(Prompt::Text(text)),
@@ -440,7 +440,7 @@ mod tests {
         }
     }
 
-    /// As the README says: every supported key of `generation_config.json` has a flag of its name.
+    /// Every supported key of `generation_config.json` has a flag of its name, as the README states.
     #[test]
     fn every_supported_key_has_a_flag() {
         let command = Cli::command();

@@ -1,4 +1,4 @@
-//! Regions drawn into a copy of the image.
+//! Draws regions into a copy of the image.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 use crate::Failure;
 
-/// Colours that are told apart on photographs, one region after the other.
+/// Colours that are distinguishable on photographs, one for each region in turn.
 const COLORS: [[u8; 3]; 8] = [
     [230, 25, 75],
     [0, 130, 200],
@@ -20,7 +20,8 @@ const COLORS: [[u8; 3]; 8] = [
     [128, 128, 0],
 ];
 
-/// Small images are enlarged to this side at least, so that labels can be read.
+/// The minimum length of the longer side in pixels. Smaller images are enlarged so that labels are
+/// legible.
 const MIN_SIDE: u32 = 640;
 
 /// The label's height in pixels.
@@ -40,7 +41,7 @@ pub(crate) fn draw(image: &Image, regions: &[Region], out: &Path) -> Result<(), 
         let color = Rgb(COLORS[region.instance % COLORS.len()]);
         polyline(&mut canvas, &scaled(region), color);
     }
-    // Labels last: no outline crosses them.
+    // Labels are drawn last, so that no outline crosses them.
     for region in regions {
         let color = Rgb(COLORS[region.instance % COLORS.len()]);
         if let Some([x, y]) = scaled(region).first() {
@@ -61,7 +62,7 @@ fn enlarged(image: &Image, scale: u32) -> RgbImage {
     })
 }
 
-/// The points to connect: a box is given by two corners.
+/// The points to connect. A box is stored as two corners.
 fn outline(region: &Region) -> Vec<[f64; 2]> {
     match (region.kind, region.points.as_slice()) {
         (RegionKind::Box, [[x1, y1], [x2, y2]]) => {
@@ -71,7 +72,7 @@ fn outline(region: &Region) -> Vec<[f64; 2]> {
     }
 }
 
-/// A closed line through the points, three pixels wide.
+/// Draws a closed line through the points, three pixels wide.
 fn polyline(canvas: &mut RgbImage, points: &[[f64; 2]], color: Rgb<u8>) {
     for (from, to) in points.iter().zip(points.iter().cycle().skip(1)) {
         let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
@@ -86,7 +87,8 @@ fn polyline(canvas: &mut RgbImage, points: &[[f64; 2]], color: Rgb<u8>) {
     }
 }
 
-/// White letters on the region's colour, above the point or, at the image's edge, below it.
+/// Draws white letters on the region's colour, above the point or, at the upper edge of the image,
+/// below it.
 fn label(canvas: &mut RgbImage, x: i64, y: i64, text: &str, color: Rgb<u8>) {
     if text.is_empty() {
         return;

@@ -1,4 +1,5 @@
-//! `florence2 inspect`: what a model folder holds, and whether it fits together.
+//! `florence2 inspect`: prints the contents of a model folder, and checks that the weights fit the
+//! configuration.
 
 use florence2::weights::{Checkpoint, KeyLayout};
 

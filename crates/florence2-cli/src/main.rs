@@ -1,4 +1,4 @@
-//! `florence2`: Florence-2 on the command line.
+//! The command `florence2`.
 
 mod args;
 mod draw;
@@ -22,33 +22,33 @@ use args::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: florence2::Allocator = florence2::Allocator;
 
-/// What ends a command.
+/// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The library refused.
+    /// An error of the library.
     #[error(transparent)]
     Florence2(#[from] florence2::Error),
     /// A file could not be written.
     #[error("{path}: cannot be written: {reason}")]
     Write { path: String, reason: String },
-    /// Standard output takes nothing more.
+    /// Standard output could not be written.
     #[error("standard output: cannot be written: {0}")]
     Output(io::Error),
-    /// No model was named, and none is embedded.
+    /// No model was specified, and this build has no demo model.
     #[cfg(not(feature = "demo"))]
     #[error("--model: found none, expected a folder (this build has no demo model)")]
     NoModel,
-    /// A revision of a model that is not the hub's.
+    /// A revision was specified for a model that is not on the hub.
     #[cfg(feature = "hub")]
     #[error("--revision: found `{revision}` with `{model}`, expected a model of the hub, ORG/NAME")]
     Revision { revision: String, model: String },
-    /// There are scales without adapters.
+    /// There are more scales than adapters.
     #[error("--adapter-scale: found {found}, expected at most {expected}, one per --adapter")]
     AdapterScales { found: usize, expected: usize },
-    /// Some images failed, and said so.
+    /// Some images failed. Their errors have been printed.
     #[error("{failed} of {total} images failed")]
     Images { failed: usize, total: usize },
-    /// The checkpoint does not fit its configuration, as was printed.
+    /// The checkpoint does not fit its configuration. The differences have been printed.
     #[error("the checkpoint does not fit its configuration")]
     Unfit,
 }
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads has seen enough.
+        // The reader closed the pipe.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

@@ -1,4 +1,4 @@
-//! Loads the model and the adapters that a command names.
+//! Loads the model and the adapters of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::args::ModelArgs;
 #[cfg(feature = "hub")]
 use crate::pull;
 
-/// Loads the named model, else the demo model.
+/// Loads the specified model, otherwise the demo model.
 pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
     let options = LoadOptions {
         device: args.device.clone(),
@@ -47,7 +47,8 @@ fn adapters(args: &ModelArgs) -> Result<Vec<AdapterOptions>, Failure> {
     adapters.collect()
 }
 
-/// The folder of a model: a folder as it is, else the model of that name on the hub.
+/// Returns the folder of a model. A name `ORG/NAME` that is not an existing path is a model of the
+/// hub; any other path is returned unchanged.
 #[cfg(feature = "hub")]
 pub(crate) fn folder(model: &Path, revision: Option<&str>) -> Result<PathBuf, Failure> {
     match (hub_id(model), revision) {
@@ -60,13 +61,15 @@ pub(crate) fn folder(model: &Path, revision: Option<&str>) -> Result<PathBuf, Fa
     }
 }
 
-/// The name of a model or adapter on the hub, if the path is one and no file.
+/// The path as the name of a model or adapter on the hub, if it is one and does not exist as a
+/// file.
 #[cfg(feature = "hub")]
 fn hub_id(path: &Path) -> Option<&str> {
     path.to_str().filter(|id| !path.exists() && Hub::is_id(id))
 }
 
-/// The folder of a LoRA adapter: a folder as it is, else the adapter of that name on the hub.
+/// Returns the folder of a LoRA adapter. A name `ORG/NAME` that is not an existing path is an
+/// adapter of the hub; any other path is returned unchanged.
 #[cfg(feature = "hub")]
 fn adapter_folder(adapter: &Path) -> Result<PathBuf, Failure> {
     match hub_id(adapter) {

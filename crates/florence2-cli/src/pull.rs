@@ -1,4 +1,4 @@
-//! `florence2 pull`, and the models of the hub that other commands name.
+//! `florence2 pull`, and the hub models of other commands.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
 
-/// The revision of a model that is named without one.
+/// The default revision of a model.
 pub(crate) const REVISION: &str = "main";
 
 /// Downloads a model, or completes and checks the cached one.
@@ -15,12 +15,12 @@ pub(crate) fn pull(id: &str, revision: &str) -> Result<PathBuf, Failure> {
     with_progress(|show| Hub::from_env().pull(id, revision, show))
 }
 
-/// Uses a complete cached model as it is, and downloads any other.
+/// Returns a complete cached model unchanged, and downloads any other.
 pub(crate) fn resolve(id: &str, revision: &str) -> Result<PathBuf, Failure> {
     with_progress(|show| Hub::from_env().resolve(id, revision, show))
 }
 
-/// Uses a complete cached adapter as it is, and downloads any other.
+/// Returns a complete cached adapter unchanged, and downloads any other.
 pub(crate) fn resolve_adapter(id: &str) -> Result<PathBuf, Failure> {
     with_progress(|show| Hub::from_env().resolve_adapter(id, REVISION, show))
 }

@@ -1,4 +1,4 @@
-//! `florence2 run`: images in, answers out; one bad image does not stop the rest.
+//! `florence2 run`: runs a task on images. An image that fails does not stop the others.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             });
             match outcome {
                 Ok(()) => {}
-                // No other image could be answered either.
+                // The output of every other image would fail too.
                 Err(failure @ Failure::Output(_)) => {
                     unwritten = Some(failure);
                     return ControlFlow::Break(());
@@ -126,7 +126,7 @@ fn print_text(name: &str, named: bool, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `out.png` as `out-3.png`.
+/// Adds the index of an image to a file name: `out.png` becomes `out-3.png`.
 fn numbered(path: &Path, index: usize) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map_or(String::new(), |extension| {
@@ -135,7 +135,7 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
     path.with_file_name(format!("{stem}-{index}{extension}"))
 }
 
-/// A bar for several images; hidden where standard error is no terminal.
+/// A progress bar for several images. It is hidden if standard error is not a terminal.
 fn progress_bar(images: usize) -> ProgressBar {
     if images < 2 {
         return ProgressBar::hidden();

@@ -1,4 +1,4 @@
-//! `florence2 score`: `forward` with labels.
+//! `florence2 score`: computes the loss of a given answer, like HF's `forward` with labels.
 
 use florence2::Image;
 

@@ -1,4 +1,4 @@
-//! `florence2 tasks`.
+//! `florence2 tasks`: prints the tasks and their prompts.
 
 use florence2::Task;
 

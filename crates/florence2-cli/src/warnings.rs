@@ -1,5 +1,5 @@
-//! The library's warnings, on standard error: settings and tensors that a model was loaded without,
-//! and the reason why `auto` chose the CPU.
+//! Prints the library's warnings to standard error: settings and tensors that were ignored when a
+//! model was loaded, and the reason why `auto` selected the CPU.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 

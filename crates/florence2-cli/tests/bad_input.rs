@@ -1,5 +1,5 @@
-//! Every kind of bad input is one readable line on standard error and a non-zero exit: never a
-//! panic, never a hang, never an answer.
+//! Every kind of bad input results in one readable line on standard error and a non-zero exit code:
+//! never in a panic, a hang or an answer.
 
 #![cfg(all(feature = "demo", feature = "hub"))]
 #![allow(clippy::unwrap_used)]
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use common::{demo_model, florence2, scene};
 use serde_json::{Value, json};
 
-/// A command, and a part of what it must say.
+/// A command, and a part of the expected error message.
 struct Case {
     name: &'static str,
     arguments: Vec<String>,
     says: &'static str,
 }
 
-/// Bad files, made in a folder that goes with the test.
+/// Invalid files in a folder that is removed after the test.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -32,14 +32,14 @@ impl Files {
         self.path(name)
     }
 
-    /// The scene in a format that is recognised by the file's name.
+    /// The scene in the format of the file name's extension.
     fn scene_as(&self, name: &str) -> Vec<u8> {
         let path = self.0.path().join(name);
         image::open(scene()).unwrap().to_rgb8().save(&path).unwrap();
         fs::read(path).unwrap()
     }
 
-    /// The demo model with one file changed: `None` takes it away.
+    /// A copy of the demo model with one file changed, or removed if `content` is `None`.
     fn model(&self, name: &str, file: &str, content: Option<&[u8]>) -> String {
         let folder = self.0.path().join(name);
         fs::create_dir(&folder).unwrap();
@@ -59,7 +59,7 @@ impl Files {
         folder.display().to_string()
     }
 
-    /// The demo model with one value of a JSON file changed.
+    /// A copy of the demo model with one value of a JSON file changed.
     fn model_with(&self, name: &str, file: &str, pointer: &str, value: Value) -> String {
         let mut json: Value =
             serde_json::from_slice(&fs::read(demo_model().join(file)).unwrap()).unwrap();
@@ -68,7 +68,7 @@ impl Files {
     }
 }
 
-/// `run` on the scene with more arguments.
+/// The arguments of `run` on the scene, followed by others.
 fn run(arguments: &[&str]) -> Vec<String> {
     let scene = scene().display().to_string();
     let command = ["run", scene.as_str()];
@@ -87,7 +87,7 @@ fn run_model(model: String) -> Vec<String> {
     run(&["--model", model.as_str()])
 }
 
-/// The same command with a prompt of locations.
+/// Adds a task with a region to a command.
 fn about_region(mut command: Vec<String>) -> Vec<String> {
     let region = ["--task", "REGION_TO_CATEGORY", "--box", "0,0,50,60"];
     command.extend(region.map(str::to_owned));
@@ -127,7 +127,7 @@ fn images(files: &Files) -> Vec<Case> {
     }
 }
 
-/// A PNG's beginning that announces a size.
+/// The start of a PNG that declares a size.
 fn png_of(width: u32, height: u32) -> Vec<u8> {
     let mut header = [
         b"IHDR".as_slice(),
@@ -142,7 +142,7 @@ fn png_of(width: u32, height: u32) -> Vec<u8> {
     [b"\x89PNG\r\n\x1a\n\0\0\0\x0d".as_slice(), &header, data].concat()
 }
 
-/// PNG's checksum.
+/// The CRC-32 of PNG.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
@@ -306,7 +306,7 @@ fn every_bad_input_is_one_readable_error() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Odd, but images.
+/// Images with an extreme aspect ratio are valid.
 #[test]
 fn extreme_images_are_answered() {
     let files = Files(tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! What each command prints and writes.
+//! The output of each command, and the files that it writes.
 
 #![cfg(all(feature = "demo", feature = "hub"))]
 #![allow(clippy::unwrap_used)]
@@ -100,8 +100,8 @@ fn a_folder_answers_as_the_embedded_model() {
     assert_eq!(named["token_ids"], ndarray["token_ids"]);
 }
 
-/// Each flag does what its key in `generation_config.json` does, or the answer would be the same.
-/// A folder with configurations alone, a weights file of another name, and another model's processor.
+/// A folder with configurations alone, a weights file of another name, and another model's
+/// processor.
 #[test]
 fn weights_and_processor_come_from_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,6 +119,8 @@ fn weights_and_processor_come_from_elsewhere() {
     assert!(inspected.contains("weights fit the configuration"));
 }
 
+/// Each flag has the effect of its key in `generation_config.json`; a flag without effect would not
+/// change the answer.
 #[test]
 fn every_generation_flag_is_heard() {
     let greedy = ["--task", "CAPTION", "--num-beams", "1"];
@@ -178,7 +180,7 @@ fn drawn_regions_are_where_the_answer_says() {
     printed(&["run", scene, "--draw", out.to_str().unwrap()]);
     let drawn = image::open(&out).unwrap().to_rgb8();
     assert_eq!(drawn.dimensions(), (768, 768));
-    // The first box's left edge, in the first colour; the circle inside it is as it was.
+    // The left edge of the first box has the first colour; the circle inside it is unchanged.
     assert_eq!(drawn.get_pixel(31 * 4 + 2, 260).0, [230, 25, 75]);
     assert_eq!(
         drawn.get_pixel(67 * 4, 67 * 4).0,
@@ -214,7 +216,7 @@ fn scores_add_up_to_the_loss() {
     assert!(unlikely["loss"].as_f64().unwrap() > loss);
 }
 
-/// What cannot be written is no panic: nobody reads any more, or the disk is full.
+/// A failed write does not cause a panic: the reader closed the pipe, or the disk is full.
 #[test]
 #[cfg(target_os = "linux")]
 fn output_that_is_not_taken_ends_the_command() {

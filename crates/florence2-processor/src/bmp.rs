@@ -1,4 +1,4 @@
-//! BMP files of 16 bits per pixel as Pillow reads them.
+//! Corrections of decoded BMP files with 16 bits per pixel, to match Pillow.
 
 /// Bits per channel (red, green, blue) of a BMP file of 16 bits per pixel.
 pub(crate) fn channel_bits(bytes: &[u8]) -> Option<[u32; 3]> {
@@ -14,7 +14,8 @@ pub(crate) fn channel_bits(bytes: &[u8]) -> Option<[u32; 3]> {
     Some([long(54)?, long(58)?, long(62)?].map(u32::count_ones))
 }
 
-/// Rounds the channels' levels down as Pillow does. The decoder rounds to the nearest value.
+/// Recomputes the channel values with Pillow's rounding, which is downwards. The decoder rounds to
+/// the nearest value.
 pub(crate) fn round_levels_down(rgb: &mut [u8], bits: [u32; 3]) {
     for (channel, bits) in bits.into_iter().enumerate() {
         if !(5..=6).contains(&bits) {

@@ -1,4 +1,4 @@
-//! `preprocessor_config.json`.
+//! The configuration of the image processor: `preprocessor_config.json`.
 
 use std::path::Path;
 
@@ -12,67 +12,71 @@ use crate::error::{Error, Result};
 pub(crate) const PROCESSOR_CONFIG: &str = "processor_config.json";
 pub(crate) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 
-/// How an image becomes pixel values: HF `CLIPImageProcessor`'s fields.
+/// The preprocessing of an image: the fields of HF `CLIPImageProcessor`.
 ///
-/// What the file leaves out is as in the published Florence-2 checkpoints. Images are always made
-/// RGB, whatever its `do_convert_rgb` says: the model reads nothing else.
+/// A missing field has the value of the published Florence-2 checkpoints. Images are always
+/// converted to RGB, whatever the file's `do_convert_rgb` is, because the model takes RGB input
+/// only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PreprocessorConfig {
-    /// Whether to resize (default true).
+    /// Resize the image (default true).
     pub do_resize: bool,
-    /// The size to resize to (default 768x768).
+    /// The size after resizing (default 768x768).
     pub size: Size,
     /// Pillow's filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming (default 3).
     pub resample: u8,
-    /// Whether to cut out the centre after resizing (default false).
+    /// Crop the centre after resizing (default false).
     pub do_center_crop: bool,
-    /// The size to cut to (default none). A number means a square.
+    /// The size of the crop (default none). A number means a square.
     #[serde(deserialize_with = "square_if_number")]
     pub crop_size: Option<Size>,
-    /// Whether to multiply by `rescale_factor` (default true).
+    /// Multiply the bytes by `rescale_factor` (default true).
     pub do_rescale: bool,
-    /// 1/255 by default.
+    /// The factor of rescaling (default 1/255).
     pub rescale_factor: f64,
-    /// Whether to subtract the mean and divide by the deviation (default true).
+    /// Subtract the mean and divide by the standard deviation (default true).
     pub do_normalize: bool,
-    /// Per channel, after rescaling (default .485 .456 .406). A number means all channels.
+    /// The mean per channel, after rescaling (default .485 .456 .406). A number means all channels.
     #[serde(deserialize_with = "per_channel")]
     pub image_mean: [f64; 3],
-    /// Per channel, after rescaling (default .229 .224 .225). A number means all channels.
+    /// The standard deviation per channel, after rescaling (default .229 .224 .225). A number means
+    /// all channels.
     #[serde(deserialize_with = "per_channel")]
     pub image_std: [f64; 3],
 }
 
-/// The size that an image is resized to, in pixels: one of HF's size dictionaries.
+/// The size of an image after resizing, in pixels: one of HF's size dictionaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SizeForm", untagged)]
 pub enum Size {
     /// Both sides; the aspect ratio is not kept.
     Exact {
-        /// Pixels down.
+        /// The height in pixels.
         height: u32,
-        /// Pixels across.
+        /// The width in pixels.
         width: u32,
     },
-    /// The shorter side; the longer follows. A number means this too.
+    /// The length of the shorter side; the longer side follows from the aspect ratio. A number in
+    /// the file means this variant.
     ShortestEdge {
-        /// Pixels of the shorter side.
+        /// The length of the shorter side in pixels.
         shortest_edge: u32,
-        /// What the longer side may not exceed; the shorter then follows.
+        /// The maximum length of the longer side. The shorter side is reduced to keep the aspect
+        /// ratio.
         #[serde(skip_serializing_if = "Option::is_none")]
         longest_edge: Option<u32>,
     },
-    /// The largest that fits, with the aspect ratio kept.
+    /// The largest size within both limits that keeps the aspect ratio.
     Fit {
-        /// Pixels down.
+        /// The maximum height in pixels.
         max_height: u32,
-        /// Pixels across.
+        /// The maximum width in pixels.
         max_width: u32,
     },
 }
 
-/// The ways in which files write a size.
+/// The forms of a size in the files.
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -97,7 +101,7 @@ struct SizeFields {
     max_width: Option<Side>,
 }
 
-/// A number of pixels, which files also write as a float without a fraction.
+/// A number of pixels. Files may write it as a float without a fraction.
 #[derive(Clone, Copy, PartialEq)]
 struct Side(u32);
 
@@ -112,7 +116,7 @@ impl<'de> Deserialize<'de> for Side {
     }
 }
 
-/// Three values, or one for all channels.
+/// Deserializes three values, or one value for all channels.
 fn per_channel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a number or three numbers")]
@@ -166,7 +170,7 @@ impl TryFrom<SizeForm> for Size {
             },
             _ => return Err(SIZE_KEYS),
         };
-        // Keys that do not belong together are a mistake, whichever would win.
+        // Keys of different forms in one size are an error. No form takes precedence.
         match SizeFields::from(size) == fields {
             true => Ok(size),
             false => Err(SIZE_KEYS),
@@ -234,15 +238,15 @@ impl Default for PreprocessorConfig {
     }
 }
 
-/// Sides beyond this are a mistake: no Florence-2 has positions for them.
+/// The maximum length of a side in pixels: no Florence-2 model has positions for larger images.
 pub(crate) const MAX_SIDE: u32 = 16_384;
 
 impl PreprocessorConfig {
-    /// Reads a model folder's `processor_config.json` where that holds an `image_processor`, as
-    /// transformers 5 writes it, else its `preprocessor_config.json`.
+    /// Reads a model folder's `processor_config.json` if it contains an `image_processor`, as
+    /// transformers 5 writes it, otherwise its `preprocessor_config.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file is missing, [`Error::Malformed`] naming the file and the field.
+    /// [`Error::Io`] if the file is missing, [`Error::Malformed`] naming the file and the field.
     pub fn from_dir(directory: &Path) -> Result<Self> {
         let path = directory.join(PROCESSOR_CONFIG);
         if path.exists() {
@@ -275,8 +279,9 @@ impl PreprocessorConfig {
         }
     }
 
-    /// Reads and checks the bytes of a `preprocessor_config.json`, or of a `processor_config.json`
-    /// that holds it as `image_processor`. `file` is named in errors.
+    /// Parses and validates the contents of a `preprocessor_config.json`, or of a
+    /// `processor_config.json` that contains it as `image_processor`. `file` is the file name for
+    /// errors.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the field.

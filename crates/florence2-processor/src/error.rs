@@ -1,12 +1,12 @@
-//! Every way in which an input can be refused.
+//! The errors of invalid inputs.
 
 use std::path::PathBuf;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the input: one line that names the file or argument, what was found and what was
-/// expected.
+/// An error of the input. Its message is one line that names the file or argument, what was found
+/// and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,7 +15,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// An image could not be decoded.
@@ -23,7 +23,7 @@ pub enum Error {
     Image {
         /// The file, or `image` for bytes.
         name: String,
-        /// What the decoder says.
+        /// The message of the decoder.
         reason: String,
     },
     /// An image file has more pixels than the limit.
@@ -31,35 +31,36 @@ pub enum Error {
     TooManyPixels {
         /// The file, or `image` for bytes.
         name: String,
-        /// Pixels across.
+        /// The width in pixels.
         width: u32,
-        /// Pixels down.
+        /// The height in pixels.
         height: u32,
         /// [`crate::DecodeOptions::max_pixels`].
         limit: u64,
     },
-    /// A pixel buffer does not hold the image that it is said to hold.
+    /// A pixel buffer is too short, its stride is too small, or its region is empty or lies outside
+    /// the image.
     #[error("pixel buffer `{field}`: found {found}, expected {expected}")]
     PixelBuffer {
         /// The field.
         field: &'static str,
         /// The value.
         found: String,
-        /// What would be accepted.
+        /// The accepted values.
         expected: String,
     },
-    /// A configuration or tokenizer file is not what its name promises.
+    /// A configuration or tokenizer file is malformed.
     #[error("{file}: {reason}")]
     Malformed {
         /// The file, or the name of the buffer.
         file: String,
-        /// What was found and what was expected.
+        /// The value found and the value expected.
         reason: String,
     },
-    /// The task is none of Florence-2's.
+    /// The task is not one of Florence-2's tasks.
     #[error("task: found `{0}`, expected one of Florence-2's tasks, such as <OD> or OD")]
     UnknownTask(String),
-    /// A task that takes no input was given one.
+    /// The task takes no input, but an input was passed.
     #[error("task {task}: input `{input}` given, expected none")]
     UnexpectedInput {
         /// The task's token.
@@ -67,15 +68,15 @@ pub enum Error {
         /// The input.
         input: String,
     },
-    /// A task that needs an input was given none.
+    /// The task requires an input, but none was passed.
     #[error("task {task}: no input given, expected {expected}")]
     MissingInput {
         /// The task's token.
         task: &'static str,
-        /// What the task needs.
+        /// The required input.
         expected: &'static str,
     },
-    /// A prompt needs a location token that the model's vocabulary lacks.
+    /// A prompt requires a location token that is not in the model's vocabulary.
     #[error("task {task}: the tokenizer has no token `{token}`, expected <loc_0> to <loc_999>")]
     MissingToken {
         /// The task's token.
@@ -83,12 +84,12 @@ pub enum Error {
         /// The location token.
         token: String,
     },
-    /// A region is no box within the image.
+    /// A region is not a valid box within the image.
     #[error("region: found {found}, expected {expected}")]
     Region {
         /// The box.
         found: String,
-        /// What would be accepted.
+        /// The accepted values.
         expected: String,
     },
 }

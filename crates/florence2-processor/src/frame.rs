@@ -1,25 +1,25 @@
-//! Frames of cameras and video decoders: YUV planes, and regions of interest.
+//! Frames of cameras and video decoders: YUV planes and regions of interest.
 
 use crate::error::{Error, Result};
 use crate::image::{Image, PixelBuffer};
 
-/// A rectangle of an image's pixels.
+/// A rectangle of pixels in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelRect {
     /// The first column.
     pub x: u32,
     /// The first row.
     pub y: u32,
-    /// Columns.
+    /// The number of columns.
     pub width: u32,
-    /// Rows.
+    /// The number of rows.
     pub height: u32,
 }
 
 /// One plane of a frame: 8-bit samples, row by row.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
-    /// The rows; the last one may end with its last sample.
+    /// The rows. The last row may end after its last sample, without padding.
     pub data: &'a [u8],
     /// Bytes from the start of a row to the start of the next.
     pub stride: usize,
@@ -29,19 +29,19 @@ pub struct Plane<'a> {
 /// pixels, rounded up at odd sizes.
 #[derive(Debug, Clone, Copy)]
 pub enum ChromaPlanes<'a> {
-    /// One plane with U and V in turn (NV12).
+    /// One plane of interleaved U and V samples (NV12).
     Nv12(Plane<'a>),
     /// A plane of U and a plane of V (I420).
     I420(Plane<'a>, Plane<'a>),
 }
 
-/// The matrix between YUV and RGB.
+/// The conversion matrix between YUV and RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum YuvMatrix {
-    /// ITU-R BT.601: most cameras, and video of standard definition.
+    /// ITU-R BT.601: most cameras, and standard-definition video.
     #[default]
     Bt601,
-    /// ITU-R BT.709: video of high definition.
+    /// ITU-R BT.709: high-definition video.
     Bt709,
 }
 
@@ -51,16 +51,16 @@ pub enum YuvRange {
     /// Luma from 16 to 235, chroma from 16 to 240.
     #[default]
     Limited,
-    /// All from 0 to 255, as in JPEG.
+    /// Luma and chroma from 0 to 255, as in JPEG.
     Full,
 }
 
-/// A YUV frame with 4:2:0 subsampling that a caller holds.
+/// A borrowed YUV frame with 4:2:0 subsampling.
 #[derive(Debug, Clone, Copy)]
 pub struct YuvBuffer<'a> {
-    /// Pixels across.
+    /// The width in pixels.
     pub width: u32,
-    /// Pixels down.
+    /// The height in pixels.
     pub height: u32,
     /// The luma plane, one sample per pixel.
     pub luma: Plane<'a>,
@@ -70,7 +70,7 @@ pub struct YuvBuffer<'a> {
     pub matrix: YuvMatrix,
     /// The range.
     pub range: YuvRange,
-    /// The part of the frame that becomes the image; all of it when none.
+    /// The part of the frame to convert; `None` converts the whole frame.
     pub region: Option<PixelRect>,
 }
 
@@ -95,10 +95,10 @@ impl PixelRect {
 }
 
 impl<'a> PixelBuffer<'a> {
-    /// The pixels of a region.
+    /// Returns a view of a region of the pixels.
     ///
     /// # Errors
-    /// [`Error::PixelBuffer`] when the region has no pixels, reaches beyond the buffer's size, or
+    /// [`Error::PixelBuffer`] if the region has no pixels, reaches beyond the buffer's size, or
     /// begins beyond its data.
     pub fn region(&self, region: PixelRect) -> Result<PixelBuffer<'a>> {
         region.check(self.width, self.height)?;
@@ -120,7 +120,7 @@ impl<'a> PixelBuffer<'a> {
 }
 
 impl Plane<'_> {
-    /// Checks that `rows` rows of `row_length` bytes are there.
+    /// Checks that the plane contains `rows` rows of `row_length` bytes.
     fn check(self, plane: &'static str, row_length: usize, rows: usize) -> Result<()> {
         let refuse = |found: String, expected: String| {
             Err(Error::PixelBuffer {
@@ -182,7 +182,7 @@ const FRACTION: u32 = 20;
 
 /// The coefficients of the conversion, in units of 2^-20.
 ///
-/// With `y`, `u` and `v` as the samples without their offsets (16 or 0 of luma, 128 of chroma):
+/// `y`, `u` and `v` are the samples minus their offsets (16 or 0 for luma, 128 for chroma):
 ///
 /// ```text
 /// red   = clamp((luma * y + red_v * v                + 2^19) >> 20)
@@ -244,11 +244,11 @@ impl Coefficients {
 }
 
 impl Image {
-    /// Converts a caller's YUV frame. Each chroma sample holds for its 2x2 pixels.
+    /// Converts a YUV frame to RGB. Each chroma sample applies to its block of 2x2 pixels.
     ///
     /// # Errors
     /// [`Error::PixelBuffer`] naming the plane that is too short or has too small a stride, or the
-    /// region that reaches beyond the frame; [`Error::Image`] for no pixels.
+    /// region that is empty or reaches beyond the frame; [`Error::Image`] if a side is 0.
     pub fn from_yuv(frame: &YuvBuffer<'_>) -> Result<Self> {
         let YuvBuffer {
             width,
@@ -274,7 +274,7 @@ impl Image {
     }
 }
 
-/// The RGB pixels of a region whose planes were checked.
+/// Converts a region to RGB. The caller has checked the planes and the region.
 fn convert(frame: &YuvBuffer<'_>, region: PixelRect) -> Vec<u8> {
     let coefficients = Coefficients::new(frame.matrix, frame.range);
     let PixelRect {

@@ -1,4 +1,4 @@
-//! The part of a GIF's screen that its first frame leaves free, as Pillow reads it.
+//! The background of a GIF's screen around its first frame, as Pillow paints it.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ pub(crate) struct FirstFrame {
     background: [u8; 3],
 }
 
-/// Reads the blocks up to the first frame. `None` if the bytes are no GIF or are cut.
+/// Reads the blocks up to the first frame. `None` if the bytes are not a GIF or are truncated.
 pub(crate) fn first_frame(bytes: &[u8]) -> Option<FirstFrame> {
     const IMAGE: u8 = b',';
     const EXTENSION: u8 = b'!';
@@ -58,7 +58,7 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<FirstFrame> {
 }
 
 impl FirstFrame {
-    /// Paints the screen around the frame.
+    /// Fills the screen around the frame with the background colour.
     pub(crate) fn paint_background(&self, rgb: &mut [u8], width: usize) {
         for (y, row) in rgb.chunks_exact_mut(3 * width).enumerate() {
             let (pixels, _) = row.as_chunks_mut::<3>();
@@ -71,7 +71,7 @@ impl FirstFrame {
     }
 }
 
-/// The palette that flags announce; empty if they announce none.
+/// Reads the palette that `flags` declares; empty if there is none. `None` if it is truncated.
 fn take_palette<'a>(flags: u8, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     if flags & 0x80 == 0 {
         return Some(&[]);
@@ -81,7 +81,8 @@ fn take_palette<'a>(flags: u8, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(palette)
 }
 
-/// What follows a sequence of blocks, which an empty block ends.
+/// Skips a sequence of blocks, terminated by an empty one, and returns the remaining bytes. `None`
+/// if the blocks are truncated.
 fn after_blocks(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
         let (length, after) = rest.split_first()?;

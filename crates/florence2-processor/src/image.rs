@@ -1,4 +1,4 @@
-//! An image in memory, from any of the ways that callers hold one.
+//! Images in memory, decoded from files or copied from pixel buffers.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::tiff::{Tiff, is_tiff};
 use crate::{bmp, gif, png};
 
-/// 8-bit RGB pixels, row by row without gaps.
+/// An image of 8-bit RGB pixels in row-major order, without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     width: u32,
@@ -18,12 +18,12 @@ pub struct Image {
     rgb: Vec<u8>,
 }
 
-/// Options of decoding image files.
+/// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// The largest number of pixels that are decoded (default [`Image::DEFAULT_MAX_PIXELS`]).
-    /// Larger images are refused before they are decoded, since a small file can claim any size.
-    /// Decoding takes 3 to 17 bytes of memory per pixel.
+    /// The maximum number of pixels of an image (default [`Image::DEFAULT_MAX_PIXELS`]). Larger
+    /// images are rejected before decoding, because a small file can declare any size. Decoding
+    /// takes 3 to 17 bytes of memory per pixel.
     pub max_pixels: u64,
 }
 
@@ -35,7 +35,7 @@ impl Default for DecodeOptions {
     }
 }
 
-/// The order of a buffer's channels, one byte each. Alpha is dropped.
+/// The channel order of a pixel buffer, one byte per channel. Alpha is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
     /// Red, green, blue.
@@ -50,16 +50,16 @@ pub enum PixelFormat {
     Gray,
 }
 
-/// Pixels that a caller holds, such as a camera's frame.
+/// A borrowed pixel buffer, such as a camera frame.
 #[derive(Debug, Clone, Copy)]
 pub struct PixelBuffer<'a> {
-    /// `height` rows of `stride` bytes; the last row may end with its last pixel.
+    /// `height` rows of `stride` bytes. The last row may end after its last pixel, without padding.
     pub data: &'a [u8],
-    /// Pixels across.
+    /// The width in pixels.
     pub width: u32,
-    /// Pixels down.
+    /// The height in pixels.
     pub height: u32,
-    /// Bytes from one row's begin to the next's.
+    /// Bytes from the start of a row to the start of the next.
     pub stride: usize,
     /// The order of the channels.
     pub format: PixelFormat,
@@ -77,19 +77,19 @@ impl PixelFormat {
 }
 
 impl Image {
-    /// The default of [`DecodeOptions::max_pixels`]: Pillow refuses images with more pixels.
+    /// The default of [`DecodeOptions::max_pixels`], equal to Pillow's limit.
     pub const DEFAULT_MAX_PIXELS: u64 = 178_956_970;
 
     /// Reads a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file and applies its EXIF
     /// orientation.
     ///
-    /// 16-bit channels keep their high byte and alpha is dropped, as Pillow's `convert("RGB")`
-    /// does (which clips 16-bit gray at 255 instead).
+    /// 16-bit channels are reduced to their high byte and alpha is dropped, as in Pillow's
+    /// `convert("RGB")`. Pillow differs for 16-bit gray, which it clips at 255.
     ///
-    /// Of the files that Pillow reads, these are errors: TIFF with samples of 12 or 32 bits, signed
-    /// 16-bit or float samples, L\*a\*b\* or uncompressed YCbCr colours, and the compressions CCITT
-    /// group 3, WebP and Zstandard; JPEG with arithmetic coding; PNG whose image data has a wrong
-    /// CRC.
+    /// Pillow reads the following files, but they are errors here: TIFF with samples of 12 or 32
+    /// bits, signed 16-bit or float samples, L\*a\*b\* or uncompressed YCbCr colours, and the
+    /// compressions CCITT group 3, WebP and Zstandard; JPEG with arithmetic coding; PNG whose image
+    /// data has a wrong CRC.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Image`], [`Error::TooManyPixels`].
@@ -97,10 +97,10 @@ impl Image {
         Self::open_with(path, &DecodeOptions::default())
     }
 
-    /// As [`Self::open`], with options.
+    /// Like [`Self::open`], with options.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Those of [`Self::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Io {
@@ -110,7 +110,7 @@ impl Image {
         Self::decode(&bytes, &path.display().to_string(), *options)
     }
 
-    /// As [`Self::open`], from the file's bytes.
+    /// Like [`Self::open`], from the contents of a file.
     ///
     /// # Errors
     /// [`Error::Image`], [`Error::TooManyPixels`].
@@ -118,19 +118,19 @@ impl Image {
         Self::from_bytes_with(bytes, &DecodeOptions::default())
     }
 
-    /// As [`Self::from_bytes`], with options.
+    /// Like [`Self::from_bytes`], with options.
     ///
     /// # Errors
-    /// As [`Self::from_bytes`].
+    /// Those of [`Self::from_bytes`].
     pub fn from_bytes_with(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
         Self::decode(bytes, "image", *options)
     }
 
-    /// Copies a caller's pixels. [`DecodeOptions::max_pixels`] does not apply.
+    /// Copies a pixel buffer and converts it to RGB. [`DecodeOptions::max_pixels`] does not apply.
     ///
     /// # Errors
-    /// [`Error::PixelBuffer`] if the buffer is too short for its size, [`Error::Image`] if a side
-    /// is 0.
+    /// [`Error::PixelBuffer`] if the buffer is too short or its stride is too small,
+    /// [`Error::Image`] if a side is 0.
     pub fn from_pixels(buffer: &PixelBuffer<'_>) -> Result<Self> {
         let PixelBuffer {
             data,
@@ -165,10 +165,11 @@ impl Image {
         Ok(Self { width, height, rgb })
     }
 
-    /// Takes RGB pixels, row by row without gaps.
+    /// Creates an image from RGB pixels in row-major order, without padding.
     ///
     /// # Errors
-    /// [`Error::PixelBuffer`] when there are not `width * height * 3` bytes.
+    /// [`Error::PixelBuffer`] if `rgb` does not have `width * height * 3` bytes, [`Error::Image`]
+    /// if a side is 0.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
         check_sides(width, height, "pixel buffer")?;
         let expected = u128::from(width) * u128::from(height) * 3;
@@ -182,17 +183,17 @@ impl Image {
         Ok(Self { width, height, rgb })
     }
 
-    /// Pixels across.
+    /// The width in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Pixels down.
+    /// The height in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// Both.
+    /// The width and height in pixels.
     pub fn size(&self) -> ImageSize {
         ImageSize {
             width: self.width,
@@ -200,7 +201,7 @@ impl Image {
         }
     }
 
-    /// `width * height * 3` bytes.
+    /// The pixels in row-major order: `width * height * 3` bytes.
     pub fn as_rgb(&self) -> &[u8] {
         &self.rgb
     }
@@ -227,7 +228,7 @@ impl Image {
     }
 }
 
-/// The decoding of one file.
+/// The name of the file to decode, for errors, and the options.
 struct Decoding<'a> {
     name: &'a str,
     options: DecodeOptions,
@@ -237,7 +238,7 @@ impl Decoding<'_> {
     fn unreadable(&self, reason: impl std::fmt::Display) -> Error {
         Error::Image {
             name: self.name.to_owned(),
-            // One line: some decoders nest messages.
+            // An error is one line, but some decoders return several.
             reason: reason.to_string().replace('\n', " "),
         }
     }
@@ -273,7 +274,8 @@ impl Decoding<'_> {
         let unreadable = |error: image::ImageError| self.unreadable(error);
         let mut reader = ImageReader::new(Cursor::new(bytes));
         let mut limits = Limits::no_limits();
-        // A pixel has up to 8 bytes, and a decoder may hold a second copy. The rest is for metadata.
+        // A pixel takes up to 8 bytes, and a decoder may hold a second copy. The rest is for
+        // metadata.
         const METADATA: u64 = 64 << 20;
         limits.max_alloc = Some(
             self.options
@@ -306,7 +308,8 @@ impl Decoding<'_> {
     }
 }
 
-/// Whether a JPEG lacks its end: the decoder would fill the rest with gray, Pillow refuses.
+/// Returns true if a JPEG is truncated. The decoder would fill the missing part with gray; Pillow
+/// rejects the file.
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
     const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
     const END_OF_IMAGE: u8 = 0xD9;
@@ -314,7 +317,8 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
         return false;
     }
     let mut at = START_OF_IMAGE.len();
-    // Entropy-coded data holds no marker but restarts (D0 to D7): an 0xFF in it is followed by 0.
+    // Entropy-coded data contains no markers except restarts (D0 to D7): any other 0xFF in it is
+    // followed by 0.
     while let [byte, marker, rest @ ..] = &bytes[at..] {
         match (byte, marker) {
             (0xFF, &END_OF_IMAGE) => return false,
@@ -329,7 +333,8 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
     true
 }
 
-/// Pillow keeps the high byte of 16-bit channels; `image` would round.
+/// Converts to 8-bit RGB. 16-bit channels are reduced to their high byte, as in Pillow; the `image`
+/// crate would round.
 fn to_rgb8(decoded: DynamicImage) -> image::RgbImage {
     match decoded {
         DynamicImage::ImageLuma16(_)

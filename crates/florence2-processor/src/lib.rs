@@ -1,7 +1,8 @@
-//! Florence-2's inputs: image bytes to pixel values, task and input to token ids, ids to text.
+//! Preprocessing and tokenization for Florence-2: images to pixel values, prompts to token ids,
+//! token ids to text.
 //!
-//! [`Florence2Processor`] is the counterpart of transformers' class of that name. It knows no
-//! model: its outputs are plain vectors.
+//! [`Florence2Processor`] corresponds to the transformers class of the same name. It does not
+//! depend on a model: its outputs are plain vectors.
 
 mod bmp;
 mod config;
@@ -33,25 +34,25 @@ pub use task::{Prompt, Task, TaskInput};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use tokenizer_files::TokenizerFiles;
 
-/// Image processor and tokenizer: HF `Florence2Processor`.
+/// The image processor and the tokenizer: HF `Florence2Processor`.
 #[derive(Debug, Clone)]
 pub struct Florence2Processor {
-    /// Images to pixel values.
+    /// Converts images to pixel values.
     pub image_processor: ImageProcessor,
-    /// Text to ids and back.
+    /// Converts text to token ids and back.
     pub tokenizer: Tokenizer,
 }
 
-/// What the model reads of a batch.
+/// The model's inputs for a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessorOutput {
     /// The images, `[batch, channels, height, width]`.
     pub pixel_values: PixelValues,
-    /// The prompts.
+    /// The tokenized prompts.
     pub prompts: TokenizedPrompts,
 }
 
-/// Prompts as ids, padded on the right to the longest.
+/// Prompts as token ids, padded on the right to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizedPrompts {
     /// `[batch, tokens]`: without HF's leading `<image>` placeholders.
@@ -61,7 +62,7 @@ pub struct TokenizedPrompts {
 }
 
 impl Florence2Processor {
-    /// Reads the image processor's and the tokenizer's files of a model folder.
+    /// Reads the files of the image processor and of the tokenizer from a model folder.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Malformed`] naming the file.
@@ -91,7 +92,7 @@ impl Florence2Processor {
             .chain(tokenizer_files::NAMES)
     }
 
-    /// Makes a batch of images and their prompts.
+    /// Preprocesses the images of a batch and tokenizes their prompts.
     ///
     /// # Errors
     /// Those of [`ImageProcessor::preprocess`] and [`Self::tokenize`].
@@ -111,7 +112,7 @@ impl Florence2Processor {
     ///
     /// # Errors
     /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`],
-    /// [`Error::MissingToken`].
+    /// [`Error::MissingToken`], [`Error::Malformed`] if the tokenizer cannot represent a prompt.
     pub fn tokenize(&self, prompts: &[(&Prompt, ImageSize)]) -> Result<TokenizedPrompts> {
         let mut input_ids = prompts
             .iter()
@@ -146,7 +147,7 @@ impl Florence2Processor {
 
     /// Parses generated ids: HF `post_process_generation`.
     ///
-    /// `log_probs` has one entry per id, or none for an answer without scores.
+    /// `log_probs` has one entry per id. It is empty for an answer without scores.
     pub fn post_process_generation(
         &self,
         token_ids: &[u32],

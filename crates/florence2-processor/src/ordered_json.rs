@@ -1,4 +1,5 @@
-//! JSON whose objects keep the order of the file: the order of added tokens decides their ids.
+//! JSON whose objects keep the order of the file, because the order of added tokens determines
+//! their ids.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,8 +20,8 @@ pub(crate) enum Json {
 /// A JSON object.
 pub(crate) type Object = Ordered<Json>;
 
-/// Entries in the order in which they were inserted. Of equal keys, the first has the position and
-/// the last has the value, as in Python.
+/// A map in insertion order. Of equal keys, the first determines the position and the last
+/// determines the value, as in Python.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ordered<T> {
     entries: Vec<(String, T)>,

@@ -1,16 +1,17 @@
-//! Repairs of PNG files that end too early: Pillow requires nothing after the last pixel.
+//! Repair of truncated PNG files: Pillow requires no bytes after the last pixel.
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 const IMAGE_DATA: [u8; 4] = *b"IDAT";
 const IMAGE_END: [u8; 4] = *b"IEND";
-/// Bytes of a chunk's checksum.
+/// The size of a chunk's checksum in bytes.
 const CHECKSUM: usize = 4;
 
-/// A copy of a PNG in which a last chunk of image data that is cut has the length and the checksum
-/// of its rest, and that ends with `IEND`. `None` if the bytes are no PNG or end with `IEND`.
+/// Returns a copy of a truncated PNG that ends with `IEND`. If its last chunk is truncated image
+/// data, the copy has the length and the checksum of the bytes that exist. `None` if the bytes are
+/// not a PNG or contain `IEND`.
 ///
-/// Image data that is missing stays missing: the decoder refuses such a file. Checksums of whole
-/// chunks stay as they are: the decoder verifies the data by them alone.
+/// Missing image data is not replaced: the decoder rejects such a file. The checksums of complete
+/// chunks are not changed, because the decoder verifies the data by them alone.
 pub(crate) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut rest = bytes.strip_prefix(&SIGNATURE)?;
     let mut copy = SIGNATURE.to_vec();
@@ -94,7 +95,7 @@ mod tests {
         push_chunk(&mut png, IMAGE_END, &[]);
         assert_eq!(repaired(&png), None);
         assert_eq!(repaired(b"not a PNG"), None);
-        // Without IEND, without the last checksum.
+        // Truncated before IEND, and within the checksum of the image data.
         let end = png.len() - 12;
         assert_eq!(repaired(&png[..end]).as_deref(), Some(&png[..]));
         assert_eq!(repaired(&png[..end - 2]).as_deref(), Some(&png[..]));

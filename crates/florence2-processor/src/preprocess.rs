@@ -1,4 +1,4 @@
-//! Images to pixel values: resize, crop, rescale, normalise.
+//! Conversion of images to pixel values: resize, crop, rescale, normalise.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::resample::resize;
 
-/// What the model reads.
+/// The pixel values of a batch of images, the input of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelValues {
     /// Values in the order of `shape`.
@@ -18,16 +18,16 @@ pub struct PixelValues {
     pub shape: [usize; 4],
 }
 
-/// Turns images into pixel values as the configuration says: HF `CLIPImageProcessor`.
+/// Converts images to pixel values: HF `CLIPImageProcessor`.
 #[derive(Debug, Clone)]
 pub struct ImageProcessor {
     config: PreprocessorConfig,
-    /// Per channel, the pixel value of each byte.
+    /// The pixel value of each byte, per channel.
     tables: [[f32; 256]; 3],
 }
 
 impl ImageProcessor {
-    /// A processor for a checked configuration.
+    /// Creates a processor from a valid configuration.
     pub fn new(config: PreprocessorConfig) -> Self {
         let tables = std::array::from_fn(|channel| {
             std::array::from_fn(|byte| pixel_value(&config, channel, byte as f64))
@@ -40,11 +40,11 @@ impl ImageProcessor {
         &self.config
     }
 
-    /// Makes pixel values of a batch. All images must come out at one size, as they do with an
-    /// exact size or a crop.
+    /// Computes the pixel values of a batch. All images must have the same size after resizing and
+    /// cropping, as with an exact size or a crop.
     ///
     /// # Errors
-    /// [`Error::Image`] when the sizes differ or an image cannot be resized.
+    /// [`Error::Image`] if the sizes differ or an image cannot be resized.
     pub fn preprocess(&self, images: &[&Image]) -> Result<PixelValues> {
         let resized: Vec<Result<Resized<'_>>> = images
             .par_iter()
@@ -96,7 +96,7 @@ impl ImageProcessor {
     }
 }
 
-/// An image at the size that the model reads.
+/// An image after resizing and cropping.
 struct Resized<'a> {
     width: u32,
     height: u32,
@@ -110,7 +110,7 @@ impl Resized<'_> {
 }
 
 fn pixel_value(config: &PreprocessorConfig, channel: usize, byte: f64) -> f32 {
-    // In the reference's order and precision: f32 after rescaling.
+    // The order of operations and the precision of the reference: f32 after rescaling.
     let rescaled = match config.do_rescale {
         true => (byte * config.rescale_factor) as f32,
         false => byte as f32,
@@ -121,8 +121,8 @@ fn pixel_value(config: &PreprocessorConfig, channel: usize, byte: f64) -> f32 {
     }
 }
 
-/// The size (width, height) that an image is resized to: HF's functions of the same arguments, in
-/// their order of operations.
+/// The size (width, height) of an image after resizing, by HF's functions for each form of `size`
+/// and in their order of operations.
 fn target_size(size: Size, width: u32, height: u32) -> Result<(u32, u32)> {
     let (wide, high) = (f64::from(width), f64::from(height));
     let (to_width, to_height) = match size {
@@ -180,7 +180,7 @@ fn size_with_aspect_ratio((width, height): (f64, f64), edge: f64, longest: f64) 
     }
 }
 
-/// The centre, with zeros where the image is smaller: HF `center_crop`.
+/// Crops the centre and pads with zeros where the image is smaller: HF `center_crop`.
 fn center_crop(
     rgb: &[u8],
     (width, height): (u32, u32),

@@ -1,14 +1,15 @@
-//! Boxes as a prompt's input.
+//! Conversion of boxes to the text of a prompt.
 
 use florence2_postprocess::{Compat, ImageSize, Quantizer};
 
 use crate::error::{Error, Result};
 
-/// `<loc_x1><loc_y1><loc_x2><loc_y2>` of a box in pixels.
+/// Converts a box in pixels to `<loc_x1><loc_y1><loc_x2><loc_y2>`. A box that reaches beyond the
+/// image is clipped.
 ///
 /// # Errors
-/// [`Error::Region`] when the box is not finite, its corners are swapped, or it lies outside the
-/// image. What reaches beyond the image's edge is cut off.
+/// [`Error::Region`] if the box is not finite, its corners are swapped, or it lies outside the
+/// image.
 pub fn region_text(region: [f64; 4], image_size: ImageSize) -> Result<String> {
     let [x1, y1, x2, y2] = region;
     let refuse = |expected: String| Error::Region {

@@ -1,23 +1,24 @@
-//! Pillow's `Image.resize`, to the bit.
+//! Image resizing, bit-identical to Pillow's `Image.resize`.
 //!
-//! Two passes, each a weighted sum of the source's lines in fixed point. The `fast_image_resize`
-//! crate keeps fewer bits of a weight: on noise a quarter of its values differ, by up to 25 of 255.
+//! Resizing takes two passes, each a weighted sum of source lines in fixed point. The
+//! `fast_image_resize` crate uses fewer bits per weight: on noise, a quarter of its values differ,
+//! by up to 25 of 255.
 
 use std::borrow::Cow;
 use std::f64::consts::PI;
 
 use crate::image::Image;
 
-/// Bits behind the point of a weight: sums of 8-bit values with weights of both signs fit an i32.
+/// Fractional bits of a weight, so that sums of 8-bit values with weights of both signs fit an i32.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
-/// Rows that are resized together in the pass across: their values fill vector registers.
+/// Rows per band of the horizontal pass: their values fill vector registers.
 const BAND_ROWS: usize = 16;
-/// Values of a line that are summed together.
+/// Values of a line that are accumulated together.
 const CHUNK: usize = 48;
 const CHANNELS: usize = 3;
 
-/// An image's pixels at another size, by one of Pillow's filters: 0 nearest, 1 Lanczos, 2 bilinear,
-/// 3 bicubic, 4 box, 5 Hamming.
+/// Resizes an image by one of Pillow's filters: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box,
+/// 5 Hamming.
 pub(crate) fn resize(image: &Image, width: u32, height: u32, resample: u8) -> Cow<'_, [u8]> {
     let (from_width, from_height) = (image.width() as usize, image.height() as usize);
     let (width, height) = (width as usize, height as usize);
@@ -47,21 +48,22 @@ pub(crate) fn resize(image: &Image, width: u32, height: u32, resample: u8) -> Co
     }
 }
 
-/// Whether the pass down is the first: since version 13 Pillow begins with it where the height
-/// shrinks by more than twice the pixels that the width shrinks by. Each pass rounds, so the order
-/// shows.
+/// Returns true if the vertical pass comes first. Since version 13, Pillow starts with it if the
+/// height shrinks by more than twice the pixels that the width shrinks by. Each pass rounds, so the
+/// order affects the result.
 fn down_first(from: (usize, usize), to: (usize, usize)) -> bool {
     from.1 > to.1 && from.1 - to.1 > 2 * from.0.saturating_sub(to.0)
 }
 
-/// A filter's weight by the distance from its centre, and where it becomes 0.
+/// A filter: its weight by the distance from its centre, and its support, beyond which the weight
+/// is 0.
 struct Filter {
     support: f64,
     weight: fn(f64) -> f64,
 }
 
 impl Filter {
-    /// None for nearest, which takes one pixel and no sum.
+    /// `None` for nearest, which copies one pixel and needs no weights.
     fn new(resample: u8) -> Option<Self> {
         let (support, weight): (f64, fn(f64) -> f64) = match resample {
             0 => return None,
@@ -75,7 +77,7 @@ impl Filter {
     }
 }
 
-/// Keys' cubic with a = -0.5.
+/// Keys' cubic convolution kernel with a = -0.5.
 fn bicubic(x: f64) -> f64 {
     const A: f64 = -0.5;
     let x = x.abs();
@@ -110,12 +112,12 @@ fn sinc(x: f64) -> f64 {
     }
 }
 
-/// The weights that make each line of the result.
+/// The weights of each output line.
 struct Kernels {
     kernels: Vec<Kernel>,
 }
 
-/// The weights of consecutive lines of the source.
+/// The weights of consecutive source lines for one output line.
 struct Kernel {
     first: usize,
     weights: Vec<i32>,
@@ -124,7 +126,7 @@ struct Kernel {
 impl Kernels {
     fn new(from: usize, to: usize, filter: &Filter) -> Self {
         let scale = from as f64 / to as f64;
-        // Shrinking widens the filter, so that every line of the source counts.
+        // Downscaling widens the filter, so that every source line contributes.
         let filter_scale = scale.max(1.0);
         let kernels = (0..to).map(|index| {
             let center = (index as f64 + 0.5) * scale;
@@ -150,7 +152,7 @@ impl Kernels {
         }
     }
 
-    /// Each line of the result as the weighted sum of the source's lines.
+    /// Computes each output line as the weighted sum of source lines.
     fn sum_lines(&self, lines: &[u8], line_length: usize, result: &mut [u8]) {
         for (kernel, result) in self
             .kernels
@@ -177,7 +179,7 @@ impl Kernels {
     }
 }
 
-/// Inlined for a whole chunk, whose known length vectorises.
+/// Inlined, so that the call for a full chunk, whose length is known at compile time, vectorises.
 #[inline]
 fn add_weighted(sums: &mut [i32; CHUNK], line: &[u8], weight: i32) {
     for (sum, value) in sums.iter_mut().zip(line) {
@@ -192,7 +194,8 @@ fn resize_down(rgb: &[u8], width: usize, down: &Kernels) -> Vec<u8> {
     resized
 }
 
-/// The pass across: bands of rows are turned, so that their columns are the lines that are summed.
+/// The horizontal pass. Bands of rows are transposed, so that their columns become the lines to
+/// sum.
 fn resize_across(rgb: &[u8], from_width: usize, across: &Kernels) -> Vec<u8> {
     let width = across.kernels.len();
     let row_length = from_width * CHANNELS;
@@ -212,7 +215,7 @@ fn resize_across(rgb: &[u8], from_width: usize, across: &Kernels) -> Vec<u8> {
     resized
 }
 
-/// Rows of `row_pixels` pixels become columns.
+/// Transposes rows of `row_pixels` pixels.
 fn turn(rows: &[u8], row_pixels: usize, columns: &mut [u8]) {
     let (rows, _) = rows.as_chunks::<CHANNELS>();
     let (columns, _) = columns.as_chunks_mut::<CHANNELS>();
@@ -235,7 +238,7 @@ fn nearest(rgb: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
     resized
 }
 
-/// The source's position for each of the result's, stepping as Pillow does.
+/// The source position for each output position, stepping as Pillow does.
 fn positions(from: usize, to: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let mut position = step * 0.5;

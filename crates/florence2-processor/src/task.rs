@@ -1,4 +1,4 @@
-//! Florence-2's tasks and the prompts that ask for them.
+//! Florence-2's tasks and their prompts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::region::region_text;
 
-/// What the model can be asked.
+/// A task of Florence-2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Task {
@@ -24,7 +24,7 @@ pub enum Task {
     ObjectDetection,
     /// `<DENSE_REGION_CAPTION>`: regions with descriptions.
     DenseRegionCaption,
-    /// `<REGION_PROPOSAL>`: boxes without names.
+    /// `<REGION_PROPOSAL>`: boxes without labels.
     RegionProposal,
     /// `<OCR>`: the text in the image.
     Ocr,
@@ -32,15 +32,15 @@ pub enum Task {
     OcrWithRegion,
     /// `<CAPTION_TO_PHRASE_GROUNDING>`: boxes of a caption's phrases.
     CaptionToPhraseGrounding,
-    /// `<REFERRING_EXPRESSION_SEGMENTATION>`: polygons of what an expression names.
+    /// `<REFERRING_EXPRESSION_SEGMENTATION>`: polygons of the object that an expression refers to.
     ReferringExpressionSegmentation,
-    /// `<REGION_TO_SEGMENTATION>`: polygons of what a box holds.
+    /// `<REGION_TO_SEGMENTATION>`: polygons of the object in a box.
     RegionToSegmentation,
-    /// `<OPEN_VOCABULARY_DETECTION>`: boxes or polygons of named things.
+    /// `<OPEN_VOCABULARY_DETECTION>`: boxes or polygons of named objects.
     OpenVocabularyDetection,
-    /// `<REGION_TO_CATEGORY>`: what a box holds.
+    /// `<REGION_TO_CATEGORY>`: the category of the object in a box.
     RegionToCategory,
-    /// `<REGION_TO_DESCRIPTION>`: what a box holds, described.
+    /// `<REGION_TO_DESCRIPTION>`: a description of the object in a box.
     RegionToDescription,
     /// `<REGION_TO_OCR>`: the text in a box.
     RegionToOcr,
@@ -100,12 +100,12 @@ impl Task {
         self.row().token
     }
 
-    /// Whether the prompt needs an input: a text or a region.
+    /// Returns true if the prompt needs an input: a text or a region.
     pub fn needs_input(self) -> bool {
         self.row().prompt.1.is_some()
     }
 
-    /// Whether the prompt's input is a region.
+    /// Returns true if the prompt's input is a region.
     pub fn needs_region(self) -> bool {
         matches!(
             self,
@@ -116,7 +116,7 @@ impl Task {
         )
     }
 
-    /// The prompt, with `{input}` where the input goes.
+    /// The prompt, with `{input}` as the placeholder of the input.
     pub fn prompt_template(self) -> String {
         let (before, after) = self.row().prompt;
         match after {
@@ -125,7 +125,7 @@ impl Task {
         }
     }
 
-    /// How the answer is written.
+    /// The format of the answer.
     pub fn family(self) -> AnswerFamily {
         self.row().family
     }
@@ -216,7 +216,8 @@ impl fmt::Display for Task {
 impl FromStr for Task {
     type Err = Error;
 
-    /// Reads `<OD>`, `OD`, `od`, `dense-region-caption`.
+    /// Parses a task name with or without angle brackets, in any case, with `_` or `-`: `<OD>`,
+    /// `OD`, `od`, `dense-region-caption`.
     fn from_str(text: &str) -> Result<Self> {
         let name = text
             .trim_start_matches('<')
@@ -230,10 +231,10 @@ impl FromStr for Task {
     }
 }
 
-/// What a task is asked about.
+/// The input of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskInput {
-    /// Words, or a region already written as `<loc_..>`.
+    /// Text, or a region as `<loc_..>` tokens.
     Text(String),
     /// A box (x1, y1, x2, y2) in pixels of the image.
     Region([f64; 4]),
@@ -241,22 +242,23 @@ pub enum TaskInput {
     NormalizedRegion([f64; 4]),
 }
 
-/// A question to the model.
+/// A prompt of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {
     /// One of the known tasks.
     Task {
         /// The task.
         task: Task,
-        /// Its input, where the task needs one.
+        /// The input, if the task needs one.
         input: Option<TaskInput>,
     },
-    /// Any text, passed through as it is: a fine-tune's own prompts. Its answer is text.
+    /// Free text, passed to the model unchanged, such as the prompts of a fine-tuned model. The
+    /// answer is text.
     Text(String),
 }
 
 impl Prompt {
-    /// A task with its input.
+    /// Creates the prompt of a task with an input.
     pub fn with_input(task: Task, input: TaskInput) -> Self {
         Self::Task {
             task,
@@ -264,10 +266,11 @@ impl Prompt {
         }
     }
 
-    /// Reads a prompt as HF's processor does: a known task token with its input, else free text.
+    /// Parses a prompt as HF's processor does: a known task token with its input, otherwise free
+    /// text.
     ///
     /// # Errors
-    /// [`Error::UnexpectedInput`] when a token that stands alone is accompanied.
+    /// [`Error::UnexpectedInput`] if text accompanies the token of a task that takes no input.
     pub fn parse(text: &str) -> Result<Self> {
         let contained = Task::ALL
             .into_iter()
@@ -290,7 +293,7 @@ impl Prompt {
         Ok(Self::Task { task, input })
     }
 
-    /// The task, if it is a known one.
+    /// The task; `None` for free text.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task { task, .. } => Some(*task),
@@ -298,12 +301,13 @@ impl Prompt {
         }
     }
 
-    /// How the answer is written.
+    /// The format of the answer.
     pub fn family(&self) -> AnswerFamily {
         self.task().map_or(AnswerFamily::Text, Task::family)
     }
 
-    /// The key under which HF's JSON has the answer: the task's token, or a fine-tune's.
+    /// The key of the answer in HF's JSON: the task's token. For free text, the key is a token at
+    /// its start, otherwise the text itself.
     pub fn key(&self) -> String {
         match self {
             Self::Task { task, .. } => task.token().to_owned(),
@@ -314,10 +318,10 @@ impl Prompt {
         }
     }
 
-    /// The input as text, regions written as `<loc_..>`; none where there is none.
+    /// The input as text, with a region as `<loc_..>` tokens; `None` if there is no input.
     ///
     /// # Errors
-    /// [`Error::Region`] when a region is no box within the image.
+    /// [`Error::Region`] if the region is not a box within the image.
     pub fn input_text(&self, image_size: ImageSize) -> Result<Option<String>> {
         let Self::Task {
             input: Some(input), ..
@@ -338,7 +342,7 @@ impl Prompt {
         }))
     }
 
-    /// The text that the model reads.
+    /// The prompt's text as the tokenizer encodes it.
     ///
     /// # Errors
     /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`].

@@ -11,7 +11,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
-/// The largest sample: four channels of 16 bits.
+/// The largest size of a pixel in bytes: four channels of 16 bits.
 const MAX_PIXEL_BYTES: u64 = 8;
 
 const WHITE_IS_ZERO: u16 = 0;
@@ -20,9 +20,9 @@ const RGB: u16 = 2;
 const PALETTE: u16 = 3;
 const CMYK: u16 = 5;
 const YCBCR: u16 = 6;
-/// The value of `ExtraSamples` for colours that are multiplied by their alpha.
+/// The value of `ExtraSamples` for premultiplied alpha.
 const ASSOCIATED_ALPHA: u16 = 1;
-/// Compressions by JPEG, to which the fill order does not apply.
+/// The JPEG compressions, to which the fill order does not apply.
 const JPEGS: [u16; 2] = [6, 7];
 
 /// A TIFF file whose header has been read.
@@ -33,18 +33,18 @@ pub(crate) struct Tiff<'a> {
     pub(crate) height: u32,
 }
 
-/// The tags that decide how samples become colours.
+/// The tags that determine the conversion of samples to colours.
 struct Layout {
     photometric: u16,
     fill_order: u16,
     compression: u16,
     bits: u16,
     extra_samples: Vec<u16>,
-    /// Reds, greens, blues.
+    /// The red values, then the green values, then the blue values.
     color_map: Vec<u16>,
 }
 
-/// Whether bytes begin as a TIFF file.
+/// Returns true if the bytes start with the signature of a TIFF file.
 pub(crate) fn is_tiff(bytes: &[u8]) -> bool {
     [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]
         .iter()
@@ -64,7 +64,7 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The orientation tag.
+    /// The value of the orientation tag.
     pub(crate) fn orientation(&mut self) -> Orientation {
         let value = self.decoder.find_tag_unsigned::<u8>(Tag::Orientation);
         let orientation = value.ok().flatten().and_then(Orientation::from_exif);
@@ -82,7 +82,7 @@ impl<'a> Tiff<'a> {
             if changed.is_empty() {
                 self.bytes.clone_into(&mut changed);
             }
-            // The decoder refuses palettes. As gray, the samples are the palette's indexes.
+            // The decoder rejects palettes. Decoded as gray, the samples are the palette's indices.
             self.set_photometric(&mut changed, BLACK_IS_ZERO)?;
         }
         let source = if changed.is_empty() {
@@ -113,7 +113,7 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// A copy of the file in which the bits of every byte of image data are reversed.
+    /// Returns a copy of the file in which the bits of every byte of image data are reversed.
     fn with_reversed_bits(&mut self) -> Result<Vec<u8>, String> {
         let mut copy = self.bytes.to_vec();
         let mut list = |tag| {
@@ -148,7 +148,7 @@ impl<'a> Tiff<'a> {
         let pointer = self.decoder.ifd_pointer().map_or(0, |pointer| pointer.0);
         let entry = photometric_entry(copy, pointer).ok_or("the image directory is damaged")?;
         let little_endian = copy.starts_with(b"I");
-        // The value of one short lies in the entry itself, left-aligned.
+        // A value of one short is stored in the entry itself, left-aligned.
         let value = if little_endian {
             value.to_le_bytes()
         } else {
@@ -197,7 +197,7 @@ impl<'a> Tiff<'a> {
     }
 }
 
-/// Decoded samples: one byte each, or packed where they have fewer than 8 bits.
+/// Decoded samples: one byte each, or packed if they have fewer than 8 bits.
 struct Samples {
     color: ColorType,
     channels: usize,
@@ -222,7 +222,7 @@ fn high_bytes(values: &[u16]) -> Vec<u8> {
     values.iter().map(|value| (value >> 8) as u8).collect()
 }
 
-/// Samples that are stored plane by plane, pixel by pixel.
+/// Converts planar samples to interleaved samples.
 fn interleaved(values: &[u8], channels: usize, pixels: usize) -> Result<Vec<u8>, String> {
     if pixels.checked_mul(channels) != Some(values.len()) {
         return Err("the planes are incomplete".to_owned());
@@ -235,7 +235,7 @@ fn interleaved(values: &[u8], channels: usize, pixels: usize) -> Result<Vec<u8>,
     Ok(result)
 }
 
-/// The bytes of the photometric tag's value in the image directory at `pointer`.
+/// The byte range of the photometric tag's value in the image directory at `pointer`.
 fn photometric_entry(file: &[u8], pointer: u64) -> Option<Range<usize>> {
     let little_endian = file.starts_with(b"I");
     let big_tiff = file.get(2..4)?.contains(&b'+');
@@ -275,7 +275,7 @@ fn to_rgb(samples: &Samples, layout: &Layout, width: usize) -> Result<Vec<u8>, S
     let pixels = values.chunks_exact(channels);
     match (layout.photometric, channels) {
         (WHITE_IS_ZERO | BLACK_IS_ZERO, _) => {
-            // Gray of fewer than 8 bits spreads over 0 to 255.
+            // Gray of fewer than 8 bits is scaled to 0 to 255.
             let scale = match layout.bits {
                 1 | 2 | 4 => 255 / ((1 << layout.bits) - 1) as u8,
                 _ => 1,
@@ -299,7 +299,7 @@ fn to_rgb(samples: &Samples, layout: &Layout, width: usize) -> Result<Vec<u8>, S
             let color = |index: usize| [map[index], map[colors + index], map[2 * colors + index]];
             Ok(pixels.flat_map(|pixel| color(pixel[0].into())).collect())
         }
-        // Only JPEG's decoder brings all channels to the size of the image.
+        // Only the JPEG decoder upsamples all channels to the size of the image.
         (YCBCR, 3) if JPEGS.contains(&layout.compression) => {
             Ok(pixels.flat_map(ycbcr_to_rgb).collect())
         }
@@ -308,7 +308,7 @@ fn to_rgb(samples: &Samples, layout: &Layout, width: usize) -> Result<Vec<u8>, S
     }
 }
 
-/// Samples of 1, 2 or 4 bits, whose rows begin at whole bytes, as one byte each.
+/// Unpacks samples of 1, 2 or 4 bits to one byte each. Rows start at whole bytes.
 fn unpack(packed: &[u8], bits: u16, width: usize) -> Vec<u8> {
     let per_byte = usize::from(8 / bits);
     let mask = ((1 << bits) - 1) as u8;
@@ -323,7 +323,7 @@ fn unpack(packed: &[u8], bits: u16, width: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Colours that were multiplied by alpha, in Pillow's arithmetic.
+/// Divides premultiplied colours by their alpha, with Pillow's arithmetic.
 fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
     let alpha = u32::from(pixel[3]);
     let divided = |value: u8| match alpha {
@@ -334,7 +334,7 @@ fn divided_by_alpha(pixel: &[u8]) -> [u8; 3] {
     [divided(pixel[0]), divided(pixel[1]), divided(pixel[2])]
 }
 
-/// Pillow's conversion.
+/// Converts CMYK to RGB with Pillow's arithmetic.
 fn cmyk_to_rgb(pixel: &[u8]) -> [u8; 3] {
     let white = 255 - u32::from(pixel[3]);
     let ink = |value: u8| {
@@ -344,7 +344,7 @@ fn cmyk_to_rgb(pixel: &[u8]) -> [u8; 3] {
     [ink(pixel[0]), ink(pixel[1]), ink(pixel[2])]
 }
 
-/// JFIF's conversion.
+/// Converts YCbCr to RGB by JFIF's equations.
 fn ycbcr_to_rgb(pixel: &[u8]) -> [u8; 3] {
     let [luma, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
     let (blue, red) = (blue - 128.0, red - 128.0);

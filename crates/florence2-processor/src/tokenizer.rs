@@ -1,4 +1,4 @@
-//! Text to ids and back, by the `tokenizers` crate.
+//! Conversion of text to token ids and back, with the `tokenizers` crate.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::tokenizer_files::{self as files, Built, TokenizerFiles};
 
 /// Florence-2's tokens before `<loc_0>` to `<loc_999>` in Microsoft's order.
 const BEFORE_LOCATIONS: [&str; 4] = ["<od>", "</od>", "<ocr>", "</ocr>"];
-/// Florence-2's tokens after them. The misspelling is the model's.
+/// Florence-2's tokens after the location tokens. The misspelling is the model's.
 const AFTER_LOCATIONS: [&str; 20] = [
     "<cap>",
     "</cap>",
@@ -42,16 +42,16 @@ pub struct Tokenizer {
     tokenizer: tokenizers::Tokenizer,
     pad_token_id: u32,
     id_limit: usize,
-    /// The tokens that frame an answer: those of the roles bos, eos and pad.
+    /// The ids of the bos, eos and pad tokens, which frame an answer.
     frame_token_ids: Vec<u32>,
 }
 
 impl Tokenizer {
-    /// Reads a model folder's `tokenizer.json`, else its `vocab.json` and `merges.txt`, with the
-    /// files beside them that [`TokenizerFiles`] lists.
+    /// Reads a model folder's `tokenizer.json`, otherwise its `vocab.json` and `merges.txt`, with
+    /// the optional files of [`TokenizerFiles`].
     ///
     /// # Errors
-    /// [`Error::Io`] if none is there or one cannot be read, [`Error::Malformed`] naming the file.
+    /// [`Error::Io`] if none exists or one cannot be read, [`Error::Malformed`] naming the file.
     pub fn from_dir(directory: &Path) -> Result<Self> {
         let mut stored = HashMap::new();
         for name in files::NAMES {
@@ -69,7 +69,7 @@ impl Tokenizer {
         Self::new(files::build(&contents, Some(directory))?, &file)
     }
 
-    /// Reads a tokenizer's files from memory.
+    /// Builds a tokenizer from the contents of its files.
     ///
     /// # Errors
     /// [`Error::Io`] if neither `tokenizer.json` nor both `vocab.json` and `merges.txt` are given,
@@ -78,7 +78,8 @@ impl Tokenizer {
         Self::new(files::build(contents, None)?, "tokenizer")
     }
 
-    /// Reads a `tokenizer.json`. `file` is named in errors.
+    /// Builds a tokenizer from the contents of a `tokenizer.json`. `file` is the file name for
+    /// errors.
     ///
     /// # Errors
     /// [`Error::Malformed`] naming the file.
@@ -124,10 +125,10 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of a prompt: `<s>` text `</s>`.
+    /// Encodes a prompt to token ids: `<s>` text `</s>`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the tokenizer cannot represent the text.
+    /// [`Error::Malformed`] if the tokenizer cannot represent the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer
@@ -136,7 +137,8 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The first `<loc_0>` to `<loc_999>` in a text that this vocabulary lacks.
+    /// The first location token (`<loc_0>` to `<loc_999>`) in a text that is missing in this
+    /// vocabulary.
     pub(crate) fn missing_location<'t>(&self, text: &'t str) -> Option<&'t str> {
         let added = self.tokenizer.get_added_vocabulary().get_vocab();
         text.match_indices("<loc_")
@@ -144,15 +146,16 @@ impl Tokenizer {
             .find(|token| !added.contains_key(*token))
     }
 
-    /// The text of ids, special tokens kept.
+    /// Decodes token ids to text. Special tokens are kept.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.decode_spans(ids).0
     }
 
-    /// The text of ids, special tokens kept, and the bytes of it that each id wrote.
+    /// Decodes token ids to text and returns the byte range of each id in it. Special tokens are
+    /// kept.
     ///
-    /// A character written by several ids belongs to the one that completes it. Bytes that are no
-    /// UTF-8 become U+FFFD; ids outside the vocabulary write nothing.
+    /// A character encoded by several ids belongs to the id that completes it. Invalid UTF-8
+    /// becomes U+FFFD. Ids outside the vocabulary have an empty range.
     pub fn decode_spans(&self, ids: &[u32]) -> (String, Vec<Range<usize>>) {
         let mut bytes = Vec::new();
         let mut ends = Vec::with_capacity(ids.len());
@@ -165,7 +168,7 @@ impl Tokenizer {
         let (text, boundaries) = decode_lossy(&bytes);
         let mut start = 0;
         let spans = ends.iter().map(|end| {
-            // The last character that is complete by this byte.
+            // The last character that ends at or before this byte.
             let index = boundaries.partition_point(|(byte, _)| byte <= end) - 1;
             let span = start..boundaries[index].1;
             start = span.end;
@@ -185,13 +188,13 @@ impl Tokenizer {
         self.tokenizer.id_to_token(id)
     }
 
-    /// The bytes of the text that a token writes; none for ids outside the vocabulary.
+    /// The bytes of text that a token represents; empty for ids outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
         let token = self.tokenizer.id_to_token(id);
         token.map_or_else(Vec::new, |token| token_bytes(&token))
     }
 
-    /// Entries, added tokens included.
+    /// The number of entries, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
@@ -202,25 +205,26 @@ impl Tokenizer {
         self.id_limit
     }
 
-    /// The padding token.
+    /// The id of the padding token.
     pub fn pad_token_id(&self) -> u32 {
         self.pad_token_id
     }
 }
 
-/// The texts of tokens as they come, for a reader who watches an answer grow.
+/// An incremental decoder that returns the text of each token, to display an answer during
+/// generation.
 ///
-/// A character that several tokens write comes with the last of them. The tokens that frame every
-/// answer, `<s>`, `</s>` and `<pad>`, write nothing.
+/// A character encoded by several tokens is returned with the last of them. The tokens that frame
+/// every answer, `<s>`, `</s>` and `<pad>`, produce no text.
 #[derive(Debug)]
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    /// Bytes of a character that is not complete yet.
+    /// The bytes of an incomplete character.
     pending: Vec<u8>,
 }
 
 impl<'a> TextStream<'a> {
-    /// The beginning of an answer.
+    /// Creates a decoder at the start of an answer.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
         Self {
             tokenizer,
@@ -228,10 +232,10 @@ impl<'a> TextStream<'a> {
         }
     }
 
-    /// What the next token adds to the text.
+    /// Decodes the next token and returns the text that it adds.
     pub fn push(&mut self, token_id: u32) -> String {
         let complete = if self.tokenizer.frame_token_ids.contains(&token_id) {
-            // No later token completes the character.
+            // All bytes are returned: no later token completes the character.
             self.pending.len()
         } else {
             if let Some(token) = self.tokenizer.id_to_token(token_id) {
@@ -245,7 +249,7 @@ impl<'a> TextStream<'a> {
     }
 }
 
-/// The bytes before a character that further bytes may complete.
+/// The length of the bytes without an incomplete character at their end.
 fn complete_length(bytes: &[u8]) -> usize {
     let tail = bytes
         .utf8_chunks()
@@ -270,7 +274,7 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The token `<loc_N>` at the beginning of a text, with N below [`BINS`].
+/// The token `<loc_N>` at the start of a text, with N below [`BINS`].
 fn location_at(text: &str) -> Option<&str> {
     const PREFIX: usize = "<loc_".len();
     let digits = text.get(PREFIX..)?.bytes().take_while(u8::is_ascii_digit);
@@ -280,9 +284,9 @@ fn location_at(text: &str) -> Option<&str> {
     is_token.then(|| &text[..=end])
 }
 
-/// Registers Florence-2's tokens as Microsoft's processor does: those that are plain entries of the
-/// vocabulary become added tokens, and a vocabulary without any location token (BART's own) gets
-/// all of them at its end. Their ids may be anywhere and in any order.
+/// Registers Florence-2's tokens as Microsoft's processor does. Plain entries of the vocabulary
+/// become added tokens. If the vocabulary contains no location token (as BART's), all tokens are
+/// appended to it. The ids may have any position and order.
 fn register_florence_tokens(tokenizer: &mut tokenizers::Tokenizer) {
     let locations: Vec<String> = (0..BINS).map(|bin| format!("<loc_{bin}>")).collect();
     let is_known = |token: &str| tokenizer.token_to_id(token).is_some();
@@ -300,14 +304,14 @@ fn register_florence_tokens(tokenizer: &mut tokenizers::Tokenizer) {
     }
 }
 
-/// The bytes that a token stands for: GPT-2's alphabet writes each byte as one printable character.
+/// The bytes that a token represents: GPT-2's alphabet maps each byte to one printable character.
 fn token_bytes(token: &str) -> Vec<u8> {
     let bytes: Option<Vec<u8>> = token.chars().map(char_byte).collect();
-    // An added token may hold characters outside the alphabet: it stands for itself.
+    // An added token may contain characters outside the alphabet. It represents its own UTF-8.
     bytes.unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
-/// Bytes that the alphabet writes as themselves.
+/// Bytes that the alphabet maps to the character with the same code.
 const PRINTABLE: [std::ops::RangeInclusive<u32>; 3] = [0x21..=0x7E, 0xA1..=0xAC, 0xAE..=0xFF];
 
 fn char_byte(character: char) -> Option<u8> {
@@ -315,7 +319,7 @@ fn char_byte(character: char) -> Option<u8> {
     if PRINTABLE.iter().any(|range| range.contains(&code)) {
         return Some(code as u8);
     }
-    // The others follow from U+0100 on, in order.
+    // The alphabet maps the other bytes to U+0100 onwards, in order.
     let index = code.checked_sub(0x100)? as usize;
     (0..=255u32)
         .filter(|byte| !PRINTABLE.iter().any(|range| range.contains(byte)))
@@ -323,7 +327,8 @@ fn char_byte(character: char) -> Option<u8> {
         .map(|byte| byte as u8)
 }
 
-/// UTF-8 with U+FFFD for what is not, and (bytes read, text written) after every character.
+/// Decodes UTF-8 with U+FFFD for invalid bytes. Returns the text, and the pairs (bytes read, bytes
+/// of text) at the start and after every character.
 fn decode_lossy(bytes: &[u8]) -> (String, Vec<(usize, usize)>) {
     let mut text = String::with_capacity(bytes.len());
     let mut boundaries = vec![(0, 0)];

@@ -4,7 +4,7 @@
 //! For the classes of BART and RoBERTa, transformers takes vocabulary, merges and added tokens from
 //! the files and builds the rest itself: byte-level pre-tokenization with the `add_prefix_space` of
 //! `tokenizer_config.json`, no normalizer, `cls_token` and `sep_token` around every text. For any
-//! other class, `tokenizer.json` is used as it is.
+//! other class, it uses `tokenizer.json` unchanged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -69,8 +69,7 @@ impl<'a> TokenizerFiles<'a> {
     }
 }
 
-/// The tokens that transformers gives a role, in its order, with the defaults of
-/// `RobertaTokenizer`.
+/// The roles of special tokens in transformers' order, with the defaults of `RobertaTokenizer`.
 const ROLES: [(&str, &str); 7] = [
     ("bos_token", "<s>"),
     ("eos_token", "</s>"),
@@ -81,7 +80,7 @@ const ROLES: [(&str, &str); 7] = [
     ("mask_token", "<mask>"),
 ];
 
-/// A tokenizer as transformers builds it, and the tokens with a role.
+/// A tokenizer built by transformers' rules, and its tokens with a role.
 pub(crate) struct Built {
     pub(crate) tokenizer: tokenizers::Tokenizer,
     /// Role (such as `pad_token`) to token.
@@ -90,7 +89,7 @@ pub(crate) struct Built {
     pub(crate) id_limit: usize,
 }
 
-/// Builds the tokenizer. Errors name a file as `folder` and its name.
+/// Builds the tokenizer. Errors name a file by its path in `folder`.
 pub(crate) fn build(files: &TokenizerFiles<'_>, folder: Option<&Path>) -> Result<Built> {
     Builder { files, folder }.build()
 }
@@ -205,7 +204,7 @@ impl Builder<'_> {
         })
     }
 
-    /// A file's name in error messages.
+    /// The name of a file for error messages.
     fn name(&self, file: &str) -> String {
         match self.folder {
             Some(folder) => folder.join(file).display().to_string(),
@@ -221,7 +220,7 @@ impl Builder<'_> {
         serde_json::from_slice(json).map_err(|error| self.malformed(file, error))
     }
 
-    /// A file that holds an object; empty if the file is absent.
+    /// Parses a file that contains an object. The result is empty if the file is absent.
     fn object(&self, json: Option<&[u8]>, file: &str) -> Result<Object> {
         let Some(json) = json else {
             return Ok(Object::default());
@@ -235,7 +234,8 @@ impl Builder<'_> {
         }
     }
 
-    /// `tokenizer_config.json`, with `special_tokens_map.json` where transformers reads that.
+    /// `tokenizer_config.json`, merged with `special_tokens_map.json` if it has no
+    /// `added_tokens_decoder`, as in transformers.
     fn settings(&self) -> Result<Object> {
         let mut settings = self.object(self.files.tokenizer_config, TOKENIZER_CONFIG)?;
         sort_extra_tokens(&mut settings);
@@ -274,8 +274,8 @@ impl Builder<'_> {
         }
     }
 
-    /// The byte-pair encoding of `tokenizer.json`, or of `vocab.json` and `merges.txt`, the added
-    /// tokens of the former, and one more than the largest id.
+    /// Returns the byte-pair encoding of `tokenizer.json`, or of `vocab.json` and `merges.txt`, the
+    /// added tokens of the former, and one more than the largest id.
     fn model(&self) -> Result<(BPE, Vec<AddedTokenJson>, usize)> {
         let (vocab, merges, added, file) = match self.files.tokenizer_json {
             Some(json) => self.vocabulary_of_json(json)?,
@@ -335,12 +335,13 @@ impl Builder<'_> {
         Ok((vocab, merges))
     }
 
-    /// `tokenizer.json` as it is, its added tokens, and one more than the largest id.
+    /// Returns the tokenizer of an unchanged `tokenizer.json`, its added tokens, and one more than
+    /// the largest id.
     fn whole(&self) -> Result<(tokenizers::Tokenizer, Vec<AddedTokenJson>, usize)> {
         let json = self.files.tokenizer_json.unwrap_or_default();
         let mut tokenizer = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|error| self.malformed(TOKENIZER_JSON, error))?;
-        // A prompt that is too long is an error of the model and never truncated.
+        // A prompt that is too long is an error of the model. It is never truncated.
         tokenizer
             .with_truncation(None)
             .map_err(|error| self.malformed(TOKENIZER_JSON, error))?
@@ -376,7 +377,7 @@ impl Builder<'_> {
         Ok(tokens)
     }
 
-    /// The list `extra_special_tokens`, which older files call `additional_special_tokens`.
+    /// The list `extra_special_tokens`, named `additional_special_tokens` in older files.
     fn extra_tokens(&self, settings: &Object) -> Result<Vec<Token>> {
         let Some(Json::List(list)) = settings.get("extra_special_tokens") else {
             return Ok(Vec::new());
@@ -439,7 +440,7 @@ impl Builder<'_> {
         Ok(added)
     }
 
-    /// The tokens with a role: the common ones first, then the model's own (such as
+    /// The tokens with a role: the common roles first, then the model-specific ones (such as
     /// `image_token`).
     fn roles(
         &self,
@@ -468,7 +469,7 @@ impl Builder<'_> {
             role.ends_with("_token") && ROLES.iter().all(|(common, _)| *common != role)
         };
         let own = settings.iter().filter(|(role, _)| is_own(role));
-        // transformers sorts the entries with fields before those that are strings.
+        // transformers places objects before strings.
         let (objects, texts): (Vec<_>, Vec<_>) = own
             .filter(|(_, token)| matches!(token, Json::Text(_) | Json::Object(_)))
             .partition(|(_, token)| matches!(token, Json::Object(_)));
@@ -489,7 +490,7 @@ impl Builder<'_> {
         }
     }
 
-    /// A token that is a string or an object of `AddedToken`'s fields.
+    /// Parses a token: a string, or an object of `AddedToken`'s fields.
     fn token(&self, json: &Json, key: &str) -> Result<Token> {
         let fail = |reason: String| self.malformed(TOKENIZER_CONFIG, format!("`{key}`: {reason}"));
         let object = match json {
@@ -518,7 +519,7 @@ impl Builder<'_> {
         }))
     }
 
-    /// The tokens around every text.
+    /// The post-processor that adds tokens around every text.
     fn frame(
         &self,
         tokenizer: &tokenizers::Tokenizer,
@@ -541,11 +542,11 @@ impl Builder<'_> {
     }
 }
 
-/// The tokens with roles of the model's own, from an object under `extra_special_tokens`.
+/// The key for tokens with model-specific roles, from an object under `extra_special_tokens`.
 const OWN_ROLES: &str = "model_specific_special_tokens";
 
-/// Moves `extra_special_tokens` to [`OWN_ROLES`] if it is an object. As a list, older files call it
-/// `additional_special_tokens`.
+/// Moves `extra_special_tokens` to [`OWN_ROLES`] if it is an object. Renames the list
+/// `additional_special_tokens` of older files to `extra_special_tokens`.
 fn sort_extra_tokens(settings: &mut Object) {
     const EXTRA: &str = "extra_special_tokens";
     const ADDITIONAL: &str = "additional_special_tokens";
@@ -575,7 +576,7 @@ fn byte_level(model: BPE, add_prefix_space: bool) -> tokenizers::Tokenizer {
     tokenizer
 }
 
-/// A line of `merges.txt`: two tokens and a space between them.
+/// Parses a line of `merges.txt`: two tokens separated by a space.
 fn merge(line: &str) -> Result<(String, String), String> {
     match line.split_once(' ') {
         Some((first, second)) if !second.contains(' ') => Ok((first.to_owned(), second.to_owned())),
@@ -584,8 +585,8 @@ fn merge(line: &str) -> Result<(String, String), String> {
 }
 
 impl Tokens {
-    /// The tokens that the tokenizer lacks or has with other flags, in transformers' order, which
-    /// decides their ids.
+    /// The tokens that are missing in the tokenizer or have other flags there, in transformers'
+    /// order, which determines their ids.
     fn missing_in(&self, tokenizer: &tokenizers::Tokenizer) -> Vec<AddedToken> {
         let known = tokenizer.get_added_tokens_decoder();
         let known: HashMap<&str, &AddedToken> = known

@@ -1,4 +1,4 @@
-//! Files of every format and mode give the pixels that Pillow reads: `tests/fixtures/images.py`.
+//! The decoded pixels of every format and mode equal Pillow's: `tests/fixtures/images.py`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,8 +20,8 @@ struct DecodeCase {
     rgb: String,
 }
 
-/// How far a value may be from Pillow's. Lossless files are equal; JPEG leaves its decoders free
-/// in how they round the cosine transform and spread the colours.
+/// The largest difference from Pillow's values. Lossless files are equal; JPEG does not specify the
+/// rounding of the cosine transform and the upsampling of colours.
 fn tolerance(file: &str) -> u8 {
     match file.contains("jpg") || file.contains("jpeg.tiff") {
         true => 3,
@@ -29,7 +29,8 @@ fn tolerance(file: &str) -> u8 {
     }
 }
 
-/// The `tiff` crate does not read this compression: an error that names it.
+/// A file with a compression that the `tiff` crate does not support. The error names the
+/// compression.
 const UNREADABLE: &str = "fax-3.tiff";
 
 #[test]
@@ -77,7 +78,7 @@ struct Cut {
     from: usize,
 }
 
-/// A PNG needs all its pixels and nothing after them.
+/// A PNG must contain all its pixels, but nothing after them.
 #[test]
 fn cut_files_are_read_where_pillow_reads_them() {
     let cuts: Cuts = fixture("cuts.json");
@@ -95,7 +96,7 @@ fn cut_files_are_read_where_pillow_reads_them() {
     }
 }
 
-/// The checksum of a chunk is what tells that image data were damaged.
+/// Damaged image data is detected by the checksum of its chunk.
 #[test]
 fn damaged_image_data_of_a_png_is_an_error() {
     let mut png = std::fs::read(fixture_path("decode/rgb.png")).unwrap();
@@ -148,8 +149,7 @@ fn the_limit_of_pixels_is_an_option() {
     assert_eq!(DecodeOptions::default().max_pixels, 178_956_970);
 }
 
-/// More than the `image` and `tiff` crates allow without limits of their own: 64 million pixels of
-/// 8 bytes.
+/// 64 million pixels of 8 bytes exceed the default memory limits of the `image` and `tiff` crates.
 #[test]
 fn files_within_the_limit_are_decoded_whatever_their_memory() {
     let (width, height) = (1 << 15, 1 << 11);
@@ -165,7 +165,7 @@ fn files_within_the_limit_are_decoded_whatever_their_memory() {
     assert_eq!(size("tiff"), (width, height));
 }
 
-/// The bytes of `rgb` in another order, every row followed by a gap.
+/// Converts `rgb` to another channel order, with `gap` bytes of padding after each row.
 fn buffer(rgb: &[u8], width: u32, format: PixelFormat, gap: usize) -> Vec<u8> {
     let mut data = Vec::new();
     for row in rgb.chunks(width as usize * 3) {
@@ -201,7 +201,7 @@ fn callers_pixels_are_read_in_any_order_and_stride() {
         };
         for gap in [0, 1, 11] {
             let data = buffer(&rgb, width, format, gap);
-            // The last row may end with its last pixel.
+            // The last row may end after its last pixel.
             for data in [&data[..], &data[..data.len() - gap]] {
                 let stride = width as usize * format.bytes_per_pixel() + gap;
                 let pixels = PixelBuffer {
@@ -268,7 +268,8 @@ fn callers_pixels_that_cannot_be_are_errors_that_name_the_field() {
     assert!(error.contains("44") && error.contains("45"), "{error}");
 }
 
-/// Every file cut at every length, and with bytes changed: an error or a picture, never a panic.
+/// A file that is truncated at any length, or has changed bytes, results in an error or an image,
+/// never in a panic.
 #[test]
 fn damaged_files_never_panic() {
     let decoding: Decoding = fixture("decode.json");

@@ -24,7 +24,7 @@ struct ResizeCase {
     expected: Expected,
 }
 
-/// Few values whole, many as the hash of their bytes.
+/// All values if they are few, otherwise the hash of their bytes.
 #[derive(Deserialize)]
 struct Expected {
     values: Option<String>,
@@ -65,7 +65,7 @@ fn drawn(kind: &str, (width, height): (u32, u32)) -> Image {
     Image::from_rgb(width, height, picture(kind, width, height)).unwrap()
 }
 
-/// The bytes of an image resized and not normalised, row by row.
+/// The bytes of a resized image without normalisation, in row-major order.
 fn resized(image: &Image, (width, height): (u32, u32), resample: u8) -> Vec<u8> {
     let processor = ImageProcessor::new(PreprocessorConfig {
         size: Size::Exact { height, width },
@@ -81,7 +81,8 @@ fn resized(image: &Image, (width, height): (u32, u32), resample: u8) -> Vec<u8> 
     (0..3 * pixels).map(value).collect()
 }
 
-/// Equal to the last bit, which is more than the bar: at most 1 apart anywhere, 0 on 99.9 %.
+/// The values must be bit-identical. The acceptance criterion is weaker: a difference of at most 1,
+/// and of 0 for 99.9 % of the values.
 #[test]
 fn resizing_equals_pillow() {
     let resizing: Resizing = fixture("resize.json");
@@ -297,7 +298,7 @@ fn broken_configurations_name_the_field() {
     }
 }
 
-/// transformers 5 saves one file, `processor_config.json`, and reads it before the older one.
+/// transformers 5 saves one file, `processor_config.json`, and prefers it to the older one.
 #[test]
 fn the_folder_is_read_as_transformers_reads_it() {
     let folder = tempfile::tempdir().unwrap();

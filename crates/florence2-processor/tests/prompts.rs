@@ -1,4 +1,4 @@
-//! Tasks, their inputs, and regions as a prompt's words.
+//! Tasks, their inputs, and the conversion of regions to the text of a prompt.
 
 use florence2_postprocess::{Compat, ImageSize, Quantizer};
 use florence2_processor::{Error, Prompt, Task, TaskInput, region_text};
@@ -41,7 +41,7 @@ fn every_task_is_found_by_its_token_and_asks_its_question() {
     for unknown in ["", "<>", "CAR", "<OD", "<OD>x", "OD "] {
         let found = unknown.parse::<Task>();
         match unknown {
-            // Brackets are optional, each.
+            // Each bracket is optional.
             "<OD" => assert_eq!(found.unwrap(), Task::ObjectDetection),
             _ => assert!(matches!(found, Err(Error::UnknownTask(_))), "{unknown}"),
         }
@@ -92,7 +92,7 @@ fn regions_become_the_bins_that_hold_their_corners() {
         text([0.63, 0.47, 0.64, 0.48]),
         "<loc_0><loc_0><loc_1><loc_1>"
     );
-    // What reaches beyond the image is cut off.
+    // Boxes are clipped to the image.
     assert_eq!(
         text([-5.0, -5.0, 9999.0, 100.0]),
         "<loc_0><loc_0><loc_999><loc_208>"
@@ -121,7 +121,7 @@ fn regions_become_the_bins_that_hold_their_corners() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A corner comes back at most half a bin away.
+    /// The error of a quantized corner is at most half a bin.
     #[test]
     fn corners_come_back(width in 1_u32..5000, height in 1_u32..5000, x in 0.0..1.0_f64, y in 0.0..1.0_f64) {
         let image_size = ImageSize { width, height };

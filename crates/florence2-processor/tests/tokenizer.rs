@@ -1,8 +1,9 @@
-//! Ids of texts and texts of ids equal transformers': small tokenizers in every layout of files
-//! (`tests/fixtures/tokenizer_layouts.py`), and Florence-2's own.
+//! Encoding and decoding equal transformers': with small tokenizers in every file layout
+//! (`tests/fixtures/tokenizer_layouts.py`), and with Florence-2's tokenizer.
 //!
 //! Florence-2's vocabulary is not part of this project. The ignored tests read it from the folder
-//! that `FLORENCE2_TOKENIZER` names, which holds `ms/` and `hf/` as in the two checkpoint layouts.
+//! in the environment variable `FLORENCE2_TOKENIZER`, which contains `ms/` and `hf/` for the two
+//! checkpoint layouts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +21,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// `tests/fixtures/tokenizer_layouts.py`.
+/// The output of `tests/fixtures/tokenizer_layouts.py`.
 #[derive(Deserialize)]
 struct Layouts {
     texts: Vec<String>,
@@ -102,7 +103,7 @@ fn every_layout_of_files_is_read_as_transformers_reads_it() {
     );
 }
 
-/// A tokenizer of every byte and some added tokens.
+/// A tokenizer that covers every byte, with some added tokens.
 fn small_tokenizer(added: &[&str]) -> Tokenizer {
     let layouts: Layouts = fixture("tokenizer_layouts.json");
     let slow = layouts.cases.into_iter().find(|case| case.name == "slow");
@@ -130,7 +131,7 @@ const THOUSAND: ImageSize = ImageSize {
     height: 1000,
 };
 
-/// Only the prompts of regions need location tokens.
+/// Only prompts with a region require location tokens.
 #[test]
 fn a_vocabulary_may_lack_location_tokens() {
     let processor = processor(small_tokenizer(&[
@@ -160,7 +161,7 @@ fn a_vocabulary_may_lack_location_tokens() {
     }
 }
 
-/// The ids of location tokens follow from the vocabulary, in whatever order it has them.
+/// The ids of location tokens are those of the vocabulary, in any order.
 #[test]
 fn location_tokens_may_have_any_ids() {
     let names: Vec<String> = (0..1000).rev().map(|bin| format!("<loc_{bin}>")).collect();
@@ -185,7 +186,7 @@ fn location_tokens_may_have_any_ids() {
     );
 }
 
-/// Ids of a vocabulary with gaps exceed its size, and are decoded.
+/// The ids of a vocabulary with gaps can exceed its size. They are decoded.
 #[test]
 fn a_vocabulary_may_have_gaps() {
     let tokenizer = small_tokenizer(&["<mask>", "<loc_1>"]);
@@ -209,7 +210,7 @@ fn a_vocabulary_may_have_gaps() {
     }
 }
 
-/// BART's own vocabulary gets Florence-2's tokens at its end, as by Microsoft's processor.
+/// Florence-2's tokens are appended to BART's vocabulary, as Microsoft's processor does.
 #[test]
 fn a_vocabulary_without_locations_gets_them() {
     let tokenizer = small_tokenizer(&["<mask>"]);
@@ -291,7 +292,7 @@ fn real_tokenizers() -> PathBuf {
     folder.expect("FLORENCE2_TOKENIZER names a folder").into()
 }
 
-/// The vocabulary of the native layout, of Microsoft's, and of Microsoft's older files.
+/// The tokenizers of the native layout, of Microsoft's layout, and of Microsoft's older files.
 fn all_forms(folder: &Path) -> Vec<(&'static str, Tokenizer)> {
     let older = tempfile::tempdir().unwrap();
     for file in ["vocab.json", "merges.txt", "tokenizer_config.json"] {
@@ -306,7 +307,7 @@ fn all_forms(folder: &Path) -> Vec<(&'static str, Tokenizer)> {
     .into()
 }
 
-/// `tests/fixtures/tokenizer.py`.
+/// The output of `tests/fixtures/tokenizer.py`.
 #[derive(Deserialize)]
 struct Goldens {
     texts: Vec<Text>,
@@ -397,7 +398,7 @@ fn demo() -> Tokenizer {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Spans follow each other from the text's begin to its end, and a stream says the same text.
+    /// Spans are contiguous from the start of the text, and end at character boundaries.
     #[test]
     fn spans_cover_the_text(ids in proptest::collection::vec(0_u32..6000, 0..60)) {
         let tokenizer = demo();
@@ -409,7 +410,7 @@ proptest! {
             prop_assert!(text.is_char_boundary(span.end));
             end = span.end;
         }
-        // A character that no further id completes stays without an owner.
+        // A character that no later id completes belongs to no span.
         let rest = &text[end..];
         prop_assert!(rest.chars().all(|character| character == char::REPLACEMENT_CHARACTER));
     }

@@ -1,4 +1,4 @@
-//! YUV frames become the RGB that double precision computes: `tests/fixtures/yuv.py`.
+//! The RGB values of YUV frames equal those in double precision: `tests/fixtures/yuv.py`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,13 +38,13 @@ fn goldens() -> Goldens {
     fixture("yuv.json")
 }
 
-/// Rows with a gap after each but the last, and the distance between them.
+/// Joins rows with `gap` bytes of padding between them. Returns the bytes and the stride.
 fn with_gaps(rows: &[Vec<u8>], gap: usize) -> (Vec<u8>, usize) {
     let data = rows.join(vec![0xA5; gap].as_slice());
     (data, rows[0].len() + gap)
 }
 
-/// U and V in turn.
+/// Interleaves U and V samples.
 fn interleaved(u: &[Vec<u8>], v: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let rows = u.iter().zip(v);
     let interleave =
@@ -87,7 +87,7 @@ fn regions(width: u32, height: u32) -> impl Iterator<Item = PixelRect> {
     })
 }
 
-/// The RGB of a region of a frame.
+/// The expected RGB values of a region of a frame.
 fn cut(frame: &Frame, region: PixelRect) -> Vec<u8> {
     let columns = region.x as usize..(region.x + region.width) as usize;
     let rows = &frame.rgb[region.y as usize..(region.y + region.height) as usize];

@@ -1,4 +1,4 @@
-//! What a run gives back.
+//! The results of a run.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use florence2_processor::Prompt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Version of the shape that [`Answer::to_json`] has.
+/// The version of the structure of [`Answer::to_json`].
 pub const JSON_SCHEMA: u32 = 1;
 
-/// An answer: its tokens, its text and what the text says.
+/// An answer: its tokens, its text and the result of parsing the text.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The question.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The prompt's input as text, where it has one.
+    /// The prompt's input as text, if it has one.
     pub input: Option<String>,
-    /// The image's size, in whose pixels the regions are.
+    /// The size of the image. The regions are in its pixel coordinates.
     pub image_size: ImageSize,
     /// The text with its special tokens.
     pub text: String,
@@ -28,17 +28,17 @@ pub struct Answer {
     pub token_log_probs: Vec<f32>,
     /// HF's `sequences_scores`: sum of log-probabilities over length ^ `length_penalty`.
     pub sequence_score: f32,
-    /// Why the answer ended.
+    /// The reason why the generation ended.
     pub finish_reason: FinishReason,
     /// The parsed answer.
     pub result: TaskResult,
-    /// The further sequences of `num_return_sequences`, best first.
+    /// The other sequences of `num_return_sequences`, best first.
     pub alternatives: Vec<Answer>,
-    /// Where the time went.
+    /// The durations of the stages of the run.
     pub timings: Timings,
 }
 
-/// How long the parts of a run took; a batch's parts are shared by its answers.
+/// The durations of the stages of a run. All answers of a batch have the durations of the batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Resizing and normalising the images.
@@ -50,7 +50,7 @@ pub struct Timings {
 }
 
 impl Answer {
-    /// The answer as JSON, for `image` as the caller names it.
+    /// Converts the answer to JSON. `image` is the image's name in it.
     pub fn to_json(&self, image: &str) -> Value {
         let key = self.prompt.key();
         let milliseconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
@@ -83,7 +83,7 @@ impl Answer {
     }
 }
 
-/// How likely the model finds a given answer.
+/// The likelihood of a given answer: its loss and the log-probabilities of its tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetScore {
     /// Mean cross-entropy over the tokens: HF's `loss` with these labels.
@@ -95,16 +95,16 @@ pub struct TargetScore {
 /// One token of a [`TargetScore`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoredToken {
-    /// Its id.
+    /// The token's id.
     pub token_id: u32,
-    /// Its text.
+    /// The token's text.
     pub text: String,
-    /// Its log-probability, given those before it.
+    /// The token's log-probability, given the tokens before it.
     pub log_prob: f32,
 }
 
 impl TargetScore {
-    /// The score as JSON, for `image` as the caller names it.
+    /// Converts the score to JSON. `image` is the image's name in it.
     pub fn to_json(&self, image: &str, prompt: &Prompt, target: &str) -> Value {
         json!({
             "schema": JSON_SCHEMA,

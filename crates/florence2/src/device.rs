@@ -1,4 +1,4 @@
-//! Devices by name: which backend runs the model is chosen at run time among those compiled in.
+//! Devices by name. The backend is selected at run time among those of the build.
 
 use std::ops::ControlFlow;
 
@@ -11,8 +11,8 @@ use florence2_core::weights::{Adapter, Checkpoint};
 use florence2_core::{Florence2Config, Warning, weights};
 use florence2_kernels::Backend;
 
-/// The devices that this build can compute on on this machine, best first: GPUs, CPU, and last what
-/// plays a GPU on the CPU. `auto` stands for the first that works.
+/// Returns the devices of this machine that this build supports, best first: GPUs, the CPU, and
+/// last the software implementations of a GPU. `auto` selects the first that works.
 pub fn devices() -> Vec<String> {
     let cpus = cpus().into_iter().map(str::to_owned);
     #[cfg(feature = "gpu")]
@@ -39,7 +39,7 @@ fn cpus() -> Vec<&'static str> {
     devices
 }
 
-/// Whether a device of this name computes on the CPU's threads.
+/// Returns true if a device of this name is a CPU backend.
 pub(crate) fn is_cpu(name: &str) -> bool {
     cpus().contains(&name)
 }
@@ -47,7 +47,7 @@ pub(crate) fn is_cpu(name: &str) -> bool {
 /// A loaded model, the name of its device, and the warnings about its weights.
 pub(crate) type Loaded = (String, Box<dyn Engine>, Vec<Warning>);
 
-/// Loads weights onto a device, and names the device.
+/// Loads weights onto a device. The result includes the device's name.
 pub(crate) fn load(
     options: &LoadOptions,
     config: &Florence2Config,
@@ -108,7 +108,8 @@ fn load_on_cpu<B: Backend>(
     Ok((Box::new(LoadedModel(model)), warnings))
 }
 
-/// Reports the progress of loading weights to the caller, and ends it where the caller asks for it.
+/// Reports the progress of loading weights to the caller's callback, and stops the loading if the
+/// callback or the cancel token requests it.
 pub(crate) fn load_monitor(
     options: &LoadOptions,
 ) -> impl FnMut(weights::LoadProgress) -> florence2_core::Result<()> {
@@ -121,7 +122,7 @@ pub(crate) fn load_monitor(
     }
 }
 
-/// Compares names and shapes on whichever backend is there: none computes anything.
+/// Compares names and shapes with any backend of the build: nothing is computed.
 pub(crate) fn inspect(
     config: &Florence2Config,
     checkpoint: &Checkpoint,

@@ -1,4 +1,4 @@
-//! Batches in which a request that fails leaves the others their answers.
+//! Batches in which a failed request does not affect the others.
 
 use std::ops::ControlFlow;
 
@@ -11,12 +11,12 @@ use crate::model::{Florence2, Request};
 use crate::options::RunOptions;
 
 impl Florence2 {
-    /// Runs requests in one batch, as [`run_requests`](Self::run_requests) does, with a result for
-    /// each: a request that fails leaves the others their answers.
+    /// Runs requests in one batch, as [`run_requests`](Self::run_requests) does, and returns a
+    /// result for each. A failed request does not affect the others.
     ///
     /// # Errors
-    /// Errors that concern all requests: of the options, of the device, and [`ModelError::Cancelled`]
-    /// and [`ModelError::DeadlineExceeded`].
+    /// Errors that concern all requests: invalid options, [`Error::DeviceFailed`],
+    /// [`Error::Forked`], [`ModelError::Cancelled`] and [`ModelError::DeadlineExceeded`].
     pub fn run_requests_each(
         &self,
         requests: &[Request<'_>],
@@ -47,7 +47,7 @@ impl Florence2 {
                 }
             }
             Err(error) if concerns_all(&error) => return Err(error),
-            // Which request it is, only their own runs can say.
+            // Separate runs determine which request failed.
             Err(_) => {
                 for index in places {
                     let request = std::slice::from_ref(&requests[index]);
@@ -68,7 +68,7 @@ impl Florence2 {
         Ok(results.collect())
     }
 
-    /// The checks of a request that need no computing.
+    /// Performs the checks of a request that require no inference.
     fn check_whole(&self, request: &Request<'_>) -> Result<()> {
         self.check(request)?;
         let prompts = [(&request.prompt, request.subject.size())];
@@ -77,7 +77,7 @@ impl Florence2 {
     }
 }
 
-/// Whether an error is not one of a single request.
+/// Returns true if an error concerns all requests of a batch.
 fn concerns_all(error: &Error) -> bool {
     matches!(
         error,
@@ -87,8 +87,8 @@ fn concerns_all(error: &Error) -> bool {
     )
 }
 
-/// The number of tokens that an observer received of each request, so that a second run of a request
-/// emits only the tokens after them.
+/// The number of tokens that an observer received for each request. A second run of a request emits
+/// only the tokens after these.
 struct Emitted(Vec<usize>);
 
 impl Emitted {
@@ -96,7 +96,7 @@ impl Emitted {
         Self(vec![0; requests])
     }
 
-    /// Runs the requests at `places` and passes their events on under these numbers.
+    /// Runs the requests at `places` and forwards their events with these indices.
     fn observe<R>(
         &mut self,
         places: &[usize],
@@ -114,7 +114,7 @@ impl Emitted {
         run(&mut GenerationObserver::new(&mut forward))
     }
 
-    /// The event as the observer receives it; none for a token that it has received before.
+    /// Translates an event for the observer; `None` for a token that it has received before.
     fn translate(
         &mut self,
         places: &[usize],

@@ -1,4 +1,4 @@
-//! The model behind a device name: the one place where the backend's type is forgotten.
+//! Loaded models independent of their backend: the only module that erases the backend's type.
 
 use std::any::Any;
 
@@ -15,10 +15,11 @@ use florence2_processor::{PixelValues, TokenizedPrompts};
 
 use crate::error::{Error, Result};
 
-/// Image embeddings on a device, `[batch, tokens, d_model]`, of whichever backend made them.
+/// Image embeddings on a device, `[batch, tokens, d_model]`: a tensor of the backend that computed
+/// them.
 pub(crate) type Features = Box<dyn Any + Send + Sync>;
 
-/// One image's place among encoded images.
+/// One image of a batch of encoded images.
 #[derive(Clone, Copy)]
 pub(crate) struct FeatureRow<'a> {
     pub(crate) features: &'a Features,
@@ -31,13 +32,13 @@ pub(crate) struct TargetScore {
     pub(crate) log_probs: Vec<f32>,
 }
 
-/// What the facade asks of a model, whatever its backend.
+/// The interface of a loaded model, independent of its backend.
 pub(crate) trait Engine: Send + Sync {
     fn config(&self) -> &Florence2Config;
 
     fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features>;
 
-    /// Answers prompts, each about an encoded image.
+    /// Generates the answers to prompts, each about an encoded image.
     fn generate(
         &self,
         images: &[FeatureRow<'_>],
@@ -54,7 +55,7 @@ pub(crate) trait Engine: Send + Sync {
     ) -> Result<TargetScore>;
 }
 
-/// How to generate.
+/// The parameters of a generation.
 pub(crate) struct Generation<'a> {
     pub(crate) config: &'a GenerationConfig,
     pub(crate) vocab_size: usize,
@@ -141,7 +142,7 @@ impl<B: Backend> LoadedModel<B> {
         Tensor::from_data(data, &self.0.device())
     }
 
-    /// Ids and, where anything is padded, the mask: `[batch, tokens]` each.
+    /// The ids and, if any prompt is padded, the mask: `[batch, tokens]` each.
     fn tokens(&self, prompts: &TokenizedPrompts) -> (Tensor<B, 2, Int>, Option<Tensor<B, 2, Int>>) {
         let shape = [
             prompts.input_ids.len(),
@@ -177,7 +178,7 @@ fn select<B: Backend>(image: FeatureRow<'_>) -> Result<Tensor<B, 3>> {
     }
 }
 
-/// Features are numbers that only their own model understands.
+/// The error for features of another model, which cannot be used.
 pub(crate) fn other_models_features() -> Error {
     Error::Model(ModelError::Argument {
         argument: "image_features",

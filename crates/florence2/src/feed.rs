@@ -1,4 +1,4 @@
-//! Many images, one after the other: the next are read and resized while the model is at the last.
+//! Streams of images: the next batch is read and resized while the model runs on the current one.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -15,22 +15,22 @@ use crate::error::{Error, Result};
 use crate::model::{Florence2, Preprocessed, Request, Subject};
 use crate::options::RunOptions;
 
-/// What is read and not answered yet.
+/// A batch that has been read and not answered yet.
 struct Batch<S> {
     items: Vec<(S, Result<(Image, Prompt)>)>,
-    /// Those of `items` that could be read.
+    /// The images of `items` that could be read.
     preprocessed: Result<Preprocessed>,
 }
 
 impl Florence2 {
-    /// Answers about many images, in batches: while the model is at one batch, the next is read and
-    /// resized on other threads, so that neither waits for the other. Beside a model that computes
-    /// on the CPU itself that is one thread, beside one on a GPU one for each processor.
+    /// Processes a stream of images in batches. While the model runs on one batch, the next is read
+    /// and resized on other threads: on one thread if the model runs on the CPU, on one per
+    /// processor if it runs on a GPU.
     ///
-    /// `read` makes an image and its prompt of a source, such as a path. `answered` hears of each
-    /// source, in order and on the caller's thread, and may end it all. A source that cannot be read
-    /// or answered is told of, and the others go on. A batch waits until it is full or there are no
-    /// more sources.
+    /// `read` returns the image and the prompt of a source, such as a path. `answered` is called
+    /// for each source, in order and on the caller's thread, and returns `Break` to stop. If a
+    /// source cannot be read or answered, `answered` receives the error, and the other sources
+    /// continue. A batch is processed when it is full or there are no more sources.
     ///
     /// ```no_run
     /// # use std::num::NonZeroUsize;
@@ -54,7 +54,8 @@ impl Florence2 {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Threads`] when there are none to be had, [`florence2_core::Error::Cancelled`].
+    /// [`Error::Threads`] if the reader threads cannot be started,
+    /// [`florence2_core::Error::Cancelled`].
     pub fn feed<S: Send>(
         &self,
         sources: impl IntoIterator<Item = S, IntoIter: Send>,
@@ -65,7 +66,8 @@ impl Florence2 {
     ) -> Result<()> {
         let readers = self.readers()?;
         let mut sources = sources.into_iter();
-        // Of no room: a batch is ready when the one before is answered, and no third one is read.
+        // The channel has no capacity: one batch is ready when the previous one is answered, and no
+        // third one is read ahead.
         let (sender, batches) = mpsc::sync_channel(0);
         thread::scope(|scope| {
             scope.spawn(move || {
@@ -75,7 +77,7 @@ impl Florence2 {
                         return;
                     }
                     let batch = readers.install(|| self.read_batch(batch, &read));
-                    // Nobody receives any more once `answered` has ended it.
+                    // The receiver is dropped when `answered` or an error ends the loop.
                     if sender.send(batch).is_err() {
                         return;
                     }
@@ -146,7 +148,7 @@ impl Florence2 {
         let answers: Vec<Result<Answer>> = match together {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error) if requests.len() == 1 => vec![Err(error)],
-            // Alone, each says what is wrong with it, and the others go on.
+            // Run alone, each request returns its own result, so that only the invalid ones fail.
             Err(_) => requests
                 .into_iter()
                 .map(|request| self.run_request(request.subject, request.prompt, options))

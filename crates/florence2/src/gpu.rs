@@ -1,4 +1,4 @@
-//! GPUs: their names, and the backends behind them.
+//! GPUs: their names and their backends.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -26,9 +26,9 @@ use crate::options::LoadOptions;
 
 /// A GPU of this machine.
 pub(crate) struct Gpu {
-    /// The backend and the GPU's place among its own, as `cuda:0`.
+    /// The backend and the GPU's index in it, such as `cuda:0`.
     pub(crate) name: String,
-    /// Whether it is a CPU that plays a GPU: slower than the CPU as such.
+    /// True for a software implementation of a GPU, which is slower than the CPU backends.
     pub(crate) software: bool,
     device: Device,
 }
@@ -42,13 +42,13 @@ enum Device {
     Wgpu(WgpuDevice),
 }
 
-/// A GPU backend of this build, and what it found on this machine.
+/// A GPU backend of this build, and the GPUs that it found on this machine.
 struct Found {
     names: &'static [&'static str],
     gpus: Result<Vec<Gpu>, Unavailable>,
 }
 
-/// Asks every backend once: a driver takes its time to answer.
+/// Queries every backend once, because a driver takes time to respond.
 fn found() -> &'static [Found] {
     static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -91,7 +91,7 @@ pub(crate) fn gpus() -> impl Iterator<Item = &'static Gpu> {
         .flatten()
 }
 
-/// Why there is no GPU to compute on, for each backend.
+/// The reason why no GPU is used, for each backend.
 fn missing(precision: Precision) -> impl Iterator<Item = String> {
     found().iter().map(move |found| {
         let reason = match &found.gpus {
@@ -105,8 +105,8 @@ fn missing(precision: Precision) -> impl Iterator<Item = String> {
     })
 }
 
-/// The GPU that a name means, `cuda` being `cuda:0`; none when the name is no GPU backend's of this
-/// build.
+/// Returns the GPU of a name; `cuda` is `cuda:0`. `None` if the name is not that of a GPU backend
+/// of this build.
 fn by_name(name: &str) -> Result<Option<&'static Gpu>> {
     let (backend, index) = name.split_once(':').unwrap_or((name, "0"));
     let Some(found) = found().iter().find(|found| found.names.contains(&backend)) else {
@@ -131,8 +131,9 @@ fn by_name(name: &str) -> Result<Option<&'static Gpu>> {
     Ok(Some(gpu))
 }
 
-/// Loads weights onto the GPU that a device name means, `auto` meaning the best that works, and names
-/// it; none when the name is no GPU's, or when `auto` finds none that has the precision.
+/// Loads weights onto the GPU of a device name; `auto` selects the best that works. The result
+/// includes the GPU's name. `None` if the name is not that of a GPU, or if `auto` finds no GPU that
+/// supports the precision.
 pub(crate) fn load(
     options: &LoadOptions,
     config: &Florence2Config,
@@ -161,7 +162,7 @@ pub(crate) fn load(
     if options.device != "auto" {
         return by_name(&options.device)?.map_or(Ok(None), load);
     }
-    // A driver takes its time to start: no GPU is asked for what none has.
+    // A driver takes time to start, so no GPU is queried for a precision that no GPU supports.
     if precision.dtype().is_none() {
         log::info!("device auto: the CPU computes, GPUs keep no weights in {precision}");
         return Ok(None);
@@ -207,7 +208,7 @@ fn load_on<B: GpuBackend>(
     };
     start::<B>(device, dtype).map_err(refused)?;
     let loaded = watched::<B, _>(device, || {
-        // A panic of the caller's own is none of the device.
+        // A panic of the caller's callback is not a failure of the device.
         let mut panic = None;
         let mut monitor = load_monitor(options);
         let mut forward = |progress| {
@@ -243,9 +244,9 @@ fn load_on<B: GpuBackend>(
     Ok((Box::new(engine), warnings))
 }
 
-/// A model on a GPU: each piece of work is over when it returns, and where the device failed, there is
-/// no answer, nor any later: what a backend keeps of operations that it could not end is in the way of
-/// others on the same weights.
+/// A model on a GPU. Each call waits until its work on the device is complete. After a failure of
+/// the device, this call and all later ones return an error: the operations that the backend could
+/// not complete would disturb others on the same weights.
 struct OnGpu<B: GpuBackend> {
     name: String,
     device: B::Device,
@@ -284,7 +285,7 @@ impl<B: GpuBackend> Engine for OnGpu<B> {
         options: &Generation<'_>,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>> {
-        // A panic of the caller's own is none of the device.
+        // A panic of the caller's callback is not a failure of the device.
         let mut panic = None;
         let mut forward = |event| match catch_unwind(AssertUnwindSafe(|| observer.notify(event))) {
             Ok(Ok(())) => ControlFlow::Continue(()),

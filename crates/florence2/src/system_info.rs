@@ -1,30 +1,30 @@
-//! The library and the machine that it runs on.
+//! Information about the library and the machine that it runs on.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// What a report of a fault needs to say about the library and the machine.
+/// Information about the library and the machine for a bug report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SystemInfo {
     /// The version of the library.
     pub version: &'static str,
-    /// The operating system, as Rust names it.
+    /// The operating system, by Rust's name.
     pub os: &'static str,
-    /// The processor's architecture, as Rust names it.
+    /// The processor's architecture, by Rust's name.
     pub arch: &'static str,
     /// The level of SIMD instructions that the device `cpu` uses.
     pub simd_level: String,
-    /// Threads that models without threads of their own compute with.
+    /// The number of threads of the models that have no threads of their own.
     pub threads: usize,
-    /// Features of this build.
+    /// The Cargo features of this build.
     pub features: Vec<&'static str>,
     /// The [devices](crate::devices).
     pub devices: Vec<String>,
 }
 
 impl SystemInfo {
-    /// Looks at the machine.
+    /// Collects the information.
     #[allow(clippy::new_without_default, reason = "it is no constant")]
     pub fn new() -> Self {
         let features = [
@@ -51,7 +51,7 @@ impl SystemInfo {
         }
     }
 
-    /// The same as a JSON object.
+    /// Converts the information to a JSON object.
     pub fn to_json(&self) -> Value {
         // INVARIANT: texts, numbers and lists of them can be JSON.
         serde_json::to_value(self).expect("JSON")

@@ -1,4 +1,4 @@
-//! The threads that a model computes with.
+//! The threads of a model.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,25 +10,25 @@ use florence2_core::generate::GenerationObserver;
 
 use crate::error::{Error, Result};
 
-/// More threads than any machine gains from; a larger count is a mistake.
+/// The maximum number of threads. A larger count is an error.
 const MAX_THREADS: usize = 1024;
 
-/// The process that loaded the first model; 0 before.
+/// The id of the process that loaded the first model; 0 before that.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// The pools of the models that are loaded.
+/// The thread pools of the loaded models.
 static POOLS: Mutex<Vec<Weak<ThreadPool>>> = Mutex::new(Vec::new());
 
-/// A model's own threads, or those of the process.
+/// A model's own threads, or the global pool of the process.
 pub(crate) struct Threads {
     pool: Option<Arc<ThreadPool>>,
-    /// The largest number of threads that spin; none for the default.
+    /// The maximum number of threads that spin; `None` for the default.
     #[cfg_attr(not(feature = "flex"), allow(dead_code))]
     spin_limit: Option<usize>,
 }
 
-/// Fails in a process that was forked after a model was loaded: it has none of the threads of its
-/// parent's pools, and would wait for them for ever.
+/// Returns an error in a process that was forked after a model was loaded: it does not have the
+/// threads of its parent's pools, and would block on them forever.
 pub(crate) fn check_process() -> Result<()> {
     let process = std::process::id();
     match PROCESS.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed) {
@@ -40,12 +40,13 @@ pub(crate) fn check_process() -> Result<()> {
     }
 }
 
-/// Whether this process lacks the threads of its parent's pools.
+/// Returns true if this process is a fork, and thus does not have the threads of its parent's
+/// pools.
 fn is_forked() -> bool {
     ![0, std::process::id()].contains(&PROCESS.load(Ordering::Relaxed))
 }
 
-/// The number of threads that models without threads of their own compute with. It starts none.
+/// The number of threads of the models that have no threads of their own. Starts no threads.
 pub(crate) fn process_threads() -> usize {
     if PROCESS.load(Ordering::Relaxed) != 0 && !is_forked() {
         return rayon::current_num_threads();
@@ -57,8 +58,8 @@ pub(crate) fn process_threads() -> usize {
 }
 
 /// Frees memory that is kept for later runs: buffers between the layers, and freed memory that
-/// [`Allocator`](crate::Allocator) has not yet returned to the system. Waits until the threads of all
-/// models have done so. The next runs allocate again.
+/// [`Allocator`](crate::Allocator) has not yet returned to the system. Blocks until the threads of
+/// all models have freed theirs. The next runs allocate again.
 pub fn trim() {
     if !is_forked() && PROCESS.load(Ordering::Relaxed) != 0 {
         let pools: Vec<_> = {
@@ -76,7 +77,7 @@ pub fn trim() {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // A forked process has no threads that could end.
+        // A forked process does not have the threads that this would end.
         if is_forked() {
             std::mem::forget(self.pool.take());
         }
@@ -122,7 +123,7 @@ impl Threads {
             })
     }
 
-    /// Computes on these threads.
+    /// Runs work on these threads.
     pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             None => self.spin(work),
@@ -130,7 +131,7 @@ impl Threads {
         }
     }
 
-    /// Runs work with the limit of spinning threads.
+    /// Runs work with the limit of spinning threads in effect.
     fn spin<R>(&self, work: impl FnOnce() -> R) -> R {
         #[cfg(feature = "flex")]
         if let Some(limit) = self.spin_limit {
@@ -139,7 +140,7 @@ impl Threads {
         work()
     }
 
-    /// Computes on these threads, and tells `observer` on the caller's thread what happens.
+    /// Runs work on these threads, and calls `observer` on the caller's thread.
     pub(crate) fn install_observed<R: Send>(
         &self,
         observer: &mut GenerationObserver<'_>,
@@ -155,7 +156,7 @@ impl Threads {
         let mut result = None;
         let heard = pool.in_place_scope(|scope| {
             scope.spawn(|_| {
-                // Nobody receives any more once the observer has ended the run.
+                // The receiver is dropped when the observer has ended the run.
                 let mut forward = |event| match sender.send(event) {
                     Ok(()) => std::ops::ControlFlow::Continue(()),
                     Err(_) => std::ops::ControlFlow::Break(()),

@@ -1,5 +1,5 @@
-//! The demo model on its two scenes, against what transformers 5.17 answered with the model's own
-//! generation settings: ids exactly, texts exactly, sequence scores to 1e-3.
+//! The demo model's answers on its two scenes, compared with those of transformers 5.17 with the
+//! model's own generation settings: ids and texts must be equal, sequence scores equal to 1e-3.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
@@ -70,8 +70,8 @@ fn second_scene_equals_the_reference() {
     check("scene-2.jpg", "scene-2.json");
 }
 
-/// Narrow weights say the same. Of neighbouring location tokens, which are almost equally likely,
-/// they may choose another: boxes move by a few hundredths of the image.
+/// Narrow weights give the same captions and labels. They may select a neighbouring location token,
+/// which is almost equally likely: boxes move by a few hundredths of the image.
 #[test]
 fn narrow_weights_answer_alike() {
     const MOVED: f64 = 0.03;
@@ -107,7 +107,7 @@ fn narrow_weights_answer_alike() {
     }
 }
 
-/// The demo model's weights are stored in f16: kept so, they are the same.
+/// The demo model's weights are stored in f16, so keeping them in f16 does not change them.
 #[cfg(feature = "flex")]
 #[test]
 fn f16_answers_as_f32_does_where_weights_are_of_it() {
@@ -125,7 +125,7 @@ fn f16_answers_as_f32_does_where_weights_are_of_it() {
     assert_eq!(narrow.sequence_score, wide.sequence_score);
 }
 
-/// A weight that f16 does not hold is named, not made infinite.
+/// A weight beyond the range of f16 is an error that names it; it does not become infinite.
 #[cfg(feature = "flex")]
 #[test]
 fn f16_refuses_weights_beyond_its_range() {

@@ -1,5 +1,5 @@
-//! Devices by name: which there are, what the demo model answers on each, and what is said of those
-//! that are not there.
+//! Devices by name: the list of devices, the demo model's answers on each, and the errors for
+//! devices that do not exist.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
@@ -22,14 +22,14 @@ fn demo_in(device: &str, dtype: Precision) -> Result<Florence2, Error> {
     })
 }
 
-/// Devices, each with every dtype, whether it has it or not.
+/// Pairs of every device and every dtype, whether the device supports it or not.
 fn in_every_dtype(devices: &[String]) -> impl Iterator<Item = (&str, Precision)> {
     devices
         .iter()
         .flat_map(|device| Precision::ALL.map(|dtype| (device.as_str(), dtype)))
 }
 
-/// The names that a build may know, each with whether this one does.
+/// The backend names of all builds, each with whether this build has the backend.
 const BACKENDS: [(&str, bool); 5] = [
     ("cuda", cfg!(feature = "cuda")),
     ("rocm", cfg!(feature = "rocm")),
@@ -41,7 +41,7 @@ const BACKENDS: [(&str, bool); 5] = [
     ("metal", cfg!(all(feature = "metal", target_os = "macos"))),
 ];
 
-/// In bf16 and int8, the demo model has answers of its own.
+/// In bf16 and int8, the demo model's answers differ from the expected ones.
 #[test]
 fn the_demo_model_answers_alike_on_every_device() {
     let scenes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model/scenes");
@@ -74,7 +74,7 @@ fn auto_takes_a_device_that_works() {
     assert!(devices().iter().any(|device| device == model.device()));
 }
 
-/// GPUs keep no weights in int8.
+/// GPUs do not support int8 weights.
 #[cfg(feature = "flex")]
 #[test]
 fn auto_takes_a_device_that_has_the_dtype() {
@@ -87,7 +87,7 @@ fn auto_takes_a_device_that_has_the_dtype() {
     }
 }
 
-/// What a kind of device has whatever the machine; GPUs may have more.
+/// The dtypes that a kind of device supports on every machine; GPUs may support more.
 fn dtypes_of(device: &str) -> &'static [Precision] {
     match device.split(':').next() {
         Some("cpu") => &Precision::ALL,
@@ -117,7 +117,7 @@ fn a_device_keeps_weights_in_a_dtype_or_says_in_which_it_does() {
     }
 }
 
-/// The GPUs behind a graphics API.
+/// The GPUs of a graphics API.
 #[cfg(feature = "wgpu")]
 fn graphics_devices() -> Vec<String> {
     let of_graphics = |device: &String| {
@@ -127,7 +127,7 @@ fn graphics_devices() -> Vec<String> {
     devices().into_iter().filter(of_graphics).collect()
 }
 
-/// Graphics APIs do not compute with bf16, and no GPU with int8.
+/// Graphics APIs do not support bf16, and no GPU supports int8.
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_graphics_api_has_no_dtype_of_bf16_or_int8() {
@@ -139,7 +139,7 @@ fn a_graphics_api_has_no_dtype_of_bf16_or_int8() {
     }
 }
 
-/// Buffers are of 4 GiB at most: a token matrix of 2^30 rows of 128 f32 is beyond any.
+/// Buffers have at most 4 GiB: an embedding matrix of 2^30 rows of 128 f32 exceeds every limit.
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_weight_that_a_gpu_cannot_hold_is_named_with_its_bytes() {
@@ -171,8 +171,8 @@ fn a_weight_that_a_gpu_cannot_hold_is_named_with_its_bytes() {
     }
 }
 
-/// The pixels of 400 images are more than lavapipe's buffers hold, 128 MiB: what it would read instead
-/// is no answer. Where they fit, each image gets its own.
+/// The pixels of 400 images exceed lavapipe's maximum buffer size of 128 MiB: the device must not
+/// return stale memory as an answer. On a GPU with enough memory, each image gets its own answer.
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_batch_that_a_gpu_cannot_hold_is_an_error_that_another_load_ends() {
@@ -228,7 +228,7 @@ fn a_backend_of_another_build_is_no_device() {
     }
 }
 
-/// A machine has no GPU, or not a hundred.
+/// No machine has a hundred GPUs.
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_that_says_what_was_expected() {
     for (backend, _) in BACKENDS.iter().filter(|(_, known)| *known) {

@@ -1,4 +1,4 @@
-//! Many images fed to the model, one batch read while it is at another.
+//! Streams of images: the next batch is read while the model runs on the current one.
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use florence2::{Florence2, Image, Prompt, Result, RunOptions, Task};
 
-/// What a machine that does its work never takes.
+/// A timeout that only a hang exceeds.
 const HANGS: Duration = Duration::from_mins(2);
 
 fn scene(name: &str) -> PathBuf {
@@ -22,7 +22,7 @@ fn batches_of(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
 }
 
-/// Short, so that a test of many runs ends soon.
+/// Options for short runs, so that tests with many runs finish soon.
 fn options() -> RunOptions {
     let mut options = RunOptions::default();
     options.generation.num_beams = Some(1);
@@ -66,7 +66,8 @@ fn images_of_several_tasks_are_answered_in_order_as_they_are_alone() {
     }
 }
 
-/// A prompt without its input fails its batch; the others are answered all the same.
+/// A prompt without its input fails the run of its batch; the other prompts are answered
+/// nevertheless.
 #[test]
 fn a_question_that_cannot_be_asked_fails_alone() {
     let model = Florence2::demo().unwrap();
@@ -81,7 +82,8 @@ fn a_question_that_cannot_be_asked_fails_alone() {
     assert_eq!(heard, [true, false, true]);
 }
 
-/// The first image is not done with before the second is read, nor the second before the third.
+/// The second image is read before the callback of the first returns, and the third before that of
+/// the second.
 #[test]
 fn the_next_image_is_read_while_the_model_is_at_the_last() {
     let model = Florence2::demo().unwrap();
@@ -137,7 +139,7 @@ fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
     );
     ended.unwrap();
     assert_eq!(heard, [0, 1, 2]);
-    // The batch of the break, and at most the one after it.
+    // The batch in which the callback stops, and at most the one after it.
     assert!(taken.load(Ordering::Relaxed) <= 6);
 }
 

@@ -1,4 +1,4 @@
-//! Generation options of a model's files and of a run, against transformers' answers.
+//! The generation options of a model's files and of a run, compared with transformers' answers.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -26,7 +26,7 @@ fn read(path: &Path) -> Map<String, Value> {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// `fields` with those of `change`; null removes a field.
+/// Updates `fields` with those of `change`; null removes a field.
 fn update(mut fields: Map<String, Value>, change: Option<&Value>) -> Value {
     for (name, value) in change.and_then(Value::as_object).into_iter().flatten() {
         if value.is_null() {
@@ -135,7 +135,7 @@ fn answers_end_as_they_are_when_their_time_is_over() {
     }
 }
 
-/// A batch answers as each request alone, whatever other prompts it holds.
+/// In a batch, each request has the same answer as alone, whatever the other prompts are.
 #[test]
 fn prompts_of_others_do_not_count() {
     let (_folder, model) = model_of(&json!({"generation_config": {"max_length": 20}}));

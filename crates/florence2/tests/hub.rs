@@ -1,5 +1,5 @@
-//! Models of a hub that runs in the test: pulled whole, resumed, completed, repaired, by several
-//! callers at once, and refused.
+//! Models of a hub server that runs in the test: complete, resumed and partial downloads, repairs,
+//! concurrent callers, and errors.
 
 #![cfg(feature = "hub")]
 #![allow(clippy::unwrap_used)]
@@ -21,31 +21,31 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ID: &str = "microsoft/tiny";
 const FOLDER: &str = "models--microsoft--tiny";
 
-/// How the server treats requests.
+/// The behaviour of the server.
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
     Plain,
-    /// Answers every range with the whole file.
+    /// Returns the whole file for every range.
     WithoutRanges,
-    /// Compresses the whole files that it sends.
+    /// Compresses whole files.
     Gzip,
-    /// Closes the connection in the middle of the weights, the first time.
+    /// Closes the connection in the middle of the weights at the first request.
     CutOnce,
-    /// Sends other bytes than it announced.
+    /// Sends content that differs from its checksum.
     Corrupt,
-    /// Names another server for the weights, as the hub does for large files.
+    /// Redirects requests for the weights to another server, as the hub does for large files.
     Redirect,
     /// Requires a token.
     Private,
     /// Sends 16 KiB of the weights per 10 ms, and waits before the rest of a file.
     Slow,
-    /// Refuses the first two requests for each path.
+    /// Returns an error for the first two requests for each path.
     FailsTwice(&'static str),
-    /// Refuses every request.
+    /// Returns an error for every request.
     Fails(&'static str),
 }
 
-/// A request as it came: path, and headers in lower case.
+/// A received request: its path, and its headers with names in lower case.
 #[derive(Clone, Debug)]
 struct Request {
     path: String,
@@ -148,7 +148,7 @@ fn answer(
         std::thread::sleep(Duration::from_millis(300));
     }
     for piece in bytes.chunks(if is_slow { 1 << 14 } else { usize::MAX }) {
-        // A client that has enough may close first.
+        // A client that needs no more bytes may close the connection first.
         if stream.write_all(piece).is_err() {
             return;
         }
@@ -222,7 +222,7 @@ fn response_to(
     bytes
 }
 
-/// A refusal: a status, and headers after it.
+/// An error response: a status, and headers on the lines after it.
 fn refused(status: &str) -> Vec<u8> {
     let (status, headers) = status.split_once('\n').unwrap_or((status, ""));
     response(status, headers, b"")
@@ -263,7 +263,7 @@ fn is_weights(name: &str) -> bool {
         .is_some_and(|kind| kind == "safetensors")
 }
 
-/// The files of a model that the hub module accepts and the loader does not.
+/// The files of a model that the hub module accepts but the loader rejects.
 fn small_model() -> Files {
     let mut files: Files = [
         "config.json",
@@ -298,7 +298,7 @@ fn demo_model() -> Files {
         .collect()
 }
 
-/// The hub's answer for a model, with a file that must not be written.
+/// The hub's response for a model, with one file that must not be written.
 fn model_info(files: &Files) -> String {
     let mut siblings = vec![serde_json::json!({
         "rfilename": "../../escaped.json", "size": 1, "blobId": COMMIT,
@@ -347,7 +347,7 @@ fn write(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
 }
 
-/// Writes a cache as a program leaves it that requested some files only.
+/// Writes a cache like a program that requested only some files.
 fn partial_cache(cache: &Path, names: &[&str]) {
     let folder = cache.join(FOLDER);
     write(&folder.join("refs/main"), COMMIT.as_bytes());
@@ -357,7 +357,8 @@ fn partial_cache(cache: &Path, names: &[&str]) {
     }
 }
 
-/// Every file of a model, and no other.
+/// Asserts that the folder contains every file of a model except README.md, and that no incomplete
+/// blob is left.
 fn assert_whole(folder: &Path, files: &Files) {
     for (name, content) in files {
         if name == "README.md" {
@@ -512,7 +513,7 @@ fn unknown_optional_files_are_requested_once() {
     ];
     let (server, cache) = (Server::start(Manner::Plain), tempfile::tempdir().unwrap());
     partial_cache(cache.path(), &required);
-    // Without a connection, what is there is used.
+    // Without a connection, the cached files are used.
     let unreachable = Hub::new("http://127.0.0.1:9", cache.path());
     let folder = resolve(&unreachable).unwrap();
     assert!(!folder.join("generation_config.json").exists());
@@ -831,7 +832,7 @@ fn refusals_say_what_to_do() {
     }
 }
 
-/// The hub of some environment variables beside a home folder.
+/// The hub for some environment variables and a home folder.
 fn from(variables: &[(&str, &str)]) -> Hub {
     let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     let variables: BTreeMap<&str, &str> = variables

@@ -1,5 +1,6 @@
-//! Files of torch before 1.6, which `torch.save(.., _use_new_zipfile_serialization=False)` writes: five
-//! pickles, and the bytes of the storages in the order of the last pickle.
+//! The file format of torch before 1.6, which `torch.save(..,
+//! _use_new_zipfile_serialization=False)` still writes: five pickles, then the bytes of the
+//! storages in the order of the last pickle.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -17,7 +18,7 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 /// The value of the second pickle.
 const PROTOCOL: i64 = 1001;
 
-/// Whether a file begins with a pickle of the magic number, of any protocol.
+/// Returns true if a file starts with a pickle of the magic number, in any protocol.
 pub(crate) fn is_legacy(start: &[u8]) -> bool {
     let protocol_1 = b"L119547037146038801333356L\n";
     let header = &start[..start.len().min(24)];
@@ -29,7 +30,7 @@ pub(crate) fn is_legacy(start: &[u8]) -> bool {
 pub(crate) struct LegacyFile {
     pub(crate) graph: Graph,
     storages: BTreeMap<String, Arc<Storage>>,
-    /// Storages whose bytes the file lacks.
+    /// Storages whose bytes are missing in the file.
     truncated: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ impl LegacyFile {
         Ok(file)
     }
 
-    /// The bytes of a storage. The error is a reason without the file.
+    /// Returns the bytes of a storage. The error is a reason without the file's name.
     pub(crate) fn find(&self, key: &str) -> Result<Arc<Storage>, String> {
         match self.storages.get(key) {
             Some(storage) => Ok(Arc::clone(storage)),
@@ -71,7 +72,7 @@ impl LegacyFile {
         }
     }
 
-    /// Each storage is its number of values, 8 bytes, and the values.
+    /// Finds the storages. Each is stored as its number of values, in 8 bytes, and the values.
     fn find_storages(
         &mut self,
         source: &Arc<Source>,
@@ -152,7 +153,8 @@ fn storage_keys(keys: &Graph) -> Option<Vec<String>> {
         .collect()
 }
 
-/// Bytes per value of each storage that the object refers to. The first reference counts, as in torch.
+/// Bytes per value of each storage that the object refers to. The first reference to a storage
+/// applies, as in torch.
 fn value_sizes(graph: &Graph) -> BTreeMap<String, u64> {
     let mut sizes = BTreeMap::new();
     for node in graph.nodes() {

@@ -1,8 +1,8 @@
-//! The files of `torch.save`. They are read without torch and nothing in them is executed: the pickle
-//! is read as data, and only torch's own functions that rebuild dense tensors are understood.
+//! Reads the files of `torch.save` without torch. Nothing in them is executed: the pickle is parsed
+//! as data, and only torch's functions that rebuild dense tensors are supported.
 //!
-//! Values of the dictionary that are no tensors are ignored, whatever they are. A tensor that cannot be
-//! read (sparse, quantised, damaged) is an error that names it.
+//! Values of the dictionary that are not tensors are ignored. A tensor that cannot be read (sparse,
+//! quantised, damaged) is an error that names it.
 
 mod legacy;
 mod pickle;
@@ -20,15 +20,15 @@ use crate::error::Result;
 use crate::source::Source;
 use crate::tensor::{Storage, StoredTensor};
 
-/// The largest entry that is read whole, in bytes: `data.pkl`.
+/// The maximum size of an entry that is read into memory, in bytes: `data.pkl`.
 const MAX_ENTRY: u64 = 1 << 26;
 
-/// Whether a file is a zip archive.
+/// Returns true if a file is a zip archive.
 pub(crate) fn is_archive(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04")
 }
 
-/// Whether a file has the format of torch before 1.6.
+/// Returns true if a file has the format of torch before 1.6.
 pub(crate) fn is_legacy(start: &[u8]) -> bool {
     legacy::is_legacy(start)
 }
@@ -56,7 +56,7 @@ pub(crate) fn read_archive(source: &Arc<Source>) -> Result<BTreeMap<String, Stor
     let pickle = read_entry(&archive, &format!("{folder}data.pkl")).map_err(malformed)?;
     let (graph, _) = pickle::read(pickle.as_slice()).map_err(|error| source.malformed(error))?;
     let records = state_dict::read(&graph).map_err(malformed)?;
-    // Tensors that share a storage share its checksum, which is then compared once.
+    // Tensors that share a storage share its checksum, which is then verified once.
     let mut storages: BTreeMap<String, Result<Arc<Storage>, String>> = BTreeMap::new();
     tensors(source, records, |storage| {
         let found = storages
@@ -88,7 +88,7 @@ fn check_byte_order(source: &Source, archive: &Archive, folder: &str) -> Result<
     Ok(())
 }
 
-/// The content of an entry, whose checksum is right. The error is a reason without the file.
+/// Reads an entry and verifies its checksum. The error is a reason without the file's name.
 fn read_entry(archive: &Archive, name: &str) -> Result<Vec<u8>, String> {
     let entry = archive.find(name)?;
     if entry.length() > MAX_ENTRY {
@@ -102,7 +102,7 @@ fn read_entry(archive: &Archive, name: &str) -> Result<Vec<u8>, String> {
         .map_err(|reason| format!("entry `{name}`: {reason}"))
 }
 
-/// Finds the storages of all tensors. The error names every tensor that lacks its values.
+/// Finds the storages of all tensors. The error names every tensor whose values are missing.
 fn tensors<'a>(
     source: &Source,
     records: Records<'a>,

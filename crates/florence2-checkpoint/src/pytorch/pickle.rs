@@ -1,16 +1,16 @@
-//! Reads a pickle into a graph of values. Nothing is imported and nothing is called: a call is a node
-//! that names the function and holds its arguments.
+//! Parses a pickle into a graph of values. Nothing is imported and nothing is called: a call is a
+//! node with the function's name and arguments.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
 
-/// The largest pickle that is read, in bytes. Tensors are stored beside it.
+/// The maximum size of a pickle in bytes. Tensors are stored outside it.
 const MAX_LENGTH: u64 = 1 << 26;
 
-/// The largest number of values, memo entries or stack entries.
+/// The maximum number of values, memo entries or stack entries.
 const MAX_VALUES: usize = 1 << 21;
 
-/// The largest length of the lines that opcodes of text have, in bytes.
+/// The maximum length of the line of a text opcode, in bytes.
 const MAX_LINE: usize = 1 << 12;
 
 /// A value of a pickle.
@@ -19,13 +19,13 @@ pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// A value that no state dict needs: a float or raw bytes.
+    /// A value that is irrelevant to state dicts: a float or raw bytes.
     Other,
     /// The index of a node of the graph.
     Node(usize),
 }
 
-/// A value that holds others or a text.
+/// A value that contains other values or a text.
 #[derive(Debug)]
 pub(crate) enum Node {
     Text(String),
@@ -43,10 +43,10 @@ pub(crate) enum Node {
     Call {
         function: Value,
         arguments: Value,
-        /// The entries that a dictionary receives after the call.
+        /// The entries that are added to a dictionary after the call.
         items: Vec<(Value, Value)>,
     },
-    /// An object outside the pickle, by its id.
+    /// An object outside the pickle, with its id.
     Persistent(Value),
 }
 
@@ -115,7 +115,7 @@ impl Graph {
     }
 }
 
-/// Why a pickle cannot be read.
+/// The error of a pickle that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PickleError {
     #[error("byte {position} of the pickle: {source}")]
@@ -190,7 +190,7 @@ impl<R: BufRead> Input<R> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// Memory grows with what is read, not with what `length` claims.
+    /// Reads `length` bytes. The memory grows with the bytes that exist, not with `length`.
     fn bytes(&mut self, length: u64) -> Result<Vec<u8>> {
         if length > MAX_LENGTH - self.position {
             return Err(self.too_long());
@@ -237,7 +237,7 @@ struct Machine<R> {
     input: Input<R>,
     nodes: Vec<Node>,
     stack: Vec<Value>,
-    /// Lengths that the stack had at the open marks.
+    /// The lengths of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Value>,
 }
@@ -265,7 +265,7 @@ impl<R: BufRead> Machine<R> {
 
     fn step(&mut self, opcode: u8) -> Result<()> {
         match opcode {
-            // PROTO and FRAME, which say nothing that is needed.
+            // PROTO and FRAME. Their arguments are not needed otherwise.
             0x80 => {
                 let protocol = self.input.byte()?;
                 if protocol > 5 {
@@ -401,7 +401,8 @@ impl<R: BufRead> Machine<R> {
         Ok(())
     }
 
-    /// EMPTY_LIST, LIST, APPEND, APPENDS, and EMPTY_SET, ADDITEMS and FROZENSET, whose sets are lists.
+    /// EMPTY_LIST, LIST, APPEND, APPENDS, and EMPTY_SET, ADDITEMS and FROZENSET: sets are
+    /// represented as lists.
     fn list(&mut self, opcode: u8) -> Result<()> {
         match opcode {
             b']' | 0x8f => self.push(Node::List(Vec::new())),
@@ -479,7 +480,7 @@ impl<R: BufRead> Machine<R> {
                 self.push(Node::Persistent(id));
                 return Ok(());
             }
-            // The attributes of an object, which no tensor depends on.
+            // BUILD sets the attributes of an object, which no tensor depends on.
             b'b' => {
                 self.pop()?;
                 self.top()?;

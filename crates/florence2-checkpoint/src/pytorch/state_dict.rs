@@ -5,25 +5,28 @@ use std::collections::BTreeMap;
 use super::pickle::{Graph, Node, Value};
 use crate::tensor::Layout;
 
-/// The largest number of dimensions that torch's tensors have.
+/// The maximum number of dimensions of a torch tensor.
 const MAX_RANK: usize = 64;
 
-/// Most values that a tensor may have beyond those of its storage (`Tensor.expand` repeats values).
+/// The maximum number of values of a tensor beyond those of its storage (`Tensor.expand` repeats
+/// values).
 const MAX_REPEATED: u64 = 1 << 24;
 
-/// Most functions that wrap the one that makes a tensor (`_rebuild_parameter` and others).
+/// The maximum number of functions around the function that creates a tensor (`_rebuild_parameter`
+/// and others).
 const MAX_WRAPPERS: usize = 8;
 
 /// A number type of torch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dtype {
-    /// As safetensors names it.
+    /// The name in safetensors.
     pub(crate) name: &'static str,
     /// Bytes per value.
     pub(crate) size: u64,
 }
 
-/// torch's dtypes, the classes of their storages, and their names and sizes here.
+/// The dtypes of torch: their names, their storage classes, their names in safetensors and their
+/// bytes per value.
 const DTYPES: [(&str, &str, &str, u64); 18] = [
     ("float64", "DoubleStorage", "F64", 8),
     ("float32", "FloatStorage", "F32", 4),
@@ -57,9 +60,9 @@ enum Content {
 pub(crate) struct StorageId<'a> {
     pub(crate) key: &'a str,
     content: Content,
-    /// Values.
+    /// The length in values.
     length: u64,
-    /// The part of the storage that this one is: its first value. Only in torch's older format.
+    /// The index of the first value, for a view of a storage. Only used in torch's older format.
     first: u64,
 }
 
@@ -72,7 +75,7 @@ impl StorageId<'_> {
         }
     }
 
-    /// The bytes that the stored data must have.
+    /// The number of bytes that the stored data must have; `None` on overflow.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let values = self.first.checked_add(self.length)?;
         values.checked_mul(self.value_size())
@@ -86,10 +89,11 @@ pub(crate) struct TensorRecord<'a> {
     pub(crate) layout: Layout,
 }
 
-/// The tensors of a pickled dictionary by their keys, each with the reason if it cannot be read. Values
-/// that are no tensors, such as an epoch or an optimizer's state, are left out.
+/// Reads the tensors of a pickled dictionary by their keys. A tensor that cannot be read has the
+/// reason in its place. Values that are not tensors, such as an epoch or an optimizer's state, are
+/// skipped.
 ///
-/// The error is a reason without the file.
+/// The error is a reason without the file's name.
 pub(crate) fn read(graph: &Graph) -> Result<Records<'_>, String> {
     let Some(items) = dictionary(graph, graph.top) else {
         let found = match graph.node(graph.top) {
@@ -138,7 +142,7 @@ fn tensor_records<'a>(graph: &'a Graph, items: &[(Value, Value)]) -> Records<'a>
     tensors.collect()
 }
 
-/// The items of a dictionary, also of an ordered one.
+/// The items of a dictionary or an ordered dictionary.
 fn dictionary(graph: &Graph, value: Value) -> Option<Vec<(Value, Value)>> {
     match graph.node(value)? {
         Node::Dict(items) => Some(items.clone()),
@@ -164,7 +168,7 @@ fn dictionary(graph: &Graph, value: Value) -> Option<Vec<(Value, Value)>> {
     }
 }
 
-/// Whether a function is one of those by which torch's tensors are pickled.
+/// Returns true if a function is one of torch's functions that rebuild pickled tensors.
 fn is_rebuilt(module: &str, name: &str) -> bool {
     matches!(module, "torch._utils" | "torch._tensor") && name.starts_with("_rebuild")
 }
@@ -210,7 +214,7 @@ fn tensor<'a>(
     tensor(graph, module, name, arguments, wrappers - 1)
 }
 
-/// Refuses a tensor whose values are stored negated or conjugated.
+/// Rejects a tensor whose values are stored negated or conjugated.
 fn refuse_lazy(graph: &Graph, metadata: Option<&Value>) -> Result<(), String> {
     let Some(Node::Dict(items)) = metadata.and_then(|metadata| graph.node(*metadata)) else {
         return Ok(());
@@ -265,7 +269,7 @@ fn layout(
             "found {found} strides, expected {expected}, at most {MAX_RANK}"
         ));
     }
-    // Bytes, because a storage without a type counts bytes.
+    // Computed from bytes, because the length of an untyped storage is in bytes.
     let stored = storage.length.saturating_mul(storage.value_size()) / dtype.size;
     let count = shape
         .iter()
@@ -322,7 +326,7 @@ fn is_row_major(shape: &[u64], strides: &[u64]) -> bool {
     })
 }
 
-/// A tuple of sizes, or a `torch.Size` of one.
+/// Reads a tuple of sizes, or a `torch.Size` of one.
 fn sizes(graph: &Graph, value: Value) -> Result<Vec<u64>, String> {
     let value = match graph.call(value) {
         Some(("torch", "Size", [sizes])) => *sizes,

@@ -1,4 +1,4 @@
-//! The zip archives that torch writes: entries that are stored, not compressed, with or without zip64.
+//! Zip archives as torch writes them: stored (uncompressed) entries, with or without zip64.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::source::Source;
 use crate::tensor::Storage;
 
-/// The largest directory that is read, in bytes.
+/// The maximum size of a directory in bytes.
 const MAX_DIRECTORY: u64 = 1 << 26;
 
 const END: &[u8] = b"PK\x05\x06";
@@ -30,7 +30,7 @@ const ZIP64_EXTRA: u16 = 1;
 pub(crate) struct Archive {
     source: Arc<Source>,
     entries: BTreeMap<String, Entry>,
-    /// Where the entries end and the directory begins.
+    /// The position of the directory, at the end of the entries.
     directory: u64,
 }
 
@@ -71,7 +71,7 @@ impl Archive {
         self.entries.keys().map(String::as_str)
     }
 
-    /// The bytes of an entry. The error is a reason without the file.
+    /// Returns the bytes of an entry. The error is a reason without the file's name.
     pub(crate) fn find(&self, name: &str) -> Result<Storage, String> {
         let Some(entry) = self.entries.get(name) else {
             return Err(format!("the archive lacks the entry `{name}`"));
@@ -143,7 +143,7 @@ fn read_directory(source: &Source) -> Result<(u64, Vec<u8>)> {
     Ok((start, source.read_to_vec(start, length as usize)?))
 }
 
-/// The position of the end record, which only a comment follows.
+/// The position of the end record, which is followed by a comment only.
 fn find_end(tail: &[u8]) -> Option<usize> {
     let last = tail.len().checked_sub(END_LENGTH)?;
     (0..=last).rev().find(|start| {
@@ -152,7 +152,8 @@ fn find_end(tail: &[u8]) -> Option<usize> {
     })
 }
 
-/// The length and position of the directory in the zip64 record, if there is one before the end record.
+/// Reads the length and position of the directory from the zip64 record; `None` if there is none
+/// before the end record.
 fn read_zip64_end(source: &Source, end: u64) -> Result<Option<(u64, u64)>> {
     let Some(locator) = end.checked_sub(ZIP64_LOCATOR_LENGTH as u64) else {
         return Ok(None);
@@ -173,7 +174,7 @@ fn read_zip64_end(source: &Source, end: u64) -> Result<Option<(u64, u64)>> {
     Ok(Some((u64_at(&record, 40), u64_at(&record, 48))))
 }
 
-/// Reads one directory entry, and returns the rest.
+/// Reads one directory entry, and returns it with the remaining bytes.
 fn read_entry(bytes: &[u8]) -> Option<(String, Entry, &[u8])> {
     let (header, rest) = bytes.split_at_checked(ENTRY_LENGTH)?;
     if !header.starts_with(ENTRY) {
@@ -196,7 +197,7 @@ fn read_entry(bytes: &[u8]) -> Option<(String, Entry, &[u8])> {
     Some((String::from_utf8_lossy(name).into_owned(), entry, rest))
 }
 
-/// Replaces fields that hold the largest number by those of the zip64 extra field, in their order.
+/// Replaces fields with the maximum value by those of the zip64 extra field, in their order.
 fn wide_fields(extra: &[u8], fields: [u32; 3]) -> Option<[u64; 3]> {
     let mut wide = find_extra(extra, ZIP64_EXTRA).unwrap_or_default();
     let mut result = [0; 3];

@@ -1,4 +1,4 @@
-//! Every file of `expected.json`: its values, or the words of its error.
+//! Every file of `expected.json` has the expected values, or the expected words in its error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn expected() -> BTreeMap<String, Expected> {
     serde_json::from_slice(&json).unwrap()
 }
 
-/// The files of a folder, or the file.
+/// Reads the files of a folder, or one file, into memory.
 fn in_memory(path: &Path) -> Vec<(String, Arc<[u8]>)> {
     let paths: Vec<_> = if path.is_dir() {
         let entries = std::fs::read_dir(path).unwrap();
@@ -120,7 +120,7 @@ fn every_damaged_file_is_an_error_that_names_its_offenders() {
         let path = fixtures().join(&name);
         let memory = in_memory(&path);
         for checkpoint in [from_disk(&path), Checkpoint::from_files(memory)] {
-            // Checksums of values are compared when the values are read.
+            // Checksums of values are verified when the values are read.
             let read = checkpoint.and_then(|checkpoint| {
                 let mut tensors = checkpoint.tensors.into_values();
                 tensors.try_for_each(|tensor| tensor.to_f32().map(|_| ()))
@@ -138,7 +138,8 @@ fn every_damaged_file_is_an_error_that_names_its_offenders() {
     assert!(seen >= 25, "{seen} files were refused");
 }
 
-/// Damage that needs no values to be read is found when the file is opened, so `inspect` finds it.
+/// Damage that can be detected without reading values is reported when a file is opened, and thus
+/// by `inspect`.
 #[test]
 fn missing_and_short_storages_are_found_when_a_file_is_opened() {
     for name in [
@@ -154,7 +155,7 @@ fn missing_and_short_storages_are_found_when_a_file_is_opened() {
     }
 }
 
-/// A wrong checksum stays an error, and the other tensors stay readable.
+/// A wrong checksum is reported on every read, and the other tensors remain readable.
 #[test]
 fn a_wrong_checksum_is_an_error_of_its_tensor_alone() {
     let checkpoint = Checkpoint::open_file(&fixtures().join("wrong-checksum.bin")).unwrap();

@@ -1,5 +1,5 @@
-//! Thousands of random changes to small files: every one is read or refused, and none panics, hangs or
-//! allocates more than the limits allow.
+//! Thousands of random changes to small files: each result is read or rejected, and none panics,
+//! hangs or exceeds the limits of memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::fixtures;
 
 const MUTATIONS: u64 = 4000;
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 struct Random(u64);
 
 impl Random {
@@ -96,7 +96,7 @@ fn mutated_files_are_read_or_refused() {
     }
 }
 
-/// Pickles that claim much and hold little.
+/// Pickles with declared lengths or numbers of values beyond the limits.
 #[test]
 fn pickles_that_claim_more_than_they_hold_are_refused() {
     let magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
@@ -128,7 +128,7 @@ fn pickles_that_claim_more_than_they_hold_are_refused() {
     }
 }
 
-/// A deeply nested value and one that contains itself end like any other.
+/// Deeply nested values and values that contain themselves are read like others.
 #[test]
 fn nested_and_cyclic_values_are_read() {
     let plain = std::fs::read(fixtures().join("legacy-protocol-2.bin")).unwrap();

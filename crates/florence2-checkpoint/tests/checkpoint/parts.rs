@@ -1,11 +1,11 @@
-//! Tensors of more values than one thread reads at a time.
+//! Tensors with more values than one thread reads at a time.
 
 use florence2_checkpoint::Checkpoint;
 use florence2_checkpoint::Error;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
-/// More than two parts, none of whose values bf16 would round.
+/// Values for more than two parts, all of which bf16 represents exactly.
 fn values() -> Vec<f32> {
     (0..40_000_u16)
         .map(|index| f32::from(index % 251))

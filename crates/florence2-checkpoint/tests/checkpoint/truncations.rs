@@ -1,4 +1,4 @@
-//! Files cut at every length.
+//! Files truncated at every length.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use florence2_checkpoint::Checkpoint;
 
 use crate::fixtures;
 
-/// A cut archive or safetensors file is always an error when it is opened. A cut file of the older
-/// format is one too: all its storages belong to tensors.
+/// A truncated archive or safetensors file is always an error on opening. A truncated file of the
+/// older format is one too, because all its storages belong to tensors.
 #[test]
 fn a_file_that_is_cut_anywhere_is_an_error_that_names_it() {
     for name in [
@@ -31,7 +31,7 @@ fn a_file_that_is_cut_anywhere_is_an_error_that_names_it() {
     }
 }
 
-/// The bytes of every storage of the older format that the cut reaches belong to tensors that are named.
+/// The error names the tensors of every storage of the older format that is truncated or missing.
 #[test]
 fn a_cut_file_of_the_older_format_names_its_tensors() {
     let name = "legacy-protocol-2.bin";

@@ -1,14 +1,14 @@
-//! The command as a user runs it.
+//! Runs the command as a user does.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Runs the command, without a way to the network.
+/// Runs the command without access to the network.
 pub(crate) fn florence2(arguments: &[&str]) -> Output {
     florence2_into(arguments, Stdio::piped())
 }
 
-/// As [`florence2`], with standard output going elsewhere.
+/// Like [`florence2`], with standard output redirected to `output`.
 pub(crate) fn florence2_into(arguments: &[&str], output: Stdio) -> Output {
     Command::new(env!("CARGO_BIN_EXE_florence2"))
         .args(arguments)

@@ -1,4 +1,4 @@
-//! What `tests/fixtures/images.py` and the tests both know.
+//! Helpers of the tests. The pictures and the hash are those of `tests/fixtures/images.py`.
 
 #![allow(dead_code, reason = "every test binary uses its part")]
 
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// A file beside the tests.
+/// The path of a fixture.
 pub(crate) fn fixture_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
 }
 
-/// A JSON file beside the tests.
+/// Parses a JSON fixture.
 pub(crate) fn fixture<T: DeserializeOwned>(name: &str) -> T {
     let json = fs::read(fixture_path(name)).expect("the fixture is committed");
     serde_json::from_slice(&json).expect("the fixture is as its script writes it")
 }
 
-/// The pictures that `images.py` draws.
+/// Draws the pictures of `images.py`.
 pub(crate) fn picture(kind: &str, width: u32, height: u32) -> Vec<u8> {
     let value = |x: u32, y: u32, c: u32| -> u8 {
         match kind {
@@ -44,7 +44,7 @@ pub(crate) fn picture(kind: &str, width: u32, height: u32) -> Vec<u8> {
     rgb
 }
 
-/// Bytes from hexadecimal.
+/// Decodes hexadecimal digits.
 pub(crate) fn bytes(hexadecimal: &str) -> Vec<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16).expect("a digit") as u8;
     let (pairs, _) = hexadecimal.as_bytes().as_chunks::<2>();

@@ -1,4 +1,4 @@
-//! The folders of one repository in the cache, as huggingface_hub lays them out:
+//! The folders of one repository in the cache, in the layout of huggingface_hub:
 //! `models--ORG--NAME/{blobs,refs,snapshots,.no_exist}` and `.locks/models--ORG--NAME`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -32,7 +32,7 @@ impl Repository {
         }
     }
 
-    /// The commit of a revision: the revision itself, or what `refs` holds of it.
+    /// The commit of a revision: the revision itself, or its entry in `refs`.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
@@ -84,7 +84,7 @@ impl Repository {
         }
     }
 
-    /// Gives a revision its commit.
+    /// Records the commit of a revision in `refs`.
     pub(super) fn write_ref(&self, revision: &str, commit: &str) -> io::Result<()> {
         if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
@@ -108,7 +108,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a file exists and has the content that an etag names.
+/// Returns true if a file exists and its content has the checksum in an etag.
 pub(super) fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     let size = match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -122,7 +122,7 @@ pub(super) fn is_intact(path: &Path, etag: &str) -> io::Result<bool> {
     Ok(etag.eq_ignore_ascii_case(&found))
 }
 
-/// Whether every link of a snapshot leads to the content that its blob's name promises.
+/// Returns true if every link of a snapshot leads to content with the checksum in its blob's name.
 pub(super) fn is_snapshot_intact(folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -158,15 +158,15 @@ fn digest(mut hasher: impl Digest, path: &Path) -> io::Result<String> {
     Ok(hex)
 }
 
-/// Gives a snapshot the name of a blob: by a symbolic link, else by the file itself if it is
-/// new, else by a copy, as huggingface_hub does.
+/// Adds a blob to a snapshot as huggingface_hub does: as a symbolic link, otherwise as the file
+/// itself if it is new, otherwise as a copy.
 pub(super) fn link(blob: &Path, name: &Path, symlinks: bool, is_new: bool) -> io::Result<()> {
     create_parent(name)?;
     remove_if_present(name)?;
     if symlinks {
         let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
         match symlink(&target, name) {
-            // Another process made the same link.
+            // Another process created the same link.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             Ok(()) => return Ok(()),
             Err(error) => log::debug!("{}: no symbolic link: {error}", name.display()),
@@ -206,7 +206,7 @@ pub(super) fn create_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// Writes a file under another name and renames it, so that no reader finds a part of it.
+/// Writes a file under a temporary name and renames it, so that readers never find a part of it.
 fn write_atomic(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     create_parent(path)?;

@@ -1,4 +1,4 @@
-//! Requests to the hub: the token, redirects, retries and the errors of refusals.
+//! Requests to the hub: the token, redirects, retries and the errors of failed requests.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, Uri, header};
 
 use super::Hub;
 
-/// A response body of 64 MiB that takes longer has stalled.
+/// The time limit of a response body. A body of 64 MiB that takes longer has stalled.
 const BODY_TIME: Duration = Duration::from_mins(10);
 const CONNECT_TIME: Duration = Duration::from_secs(20);
 const RESPONSE_TIME: Duration = Duration::from_mins(1);
@@ -54,7 +54,7 @@ impl RepositoryFile {
     }
 }
 
-/// Why a request failed, and whether a retry can help.
+/// The error of a request, which determines whether a retry can help.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// A retry gives the same result.
@@ -94,7 +94,7 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// The retries are counted anew.
+    /// Resets the number of failed attempts.
     pub(super) fn reset(&mut self) {
         self.failed = 0;
     }
@@ -118,13 +118,13 @@ impl Retries {
     }
 }
 
-/// Sends requests about one model.
+/// A client for requests about one model.
 pub(super) struct Client<'a> {
     hub: &'a Hub,
     agent: ureq::Agent,
     id: &'a str,
     revision: &'a str,
-    /// Whether failed requests are repeated.
+    /// Retry failed requests.
     pub(super) retries: bool,
 }
 
@@ -186,12 +186,12 @@ impl<'a> Client<'a> {
         format!("{endpoint}/{id}/resolve/{commit}/{}", quote(name))
     }
 
-    /// Sends a GET request and follows its redirects. The token is sent to the endpoint alone.
+    /// Sends a GET request and follows its redirects. The token is sent to the endpoint only.
     pub(super) fn get(&self, url: &str, range: Option<(u64, u64)>) -> Result<Response, Failure> {
         let endpoint = origin(self.hub.endpoint());
         let mut url = url.to_owned();
         for _ in 0..=REDIRECTS {
-            // A compressed response has no ranges.
+            // Compressed responses do not support ranges.
             let mut request = self
                 .agent
                 .get(&url)
@@ -218,7 +218,7 @@ impl<'a> Client<'a> {
         )))
     }
 
-    /// The error of a status, by the hub's error code where the response has one.
+    /// The error for a status, based on the hub's error code if the response has one.
     fn refusal(&self, url: &str, status: u16, headers: &HeaderMap) -> Failure {
         let text = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;

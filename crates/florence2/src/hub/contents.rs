@@ -1,11 +1,11 @@
-//! The files that a model or an adapter consists of, and which of them a snapshot lacks.
+//! The files of a model or an adapter, and those of them that a snapshot lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// What a repository holds.
+/// The kind of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Model,
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// Files that change the result where the repository has them.
+    /// Files that change the result if the repository has them.
     fn optional(self) -> &'static [&'static str] {
         match self {
             Self::Model => &[
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// Every file whose presence or absence matters.
+    /// All required and optional files.
     pub(super) fn known(self) -> impl Iterator<Item = &'static str> {
         let required = self.required().iter().copied().flatten().copied().flatten();
         required.chain(self.optional()).copied()
@@ -81,7 +81,7 @@ impl Kind {
             }
             match preferred {
                 Some(weights) => name == weights,
-                // Weights of another name, for a caller that names them.
+                // Weights of another name, for callers that specify the name.
                 None => has_extension(name, fallback),
             }
         };
@@ -103,7 +103,7 @@ fn has_extension(name: &str, extension: &str) -> bool {
         .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
-/// The shards that an index names. An index that cannot be read names none: the loader reports it.
+/// The shards in an index. An index that cannot be read results in none: the loader reports it.
 pub(super) fn shards(index: &Path) -> BTreeSet<String> {
     #[derive(Deserialize)]
     struct Index {
@@ -116,7 +116,7 @@ pub(super) fn shards(index: &Path) -> BTreeSet<String> {
     })
 }
 
-/// What is known of a file of a snapshot.
+/// The state of a file in a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Present,
@@ -125,7 +125,7 @@ enum State {
     Unknown,
 }
 
-/// A model or adapter at a commit, as the cache holds it.
+/// A model or adapter at a commit in the cache.
 pub(super) struct Snapshot {
     /// The folder of the files.
     pub(super) folder: PathBuf,
@@ -165,7 +165,8 @@ impl Snapshot {
             return self.missing_shards(files);
         }
         let begun = possible.clone().find(|files| has(files, State::Present));
-        // Without a possible alternative, the loader names the file that it requires.
+        // If no alternative is possible, the result is empty, and the loader reports the file that
+        // it requires.
         let files = begun.or_else(|| possible.next()).unwrap_or_default();
         let missing = files.iter().copied().filter(lacks);
         missing.map(str::to_owned).collect()
@@ -179,7 +180,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// Whether the presence of every optional file is known.
+    /// Returns true if the presence or absence of every optional file is known.
     pub(super) fn is_settled(&self, kind: Kind) -> bool {
         let optional = kind.optional().iter();
         optional

@@ -1,4 +1,4 @@
-//! One file of a repository: locked, resumed, checked, and linked into the snapshot.
+//! The download of one file: it is locked, resumed, verified, and linked into the snapshot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use super::{Download, Hub};
 const PART: u64 = 64 << 20;
 const BUFFER: usize = 1 << 18;
 
-/// Brings files of one commit into the cache.
+/// Downloads files of one commit into the cache.
 pub(super) struct Downloader<'a> {
     pub(super) hub: &'a Hub,
     pub(super) client: &'a Client<'a>,
@@ -23,8 +23,8 @@ pub(super) struct Downloader<'a> {
 }
 
 impl Downloader<'_> {
-    /// Makes a file of the snapshot complete: a file with the right content stays, a file or blob
-    /// with a wrong content is replaced.
+    /// Completes a file of the snapshot. A file with the right content is kept; a file or blob with
+    /// a wrong content is replaced.
     pub(super) fn bring(
         &self,
         file: &RepositoryFile,
@@ -46,7 +46,7 @@ impl Downloader<'_> {
         }
         let incomplete = blob.with_extension("incomplete");
         let mut waited = Duration::ZERO;
-        // Another process that holds the lock writes the file meanwhile.
+        // Another process holds the lock and writes the file.
         let mut waiting = || {
             let received = incomplete.metadata().map_or(0, |file| file.len());
             waited += super::cache::LOCK_INTERVAL;
@@ -58,14 +58,14 @@ impl Downloader<'_> {
         if is_new {
             self.download(&target, &blob, progress)?;
         }
-        // While this process waited, another one may have made the link.
+        // While this process waited, another one may have created the link.
         if !is_new && target.is_intact(&name).map_err(|error| at(&name, &error))? {
             return Ok(());
         }
         link(&blob, &name, self.hub.symlinks, is_new).map_err(|error| at(&name, &error))
     }
 
-    /// Downloads a blob beside its place, checks it and renames it. A file that was resumed and has
+    /// Downloads a blob to a file beside its path, verifies it and renames it. A resumed file with
     /// a wrong checksum is downloaded once more.
     fn download(
         &self,
@@ -125,7 +125,7 @@ impl Downloader<'_> {
         }
     }
 
-    /// One part, written behind what was received before.
+    /// Downloads one part, and appends it to the bytes received before.
     fn part(
         &self,
         url: &str,
@@ -175,7 +175,7 @@ impl Downloader<'_> {
     }
 }
 
-/// A range that begins elsewhere would be written to the wrong place.
+/// Rejects a range that starts at another byte, which would be written to the wrong position.
 fn check_start(url: &str, headers: &ureq::http::HeaderMap, from: u64) -> Result<(), Failure> {
     let range = headers
         .get("content-range")
@@ -193,7 +193,7 @@ fn check_start(url: &str, headers: &ureq::http::HeaderMap, from: u64) -> Result<
     }
 }
 
-/// A file to have.
+/// The file to download.
 struct Target<'a> {
     name: &'a str,
     etag: &'a str,
@@ -221,8 +221,8 @@ impl Target<'_> {
     }
 }
 
-/// The incomplete file. Bytes are written at their own positions, so that two processes whose file
-/// system ignores locks write the same bytes to the same places.
+/// The incomplete file. Bytes are written at their own positions, so that two processes on a file
+/// system without locks write the same bytes to the same positions.
 struct Output {
     path: std::path::PathBuf,
     file: File,
@@ -230,7 +230,7 @@ struct Output {
 }
 
 impl Output {
-    /// Opens what an interrupted download left, or a new file.
+    /// Opens the file of an interrupted download, or a new file.
     fn open(path: &Path, size: u64) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options

@@ -1,4 +1,4 @@
-//! The settings of the hub in the environment, with the names, values and precedence of
+//! The settings of the hub in environment variables, with the names, values and precedence of
 //! huggingface_hub.
 
 use std::fs;
@@ -36,7 +36,7 @@ impl Variables<'_> {
         })
     }
 
-    /// `~` and `~user` at the start of a path, as `os.path.expanduser` replaces them.
+    /// Replaces `~` and `~user` at the start of a path as `os.path.expanduser` does.
     fn expand_home(&self, path: &str) -> String {
         let Some(rest) = path.strip_prefix('~') else {
             return path.to_owned();
@@ -54,7 +54,7 @@ impl Variables<'_> {
         }
     }
 
-    /// `$NAME` and `${NAME}`, as `os.path.expandvars` replaces them: an unset variable stays.
+    /// Replaces `$NAME` and `${NAME}` as `os.path.expandvars` does: unset variables are kept.
     fn expand_variables(&self, path: &str) -> String {
         let mut expanded = String::new();
         let mut rest = path;

@@ -1,4 +1,5 @@
-//! Models of the Hugging Face hub, in the cache that huggingface_hub and other programs share.
+//! Models of the Hugging Face hub, in the cache that is shared with huggingface_hub and other
+//! programs.
 //!
 //! The crate hf-hub is not used. Its synchronous client (0.5) locks other files than
 //! huggingface_hub, gives up on a lock after five seconds, does not check content, and appends a
@@ -21,7 +22,7 @@ use client::Client;
 use contents::{Kind, Snapshot, is_index, shards};
 use download::Downloader;
 
-/// git keeps this suffix for itself.
+/// git reserves this suffix.
 const LOCK_SUFFIX: &str = ".lock";
 
 /// A hub and the cache of its models.
@@ -32,13 +33,15 @@ pub struct Hub {
     pub endpoint: String,
     /// The folder of all cached models.
     pub cache: PathBuf,
-    /// The user's access token. It is sent to the endpoint alone.
+    /// The user's access token. It is sent to the endpoint only.
     pub token: Option<String>,
-    /// Whether the cache is used alone and no request is sent.
+    /// Use the cache only, and send no requests.
     pub offline: bool,
-    /// Whether snapshots link to blobs. If not, or if a link cannot be made, they hold the files.
+    /// Snapshots contain symbolic links to blobs. If false, or if a link cannot be created, they
+    /// contain the files.
     pub symlinks: bool,
-    /// The wait before the first retry of a failed request. It doubles up to eight times this.
+    /// The wait before the first retry of a failed request. Later waits double, up to eight times
+    /// this.
     pub retry_wait: Duration,
 }
 
@@ -48,17 +51,17 @@ pub struct Hub {
 pub struct Download<'a> {
     /// The file's name.
     pub file: &'a str,
-    /// Bytes in the cache.
+    /// The number of bytes in the cache.
     pub received: u64,
-    /// Bytes of the whole file.
+    /// The size of the whole file in bytes.
     pub size: u64,
-    /// How long this call has waited for another process that downloads the file. `None` if none
-    /// does.
+    /// The time that this call has waited for another process that downloads the file. `None` if
+    /// there is no such process.
     pub waited: Option<Duration>,
 }
 
 impl Hub {
-    /// A hub at an endpoint, with a cache, without a token.
+    /// Creates a hub with an endpoint and a cache, without a token.
     pub fn new(endpoint: &str, cache: impl Into<PathBuf>) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -70,7 +73,7 @@ impl Hub {
         }
     }
 
-    /// The hub and cache that the environment names, by huggingface_hub's rules: `HF_ENDPOINT`;
+    /// Creates a hub from environment variables by huggingface_hub's rules: `HF_ENDPOINT`;
     /// `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME` or `XDG_CACHE_HOME`; `HF_TOKEN`,
     /// `HUGGING_FACE_HUB_TOKEN`, or the file of `HF_TOKEN_PATH`, unless
     /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`;
@@ -79,12 +82,12 @@ impl Hub {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// [`Self::from_env`] with other variables than those of this process.
+    /// Like [`Self::from_env`], with `get` in place of the variables of this process.
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Self {
         environment::read(&get)
     }
 
-    /// Whether a name has the form `ORG/NAME`.
+    /// Returns true if a name has the form `ORG/NAME`.
     pub fn is_id(name: &str) -> bool {
         let part = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -93,18 +96,19 @@ impl Hub {
         matches!(name.split_once('/'), Some((org, name)) if part(org) && part(name))
     }
 
-    /// The folder of a model whose required files are all in the cache. No request is sent.
-    /// `revision` is a branch, a tag, a commit or `refs/pr/N`.
+    /// Returns the folder of a model if all its required files are in the cache. No request is
+    /// sent. `revision` is a branch, a tag, a commit or `refs/pr/N`.
     pub fn cached(&self, id: &str, revision: &str) -> Option<PathBuf> {
         let snapshot = self.find(id, revision).ok()??;
         let is_complete = snapshot.missing(Kind::Model).is_empty();
         is_complete.then_some(snapshot.folder)
     }
 
-    /// The folder of a model: the cached one if it is complete, else [`Self::pull`].
+    /// Returns the folder of a model: the cached one if it is complete, otherwise that of
+    /// [`Self::pull`].
     ///
     /// # Errors
-    /// As [`Self::pull`].
+    /// Those of [`Self::pull`].
     pub fn resolve(
         &self,
         id: &str,
@@ -114,10 +118,11 @@ impl Hub {
         self.resolve_kind(Kind::Model, id, revision, progress)
     }
 
-    /// The folder of a LoRA adapter: the cached one if it is complete, else it is downloaded.
+    /// Returns the folder of a LoRA adapter: the cached one if it is complete, otherwise downloads
+    /// it.
     ///
     /// # Errors
-    /// As [`Self::pull`].
+    /// Those of [`Self::pull`].
     pub fn resolve_adapter(
         &self,
         id: &str,
@@ -127,15 +132,15 @@ impl Hub {
         self.resolve_kind(Kind::Adapter, id, revision, progress)
     }
 
-    /// Brings the files of a model at a branch, tag, commit or `refs/pr/N` into the cache and
-    /// returns their folder. Files that are in the cache are checked and stay; an interrupted
-    /// download is resumed; every file is checked against the hub's checksum, and a wrong one is
-    /// replaced. Several processes may pull one model at once. A complete snapshot of a full commit
-    /// hash needs no request.
+    /// Downloads the files of a model at a branch, tag, commit or `refs/pr/N` into the cache and
+    /// returns their folder. Every file is verified against the hub's checksum: files in the cache
+    /// are kept if they are correct and replaced otherwise, and an interrupted download is resumed.
+    /// Several processes may pull one model at once. A complete snapshot of a full commit hash
+    /// needs no request.
     ///
     /// # Errors
     /// [`Error::Hub`] naming the model, revision or file that does not exist, cannot be reached or
-    /// has another content than the hub states; offline, naming each missing file.
+    /// differs from the hub's checksum; offline, naming each missing file.
     pub fn pull(
         &self,
         id: &str,
@@ -177,8 +182,8 @@ impl Hub {
         if found.is_settled(kind) {
             return Ok(found.folder);
         }
-        // Another program downloaded the required files. Whether the repository has optional ones
-        // is unknown; a newer commit of the branch is not asked for.
+        // Another program downloaded the required files. The optional files of the repository are
+        // unknown. They are requested at the cached commit, even if the branch has a newer one.
         let commit = self.repository(id).commit(revision);
         let commit = commit.as_deref().unwrap_or(revision);
         let mut client = Client::new(self, id, commit);
@@ -216,7 +221,7 @@ impl Hub {
             .siblings
             .iter()
             .map(|file| (file.name.as_str(), file))
-            // Only files at the top are a model's own, and no name may lead elsewhere.
+            // Only top-level files belong to the model, and no name may lead to another folder.
             .filter(|(name, _)| !name.contains(['/', '\\', ':']))
             .collect();
         let mut bring = |name: &str| {
@@ -238,7 +243,7 @@ impl Hub {
             }
         }
         note_absent(&snapshot, kind.known().filter(|name| !names.contains(name)));
-        // A revision refers to a complete snapshot.
+        // The revision is recorded last, because it must refer to a complete snapshot.
         if revision != info.sha {
             let written = repository.write_ref(revision, &info.sha);
             written.map_err(|error| fail(id, format!("refs/{revision}: {error}")))?;
@@ -246,7 +251,7 @@ impl Hub {
         Ok(snapshot.folder)
     }
 
-    /// The cached snapshot of a model, as far as it is complete.
+    /// Returns the cached snapshot of a model, or an error that names the missing files.
     fn offline(
         &self,
         kind: Kind,
@@ -270,7 +275,7 @@ impl Hub {
         Err(fail(id, reason))
     }
 
-    /// The snapshot of a revision, if the cache knows its commit.
+    /// Returns the snapshot of a revision, if its commit is in the cache.
     fn find(&self, id: &str, revision: &str) -> Result<Option<Snapshot>> {
         if !Self::is_id(id) {
             return Err(fail(id, "expected a model as ORG/NAME"));
