@@ -10,7 +10,8 @@
  *
  * The emulator ends the process with a message where the processor would raise an exception (a tile that is not
  * configured, shapes that do not match) and where an instruction's form is not implemented. With AMX_EMULATOR_COUNTS, the
- * number of executed instructions is written to the named file at exit: "name number" per line.
+ * number of executed instructions is written to the named file at exit, and the number of requests for the permission as
+ * `arch_prctl`: "name number" per line.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -32,11 +33,12 @@
 enum { TILES = 8, ROWS = 16, ROW_BYTES = 64, LANES = 16 };
 
 enum { LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS, TDPBSSD, TDPBSUD, TDPBUSD, TDPBUUD,
-       VDPBF16PS, VCVTNE2PS2BF16, VPDPBUSD, CPUID, COUNTED };
+       VDPBF16PS, VCVTNE2PS2BF16, VPDPBUSD, CPUID, ARCH_PRCTL, COUNTED };
 
 static const char *const names[COUNTED] = {
     "ldtilecfg", "tilerelease", "tilezero", "tileloadd", "tilestored", "tdpbf16ps", "tdpbssd", "tdpbsud", "tdpbusd",
     "tdpbuud", "vdpbf16ps", "vcvtne2ps2bf16", "vpdpbusd", "cpuid",
+    "arch_prctl",
 };
 
 static atomic_ulong counts[COUNTED];
@@ -559,6 +561,7 @@ long syscall(long number, ...) {
     }
     va_end(list);
     if (number == SYS_arch_prctl && arguments[0] == REQUEST_PERMISSION && arguments[1] == TILE_DATA) {
+        count(ARCH_PRCTL);
         return 0;
     }
     register long fourth __asm__("r10") = arguments[3];

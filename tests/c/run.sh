@@ -35,6 +35,15 @@ c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/re
 diff "$folder/expected" <("$folder/detect_cpp" "$scene")
 echo "the header's program and the examples print what the README says"
 
+# With the allocator that programs get.
+cc -std=c11 "${strict[@]}" tests/c/process.c "$target/release/libflorence2.a" -lm -o "$folder/process"
+"$folder/process" trim
+if test "$(uname -m)" = x86_64; then
+    for level in portable avx512-dot amx; do
+        "$folder/process" simd "$level"
+    done
+fi
+
 soak() {
     cc -std=c11 "${strict[@]}" tests/c/soak.c "$target/release/libflorence2.a" -lm -o "$folder/soak"
     "$folder/soak" "$scene"

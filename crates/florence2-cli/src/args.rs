@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Tasks,
     /// List the devices of this machine that this build can compute on, best first.
     Devices,
+    /// Print the library's version and features and the machine's devices as JSON, for bug reports.
+    Info,
     /// Print a shell's completions.
     Completions {
         /// The shell.

@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use florence2::SystemInfo;
 
 use args::{Cli, Command};
 
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         }
         Command::Tasks => tasks::tasks(),
         Command::Devices => florence2::devices().iter().try_for_each(print),
+        Command::Info => print(format_args!("{:#}", SystemInfo::new().to_json())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "florence2", &mut script);

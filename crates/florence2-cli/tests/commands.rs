@@ -255,3 +255,14 @@ fn the_other_commands_print() {
     }
     assert!(printed(&["--version"]).starts_with("florence2 0."));
 }
+
+#[test]
+fn info_describes_the_build_and_the_machine() {
+    let info: Value = serde_json::from_str(&printed(&["info"])).unwrap();
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    for (list, element) in [("features", "demo"), ("devices", "cpu")] {
+        let elements = info[list].as_array().unwrap();
+        assert!(elements.contains(&element.into()), "{list}: {elements:?}");
+    }
+    assert!(info["threads"].as_u64().unwrap() > 0);
+}
