@@ -2,8 +2,8 @@
 
 use crate::multiply_add::MultiplyAdd;
 
-/// `e^x` for `x <= 0`, with a relative error of 2e-7. Below -87, where f32's normal numbers end, it
-/// returns `e^-87`.
+/// `e^x` for `x <= 0`, with a relative error of 2e-7. Below -87, close to the end of f32's normal
+/// numbers, it returns `e^-87`.
 #[inline(always)]
 #[allow(
     clippy::inline_always,

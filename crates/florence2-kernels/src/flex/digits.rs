@@ -6,10 +6,10 @@
 
 use super::line::LINE;
 
-/// The number of digits of a number.
+/// The count of digits of a number.
 pub(super) const DIGITS: usize = 3;
 
-/// The number of numbers whose digits fill one cache line each: one line of first digits, one of
+/// The count of numbers whose digits fill one cache line each: one line of first digits, one of
 /// second digits and one of third digits. A word holds the digits of every sixteenth number.
 pub(super) const NUMBERS: usize = 4 * LINE;
 
@@ -18,7 +18,7 @@ pub(super) const NUMBERS: usize = 4 * LINE;
 #[cfg(target_arch = "x86_64")]
 pub(super) const CARRY: u32 = 0x8080;
 
-/// The number of words that hold `numbers` numbers.
+/// The count of words that hold `numbers` numbers.
 pub(super) fn words(numbers: usize) -> usize {
     numbers.div_ceil(NUMBERS) * DIGITS * LINE
 }
@@ -43,7 +43,7 @@ impl Unit {
         reason = "it must be vectorised with its caller"
     )]
     pub(super) fn of(largest: f32) -> Self {
-        /// The largest number of three digits is 2^23 divided by this factor.
+        /// 2^23 divided by the largest number of three digits, rounded up.
         const MARGIN: f32 = 1.003_95;
         /// The number of bits below the exponent.
         const MANTISSA: u32 = 23;

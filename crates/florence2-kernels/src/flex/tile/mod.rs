@@ -153,8 +153,9 @@ thread_local! {
 }
 
 /// Returns the kernel that multiplies columns of a format by rows of a format at the level in use,
-/// if there is one. f32 rows have a kernel for all columns, except for f16 columns in plain loops.
-/// If there is a kernel for f16 columns, f32 weights that f16 represents exactly are stored as f16.
+/// if there is one. f32 rows have a kernel for all columns, except for f16 columns at the portable
+/// level. If there is a kernel for f16 columns, f32 weights that f16 represents exactly are stored
+/// as f16.
 pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
     match (level(), columns, rows) {
         #[cfg(target_arch = "x86_64")]

@@ -278,7 +278,7 @@ fn row_scale(raw: &Raw<'_>, row: usize) -> *const f32 {
 #[repr(C)]
 struct Piece {
     configuration: *const Configuration,
-    /// If there is no second segment, it has no registers.
+    /// If there is only one segment, the second has no registers.
     segments: [Segment; 2],
     ends: Ends,
     /// Prefetched during the product.
