@@ -141,5 +141,6 @@ fn every_answer<B: Backend>() {
 }
 
 on_every_backend!(every_stage);
-// In f16, other locations were chosen in <CAPTION_TO_PHRASE_GROUNDING>; later questions were not compared.
+// In f16, the model chose other locations in <CAPTION_TO_PHRASE_GROUNDING>. Later questions were not
+// compared.
 on_every_backend_in_f32!(every_answer);
