@@ -14,16 +14,16 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Florence2Config {
-    /// `"florence2"`; checked when present.
+    /// `"florence2"`; checked if present.
     pub model_type: String,
-    /// The image encoder's part.
+    /// The configuration of the image encoder.
     pub vision_config: Florence2VisionConfig,
-    /// The language model's part.
+    /// The configuration of the language model.
     pub text_config: Florence2TextConfig,
     /// The id that marks image positions in HF's `input_ids` (default none: Microsoft's layout
     /// has no such token).
     pub image_token_id: Option<u32>,
-    /// Whether the output matrix is the token embedding (default true).
+    /// True if the output matrix is the token embedding (default true).
     pub tie_word_embeddings: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Florence2VisionConfig {
     pub patch_stride: Vec<usize>,
     /// Zero padding of each stage's convolution (default 3, 1, 1, 1).
     pub patch_padding: Vec<usize>,
-    /// Whether the layer norm comes before the convolution (default F, T, T, T).
+    /// True if the layer norm precedes the convolution (default F, T, T, T).
     pub patch_prenorm: Vec<bool>,
     /// Channels per stage (default 128, 256, 512, 1024).
     pub embed_dim: Vec<usize>,
@@ -65,11 +65,11 @@ pub struct Florence2VisionConfig {
     pub window_size: usize,
     /// Stochastic depth in training; identity at inference (default 0.1).
     pub drop_path_rate: f64,
-    /// Hidden width of the feed-forward part over the stage's channels (default 4).
+    /// Hidden width of the feed-forward block, as a multiple of the stage's channels (default 4).
     pub mlp_ratio: f64,
-    /// Whether the qkv projections have a bias (default true).
+    /// True if the qkv projections have a bias (default true).
     pub qkv_bias: bool,
-    /// The activation of the feed-forward parts, by transformers' name (default `gelu`).
+    /// The activation of the feed-forward blocks, by its name in transformers (default `gelu`).
     pub activation_function: String,
     /// Width of the image embeddings, equal to `text_config.d_model` (default 1024).
     pub projection_dim: usize,
@@ -85,7 +85,7 @@ impl Default for Florence2VisionConfig {
     }
 }
 
-/// The vision part of a file, with the names of either layout.
+/// The vision part of a file, with the names of both layouts.
 #[derive(Deserialize)]
 #[serde(default)]
 struct RawVisionConfig {
@@ -97,7 +97,7 @@ struct RawVisionConfig {
     patch_prenorm: Vec<bool>,
     #[serde(deserialize_with = "present")]
     embed_dim: Option<Vec<usize>>,
-    /// Microsoft's name for `embed_dim`, which has precedence: some converters write both.
+    /// Microsoft's name for `embed_dim`. Some converters write both; `embed_dim` has precedence.
     #[serde(deserialize_with = "present")]
     dim_embed: Option<Vec<usize>>,
     num_heads: Vec<usize>,
@@ -114,7 +114,7 @@ struct RawVisionConfig {
     image_pos_embed: MicrosoftPositionEmbedding,
 }
 
-/// A value that may be absent and may not be null.
+/// Deserialises a value that may be absent and may not be null.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
@@ -225,24 +225,24 @@ pub struct Florence2TextConfig {
     pub encoder_attention_heads: usize,
     /// Decoder heads (default 16).
     pub decoder_attention_heads: usize,
-    /// Hidden width of the encoder's feed-forward part (default 4096).
+    /// Hidden width of the encoder's feed-forward block (default 4096).
     pub encoder_ffn_dim: usize,
-    /// Hidden width of the decoder's feed-forward part (default 4096).
+    /// Hidden width of the decoder's feed-forward block (default 4096).
     pub decoder_ffn_dim: usize,
-    /// The activation of the feed-forward parts, by transformers' name (default `gelu`).
+    /// The activation of the feed-forward blocks, by its name in transformers (default `gelu`).
     pub activation_function: String,
-    /// Positions of encoder and decoder each (default 1024).
+    /// Number of positions of the encoder and of the decoder (default 1024).
     pub max_position_embeddings: usize,
-    /// Whether embeddings are multiplied by sqrt(`d_model`) (default false; null is false).
+    /// True if embeddings are multiplied by sqrt(`d_model`) (default false; null is false).
     #[serde(deserialize_with = "null_is_default")]
     pub scale_embedding: bool,
-    /// Whether encoder and decoder read one token embedding (default true).
+    /// True if encoder and decoder share one token embedding (default true).
     pub tie_word_embeddings: bool,
-    /// Start of text (default 0).
+    /// Token that starts a text (default 0).
     pub bos_token_id: Option<u32>,
-    /// Padding (default 1).
+    /// Padding token (default 1).
     pub pad_token_id: Option<u32>,
-    /// Tokens that end a text, in a file one id, a list or null (default 2).
+    /// Tokens that end a text: one id, a list or null in a file (default 2).
     #[serde(with = "one_or_many")]
     pub eos_token_id: Vec<u32>,
     /// First token of the decoder's input (default 2).
@@ -281,7 +281,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Ids that a file holds as null, one id or a list.
+/// Token ids that a file stores as null, one id or a list.
 mod one_or_many {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -315,19 +315,19 @@ mod one_or_many {
     }
 }
 
-/// Layers of one kind beyond this are a mistake: the module would be built before it is compared with
-/// any file.
+/// The maximum number of layers of one kind. More are an error, since the module is built before it
+/// is compared with any file.
 const MAX_LAYERS: usize = 1024;
 
-/// Windows beyond this are a mistake: the image is padded to whole windows, and attention is
-/// quadratic in their area.
+/// The maximum window size. Larger windows are an error, since the image is padded to whole windows
+/// and attention is quadratic in their area.
 const MAX_WINDOW: usize = 256;
 
 impl Florence2Config {
-    /// Reads and checks a `config.json` of either layout. `file` is named in errors.
+    /// Reads and checks a `config.json` of either layout. Errors contain the name `file`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when it is not such JSON, [`Error::Config`] when a field cannot be.
+    /// [`Error::Malformed`] if it is not such JSON, [`Error::Config`] if a field is invalid.
     pub fn from_json(json: &[u8], file: &str) -> Result<Self> {
         let value: serde_json::Value =
             serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
@@ -346,7 +346,7 @@ impl Florence2Config {
     /// Checks that a model can be built from these values.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first field that cannot be.
+    /// [`Error::Config`] with the first invalid field.
     pub fn validate(&self) -> Result<()> {
         if self.model_type != "florence2" {
             return Err(Error::config("model_type", &self.model_type, "florence2"));
@@ -374,10 +374,10 @@ impl Florence2Config {
 }
 
 impl Florence2VisionConfig {
-    /// Height and width in positions of the last stage's grid, for an image in pixels.
+    /// Returns the height and width of the last stage's grid in positions, for an image in pixels.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the image is too small, or larger than the position embedding.
+    /// [`Error::Argument`] if the image is too small, or larger than the position embedding.
     pub fn grid_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
         let (mut rows, mut columns) = (height, width);
         for stage in 0..self.depths.len() {
@@ -561,6 +561,6 @@ fn activation(field: &str, name: &str) -> Result<()> {
 
 /// The activation of a validated configuration.
 pub(crate) fn activation_named(name: &str) -> Activation {
-    // INVARIANT: `validate` refuses other names.
+    // INVARIANT: `validate` rejects other names.
     Activation::named(name).expect("a name that was validated")
 }

@@ -1,4 +1,4 @@
-//! Every way in which the model can refuse to load or to run.
+//! The errors of loading and running the model.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file was read but is not what its name promises.
+    /// A file was read, but its contents are invalid.
     #[error("{file}: {reason}")]
     Malformed {
         /// The file, or the name of the buffer.
@@ -28,17 +28,17 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
-    /// A configuration field holds a value that no model can be built from.
+    /// A configuration field has a value with which no model can be built.
     #[error("config field `{field}`: found {found}, expected {expected}")]
     Config {
         /// The field's full name, such as `vision_config.num_heads[2]`.
         field: String,
         /// The value.
         found: String,
-        /// What would be accepted.
+        /// The accepted values.
         expected: String,
     },
-    /// The checkpoint's tensors do not make the configured model.
+    /// The checkpoint's tensors do not match the configured model.
     #[error("{0}")]
     Weights(Box<WeightsReport>),
     /// A tensor of the model is larger than the device's largest buffer.
@@ -46,35 +46,35 @@ pub enum Error {
     TooLarge {
         /// The tensor's name in Hugging Face's layout.
         key: String,
-        /// Its bytes on the device.
+        /// The size of the tensor on the device, in bytes.
         found: u64,
-        /// The bytes of the largest buffer.
+        /// The size of the largest buffer, in bytes.
         limit: u64,
     },
-    /// An argument of a call is out of its domain.
+    /// An argument of a call is outside its domain.
     #[error("argument `{argument}`: found {found}, expected {expected}")]
     Argument {
         /// The argument's name.
         argument: &'static str,
         /// The value.
         found: String,
-        /// What would be accepted.
+        /// The accepted values.
         expected: String,
     },
-    /// More positions were asked for than the model was trained with.
+    /// More positions are required than the model was trained with.
     #[error("{what}: {found} positions are needed, the model has {limit}")]
     TooManyPositions {
         /// The sequence: the encoder's input or the decoder's output.
         what: &'static str,
-        /// The positions asked for.
+        /// The number of required positions.
         found: usize,
-        /// The positions that the model has.
+        /// The number of positions of the model.
         limit: usize,
     },
-    /// The model produced no usable probability: its weights or its input hold NaN or infinity.
+    /// The model produced no usable probability: its weights or its input contain NaN or infinity.
     #[error("decoder step {step}: the scores are not finite, expected finite weights and pixels")]
     NotFinite {
-        /// The step at which this was seen, from 0.
+        /// The step at which this was detected, from 0.
         step: usize,
     },
     /// The caller cancelled the run.

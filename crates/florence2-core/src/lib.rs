@@ -1,6 +1,6 @@
-//! The Florence-2 model in burn, generic over the backend and naming none.
+//! The Florence-2 model in burn, generic over the backend. This crate names no backend.
 //!
-//! The data's way through this crate:
+//! The data flow through this crate:
 //!
 //! 1. [`Florence2Config`] reads `config.json` of either layout;
 //! 2. [`weights`] reads the checkpoint into a [`Florence2ForConditionalGeneration`];

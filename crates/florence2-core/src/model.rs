@@ -11,16 +11,16 @@ use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
 use crate::multi_modal_projector::MultiModalProjector;
 use crate::vision_tower::VisionTower;
 
-/// Label positions with this value take no part in the loss.
+/// The label of positions that are excluded from the loss.
 pub const IGNORED_LABEL: i64 = -100;
 
 /// Florence-2 with its output matrix: HF `Florence2ForConditionalGeneration`.
 #[derive(Module, Debug)]
 pub struct Florence2ForConditionalGeneration<B: Backend> {
-    /// Everything below the output matrix.
+    /// The model without the output matrix.
     pub model: Florence2Model<B>,
-    /// From `d_model` to `vocab_size`; none when tied to `model.language_model.shared`. It has a bias
-    /// when an adapter with `lora_bias` made it.
+    /// From `d_model` to `vocab_size`; `None` if it is tied to `model.language_model.shared`. It
+    /// has a bias if an adapter with `lora_bias` adds one.
     pub lm_head: Option<Linear<B>>,
     #[module(skip)]
     config: Florence2Config,
@@ -31,13 +31,13 @@ pub struct Florence2ForConditionalGeneration<B: Backend> {
 pub struct Florence2Model<B: Backend> {
     /// DaViT.
     pub vision_tower: VisionTower<B>,
-    /// From grid to image embeddings.
+    /// Converts the grid to image embeddings.
     pub multi_modal_projector: MultiModalProjector<B>,
     /// BART.
     pub language_model: LanguageModel<B>,
 }
 
-/// The encoder's output and what the decoder needs of it.
+/// The encoder's output and the mask of its padding.
 #[derive(Debug, Clone)]
 pub struct EncoderOutput<B: Backend> {
     /// `[batch, image tokens + prompt tokens, d_model]`.
@@ -46,33 +46,34 @@ pub struct EncoderOutput<B: Backend> {
     pub masked: Option<Tensor<B, 4, Bool>>,
 }
 
-/// What [`Florence2ForConditionalGeneration::forward`] reads.
+/// The input of [`Florence2ForConditionalGeneration::forward`].
 #[derive(Debug, Clone)]
 pub struct ForwardInput<B: Backend> {
     /// `[batch, channels, height, width]`, normalised.
     pub pixel_values: Tensor<B, 4>,
-    /// What is asked and answered.
+    /// The prompt and the answer.
     pub text: ForwardText<B>,
 }
 
 /// The text of a [`ForwardInput`].
 #[derive(Debug, Clone)]
 pub struct ForwardText<B: Backend> {
-    /// The prompt's ids, `[batch, tokens]`: without HF's leading `<image>` placeholders, whose
-    /// place the image embeddings take.
+    /// The prompt's ids, `[batch, tokens]`, without HF's leading `<image>` placeholders, which the
+    /// image embeddings replace.
     pub input_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`, 1 for the prompt and 0 for padding; none when nothing is padded.
+    /// `[batch, tokens]`, 1 for the prompt and 0 for padding; `None` if nothing is padded.
     pub attention_mask: Option<Tensor<B, 2, Int>>,
-    /// `[batch, tokens]`; made from `labels` when none, or a lone start token without labels.
+    /// `[batch, tokens]`; if it is `None`, made from `labels`, or a single start token without
+    /// labels.
     pub decoder_input_ids: Option<Tensor<B, 2, Int>>,
-    /// `[batch, tokens]`; positions holding [`IGNORED_LABEL`] are left out of the loss.
+    /// `[batch, tokens]`; positions with [`IGNORED_LABEL`] are excluded from the loss.
     pub labels: Option<Tensor<B, 2, Int>>,
 }
 
-/// What [`Florence2ForConditionalGeneration::forward`] gives: HF `Florence2Seq2SeqLMOutput`.
+/// The output of [`Florence2ForConditionalGeneration::forward`]: HF `Florence2Seq2SeqLMOutput`.
 #[derive(Debug, Clone)]
 pub struct ForwardOutput<B: Backend> {
-    /// Mean cross-entropy of the labels, `[1]`; present with labels, NaN when all are ignored.
+    /// Mean cross-entropy of the labels, `[1]`; present with labels, NaN if all are ignored.
     pub loss: Option<Tensor<B, 1>>,
     /// `[batch, decoder tokens, vocab_size]`.
     pub logits: Tensor<B, 3>,
@@ -83,12 +84,12 @@ pub struct ForwardOutput<B: Backend> {
 }
 
 impl<B: Backend> Florence2ForConditionalGeneration<B> {
-    /// The module of a validated configuration, with lazily initialised parameters that are kept
-    /// in `precision` once they are loaded.
+    /// Creates the module of a configuration, with lazily initialised parameters that are stored in
+    /// `precision` once they are loaded.
     ///
     /// # Errors
-    /// [`Error::Config`] when the configuration cannot be, [`Error::Argument`] when the backend
-    /// does not have the precision, or the processor not the SIMD level that is set.
+    /// [`Error::Config`] if the configuration is invalid, [`Error::Argument`] if the backend lacks
+    /// the precision or the processor lacks the SIMD level that is set.
     pub fn new(config: Florence2Config, precision: Precision, device: &B::Device) -> Result<Self> {
         config.validate()?;
         B::check_settings().map_err(|error| {
@@ -117,12 +118,12 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         })
     }
 
-    /// The configuration that the model was built from.
+    /// The configuration of the model.
     pub fn config(&self) -> &Florence2Config {
         &self.config
     }
 
-    /// The device that the parameters are on.
+    /// The device of the parameters.
     pub fn device(&self) -> B::Device {
         self.model
             .language_model
@@ -132,14 +133,14 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
             .device()
     }
 
-    /// Image embeddings: vision tower and projector; HF `get_image_features`.
+    /// Computes image embeddings with the vision tower and the projector; HF `get_image_features`.
     ///
     /// # Shapes
     /// - `pixel_values`: `[batch, channels, height, width]`
     /// - output: `[batch, image tokens, d_model]`
     ///
     /// # Errors
-    /// [`Error::Argument`] when the image's size or channels do not fit the model,
+    /// [`Error::Argument`] if the image's size or channels do not fit the model,
     /// [`Error::Cancelled`].
     pub fn encode_image(
         &self,
@@ -168,7 +169,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right
     ///
     /// # Errors
-    /// [`Error::TooManyPositions`] when image and prompt exceed the encoder's positions.
+    /// [`Error::TooManyPositions`] if image and prompt exceed the encoder's positions.
     pub fn encode(
         &self,
         image_features: Tensor<B, 3>,
@@ -201,14 +202,14 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
             .cross_attention_cache(&encoded.last_hidden_state, encoded.masked.clone())
     }
 
-    /// Continues the cached sequences by `input_ids` and scores every next token.
+    /// Extends the cached sequences by `input_ids` and computes the logits of every next token.
     ///
     /// # Shapes
     /// - `input_ids`: `[beams * batch, tokens]`
     /// - output: `[beams * batch, tokens, vocab_size]`
     ///
     /// # Errors
-    /// [`Error::TooManyPositions`] when the sequences exceed the decoder's positions.
+    /// [`Error::TooManyPositions`] if the sequences exceed the decoder's positions.
     pub fn decode(
         &self,
         input_ids: Tensor<B, 2, Int>,
@@ -224,19 +225,19 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         }))
     }
 
-    /// Logits and, with labels, the loss; HF `forward`.
+    /// Computes the logits and, with labels, the loss; HF `forward`.
     ///
     /// # Errors
-    /// As [`Self::encode_image`], [`Self::encode`] and [`Self::decode`].
+    /// Those of [`Self::encode_image`], [`Self::encode`] and [`Self::decode`].
     pub fn forward(&self, input: ForwardInput<B>) -> Result<ForwardOutput<B>> {
         let image_features = self.encode_image(input.pixel_values, &CancelToken::default())?;
         self.forward_text(image_features, input.text)
     }
 
-    /// [`Self::forward`] on an image that has been encoded, `[batch, image tokens, d_model]`.
+    /// [`Self::forward`] with an encoded image, `[batch, image tokens, d_model]`.
     ///
     /// # Errors
-    /// As [`Self::encode`] and [`Self::decode`].
+    /// Those of [`Self::encode`] and [`Self::decode`].
     pub fn forward_text(
         &self,
         image_features: Tensor<B, 3>,
@@ -265,10 +266,11 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         })
     }
 
-    /// The decoder's input for given labels: the start token first, ignored labels as padding.
+    /// The decoder's input for the given labels: shifted by the start token, with ignored labels as
+    /// padding.
     ///
     /// # Errors
-    /// [`Error::Config`] when the configuration has no start or padding token.
+    /// [`Error::Config`] if the configuration has no start or padding token.
     fn shift_tokens_right(&self, labels: Tensor<B, 2, Int>) -> Result<Tensor<B, 2, Int>> {
         let [batch, tokens] = labels.dims();
         let start = self.token("decoder_start_token_id")?;
@@ -281,7 +283,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// The start token of the decoder or the padding token.
     ///
     /// # Errors
-    /// [`Error::Config`] when the configuration has none.
+    /// [`Error::Config`] if the configuration has none.
     fn token(&self, name: &str) -> Result<i64> {
         let config = &self.config.text_config;
         let token = match name {
@@ -312,8 +314,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     }
 }
 
-/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`]; NaN without such labels, as in
-/// torch. Nothing is read back from the device.
+/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`]; NaN without such labels, as
+/// in torch. No value is read back from the device.
 fn cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: Tensor<B, 2, Int>) -> Tensor<B, 1> {
     let ignored = labels.clone().equal_elem(IGNORED_LABEL);
     let targets = labels.mask_fill(ignored.clone(), 0).unsqueeze_dim::<3>(2);

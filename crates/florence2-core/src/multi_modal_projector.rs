@@ -1,4 +1,5 @@
-//! From the vision tower's grid to image embeddings: HF `Florence2MultiModalProjector`.
+//! The conversion of the vision tower's grid to image embeddings: HF
+//! `Florence2MultiModalProjector`.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
@@ -14,7 +15,7 @@ pub struct MultiModalProjector<B: Backend> {
     pub image_projection: Linear<B>,
     /// Layer norm of the projected tokens.
     pub image_proj_norm: LayerNorm<B>,
-    /// Learned rows and columns.
+    /// Learned embeddings of rows and columns.
     pub image_position_embed: ImagePositionEmbed<B>,
     /// Sinusoids per frame.
     pub visual_temporal_embed: VisualTemporalEmbed<B>,
@@ -32,13 +33,13 @@ pub struct ImagePositionEmbed<B: Backend> {
 /// Cosine embedding of the frame's index: HF `Florence2VisionPositionalEmbeddingCosine1D`.
 #[derive(Module, Debug)]
 pub struct VisualTemporalEmbed<B: Backend> {
-    /// `[max_temporal_embeddings, embed_dim]`, a constant table of sinusoids. Most checkpoints store
-    /// it; it is computed where one does not.
+    /// `[max_temporal_embeddings, embed_dim]`, a constant table of sinusoids. Most checkpoints
+    /// store it; otherwise it is computed.
     pub pos_idx_to_embed: Param<Tensor<B, 2>>,
 }
 
 impl<B: Backend> MultiModalProjector<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
         // INVARIANT: a validated configuration has at least one stage.
         let embed_dim = *config.embed_dim.last().expect("at least one stage");
@@ -62,7 +63,7 @@ impl<B: Backend> MultiModalProjector<B> {
         }
     }
 
-    /// Makes the image embeddings: the mean token first (`spatial_avg_pool`), then one token per
+    /// Computes the image embeddings: the mean token first (`spatial_avg_pool`), then one token per
     /// position (`temporal_avg_pool` over a single frame).
     ///
     /// # Shapes
@@ -78,7 +79,7 @@ impl<B: Backend> MultiModalProjector<B> {
             .narrow(0, 0, 1)
             .reshape([1, 1, 1, dim]);
         let tokens = (image_features + positions + frame).reshape([batch, rows * columns, dim]);
-        // A sum of hundreds of f16 overflows: the mean is one of f32.
+        // A sum of hundreds of f16 values overflows, so the mean is computed in f32.
         let dtype = tokens.dtype();
         let mean = tokens.clone().cast(DType::F32).mean_dim(1).cast(dtype);
         let pooled = B::apply_linear(Tensor::cat(vec![mean, tokens], 1), &self.image_projection);
@@ -87,7 +88,7 @@ impl<B: Backend> MultiModalProjector<B> {
 }
 
 impl<B: Backend> VisualTemporalEmbed<B> {
-    /// The table of the architecture, which is not trained.
+    /// The constant table of the architecture, which is not trained.
     fn new(shape: [usize; 2], device: &B::Device) -> Self {
         let table = move |device: &B::Device, _| {
             Tensor::from_data(TensorData::new(sinusoids(shape), shape), device)

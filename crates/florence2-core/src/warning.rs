@@ -1,13 +1,14 @@
-//! Settings and tensors of a model's files that the model loads without.
+//! Differences between a model's files and the loaded model that are not errors.
 
 use std::fmt;
 
-/// A difference between a model's files and the loaded model that is no error. `Display` is one
-/// line that names the file, the key or tensor, what was found, and what the model does instead.
+/// A difference between a model's files and the loaded model that is not an error. `Display` writes
+/// one line with the file, the key or tensor, the value found, and the one that the model uses
+/// instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The checkpoint has tensors that the model has no parameter for.
+    /// The checkpoint has tensors for which the model has no parameter.
     UnexpectedTensors {
         /// The checkpoint.
         file: String,
@@ -22,7 +23,7 @@ pub enum Warning {
         /// The keys of the weights, sorted.
         keys: Vec<String>,
     },
-    /// A setting was read in another way than it is written.
+    /// The value of a setting is not the one that is used.
     Setting {
         /// The file.
         file: String,

@@ -1,6 +1,6 @@
-//! A batch gets the answers that each request gets alone, log-probabilities to the bit, for any number
-//! of threads, in every precision: of a model whose layers have several blocks of inputs, with beams
-//! and with prompts of several lengths.
+//! The answers to a batch equal those to each request alone, with bit-identical log-probabilities,
+//! for any number of threads and in every precision. The model's layers have several blocks of
+//! inputs, and the requests have beams and prompts of several lengths.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 type Model = Florence2ForConditionalGeneration<Flex>;
 
-/// More rows, with their beams, than threads share the weights for (16 for each of two threads).
+/// With their beams, more rows than threads share the weights for (16 for each of two threads).
 const BATCH: usize = 12;
 const BEAMS: usize = 3;
 const SIDE: usize = 40;
@@ -46,7 +46,7 @@ impl ModuleMapper<Flex> for Values {
         param: Param<Tensor<Flex, D>>,
     ) -> Param<Tensor<Flex, D>> {
         if D == 1 {
-            // Norms of ones, and biases of zeros.
+            // Norms have ones, and biases have zeros.
             return Param::initialized(param.id, param.val());
         }
         let shape: [usize; D] = param.lazy_shape().dims();
@@ -76,7 +76,7 @@ fn model(precision: Precision) -> Model {
     model.map(&mut Values(7))
 }
 
-/// The prompt of a request: each has another length.
+/// The prompt of a request; each has another length.
 fn prompt(request: usize) -> Vec<i64> {
     let tokens = 2 + 5 * request % BATCH;
     (0..tokens)
@@ -84,7 +84,8 @@ fn prompt(request: usize) -> Vec<i64> {
         .collect()
 }
 
-/// Tokens, and the bits of their log-probabilities and of the score, of every sequence of a request.
+/// The tokens, and the bits of their log-probabilities and of the score, of every sequence of a
+/// request.
 type Answer = Vec<(Vec<u32>, Vec<u32>, u32)>;
 
 /// The answers to some requests in one batch.

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use crate::Backend;
 
-/// An activation function that feed-forward parts apply.
+/// The activation function of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     /// The exact GELU: `x / 2 (1 + erf(x / sqrt 2))`.
@@ -21,7 +21,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The names in configurations: those of transformers' `ACT2FN`.
+    /// The names in configuration files: those of transformers' `ACT2FN`.
     const NAMES: [(&str, Self); 11] = [
         ("gelu", Self::Gelu),
         ("gelu_python", Self::Gelu),
@@ -36,19 +36,19 @@ impl Activation {
         ("swish", Self::Silu),
     ];
 
-    /// The activation of a name in a configuration; `None` for other names.
+    /// Returns the activation with a name in a configuration, or `None` for other names.
     pub fn named(name: &str) -> Option<Self> {
         let known = Self::NAMES.iter().find(|(known, _)| *known == name);
         known.map(|(_, activation)| *activation)
     }
 
-    /// The names that [`Self::named`] accepts, as an error lists them.
+    /// The names that [`Self::named`] accepts, for error messages.
     pub fn choice() -> String {
         let names = Self::NAMES.map(|(name, _)| name);
         format!("one of {}", names.join(", "))
     }
 
-    /// Applies the function to every value, in the operations of burn.
+    /// Applies the function to every value, with burn's operations.
     pub fn forward<B: Backend, const D: usize>(self, values: Tensor<B, D>) -> Tensor<B, D> {
         let times_sigmoid = |values: Tensor<B, D>, argument| values * activation::sigmoid(argument);
         match self {

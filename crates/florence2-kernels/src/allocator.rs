@@ -1,4 +1,4 @@
-//! [`Allocator`]: what programs that run models allocate with.
+//! [`Allocator`]: the global allocator for programs that run models.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_long;
@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libmimalloc_sys::{mi_collect, mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
 use mimalloc::MiMalloc;
 
-/// mimalloc, which gives memory back to the system ten seconds after it was freed instead of one.
+/// mimalloc with a purge delay of ten seconds instead of one: freed memory returns to the system
+/// later.
 ///
-/// The buffers between layers are large, and the system clears what it gives, page by page: to give
-/// all that is free back every second costs a caption in int8 a twelfth of its time. The environment's
-/// `MIMALLOC_PURGE_DELAY`, in milliseconds, says otherwise.
+/// The buffers between layers are large, and the system zeroes the pages that it hands out.
+/// Returning all free memory every second costs an int8 caption a twelfth of its time. The
+/// environment variable `MIMALLOC_PURGE_DELAY` (milliseconds) overrides the delay.
 ///
 /// ```
 /// use florence2_kernels::Allocator;
@@ -22,22 +23,23 @@ use mimalloc::MiMalloc;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allocator;
 
-/// Milliseconds until freed memory goes back.
+/// The purge delay in milliseconds.
 const PURGE_DELAY: c_long = 10_000;
 
-/// mimalloc's number for it, which the crate does not name: the one before the number of this one.
+/// mimalloc's number of the purge delay option, which the crate does not export: the one before
+/// `mi_option_use_numa_nodes`.
 const PURGE_DELAY_OPTION: mi_option_t = mi_option_use_numa_nodes - 1;
 
-/// Returns the memory that this thread freed to the system.
+/// Returns this thread's freed memory to the system.
 pub(crate) fn trim() {
-    // SAFETY: it may be called at any time, by any thread.
+    // SAFETY: `mi_collect` may be called at any time, by any thread.
     #[allow(unsafe_code)]
     unsafe {
         mi_collect(true);
     }
 }
 
-/// Sets the delay before the first allocation.
+/// Sets the purge delay before the first allocation.
 fn set_purge_delay() {
     static SET: AtomicBool = AtomicBool::new(false);
     if !SET.load(Ordering::Relaxed) {
@@ -50,12 +52,12 @@ fn set_purge_delay() {
     }
 }
 
-// SAFETY: mimalloc does all of it.
+// SAFETY: every method forwards to mimalloc's allocator.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         set_purge_delay();
-        // SAFETY: of the caller, as below.
+        // SAFETY: the caller upholds the contract, here and below.
         unsafe { MiMalloc.alloc(layout) }
     }
 
@@ -85,7 +87,7 @@ mod tests {
     #[global_allocator]
     static ALLOCATOR: Allocator = Allocator;
 
-    /// The option's number is the delay's, in whatever version of mimalloc is built.
+    /// `PURGE_DELAY_OPTION` is the number of the purge delay in the linked version of mimalloc.
     #[test]
     #[allow(unsafe_code)]
     fn freed_memory_is_kept() {

@@ -1,4 +1,4 @@
-//! [`Backend`]: what the model asks of a backend.
+//! [`Backend`]: the operations that the model requires of a backend.
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
@@ -11,14 +11,15 @@ use crate::{
 
 /// A burn backend with the operations of Florence-2.
 ///
-/// Layer norms have the epsilon 1e-5, burn's and the model's default.
+/// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
 pub trait Backend: BurnBackend {
-    /// What an encoder's layer remembers of its tokens, and a decoder's of the encoder's output.
+    /// The keys and values of an encoder layer's tokens, or of the encoder's output in a decoder
+    /// layer.
     type KeysValues: KeysValues<Self>;
-    /// What a decoder's layer remembers of the tokens before.
+    /// The keys and values of the previous tokens in a decoder layer (the KV cache).
     type PastKeysValues: PastKeysValues<Self>;
 
-    /// Checks the settings of the process that this backend reads. A model calls it before its first
+    /// Checks the process-wide settings that this backend uses. A model calls it before its first
     /// operation.
     ///
     /// # Errors
@@ -27,41 +28,43 @@ pub trait Backend: BurnBackend {
         Ok(())
     }
 
-    /// A weight `[out, ..]` in the form that this backend's operations read fastest; none where
-    /// they read tensors.
+    /// Packs a weight `[out, ..]` into the layout that this backend's operations read fastest.
+    /// Returns `None` if they read tensors.
     fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
         None
     }
 
-    /// The values of a weight that this backend packed.
+    /// Returns the values of a weight that this backend packed.
     fn unpack<const D: usize>(_packed: &Packed, _shape: [usize; D]) -> Tensor<Self, D> {
-        // INVARIANT: only a backend that packs makes packed weights, and it unpacks them.
+        // INVARIANT: only a backend that overrides `pack` creates packed weights, and it overrides
+        // `unpack`.
         unreachable!("a packed weight of another backend")
     }
 
-    /// The precisions in which this backend keeps weights, where the device has them too.
+    /// The precisions in which this backend stores weights, provided that the device supports them.
     fn precisions() -> &'static [Precision] {
         &[Precision::F32]
     }
 
-    /// The number type of the tensor that a weight of a precision is loaded as.
+    /// The data type of the tensor into which a weight of a precision is loaded.
     fn parameter_dtype(_precision: Precision) -> DType {
         DType::F32
     }
 
-    /// The most bytes of a tensor on the device; none where memory alone is the limit.
+    /// The maximum size of a tensor on the device in bytes; `None` if only the memory limits it.
     fn largest_buffer(_device: &Self::Device) -> Option<u64> {
         None
     }
 
-    /// The rows of an embedding.
+    /// Looks up rows of an embedding.
     ///
     /// Shapes: `[vocab_size, dim]` and `[batch, tokens]` to `[batch, tokens, dim]`.
     fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {
         portable::embed(weight, input_ids)
     }
 
-    /// The strided convolution that opens a stage of DaViT, with its norm before or after.
+    /// The strided convolution at the start of a DaViT stage, with its norm before (`prenorm`) or
+    /// after it.
     ///
     /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
     fn patch_embedding(
@@ -73,10 +76,11 @@ pub trait Backend: BurnBackend {
         portable::patch_embedding(hidden_states, conv, norm, prenorm)
     }
 
-    /// `x + proj(attention(qkv(norm(x))))` within square windows, of `x = hidden_states +
-    /// conv(hidden_states)`: a depthwise 3x3 convolution that keeps the size.
+    /// `x + proj(attention(qkv(norm(x))))` within square windows, where `x = hidden_states +
+    /// conv(hidden_states)` and `conv` is a depthwise 3x3 convolution that preserves the size.
     ///
-    /// Windows that reach over the edge are filled with zeros after the norm, which take part.
+    /// Windows that extend past the edge are padded with zeros after the norm. The padding takes
+    /// part in the attention.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_window_attention(
@@ -91,10 +95,11 @@ pub trait Backend: BurnBackend {
         portable::add_window_attention(hidden_states, conv, norm, qkv, proj, num_heads, window_size)
     }
 
-    /// `x + proj(attention(qkv(norm(x))))` between the channels of a group, of `x = hidden_states +
-    /// conv(hidden_states)` as in [`Self::add_window_attention`].
+    /// `x + proj(attention(qkv(norm(x))))` between the channels of a group, where `x =
+    /// hidden_states + conv(hidden_states)` as in [`Self::add_window_attention`].
     ///
-    /// Of `proj` the weight is f32 whatever the model's precision: it is multiplied into others.
+    /// The weight of `proj` is f32 in every precision, because the attention weights are multiplied
+    /// into it.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn add_channel_attention(
@@ -108,7 +113,7 @@ pub trait Backend: BurnBackend {
         portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, num_groups)
     }
 
-    /// `x + fc2(activation(fc1(norm(x))))` of `x = hidden_states + conv(hidden_states)` as in
+    /// `x + fc2(activation(fc1(norm(x))))`, where `x = hidden_states + conv(hidden_states)` as in
     /// [`Self::add_window_attention`].
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
@@ -148,14 +153,14 @@ pub trait Backend: BurnBackend {
         portable::linear_then_norm(hidden_states, residual, linear, norm)
     }
 
-    /// The layer norm of `hidden_states`, in their type but computed in f32.
+    /// The layer norm of `hidden_states`, computed in f32 and returned in their data type.
     ///
     /// Shapes: `[batch, tokens, dim]` in and out.
     fn apply_norm(hidden_states: Tensor<Self, 3>, norm: &LayerNorm<Self>) -> Tensor<Self, 3> {
         portable::apply_norm(hidden_states, norm)
     }
 
-    /// `hidden_states * weight^T + bias` for each of several layers of the same rows.
+    /// `hidden_states * weight^T + bias` for each of several linear layers with the same input.
     ///
     /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]` each.
     fn apply_linears<const N: usize>(
@@ -171,29 +176,31 @@ pub trait Backend: BurnBackend {
         output
     }
 
-    /// `hidden_states * embedding^T`: the scores of every row of a tied embedding.
+    /// `hidden_states * embedding^T`: the logits of a tied embedding.
     ///
     /// Shapes: `[batch, tokens, dim]` and `[rows, dim]` to `[batch, tokens, rows]`.
     fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
         portable::tied_logits(hidden_states, embedding)
     }
 
-    /// The `count` likeliest entries of each row, at most as many as a row has, where the backend
-    /// finds them sooner than all of them could be brought to the host.
+    /// Returns the `count` most likely entries of each row, or all entries of a shorter row.
+    /// Returns `None` if the backend does not find them faster than it copies all logits to the
+    /// host.
     ///
     /// Shapes: `[rows, entries]` to `[rows, 2 * count]`: f32 log-probabilities, largest first, then
-    /// the entries' numbers.
+    /// the indices of the entries.
     fn likeliest(_logits: Tensor<Self, 2>, _count: usize) -> Option<Tensor<Self, 2>> {
         None
     }
 
-    /// Runs many short operations in a row, where each begins soonest.
+    /// Runs work that consists of many short operations. A backend may reduce the delay before
+    /// each.
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         work()
     }
 }
 
-/// For backends that keep attention's tokens as tensors.
+/// The associated types of backends that store the keys and values of attention as tensors.
 macro_rules! portable_attention {
     () => {
         type KeysValues = portable::KeysValues<Self>;
@@ -210,7 +217,7 @@ impl Backend for burn_ndarray::NdArray {
     portable_attention!();
 }
 
-/// What a GPU does otherwise.
+/// The implementation of [`Backend`] for a GPU.
 #[cfg(feature = "gpu")]
 macro_rules! on_gpu {
     ($backend:ty, $runtime:ty) => {

@@ -1,15 +1,15 @@
-//! The error of a SIMD level.
+//! The error for an unusable SIMD level.
 
 use std::fmt;
 
-/// A SIMD level that the CPU backend cannot use: see `set_cpu_level`.
+/// A SIMD level that the CPU backend cannot use; see `set_cpu_level`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuLevelError {
-    /// What named the level: `FLORENCE2_CPU_LEVEL`, the environment variable, or `cpu_level`.
+    /// The source of the name: `FLORENCE2_CPU_LEVEL`, the environment variable, or `cpu_level`.
     pub setting: &'static str,
-    /// The name.
+    /// The name that was found.
     pub found: String,
-    /// The names that are accepted.
+    /// A description of the accepted levels.
     pub expected: String,
 }
 

@@ -1,8 +1,9 @@
-//! The exponential function, written so that loops of it are vectorised.
+//! The exponential function, written so that the compiler vectorises loops over it.
 
 use crate::multiply_add::MultiplyAdd;
 
-/// `e^x` for `x` up to 0, to 2e-7 of itself; what is below f32's normal numbers is the least one.
+/// `e^x` for `x <= 0`, with a relative error of 2e-7. Below -87, close to the end of f32's normal
+/// numbers, it returns `e^-87`.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -12,7 +13,7 @@ pub fn exp(x: f32) -> f32 {
     exp_with(MultiplyAdd::PORTABLE, x)
 }
 
-/// As [`exp`], with a level's arithmetic.
+/// [`exp`] with the multiply-add of a SIMD level.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -20,9 +21,9 @@ pub fn exp(x: f32) -> f32 {
 )]
 pub(crate) fn exp_with(multiply_add: MultiplyAdd, x: f32) -> f32 {
     const LOWEST: f32 = -87.0;
-    /// Adding it leaves the nearest integer in the lowest bits.
+    /// Adding this constant leaves the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, of which the first times an exponent is exact.
+    /// ln 2 as the sum of two parts. The product of the first part and an exponent is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = if x < LOWEST { LOWEST } else { x };
     let rounded = multiply_add.of(x, std::f32::consts::LOG2_E, ROUND);

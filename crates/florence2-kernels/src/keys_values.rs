@@ -1,5 +1,5 @@
-//! What attention remembers of the tokens that it looks at: [`KeysValues`] of tokens that are all
-//! there, [`PastKeysValues`] of a sequence that grows. Each backend has its own form of both.
+//! The keys and values of attention: [`KeysValues`] for a fixed set of tokens, [`PastKeysValues`]
+//! for a growing sequence (the KV cache). Each backend has its own representation of both.
 
 use std::fmt::Debug;
 
@@ -7,13 +7,14 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::{Backend, Precision};
 
-/// Keys and values of tokens that are all there, made once and read by any number of queries.
+/// Keys and values of a fixed set of tokens. They are computed once and read by any number of
+/// queries.
 pub trait KeysValues<B: Backend>: Clone + Debug + Send + Sync {
-    /// Remembers projected tokens, in a precision where the backend has a choice.
+    /// Stores projected tokens, in a precision if the backend has a choice.
     ///
     /// # Shapes
     /// - `keys`, `values`: `[batch, tokens, dim]`, heads side by side in `dim`
-    /// - `masked`: `[batch or 1, 1, 1, tokens]`, true where a token must not be seen
+    /// - `masked`: `[batch or 1, 1, 1, tokens]`, true where a token must not be attended to
     fn new(
         keys: Tensor<B, 3>,
         values: Tensor<B, 3>,
@@ -22,10 +23,10 @@ pub trait KeysValues<B: Backend>: Clone + Debug + Send + Sync {
         precision: Precision,
     ) -> Self;
 
-    /// `softmax(q k^T / sqrt(head_dim)) v` for each head.
+    /// Computes `softmax(q k^T / sqrt(head_dim)) v` for each head.
     ///
-    /// There may be fewer entries than rows of queries: then consecutive rows, the beams of one
-    /// image, share an entry, which is read once for all of them.
+    /// There may be fewer entries than rows of queries. In this case, consecutive rows (the beams
+    /// of one image) share an entry, which is read once for all of them.
     ///
     /// # Shapes
     /// - `queries` and output: `[groups * batch, tokens, dim]`
@@ -35,9 +36,9 @@ pub trait KeysValues<B: Backend>: Clone + Debug + Send + Sync {
     fn select(&mut self, entries: &[usize]);
 }
 
-/// Keys and values of sequences that grow together, token by token.
+/// Keys and values of sequences that grow together, token by token: the KV cache.
 pub trait PastKeysValues<B: Backend>: Clone + Debug + Default + Send + Sync {
-    /// Appends tokens, and attends from each of them to itself and all before it.
+    /// Appends tokens, and computes the attention of each to itself and to all tokens before it.
     ///
     /// # Shapes
     /// - `queries`, `keys`, `values` and output: `[rows, tokens, dim]`, heads side by side in `dim`
@@ -49,6 +50,7 @@ pub trait PastKeysValues<B: Backend>: Clone + Debug + Default + Send + Sync {
         num_heads: usize,
     ) -> Tensor<B, 3>;
 
-    /// Keeps the given rows, in the given order: beams that go on take their parent's past along.
+    /// Keeps the given rows, in the given order. A beam that continues inherits the tokens of its
+    /// parent.
     fn select(&mut self, rows: &[usize]);
 }

@@ -1,11 +1,10 @@
-//! The operations that Florence-2 is made of.
+//! The operations of Florence-2.
 //!
-//! [`Backend`] is burn's backend with one method per operation that the model needs as a whole: a
-//! norm, a product and what follows it, rather than each alone. Every method has a portable default
-//! in burn's own operations ([`portable`]), which also differentiates; a backend that can do better
-//! overrides it. burn-flex does: its tensors go through memory once per operation instead of once
-//! per step of it, and its weights are packed once, as they are loaded, in the order in which the
-//! products read them ([`Weight`]).
+//! [`Backend`] is burn's backend with one method per fused operation of the model, such as a norm,
+//! a product and the operations after it. Every method has a portable default in burn's operations
+//! ([`portable`]), which is differentiable. A backend with a faster implementation overrides it.
+//! burn-flex does: its tensors pass through memory once per fused operation, and its weights are
+//! packed once, at load time, in the order in which products read them ([`Weight`]).
 
 mod activation;
 #[cfg(feature = "mimalloc")]
@@ -37,8 +36,8 @@ pub use modules::{OutInLinear as Linear, PatchConv, TokenEmbedding};
 pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};
 
-/// Frees memory that is kept for later operations: the process's buffers, those of this thread, and
-/// what the [allocator](Allocator) keeps of memory that this thread freed.
+/// Frees memory that is kept for later operations: the buffers of the process and of this thread,
+/// and the memory freed by this thread that the [allocator](Allocator) retains.
 pub fn trim() {
     #[cfg(feature = "flex")]
     flex::trim();

@@ -1,4 +1,4 @@
-//! The layers whose weights a backend may pack: linear layers, the token embedding, patch
+//! The layers whose weights a backend may pack: linear layers, the token embedding and patch
 //! embeddings. Their fields have the checkpoints' names.
 
 use burn::module::{Module, Param, ParamId};
@@ -9,38 +9,38 @@ use crate::{Backend, Precision, Weight};
 /// `x * weight^T + bias`.
 ///
 /// burn-store's `PyTorchToBurnAdapter` transposes the weight of every module whose type is named
-/// `Linear`, as burn's own stores `[in, out]`. The type has another name so that this weight, which
-/// is `[out, in]` as in PyTorch, stays as it is.
+/// `Linear`, since burn's own layer stores `[in, out]`. This type has another name so that its
+/// weight, which is `[out, in]` as in PyTorch, is not transposed.
 #[derive(Module, Debug)]
 pub struct OutInLinear<B: Backend> {
     /// `[out, in]`.
     pub weight: Weight<B, 2>,
-    /// `[out]`; none for zeros.
+    /// `[out]`; `None` for zeros.
     pub bias: Option<Param<Tensor<B, 1>>>,
 }
 
-/// Token embeddings, which also score the next token where they are tied to the output.
+/// Token embeddings. If they are tied to the output, they also compute the logits.
 #[derive(Module, Debug)]
 pub struct TokenEmbedding<B: Backend> {
     /// `[vocab_size, d_model]`.
     pub weight: Weight<B, 2>,
 }
 
-/// A strided convolution whose patches are embedded.
+/// A strided convolution that embeds patches.
 #[derive(Module, Debug)]
 pub struct PatchConv<B: Backend> {
     /// `[channels, in_channels, size, size]`.
     pub weight: Weight<B, 4>,
     /// `[channels]`.
     pub bias: Option<Param<Tensor<B, 1>>>,
-    /// Positions from one patch to the next.
+    /// The distance between patches, in positions.
     pub stride: usize,
-    /// Zeros around the image.
+    /// The width of the zero padding around the image.
     pub padding: usize,
 }
 
 impl<B: Backend> OutInLinear<B> {
-    /// A lazily initialised layer.
+    /// Creates a lazily initialised layer.
     pub fn new(
         inputs: usize,
         outputs: usize,
@@ -56,7 +56,7 @@ impl<B: Backend> OutInLinear<B> {
 }
 
 impl<B: Backend> TokenEmbedding<B> {
-    /// A lazily initialised embedding.
+    /// Creates a lazily initialised embedding.
     pub fn new(
         vocab_size: usize,
         d_model: usize,
@@ -68,7 +68,7 @@ impl<B: Backend> TokenEmbedding<B> {
         }
     }
 
-    /// The rows of `input_ids`.
+    /// Looks up the rows of `input_ids`.
     ///
     /// # Shapes
     /// - `input_ids`: `[batch, tokens]`
@@ -79,7 +79,7 @@ impl<B: Backend> TokenEmbedding<B> {
 }
 
 impl<B: Backend> PatchConv<B> {
-    /// A lazily initialised layer of square patches.
+    /// Creates a lazily initialised layer of square patches.
     pub fn new(
         [in_channels, channels]: [usize; 2],
         size: usize,

@@ -1,16 +1,16 @@
-//! Multiplying and adding in one instruction, where the machine has it.
+//! Fused multiply-add, if the machine has it.
 
-/// How a level multiplies and adds: left to itself, the compiler never makes one instruction of
-/// the two, because that rounds once rather than twice.
+/// The multiply-add of a SIMD level. The compiler never fuses the two operations by itself, because
+/// the fused instruction rounds once instead of twice.
 #[derive(Clone, Copy)]
 pub(crate) struct MultiplyAdd {
     fused: bool,
 }
 
 impl MultiplyAdd {
-    /// In two instructions, as any machine can.
+    /// Two instructions, for any machine.
     pub(crate) const PORTABLE: Self = Self { fused: false };
-    /// In one.
+    /// One instruction.
     #[cfg(feature = "flex")]
     pub(crate) const FUSED: Self = Self { fused: true };
 

@@ -1,8 +1,8 @@
-//! Every operation of [`crate::Backend`] in burn's own: for any backend, differentiable, and what
-//! the fused ones are tested against.
+//! Every operation of [`crate::Backend`] in burn's operations: differentiable, for any backend, and
+//! the reference of the fused operations in tests.
 //!
-//! They compute in the type of the parameters, f32, f16 or bf16; norms and softmax in f32 whatever
-//! that is, since squares and sums of f16 overflow.
+//! They compute in the data type of the parameters, f32, f16 or bf16. Norms and softmax are always
+//! computed in f32, since squares and sums of f16 overflow.
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
@@ -33,7 +33,7 @@ pub fn patch_embedding<B: Backend>(
     prenorm: bool,
 ) -> Tensor<B, 4> {
     let weight = conv.weight.val();
-    // Pixels come as f32.
+    // Pixel values are f32.
     let hidden_states = hidden_states.cast(weight.dtype());
     let convolve = |hidden_states| {
         let options = ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1, 1], 1);
@@ -64,7 +64,8 @@ pub fn add_window_attention<B: Backend>(
     let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
     let (padded_height, padded_width) = (rows * window, columns * window);
 
-    // The padding takes part in the attention as zeros after the norm: no mask, as trained.
+    // The padding takes part in the attention as zeros after the norm, without a mask, as in
+    // training.
     let normed = pad(
         apply_norm(hidden_states.clone(), norm),
         padded_height,
@@ -108,7 +109,7 @@ pub fn add_channel_attention<B: Backend>(
         part.reshape([batch, tokens, num_groups, dim / num_groups])
             .permute([0, 2, 3, 1])
     });
-    // Scaled by the number of positions, not of channels: they are the features here.
+    // Scaled by the number of positions, not of channels: positions are the features here.
     let scale = (tokens as f64).powf(-0.5);
     let attention = scaled_dot_product_attention(q, k, v, None, scale)
         .permute([0, 3, 1, 2])
@@ -180,8 +181,8 @@ pub fn apply_linears<B: Backend, const N: usize>(
     })
 }
 
-/// All rows under each other, `[1, .., rows, dim]`: of a batch, GPUs multiply each entry by itself,
-/// beams row by row and images line by line.
+/// Reshapes to one batch of rows, `[1, .., rows, dim]`. GPUs multiply each entry of a batch
+/// separately, beams row by row and images line by line.
 fn one_batch<B: Backend, const D: usize>(hidden_states: Tensor<B, D>) -> Tensor<B, D> {
     let dim = hidden_states.dims()[D - 1];
     let mut shape = [1; D];
@@ -190,7 +191,7 @@ fn one_batch<B: Backend, const D: usize>(hidden_states: Tensor<B, D>) -> Tensor<
     hidden_states.reshape(shape)
 }
 
-/// `x * weight^T + bias`, of [`one_batch`].
+/// `x * weight^T + bias`, for an input from [`one_batch`].
 fn forward<B: Backend, const D: usize>(linear: &Linear<B>, input: Tensor<B, D>) -> Tensor<B, D> {
     let weight = linear.weight.val().transpose();
     let bias = linear.bias.as_ref().map(burn::module::Param::val);
@@ -204,12 +205,13 @@ fn forward<B: Backend, const D: usize>(linear: &Linear<B>, input: Tensor<B, D>) 
     }
 }
 
-/// The product of one row and a transposed matrix, which nothing that follows is fused with.
+/// Keeps the product of one row and a transposed matrix from being fused with the next operations.
 ///
-/// Of fused products, burn 0.21's autotune also tries cubek's `gemv_unit_perpendicular`, which reads
-/// a transposed matrix as if it were none, and takes it because it is fast. Only a product by itself
-/// is checked for that (cubek-matmul 0.2, `launch_vecmat_unit_perpendicular.rs`). burn fuses nothing
-/// with a tensor that loses dimensions, and neither change of shape moves a number.
+/// For fused products, burn 0.21's autotune also tries cubek's `gemv_unit_perpendicular`, which
+/// reads a transposed matrix as if it were not transposed, and selects it because it is fast. It
+/// excludes the kernel for separate products only (cubek-matmul 0.2,
+/// `launch_vecmat_unit_perpendicular.rs`). burn fuses nothing with a tensor that loses dimensions,
+/// and neither reshape changes the values.
 fn apart<B: Backend, const D: usize>(product: Tensor<B, D>) -> Tensor<B, D> {
     let shape = product.shape();
     product.flatten::<1>(0, D - 1).reshape(shape)
@@ -276,8 +278,8 @@ impl<B: Backend> crate::KeysValues<B> for KeysValues<B> {
     }
 }
 
-/// See [`crate::PastKeysValues`]: tensors `[rows, heads, tokens, head_dim]`, none before the first
-/// token.
+/// See [`crate::PastKeysValues`]: tensors `[rows, heads, tokens, head_dim]`, `None` before the
+/// first token.
 #[derive(Debug, Clone)]
 pub struct PastKeysValues<B: Backend>(Option<[Tensor<B, 4>; 2]>);
 
@@ -325,7 +327,8 @@ fn numbers<B: Backend>(numbers: &[usize], device: &B::Device) -> Tensor<B, 1, In
     Tensor::from_ints(numbers.as_slice(), device)
 }
 
-/// True where a token would see a later one; none for a single token, which sees all before it.
+/// True where a token would attend to a later one. `None` for a single token, which attends to all
+/// tokens before it.
 ///
 /// Output: `[1, 1, tokens, past + tokens]`.
 fn causal_mask<B: Backend>(
@@ -339,7 +342,7 @@ fn causal_mask<B: Backend>(
     })
 }
 
-/// Heads of `q` and the output side by side in `dim`.
+/// Multi-head attention. The heads of `q` and of the output are side by side in `dim`.
 ///
 /// # Shapes
 /// - `q` and output: `[batch, queries, dim]`
@@ -376,7 +379,7 @@ fn scaled_dot_product_attention<B: Backend>(
     scores = scores.cast(DType::F32);
     if let Some(masked) = masked {
         let shape = scores.shape();
-        // As good as -inf, but a row that is masked as a whole stays a number.
+        // Equivalent to -inf, but the result of a fully masked row is still a number.
         scores = scores.mask_fill(masked.expand(shape), f32::MIN);
     }
     activation::softmax(scores, 3).cast(dtype).matmul(v)
@@ -396,7 +399,7 @@ fn split_qkv<B: Backend>(qkv: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {
     [0, 1, 2].map(|part| qkv.clone().narrow(2, part * dim, dim))
 }
 
-/// Zeros to the right and below, up to the given size.
+/// Pads with zeros to the right and below, up to the given size.
 fn pad<B: Backend>(tensor: Tensor<B, 4>, height: usize, width: usize) -> Tensor<B, 4> {
     let [batch, old_height, old_width, dim] = tensor.dims();
     if (old_height, old_width) == (height, width) {

@@ -1,13 +1,13 @@
-//! The largest of many scores.
+//! Top-k selection.
 
-/// The `k` largest scores as (index, score), largest first, equal scores by index.
+/// Returns the `k` largest scores as (index, score), largest first, equal scores by index.
 pub fn top_k(scores: &[f32], k: usize) -> Vec<(usize, f32)> {
     let mut largest = Vec::with_capacity(k + 1);
     insert(&mut largest, scores, 0, k);
     largest
 }
 
-/// Takes further scores, whose indices begin at `first`, into the `k` largest so far.
+/// Merges further scores, whose indices begin at `first`, into the `k` largest so far.
 pub(crate) fn insert(largest: &mut Vec<(usize, f32)>, scores: &[f32], first: usize, k: usize) {
     for (index, &score) in scores.iter().enumerate() {
         if largest.len() == k && largest.last().is_none_or(|(_, least)| score <= *least) {

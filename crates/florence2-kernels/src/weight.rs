@@ -1,4 +1,4 @@
-//! [`Weight`]: a parameter, or what a backend made of it to read it fast.
+//! [`Weight`]: a parameter, or its packed form.
 
 use burn::module::{
     AutodiffModule, Content, Devices, HasAutodiffModule, Module, ModuleDisplay,
@@ -9,23 +9,23 @@ use burn::tensor::{DType, Distribution, Tensor};
 
 use crate::Backend;
 
-/// How a model's large weights are kept and multiplied. Sums are f32 in all of them.
+/// The format of a model's large weights and of their products. Sums are f32 in every precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// Weights and products in f32. A backend may keep weights in f16 that it holds exactly.
+    /// f32 weights and products. A backend may store weights as f16 if f16 represents them exactly.
     #[default]
     F32,
-    /// Weights in f16. GPUs multiply in f16 too, the CPU in f32.
+    /// f16 weights. GPUs also multiply in f16, the CPU in f32.
     F16,
-    /// Weights and products in bf16.
+    /// bf16 weights and products.
     Bf16,
-    /// Weights in int8 with a scale per output, activations quantised as they come; products that
-    /// would lose too much stay in bf16.
+    /// int8 weights with a scale per output. Activations are quantised at run time. Products that
+    /// would lose too much accuracy stay in bf16.
     Int8,
 }
 
 impl Precision {
-    /// All of them, widest first.
+    /// All precisions, widest first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
 
     /// The name in options: `f32`, `f16`, `bf16` or `int8`.
@@ -38,14 +38,14 @@ impl Precision {
         }
     }
 
-    /// The precision of a name; none for others.
+    /// Returns the precision with a name, or `None` for other names.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|precision| precision.name() == name)
     }
 
-    /// Some of them as what an error expects: `f32, f16 or bf16`.
+    /// Lists some precisions for an error message: `f32, f16 or bf16`.
     pub fn choice(precisions: &[Self]) -> String {
         let names: Vec<&str> = precisions
             .iter()
@@ -57,7 +57,7 @@ impl Precision {
         }
     }
 
-    /// The number type of a tensor of such weights; none where they are no numbers by themselves.
+    /// The data type of a tensor of such weights; `None` for int8, whose values need scales.
     pub fn dtype(self) -> Option<DType> {
         match self {
             Self::F32 => Some(DType::F32),
@@ -76,17 +76,17 @@ impl std::fmt::Display for Precision {
 
 /// A weight of `D` dimensions, outputs first, as checkpoints store it.
 ///
-/// [`Module::map`] is how checkpoints enter a module: a value that it brings is packed at once when
-/// the backend packs weights ([`Backend::pack`]), so that no second copy of it stays.
+/// Checkpoints are loaded through [`Module::map`]. If the backend packs weights
+/// ([`Backend::pack`]), a mapped value is packed at once, so that no second copy of it remains.
 #[derive(Debug, Clone)]
 pub enum Weight<B: Backend, const D: usize> {
-    /// A parameter like any other: trainable, and read by any operation.
+    /// An ordinary parameter: trainable, and readable by any operation.
     Parameter(Param<Tensor<B, D>>, Precision),
-    /// The backend's own form.
+    /// The backend's packed form.
     Packed(Packed),
 }
 
-/// A weight in a backend's own form, shared by all clones.
+/// A weight in a backend's packed form, shared by all clones.
 #[derive(Debug, Clone)]
 pub struct Packed {
     #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
@@ -101,7 +101,7 @@ type PackedMatrix = std::sync::Arc<crate::flex::PackedMatrix>;
 type PackedMatrix = std::sync::Arc<std::convert::Infallible>;
 
 impl<B: Backend, const D: usize> Weight<B, D> {
-    /// A lazily initialised weight, uniform as torch initialises linear layers.
+    /// Creates a lazily initialised weight, with the uniform distribution of torch's linear layers.
     pub fn new(shape: [usize; D], precision: Precision, device: &B::Device) -> Self {
         let inputs: usize = shape[1..].iter().product();
         let bound = (inputs as f64).powf(-0.5);
@@ -118,7 +118,7 @@ impl<B: Backend, const D: usize> Weight<B, D> {
         Self::Parameter(parameter, precision)
     }
 
-    /// A weight with given values, packed when the backend packs weights.
+    /// Creates a weight with given values, packed if the backend packs weights.
     pub fn from_tensor(values: Tensor<B, D>, precision: Precision) -> Self {
         Self::Parameter(Param::from_tensor(values), precision).packed()
     }
@@ -126,13 +126,13 @@ impl<B: Backend, const D: usize> Weight<B, D> {
     /// The dimensions, outputs first.
     pub fn dims(&self) -> [usize; D] {
         match self {
-            // INVARIANT: a tensor's shape has as many dimensions as its type says.
+            // INVARIANT: a tensor's shape has as many dimensions as its type.
             Self::Parameter(parameter, _) => parameter.lazy_shape().dims(),
             Self::Packed(packed) => packed.shape.as_slice().try_into().expect("D dimensions"),
         }
     }
 
-    /// How it is kept, or would be by a backend that packs weights.
+    /// The precision in which it is stored, or would be stored by a backend that packs weights.
     pub fn precision(&self) -> Precision {
         match self {
             Self::Parameter(_, precision) => *precision,
@@ -140,7 +140,7 @@ impl<B: Backend, const D: usize> Weight<B, D> {
         }
     }
 
-    /// The values, unpacked where they are packed: to read them once, not to compute.
+    /// The values, unpacked if they are packed. For reading them once, not for computation.
     pub fn val(&self) -> Tensor<B, D> {
         match self {
             Self::Parameter(parameter, _) => parameter.val(),
@@ -148,7 +148,7 @@ impl<B: Backend, const D: usize> Weight<B, D> {
         }
     }
 
-    /// The backend's own form, where it has one.
+    /// The packed form, if it is packed.
     pub fn as_packed(&self) -> Option<&Packed> {
         match self {
             Self::Parameter(..) => None,
@@ -156,8 +156,8 @@ impl<B: Backend, const D: usize> Weight<B, D> {
         }
     }
 
-    /// This weight in the backend's own form. A parameter without a value stays as it is, and so
-    /// does one that the backend does not pack.
+    /// Packs this weight. A parameter without a value, or one that the backend does not pack, is
+    /// returned unchanged.
     #[must_use]
     pub fn packed(self) -> Self {
         match &self {

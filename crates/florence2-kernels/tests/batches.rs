@@ -1,6 +1,7 @@
-//! An operation gives each entry of a batch what it gives the entry alone, to the bit: for any number
-//! of entries and threads, in every precision. The layers have several blocks of inputs, and the
-//! batches lie on both sides of every number of rows at which an operation changes its way.
+//! An operation returns the same result for an entry of a batch as for the entry alone, bit for
+//! bit: for any number of entries and threads, in every precision. The layers have several blocks
+//! of inputs. The batch sizes lie on both sides of every number of rows at which an operation
+//! changes its implementation.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,13 +19,14 @@ use values::random;
 
 const THREADS: [usize; 3] = [1, 2, 16];
 
-/// Single tokens, as a step of the decoder has: below, at and above the numbers of rows up to which
-/// threads share the weights (64, and 16 for each thread), and above those of a task (160).
+/// Batches of single tokens, as in a step of the decoder: below, at and above the numbers of rows
+/// up to which threads share the weights (64, and 16 for each thread), and above the rows of a task
+/// (160).
 const TOKENS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 65, 255, 257];
 
-/// Inputs of a layer: more than a block of f32, 512, and no whole number of vectors.
+/// Inputs of a layer: more than an f32 block of 512, and not a whole number of vectors.
 const DIM: usize = 580;
-/// Inputs of a layer: more than a block of int8 and bf16, 1024.
+/// Inputs of a layer: more than an int8 or bf16 block of 1024.
 const HIDDEN: usize = 1060;
 
 fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
@@ -36,9 +38,11 @@ fn bits(values: TensorData) -> Vec<u32> {
     values.iter::<f32>().map(f32::to_bits).collect()
 }
 
-/// Compares what `operation` gives batches of the first entries with what it gives each of them alone.
+/// Compares the results of `operation` for batches of the first entries with those for each entry
+/// alone.
 ///
-/// `operation` gets the first entry and the number of entries, and gives as many values for each.
+/// `operation` receives the first entry and the number of entries, and returns equally many values
+/// for each.
 fn assert_entries_are_as_alone(
     what: &str,
     counts: &[usize],
@@ -89,7 +93,7 @@ fn convolution(channels: usize) -> Conv2d<Flex> {
     conv
 }
 
-/// Layers of single tokens, and of sequences on both sides of 64 tokens.
+/// Layers with single tokens, and with sequences on both sides of 64 tokens.
 #[test]
 fn layers_of_the_language_model() {
     for precision in Precision::ALL {
@@ -140,7 +144,7 @@ fn norms_and_the_likeliest() {
 }
 
 /// Images whose layers have hidden blocks of several blocks of inputs, and whose windows and tasks
-/// come out uneven.
+/// are uneven.
 #[test]
 fn layers_of_the_vision_tower() {
     let (shape, hidden) = ([3, 13, 17, 144], 576);
@@ -191,7 +195,7 @@ fn layers_of_the_vision_tower() {
     }
 }
 
-/// Entries of several lengths, padded to the longest one, whose tokens a few queries attend to.
+/// Entries of several lengths, padded to the longest one, with a few queries.
 #[test]
 fn attention_to_padded_entries() {
     let (heads, dim) = (3, 3 * 40);
@@ -199,7 +203,7 @@ fn attention_to_padded_entries() {
     let longest = 603;
     let (keys, values) = (random([4, longest, dim]), random([4, longest, dim]));
     let queries = random([4 * 3, 1, dim]);
-    // Masked tokens among the others stay masked.
+    // Masked tokens among unmasked ones stay masked.
     let is_masked =
         |entry: usize, token: usize| token >= lengths[entry] || entry == 3 && token == 5;
     for precision in [Precision::F32, Precision::Bf16] {
@@ -226,7 +230,7 @@ fn attention_to_padded_entries() {
     }
 }
 
-/// The decoder's attention to the tokens before: rows of one length, in steps.
+/// The decoder's attention to previous tokens: rows of one length, in steps.
 #[test]
 fn attention_to_the_past() {
     let (heads, dim) = (12, 12 * 48);

@@ -1,4 +1,5 @@
-//! The SIMD level of the process: one process per case, since the first operation selects it for good.
+//! The SIMD level of the process. Each case runs in a separate process, since the first operation
+//! selects the level permanently.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +11,7 @@ use florence2_kernels::{Backend, Precision, Weight, cpu_level, cpu_levels, set_c
 
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
-/// Runs an ignored test of this file in a process of its own, with the variable or without it.
+/// Runs an ignored test of this file in a separate process, with the variable or without it.
 fn run(test: &str, level: Option<&str>) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture"]);
@@ -27,7 +28,7 @@ fn assert_passes(test: &str, level: Option<&str>) {
     assert!(output.status.success(), "{test} at {level:?}: {output:?}");
 }
 
-/// An operation, which puts the level in use.
+/// Runs an operation, which selects the level.
 fn compute() {
     let weight = Tensor::<Flex, 2>::ones([40, 70], &FlexDevice);
     let weight = Weight::from_tensor(weight, Precision::F32);
@@ -84,7 +85,7 @@ fn refuses_the_variables_level() {
             assert!(error.expected.contains(here), "{error}");
         }
     }
-    // A call takes the variable's place.
+    // A call overrides the variable.
     set_cpu_level("portable").unwrap();
     compute();
 }
@@ -99,7 +100,7 @@ fn computes() {
 fn a_level_is_set_before_it_is_used() {
     assert_passes("sets_levels", None);
     assert_passes("sets_levels", Some("avx1024"));
-    // An empty value is no value.
+    // An empty value counts as unset.
     assert_passes("computes", Some(""));
 }
 

@@ -1,5 +1,5 @@
-//! Every fused operation against the portable one, at sizes that divide evenly and at sizes that
-//! do not: tails of vectors, windows over the edge, one row, few rows, many.
+//! Compares every fused operation with the portable one, at sizes that divide evenly and at sizes
+//! that do not: tails of vectors, windows over the edge, one row, few rows, many rows.
 
 mod values;
 
@@ -13,7 +13,7 @@ use florence2_kernels::{
 };
 use half::f16;
 
-/// The largest difference allowed, as a share of the largest value.
+/// The largest allowed difference, relative to the largest value.
 const TOLERANCE: f32 = 1e-5;
 
 use values::{random, uniform};
@@ -30,7 +30,7 @@ fn linear(inputs: usize, outputs: usize, bias: bool) -> Linear<Flex> {
 }
 
 fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) -> Linear<Flex> {
-    // As torch initialises linear layers.
+    // torch's initialisation of linear layers.
     let weight = random([outputs, inputs]) / (3.0 * inputs as f32).sqrt();
     let linear = Linear {
         weight: Weight::from_tensor(weight, precision),
@@ -40,7 +40,7 @@ fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) ->
     linear
 }
 
-/// The layer with weights that f16 holds, which are kept in it.
+/// The layer with weights that f16 represents exactly, which are stored as f16.
 fn of_f16(linear: Linear<Flex>) -> Linear<Flex> {
     Linear {
         weight: Weight::from_tensor(rounded_to_f16(linear.weight.val()), Precision::F32),
@@ -84,7 +84,7 @@ fn assert_within<const D: usize>(
     );
 }
 
-/// Batch, height, width, channels.
+/// `[batch, height, width, channels]`.
 const IMAGES: [[usize; 4]; 6] = [
     [1, 12, 12, 32],
     [2, 7, 5, 24],
@@ -103,7 +103,8 @@ fn patch_embedding() {
         ([2, 9, 5, 20], 3, 2, 1),
         ([1, 4, 4, 5], 2, 2, 0),
     ] {
-        // A norm over very few channels may divide by almost nothing, and magnify any rounding.
+        // A norm over very few channels may divide by a very small number, and amplify any
+        // rounding.
         let prenorms: &[bool] = if shape[3] < 16 {
             &[false]
         } else {
@@ -200,7 +201,7 @@ fn feed_forward() {
     }
 }
 
-/// The operations of burn that stand for each activation, against transformers.
+/// Compares burn's operations for each activation with transformers.
 #[test]
 fn activations() {
     for line in include_str!("../../../tests/fixtures/activations.txt").lines() {
@@ -262,7 +263,7 @@ fn tied_logits() {
     }
 }
 
-/// Weights that f16 holds are multiplied as those are that it does not: to the bit.
+/// Products of weights that f16 represents exactly equal those of f32 weights, bit for bit.
 #[test]
 fn products_of_f16() {
     for (rows, inputs, outputs) in [
@@ -273,12 +274,12 @@ fn products_of_f16() {
         (300, 333, 65),
     ] {
         let input = random([1, rows, inputs]);
-        // The least and the largest that f16 has, and zeros of both signs.
+        // The smallest and the largest numbers of f16, and zeros of both signs.
         let special = [5.960_464_5e-8, -6.1e-5, 65504.0, 0.0, -0.0];
         let special = Tensor::from_data(TensorData::new(special.to_vec(), [5, 1]), &FlexDevice);
         let weight = random([outputs, inputs]).slice_assign([0..5, 0..1], special);
         let weight = rounded_to_f16(weight);
-        // One more output is what f16 does not hold.
+        // One more output, which f16 does not represent exactly.
         let wide = Tensor::cat(
             vec![weight.clone(), Tensor::full([1, inputs], 0.1, &FlexDevice)],
             0,
@@ -299,8 +300,8 @@ fn products_of_f16() {
     }
 }
 
-/// What a sequence is multiplied to does not depend on how many others there are, to the bit: the single
-/// tokens of some beams, as a step of decoding has, and a prompt.
+/// The product of a sequence does not depend on the number of other sequences, bit for bit: for the
+/// single tokens of some beams, as in a decoding step, and for a prompt.
 #[test]
 fn a_sequence_is_multiplied_as_it_is_alone() {
     for precision in Precision::ALL {
@@ -328,8 +329,8 @@ fn a_sequence_is_multiplied_as_it_is_alone() {
     }
 }
 
-/// Products in f32, however they are put together, err as rounded sums do: as a share of the sum of
-/// magnitudes, and beside sums in f64. Positive numbers show what always errs to the same side.
+/// The errors of f32 products are those of rounded sums, for any method: relative to the sum of
+/// magnitudes, and compared with sums in f64. Positive numbers reveal errors of a constant sign.
 #[test]
 fn products_in_f32_err_as_rounding_does() {
     const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
@@ -357,9 +358,9 @@ fn products_in_f32_err_as_rounding_does() {
     }
 }
 
-/// One number far above the others, in rows and in columns, costs a product no more than a sum in f32 may
-/// err by, one number after the other: of the row's length times the column's, as many roundings as there
-/// are numbers.
+/// With one number far above the others, in rows and in columns, the error of a product is no
+/// larger than that of a sequential f32 sum may be: as many roundings of the row's length times the
+/// column's as there are numbers.
 #[test]
 fn products_in_f32_err_as_sums_may() {
     const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
@@ -396,7 +397,7 @@ fn numbers<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// What each product of rows and columns errs by.
+/// The error of each product of a row and a column, relative to the sum of magnitudes.
 fn errors(rows: &[f64], columns: &[f64], products: &[f64], inputs: usize) -> Vec<f64> {
     let rows = rows.chunks(inputs);
     let pairs = rows.flat_map(|row| columns.chunks(inputs).map(move |column| (row, column)));
@@ -409,7 +410,7 @@ fn errors(rows: &[f64], columns: &[f64], products: &[f64], inputs: usize) -> Vec
         .collect()
 }
 
-/// Weights that f16 is asked for are rounded to it, and their products are those in f32, to the bit.
+/// The precision f16 rounds weights to f16, and their products equal those in f32, bit for bit.
 #[test]
 fn f16_rounds_and_multiplies_in_f32() {
     for (rows, inputs, outputs) in [(1, 7, 5), (15, 1031, 33), (300, 333, 65)] {
@@ -430,7 +431,7 @@ fn f16_rounds_and_multiplies_in_f32() {
     }
 }
 
-/// What is packed is what is read back: f32 exactly, the others as closely as they can.
+/// Unpacked values equal the packed ones: f32 exactly, the others within their rounding.
 #[test]
 fn packed_weights_keep_their_values() {
     for shape in [[1, 1], [33, 70], [64, 1030], [100, 2050]] {
@@ -457,8 +458,8 @@ fn packed_weights_keep_their_values() {
     assert_close("a convolution's", weight.val(), values);
 }
 
-/// Products in bf16 and int8 err as their formats must, not more: by the rounding of both factors,
-/// which adds up as noise does.
+/// The errors of bf16 and int8 products are no larger than their formats require: the rounding of
+/// both factors, which accumulates as noise does.
 #[test]
 fn narrow_products() {
     for (rows, inputs, outputs) in [
@@ -488,8 +489,8 @@ fn narrow_products() {
     }
 }
 
-/// Whole layers: with heads that are whole panels or none, of odd sizes, and windows of an odd number
-/// of positions.
+/// Whole layers: with heads that are whole panels or not, of odd sizes, and windows of an odd
+/// number of positions.
 #[test]
 fn narrow_layers() {
     let shapes = [(64, 2, 12), (64, 4, 5), (24, 4, 3), (30, 2, 5)];
@@ -546,7 +547,7 @@ fn attention() {
         let (k, v) = (random([batch, keys, dim]), random([batch, keys, dim]));
         let what = format!("{batch} {groups} {heads} {queries} {keys} {head_dim}");
         let chances = uniform([1, 1, 1, keys]);
-        // No keys, some, and all of them.
+        // Masks no keys, some of them, and all of them.
         for least in [1.0, 0.9, -1.0] {
             let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);
             let masked = (least < 1.0).then_some(masked);
@@ -565,7 +566,7 @@ fn attention() {
                 );
                 let what = format!("{what} {precision} masked above {least}");
                 assert_within(&what, tolerance, found.clone(), expected.clone());
-                // An entry that is left alone answers as it did in company.
+                // A single remaining entry has the same result as in the batch.
                 let rows = found.dims()[0] / batch;
                 assert_eq!(one, found.narrow(0, (batch - 1) * rows, rows).into_data());
             }
@@ -573,7 +574,7 @@ fn attention() {
     }
 }
 
-/// What queries find, and what those of the last entry find once the others are gone.
+/// The results of all queries, and those of the last entry's queries after the others are removed.
 fn attended<K: KeysValues<Flex>>(
     [q, k, v]: [&Tensor<Flex, 3>; 3],
     heads: usize,
@@ -589,7 +590,7 @@ fn attended<K: KeysValues<Flex>>(
     (all, keys_values.attend(last).into_data())
 }
 
-/// Sequences that grow by one token or several, and whose rows are exchanged and leave.
+/// Sequences that grow by one token or several, and whose rows are exchanged and removed.
 #[test]
 fn attention_to_the_past() {
     for (heads, head_dim) in [(2, 8), (3, 20), (12, 64)] {
@@ -616,7 +617,7 @@ fn attention_to_the_past() {
     }
 }
 
-/// However many threads share the heads, and whether that comes out even or not.
+/// The result is the same for any number of threads that share the heads, evenly or not.
 #[test]
 fn attention_to_the_past_does_not_depend_on_threads() {
     let [q, k, v] = [0; 3].map(|_| random([3, 40, 12 * 64]));
@@ -634,11 +635,11 @@ fn attention_to_the_past_does_not_depend_on_threads() {
     }
 }
 
-/// As sorting all of a row finds them, equal ones by place.
+/// The same entries as by sorting the whole row, equal ones by index.
 #[test]
 fn the_likeliest() {
     for (rows, entries, count) in [(1, 1, 1), (3, 51289, 16), (2, 8192, 3), (1, 8200, 8200)] {
-        // Few enough values that some are equal.
+        // Few different values, so that some are equal.
         let logits = (random([rows, entries]) * 50.0).round();
         let found = Flex::likeliest(logits.clone(), count).unwrap();
         let log_probs = burn::tensor::activation::log_softmax(logits, 1);
@@ -671,7 +672,7 @@ fn the_likeliest() {
     }
 }
 
-/// What is not finite stays so, in every precision: a caller learns of it.
+/// Results that are not finite stay so in every precision, so that a caller can detect them.
 #[test]
 fn nan_is_not_lost() {
     for precision in Precision::ALL {

@@ -1,10 +1,10 @@
-//! What is asked of GPUs: that a missing one is an error, and that f16 stays a number. What they
-//! compute is compared with the reference in florence2-core.
+//! A missing GPU is an error, and results in f16 are numbers. The results of the model on GPUs are
+//! compared with the reference in florence2-core.
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used)]
 
-/// Whether this machine has a GPU or not, the answer is a list with something in it, or says what was
-/// expected; a second question is answered alike.
+/// With a GPU or without one, the result is a non-empty list or an error with what was expected. A
+/// second call returns the same.
 #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
 fn assert_answers<D: PartialEq + std::fmt::Debug>(
     adapters: impl Fn() -> Result<
@@ -72,7 +72,7 @@ mod wgpu {
         assert_eq!(found, [Precision::F32, Precision::F16]);
     }
 
-    /// What a backend cannot hold, it leaves out: the sum would be of whatever lies there.
+    /// A backend skips operations that do not fit: the sum would be of stale memory.
     #[test]
     fn work_beyond_the_largest_buffer_is_an_error_and_harms_none_after_it() {
         let device = device();
@@ -99,7 +99,7 @@ mod wgpu {
         assert!(said.unwrap_err().to_string().starts_with("no driver; "));
     }
 
-    /// The squares of these are infinite in f16.
+    /// The squares of these numbers are infinite in f16.
     #[test]
     fn large_numbers_are_normed_in_f16() {
         let device = device();
@@ -131,7 +131,8 @@ mod wgpu {
         assert_eq!(values(keys_values.attend(ones)), [1.0; 8]);
     }
 
-    /// What autotune takes for one row must read a weight, which is transposed, as it lies.
+    /// The kernel that autotune selects for one row must read a weight, which is transposed,
+    /// correctly.
     #[test]
     fn a_token_by_itself_is_multiplied_as_many_are() {
         const INPUTS: usize = 64;

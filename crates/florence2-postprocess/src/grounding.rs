@@ -1,6 +1,6 @@
-//! Phrases that grounding never answers with.
+//! Phrases that are removed from the results of grounding.
 
-/// Pronouns, articles and the like, as published with the weights; sorted.
+/// Pronouns, articles and similar words, as published with the weights; sorted.
 const BANNED_PHRASES: [&str; 72] = [
     "I",
     "a",
@@ -76,7 +76,8 @@ const BANNED_PHRASES: [&str; 72] = [
     "yourselves",
 ];
 
-/// Whether a grounded phrase is dropped. Exact and case-sensitive, as in the reference.
+/// Returns whether a grounded phrase is dropped. The comparison is exact and case-sensitive, as in
+/// the reference.
 pub(crate) fn is_banned(phrase: &str) -> bool {
     BANNED_PHRASES.binary_search(&phrase).is_ok()
 }

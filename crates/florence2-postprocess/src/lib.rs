@@ -1,7 +1,7 @@
-//! Florence-2's answers: generated text in, boxes, quads, polygons and labels out.
+//! Parsing of Florence-2's answers: from generated text to boxes, quads, polygons and labels.
 //!
-//! [`parse`] does what transformers' `Florence2PostProcessor` does, in linear time on any input, and
-//! adds a confidence to every region. It knows neither tokenizer nor model.
+//! [`parse`] implements transformers' `Florence2PostProcessor`, in linear time on any input, and
+//! adds a confidence to every region. It depends on neither tokenizer nor model.
 //!
 //! ```
 //! use florence2_postprocess::{AnswerFamily, Compat, ImageSize, ScoredText, parse};
@@ -29,7 +29,7 @@ pub use parse::parse;
 pub use quantizer::{BINS, Compat, ImageSize, Quantizer};
 pub use result::{Region, RegionKind, RegionScore, TaskResult};
 
-/// How an answer is written: HF's `tasks_answer_post_processing_type`.
+/// The format of an answer: HF's `tasks_answer_post_processing_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerFamily {
@@ -37,9 +37,9 @@ pub enum AnswerFamily {
     Text,
     /// `description_with_bboxes`: phrases, each with boxes.
     Boxes,
-    /// `bboxes`: boxes alone.
+    /// `bboxes`: only boxes.
     BoxesWithoutLabels,
-    /// `phrase_grounding`: as [`Self::Boxes`], without pronouns and the like.
+    /// `phrase_grounding`: like [`Self::Boxes`], without pronouns and similar words.
     Grounding,
     /// `ocr`: text lines, each with a quadrilateral.
     Ocr,
@@ -49,32 +49,33 @@ pub enum AnswerFamily {
     BoxesOrPolygons,
 }
 
-/// A generated text, special tokens kept, and the tokens that wrote it.
+/// A generated text, including special tokens, and its tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ScoredText {
     /// The text.
     pub text: String,
-    /// The tokens in order, each beginning where the one before ends, none beyond the text.
+    /// The tokens in order. Each begins where the previous one ends, and none extends beyond the
+    /// text.
     ///
-    /// Empty when nothing is known of them; spans that break the rule count as unknown too. Then
-    /// nothing has a score.
+    /// Empty if they are not known. Spans that violate the rule count as unknown too. Without
+    /// tokens, nothing has a score.
     pub tokens: Vec<TokenSpan>,
 }
 
-/// One token's part in a [`ScoredText`].
+/// The part of one token in a [`ScoredText`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenSpan {
-    /// The bytes of the text that it wrote; empty for a part of a character that a later token
+    /// The bytes of the text that it produced; empty for a part of a character that a later token
     /// completes.
     pub range: Range<usize>,
-    /// The token.
+    /// The id of the token.
     pub token_id: u32,
     /// Its natural log-probability.
     pub log_prob: f32,
 }
 
 impl ScoredText {
-    /// A text of whose tokens nothing is known.
+    /// Creates a text whose tokens are not known.
     pub fn unscored(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -82,7 +83,7 @@ impl ScoredText {
         }
     }
 
-    /// Whether the spans follow each other from the text's beginning and stay within it.
+    /// Returns whether the spans are contiguous from the text's beginning and stay within it.
     pub(crate) fn has_token_spans(&self) -> bool {
         let mut end = 0;
         let follows = |token: &TokenSpan| {

@@ -1,4 +1,4 @@
-//! One parser per family of answers, each a single pass over the units.
+//! One parser per family of answers. Each makes a single pass over the units.
 
 use std::ops::Range;
 
@@ -10,18 +10,18 @@ use crate::{
     AnswerFamily, Compat, ImageSize, Quantizer, Region, RegionKind, ScoredText, TaskResult,
 };
 
-/// Locations of a box.
+/// The number of locations of a box.
 const BOX_LOCATIONS: usize = 4;
-/// Locations of a text line's quadrilateral.
+/// The number of locations of a text line's quadrilateral.
 const QUAD_LOCATIONS: usize = 8;
-/// Locations and tags that a polygon's phrase has at least.
+/// The minimum number of locations and tags in a polygon's phrase.
 const POLYGON_UNITS: usize = 4;
 
-/// Reads a generated text: HF `Florence2Processor.post_process_generation`.
+/// Parses a generated text: HF `Florence2Processor.post_process_generation`.
 ///
-/// Never fails: what does not fit the family's grammar is left out, as in the reference. Takes
-/// time linear in the text and the result, whatever they hold (boxes of one phrase each have a copy
-/// of its label).
+/// It never fails: text that does not fit the family's grammar is ignored, as in the reference. The
+/// time is linear in the text and the result, for any input (each box of a phrase has a copy of its
+/// label).
 pub fn parse(
     answer: &ScoredText,
     family: AnswerFamily,
@@ -54,7 +54,7 @@ pub fn parse(
     }
 }
 
-/// The answer without frame tokens. The reference leaves `<pad>` in plain text, and only there.
+/// The answer without frame tokens. The reference keeps `<pad>` in plain text, and only there.
 fn plain_text(text: &str, compat: Compat) -> String {
     let frame_tokens = match compat {
         Compat::Centers => FRAME_TOKENS.as_slice(),
@@ -72,13 +72,13 @@ struct Parser<'a> {
     quantizer: Quantizer,
 }
 
-/// A phrase: the bytes of what stands before a run of units, and the run.
+/// A phrase: the bytes of the text before a run of units, and the run.
 struct Phrase {
     text: Range<usize>,
     units: Range<usize>,
 }
 
-/// A region's name, and its tokens' log-probabilities.
+/// The name of a region, and the log-probabilities of its tokens.
 #[derive(Default)]
 struct Label {
     text: String,
@@ -86,9 +86,9 @@ struct Label {
 }
 
 impl Parser<'_> {
-    /// Phrases of locations: boxes that share the phrase's text as their label.
+    /// Boxes of every phrase with locations. They share the phrase's text as their label.
     ///
-    /// [`Compat::Hf`] removes characters outside ASCII from labels after `keep` has seen them.
+    /// [`Compat::Hf`] removes characters outside ASCII from labels after the call of `keep`.
     fn boxes(&self, keep: impl Fn(&str) -> bool) -> Vec<Region> {
         let mut regions = Vec::new();
         for phrase in self.phrases(Unit::is_location, BOX_LOCATIONS) {
@@ -135,7 +135,7 @@ impl Parser<'_> {
         regions
     }
 
-    /// Every four locations make a box; a remainder is dropped.
+    /// Adds a box for every four locations; a remainder is dropped.
     fn push_boxes(&self, label: &Label, locations: Range<usize>, regions: &mut Vec<Region>) {
         for start in locations.clone().step_by(BOX_LOCATIONS) {
             let units = start..start + BOX_LOCATIONS;
@@ -145,8 +145,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Text lines: anything within a line, then eight locations. Further locations belong to the
-    /// next line's text, as in the reference.
+    /// Text lines: any text within a line, then eight locations. Further locations belong to the
+    /// text of the next line, as in the reference.
     fn quads(&self) -> Vec<Region> {
         let Scanned { text, units, .. } = &self.scanned;
         let ahead = self.scanned.ahead(Unit::is_location);
@@ -175,8 +175,8 @@ impl Parser<'_> {
     fn polygons(&self) -> Vec<Region> {
         let mut regions = Vec::new();
         for units in self.runs(Unit::is_polygon_part, POLYGON_UNITS) {
-            // The reference skips a location that a run begins with before it looks for a label,
-            // which tags can be.
+            // If a run begins with a location, the reference skips it before it searches for a
+            // label, which can consist of tags.
             let first = &self.scanned.units[units.start];
             let skipped = usize::from(first.is_location());
             let start = if first.is_location() {
@@ -199,8 +199,8 @@ impl Parser<'_> {
         regions
     }
 
-    /// The polygons of a phrase. Its label ends before the first location or `<poly>` after the
-    /// skipped units.
+    /// Adds the polygons of a phrase. Its label ends before the first location or `<poly>` after
+    /// the skipped units.
     fn push_polygons(&self, phrase: &Phrase, skipped: usize, regions: &mut Vec<Region>) {
         count(phrase.units.len());
         let mut after = self.scanned.units[phrase.units.clone()]
@@ -222,7 +222,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands between `<poly>` and `</poly>`, or everything where either is missing.
+    /// The units between `<poly>` and `</poly>`, or the whole run if either is missing.
     fn polygon_instances(&self, run: Range<usize>) -> Vec<Range<usize>> {
         let units = &self.scanned.units;
         count(run.len());
@@ -245,8 +245,8 @@ impl Parser<'_> {
         instances
     }
 
-    /// Runs of locations that end at `<sep>` or with the instance; an odd last coordinate is
-    /// dropped.
+    /// Runs of locations that end at `<sep>` or at the end of the instance; an odd last coordinate
+    /// is dropped.
     fn rings(&self, instance: Range<usize>) -> Vec<Range<usize>> {
         let units = &self.scanned.units;
         count(instance.len());
@@ -267,12 +267,12 @@ impl Parser<'_> {
             .into_iter()
             .filter(|ring| !ring.is_empty())
             .map(whole_points)
-            // The reference has a ring without points for a lone coordinate.
+            // The reference has a ring without points for a single coordinate.
             .filter(|ring| !ring.is_empty() || self.quantizer.compat == Compat::Hf)
             .collect()
     }
 
-    /// Every longest run of at least `least` units of a sort.
+    /// Every longest run of at least `least` units for which `is_member` is true.
     fn runs(&self, is_member: impl Fn(&Unit) -> bool, least: usize) -> Vec<Range<usize>> {
         let ahead = self.scanned.ahead(is_member);
         let mut runs = Vec::new();
@@ -287,10 +287,10 @@ impl Parser<'_> {
         runs
     }
 
-    /// Every run of at least `least` units of a sort that something other than `<` stands before:
-    /// the reference's pattern `[^<]+(?:..){least,}`.
+    /// Every run of at least `least` units for which `is_member` is true, after text other than
+    /// `<`: the reference's pattern `[^<]+(?:..){least,}`.
     ///
-    /// Within a tag that belongs to no phrase, that pattern takes what follows the tag's `<` for
+    /// Within a tag that belongs to no phrase, that pattern treats the part after the tag's `<` as
     /// text.
     fn phrases(&self, is_member: impl Fn(&Unit) -> bool, least: usize) -> Vec<Phrase> {
         let ahead = self.scanned.ahead(is_member);
@@ -345,7 +345,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A stretch of text without the space around it.
+    /// The range of a text without the white space around it.
     fn trimmed(&self, range: Range<usize>) -> Range<usize> {
         count(range.len());
         let begun = self.scanned.text[range.clone()].trim_start_matches(is_space);
@@ -353,7 +353,7 @@ impl Parser<'_> {
         start..start + begun.trim_end_matches(is_space).len()
     }
 
-    /// As [`Self::trimmed`]; none when a line ends after the first word, which the reference's
+    /// Like [`Self::trimmed`]; `None` if a line ends after the first word, which the reference's
     /// pattern does not match.
     fn trimmed_line(&self, range: Range<usize>) -> Option<Range<usize>> {
         let end = range.end;
@@ -363,7 +363,7 @@ impl Parser<'_> {
     }
 }
 
-/// Python's idea of white space: Unicode's and the four separators.
+/// White space in Python's sense: Unicode's and the four separators.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
 }
@@ -389,7 +389,7 @@ mod tests {
         height: 480,
     };
 
-    /// Parts whose repetition makes a parser that looks back or ahead take quadratic time.
+    /// Parts whose repetition causes quadratic time in a parser that looks back or ahead.
     const PARTS: [&str; 21] = [
         "<sep>",
         "<poly>",
@@ -453,7 +453,7 @@ mod tests {
         }
     }
 
-    /// The counter of the test above finds quadratic work.
+    /// The counter of the test above detects quadratic work.
     #[test]
     fn quadratic_work_has_quadratic_steps() {
         let steps = |length: usize| {

@@ -1,38 +1,39 @@
-//! Coordinates as bins and back: HF `Florence2PostProcessor.quantize` and `dequantize`.
+//! Conversion of coordinates to bins and back: HF `Florence2PostProcessor.quantize` and
+//! `dequantize`.
 
 use serde::{Deserialize, Serialize};
 
-/// Bins along each side of an image, whatever its size.
+/// The number of bins along each side of an image of any size.
 pub const BINS: u32 = 1000;
 
 /// An image's size in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ImageSize {
-    /// Pixels across.
+    /// The width in pixels.
     pub width: u32,
-    /// Pixels down.
+    /// The height in pixels.
     pub height: u32,
 }
 
-/// Whose conventions a result follows where they differ.
+/// The conventions of a result where implementations differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compat {
-    /// Coordinates are the bins' centres, as Microsoft's code gives them; labels keep all
-    /// characters; `<pad>` is no part of a plain text; a polygon's ring without points is left out.
+    /// Coordinates are the bins' centres, as in Microsoft's code; labels keep all characters; plain
+    /// text does not contain `<pad>`; rings of a polygon without points are dropped.
     #[default]
     Centers,
-    /// As transformers 5.17: centres cut to integers, labels of boxes without the characters
-    /// outside ASCII, `<pad>` kept in plain text, rings without points kept.
+    /// As in transformers 5.17: centres truncated to integers, labels of boxes without the
+    /// characters outside ASCII, `<pad>` kept in plain text, rings without points kept.
     Hf,
 }
 
-/// Turns pixels into bins and bins into pixels of one image.
+/// Converts pixels of one image to bins, and bins to pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantizer {
-    /// The image.
+    /// The size of the image.
     pub image_size: ImageSize,
-    /// What a bin's coordinate is.
+    /// The convention for the coordinate of a bin.
     pub compat: Compat,
 }
 
@@ -58,7 +59,7 @@ impl Quantizer {
     fn coordinate(&self, bin: u32, size: u32) -> f64 {
         match self.compat {
             Compat::Centers => (f64::from(bin) + 0.5) * f64::from(size) / f64::from(BINS),
-            // The reference multiplies in f32, which decides what the cut to integers leaves.
+            // The reference multiplies in f32, which determines the truncated integers.
             Compat::Hf => {
                 let per_bin = (f64::from(size) / f64::from(BINS)) as f32;
                 f64::from(((bin as f32 + 0.5) * per_bin).trunc())

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use crate::steps::count;
 
-/// Tokens that frame an answer and are no part of it, in the order in which the reference removes
-/// them: removing one can bring another about.
+/// Tokens that frame an answer without belonging to it, in the order in which the reference removes
+/// them. The order matters, since removing one can create another.
 pub(crate) const FRAME_TOKENS: [&str; 3] = ["<s>", "</s>", "<pad>"];
 
-/// What a unit is.
+/// The kind of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnitKind {
     /// A run of characters without `<`.
@@ -38,7 +38,7 @@ pub(crate) struct Unit {
 pub(crate) struct Scanned {
     pub(crate) text: String,
     pub(crate) units: Vec<Unit>,
-    /// The byte of the source that each byte of `text` is.
+    /// The source offset of each byte of `text`.
     source_offsets: Vec<usize>,
 }
 
@@ -67,7 +67,7 @@ impl Scanned {
         }
     }
 
-    /// The bytes of the source that a range of `text` came from.
+    /// The bytes of the source from which a range of `text` originates.
     pub(crate) fn source_range(&self, range: &Range<usize>) -> Range<usize> {
         match self.source_offsets.get(range.clone()) {
             Some([first, .., last]) => *first..*last + 1,
@@ -76,7 +76,7 @@ impl Scanned {
         }
     }
 
-    /// How many units of a sort follow each other from each unit on; one entry more than units.
+    /// The number of consecutive counted units from each unit on; one entry more than units.
     pub(crate) fn ahead(&self, is_counted: impl Fn(&Unit) -> bool) -> Vec<usize> {
         let mut ahead = vec![0; self.units.len() + 1];
         count(self.units.len());
@@ -109,7 +109,7 @@ impl Scanned {
     }
 }
 
-/// The text without a token, and the source's byte for each byte left.
+/// Removes a token from the text, and returns the source offset of each remaining byte.
 fn without(token: &str, text: &str, source_offsets: &[usize]) -> (String, Vec<usize>) {
     count(text.len());
     let mut kept = String::with_capacity(text.len());
@@ -139,7 +139,7 @@ fn units(text: &str) -> Vec<Unit> {
     units
 }
 
-/// The unit that a non-empty text begins with, and its bytes.
+/// The first unit of a non-empty text, and its length in bytes.
 fn first_unit(text: &str) -> (UnitKind, usize) {
     if !text.starts_with('<') {
         return (UnitKind::Text, text.find('<').unwrap_or(text.len()));
@@ -159,16 +159,16 @@ fn first_unit(text: &str) -> (UnitKind, usize) {
     }
 }
 
-/// `<loc_N>` at the beginning of a text: N and the bytes it takes.
+/// Parses `<loc_N>` at the beginning of a text: N and the number of its bytes.
 ///
-/// N is ASCII: the reference's pattern would take any Unicode digit, but no token has one.
+/// N is ASCII. The reference's pattern accepts any Unicode digit, but no token has one.
 fn location(text: &str) -> Option<(u32, usize)> {
     let after = text.strip_prefix("<loc_")?;
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 || !after[digits..].starts_with('>') {
         return None;
     }
-    // Only digits that overflow fail to parse; no token is anywhere near.
+    // Only digits that overflow fail to parse, and no token has so many.
     let bin = after[..digits].parse().unwrap_or(u32::MAX);
     Some((bin, "<loc_".len() + digits + ">".len()))
 }
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn frame_tokens_go_one_kind_after_the_other() {
-        // Without `<s>` a `</s>` appears, which goes too; without `</s>` a `<s>` appears and stays.
+        // Without `<s>` a `</s>` appears, which is removed too; without `</s>` an `<s>` appears and
+        // stays.
         let scanned = Scanned::new("<<s>/s>a<</s>s>b<pad>");
         assert_eq!(scanned.text, "a<s>b");
         assert_eq!(scanned.source_range(&(0..1)), 7..8);

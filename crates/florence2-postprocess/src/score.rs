@@ -6,10 +6,10 @@ use crate::scanner::FRAME_TOKENS;
 use crate::steps::count;
 use crate::{RegionScore, ScoredText, TokenSpan};
 
-/// The tokens of an answer, searchable by the bytes that they wrote.
+/// The tokens of an answer, searchable by the bytes of their text.
 pub(crate) struct Scores<'a> {
     text: &'a str,
-    /// Empty when nothing is known of the tokens.
+    /// Empty if the tokens are not known.
     tokens: &'a [TokenSpan],
 }
 
@@ -33,10 +33,10 @@ impl<'a> Scores<'a> {
         }
     }
 
-    /// The tokens that wrote any of these bytes of the source text.
+    /// The log-probabilities of the tokens that produced any of these bytes of the source text.
     ///
-    /// A token without bytes (a part of a character that a later token completes) counts where it
-    /// stands.
+    /// A token without bytes (a part of a character that a later token completes) counts at its
+    /// position.
     pub(crate) fn over(&self, range: &Range<usize>) -> LogProbs {
         let is_before = |token: &TokenSpan| {
             token.range.end < range.start
@@ -50,7 +50,7 @@ impl<'a> Scores<'a> {
             .collect()
     }
 
-    /// The confidence of the whole answer, frame tokens left out.
+    /// The confidence of the whole answer, without frame tokens.
     pub(crate) fn text(&self) -> Option<f32> {
         let is_frame = |token: &&TokenSpan| {
             let written = self.text.get(token.range.clone());
@@ -60,7 +60,7 @@ impl<'a> Scores<'a> {
         tokens.collect::<LogProbs>().score()
     }
 
-    /// The confidence of a region, from its label's tokens and the bytes of its locations.
+    /// The confidence of a region, from the tokens of its label and the bytes of its locations.
     pub(crate) fn region(&self, label: LogProbs, locations: &Range<usize>) -> Option<RegionScore> {
         let locations = self.over(locations);
         let all = LogProbs {

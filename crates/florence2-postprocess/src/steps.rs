@@ -1,4 +1,5 @@
-//! A counter of the parsers' steps. Tests compare the steps on texts of different lengths; other builds count nothing.
+//! A counter of the parsers' steps. Tests compare the steps on texts of different lengths; other
+//! builds do not count.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -8,7 +9,7 @@ thread_local! {
     static STEPS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Adds the bytes, units or tokens that a loop or a search visits.
+/// Counts the bytes, units or tokens that a loop or a search visits.
 #[inline]
 pub(crate) fn count(steps: usize) {
     #[cfg(test)]
@@ -17,7 +18,7 @@ pub(crate) fn count(steps: usize) {
     let _ = steps;
 }
 
-/// The result of a function and the steps that it took on this thread.
+/// The result of a function and the number of steps that it took on this thread.
 #[cfg(test)]
 pub(crate) fn steps_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
     STEPS.set(0);

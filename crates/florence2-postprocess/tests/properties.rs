@@ -1,4 +1,4 @@
-//! What holds for any text: no panic, and results that fit the text.
+//! Properties of the results for any text: no panic, and results that fit the text.
 
 use florence2_postprocess::{
     AnswerFamily, Compat, ImageSize, Region, RegionKind, ScoredText, TokenSpan, parse,
@@ -44,7 +44,7 @@ fn locations(bins: &[u32]) -> String {
     tokens.concat()
 }
 
-/// The parts of texts: what families look for, and what could mislead them.
+/// The parts of texts: those that families search for, and misleading ones.
 fn fragment() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => (0_u32..1000).prop_map(|bin| format!("<loc_{bin}>")),
@@ -108,7 +108,7 @@ fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The box labels of an answer with the labels of all families of boxes.
+/// The labels of an answer's regions.
 fn labels(text: &str, family: AnswerFamily, compat: Compat) -> Vec<String> {
     let result = parse(&ScoredText::unscored(text), family, IMAGE_SIZE, compat);
     result

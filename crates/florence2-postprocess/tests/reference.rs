@@ -1,4 +1,4 @@
-//! Answers parsed here equal those that transformers parses: `tests/fixtures/postprocess.py`.
+//! Parsed answers equal those of transformers, from `tests/fixtures/postprocess.py`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ struct Reference {
     tasks: Vec<String>,
     cases: Vec<Case>,
     dequantize_sizes: Vec<u32>,
-    /// Size, bin and coordinate wherever it is not the exact centre cut to an integer.
+    /// Size, bin and coordinate wherever it is not the exact centre truncated to an integer.
     dequantize_exceptions: Vec<(u32, u32, u32)>,
     quantize: Vec<QuantizeCase>,
 }

@@ -6,7 +6,7 @@ use florence2_postprocess::{
 
 const TOLERANCE: f32 = 1e-6;
 
-/// A text of one token per part.
+/// A text with one token per part.
 fn scored(parts: &[(&str, f32)]) -> ScoredText {
     let mut answer = ScoredText::default();
     for (part, log_prob) in parts {
@@ -105,7 +105,7 @@ fn every_ring_has_its_own_locations() {
     let mut parts = vec![("cat", -1.0), ("<poly>", -8.0)];
     parts.extend(locations(&[-0.5; 4]));
     parts.push(("<sep>", -8.0));
-    // The odd last coordinate is no part of the ring.
+    // The odd last coordinate does not belong to the ring.
     parts.extend(locations(&[-0.25, -0.25, -0.25, -0.25, -7.0]));
     parts.push(("</poly>", -8.0));
     let result = parsed(&scored(&parts), AnswerFamily::BoxesOrPolygons);

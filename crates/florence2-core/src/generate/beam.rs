@@ -1,7 +1,7 @@
 //! Beam search: HF `_beam_search` of transformers 5.17, for one batch entry.
 //!
-//! The arithmetic is f32 and the order of operations the reference's, down to the -1e9 that stands
-//! for "impossible": beams are chosen by comparing sums, and sums differ by their order.
+//! The arithmetic is in f32 and in the reference's order of operations, including the -1e9 that
+//! represents "impossible": beams are chosen by comparing sums, and sums depend on their order.
 
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
@@ -13,11 +13,11 @@ use super::stopping::StoppingCriteria;
 use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 
-/// The reference's score of what must not be chosen.
+/// The reference's score of continuations that must not be chosen.
 const IMPOSSIBLE: f32 = -1.0e9;
 
-/// Tokens that may be banned in a row while only the likeliest of it are there: one number, that the
-/// kernel which finds them is compiled once.
+/// The number of extra candidates, so that banned tokens cannot exhaust the fetched ones. It is a
+/// constant, so that the kernel that finds the candidates is compiled once.
 const SPARE: usize = 10;
 
 /// A sequence with the sum of its log-probabilities, or its final score once finished.
@@ -27,7 +27,7 @@ struct Beam {
     log_probs: Vec<f32>,
     score: f32,
     finished: bool,
-    /// Why it ends; `None` when it continues.
+    /// The reason why it ends; `None` if it continues.
     ends: Option<FinishReason>,
 }
 
@@ -59,7 +59,7 @@ impl BeamSearch {
             finished: false,
             ends: None,
         };
-        // Beams begin equal: only the first may be continued, or all would stay equal.
+        // All beams begin equal. Only the first may be continued, or all would stay equal.
         let mut running = vec![beam(IMPOSSIBLE); config.num_beams];
         running[0].score = 0.0;
         Self {
@@ -118,7 +118,7 @@ impl BeamSearch {
         })
     }
 
-    /// How many continuations are looked at, over all running beams.
+    /// The number of continuations that are considered, over all running beams.
     fn keep(&self, processors: &LogitsProcessors<'_>) -> usize {
         (1 + processors.end_tokens()).max(2) * self.running.len()
     }
@@ -134,8 +134,8 @@ impl BeamSearch {
         (self.sampler.is_none() && all_few).then(|| self.keep(processors) + SPARE)
     }
 
-    /// The best continuations over all running beams: enough that `num_beams` remain when every
-    /// beam's end token is among them.
+    /// The best continuations over all running beams: enough that `num_beams` remain if the end
+    /// token of every beam is among them.
     fn candidates(
         &mut self,
         rows: &mut [Row],
@@ -172,7 +172,7 @@ impl BeamSearch {
         Ok(best.into_iter().map(candidate).collect())
     }
 
-    /// The candidates that go on, best first.
+    /// The indices of the candidates that continue, best first.
     fn next_running(&self, candidates: &[Candidate]) -> Vec<usize> {
         let scores: Vec<f32> = candidates
             .iter()
@@ -184,8 +184,8 @@ impl BeamSearch {
             .collect()
     }
 
-    /// Takes in the candidates that just ended, if they are among the best of this step and better
-    /// than what is there.
+    /// Adds the candidates that just ended to the finished beams, if they are among the best of
+    /// this step and better than the finished ones.
     fn update_finished(&mut self, candidates: &[Candidate]) {
         let num_beams = self.finished.len();
         let full = self.finished.iter().all(|beam| beam.finished);
@@ -208,7 +208,8 @@ impl BeamSearch {
             .collect();
     }
 
-    /// HF `_check_early_stop_heuristic`: could the best running beam still beat a finished one?
+    /// HF `_check_early_stop_heuristic`: returns whether the best running beam could still beat a
+    /// finished one.
     fn can_improve(&self) -> bool {
         let length = self.running[0].token_ids.len();
         let hypothetical_length = match self.early_stopping {

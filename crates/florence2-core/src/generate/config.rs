@@ -1,4 +1,4 @@
-//! `generation_config.json` and what may override it.
+//! `generation_config.json` and the options that override it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,20 +11,20 @@ use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
 
-/// The maximal number of new tokens when neither a file nor the caller sets one, as in Microsoft's
+/// The maximum number of new tokens if neither a file nor the caller sets one, as in Microsoft's
 /// examples.
 const DEFAULT_MAX_NEW_TOKENS: usize = 1024;
 
-/// How tokens are chosen: HF `GenerationConfig`, under its names.
+/// The options of generation: HF `GenerationConfig`, with its names.
 ///
-/// As JSON, it is read as leniently as transformers reads it: an id may stand for a list of one,
+/// Its JSON may have the variants that transformers accepts: one id instead of a list of one,
 /// `50.0` for 50, and null for an absent key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct GenerationConfig {
     /// Number of beams; 1 is greedy search or sampling (default 1).
     pub num_beams: usize,
-    /// Whether tokens are sampled (default false).
+    /// True if tokens are sampled (default false).
     pub do_sample: bool,
     /// Divides the scores before sampling (default 1).
     pub temperature: f32,
@@ -45,16 +45,17 @@ pub struct GenerationConfig {
     pub eta_cutoff: f32,
     /// Seed of the random number generator (default 0).
     pub seed: u64,
-    /// Maximal number of generated tokens, the end token included; wins over `max_length` (default
-    /// none). Values above the decoder's positions are reduced to them.
+    /// Maximum number of generated tokens, including the end token; overrides `max_length` (default
+    /// none). Values above the number of the decoder's positions are reduced to it.
     pub max_new_tokens: Option<usize>,
-    /// Maximal length of the decoder's sequence, the start token included (default none).
+    /// Maximum length of the decoder's sequence, including the start token (default none).
     pub max_length: Option<usize>,
-    /// No end token before this many generated tokens; wins over `min_length` (default none).
+    /// Minimum number of generated tokens before an end token; overrides `min_length` (default
+    /// none).
     pub min_new_tokens: Option<usize>,
-    /// No end token before the sequence, start token included, has this length (default 0).
+    /// Minimum length of the sequence before an end token, including the start token (default 0).
     pub min_length: usize,
-    /// Seconds after which all sequences end as they are (default none).
+    /// Time limit in seconds, after which all sequences end as they are (default none).
     pub max_time: Option<f64>,
     /// Texts that end a sequence as soon as they are generated.
     pub stop_strings: Vec<String>,
@@ -64,15 +65,15 @@ pub struct GenerationConfig {
     pub encoder_no_repeat_ngram_size: usize,
     /// Divides the score of tokens that are already in the sequence (default 1).
     pub repetition_penalty: f32,
-    /// Multiplies the score of tokens of the encoder's input, in the first beam or sample of an image
-    /// alone, as in transformers (default 1).
+    /// Multiplies the score of tokens of the encoder's input, only in the first beam or sample of
+    /// an image, as in transformers (default 1).
     pub encoder_repetition_penalty: f32,
     /// Exponent of the length by which a beam's score is divided (default 1).
     pub length_penalty: f32,
     /// The number of generated tokens after which the end tokens' scores grow, and the base of the
     /// exponential growth (default none).
     pub exponential_decay_length_penalty: Option<(usize, f64)>,
-    /// When the beam search may stop (default false).
+    /// The stopping condition of beam search (default false).
     pub early_stopping: EarlyStopping,
     /// Number of sequences per image (default 1).
     pub num_return_sequences: usize,
@@ -86,28 +87,29 @@ pub struct GenerationConfig {
     pub begin_suppress_tokens: Vec<u32>,
     /// Token sequences that are never generated.
     pub bad_words_ids: Vec<Vec<u32>>,
-    /// Token sequences, and what is added to the score of each one's last token after the others.
+    /// Token sequences, each with a value that is added to the score of its last token after the
+    /// others.
     pub sequence_bias: Vec<(Vec<u32>, f32)>,
-    /// Whether scores that are not finite are replaced by finite ones (default false).
+    /// True if scores that are not finite are replaced by finite ones (default false).
     pub remove_invalid_values: bool,
-    /// Whether processed scores are normalised again (default false).
+    /// True if processed scores are normalised again (default false).
     pub renormalize_logits: bool,
-    /// Tokens that end a sequence; none for those of `text_config`.
+    /// Tokens that end a sequence; `None` for those of `text_config`.
     pub eos_token_id: Option<Vec<u32>>,
     /// The decoder's first token, one for all batch entries or one per entry; empty for that of
     /// `text_config`.
     pub decoder_start_token_id: Vec<u32>,
 }
 
-/// When a beam search stops: HF `early_stopping`.
+/// The stopping condition of beam search: HF `early_stopping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EarlyStopping {
     /// As soon as there are `num_beams` finished sequences (`true`).
     True,
-    /// When a better one has become unlikely (`false`).
+    /// When a better sequence has become unlikely (`false`).
     #[default]
     False,
-    /// When there can be no better one (`"never"`).
+    /// When no better sequence is possible (`"never"`).
     Never,
 }
 
@@ -173,11 +175,11 @@ impl<'de> Deserialize<'de> for GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// The options of a model's files: those of `generation_config.json`, or without it those of
-    /// `config.json`, as in transformers. Options without effect are among the warnings.
+    /// Reads the options of a model's files: those of `generation_config.json`, or without it those
+    /// of `config.json`, as in transformers. The warnings list options without effect.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming the file, and every option that is not supported.
+    /// [`Error::Malformed`] with the file and every option that is not supported.
     pub fn from_json(
         generation_config: Option<&[u8]>,
         config: &[u8],
@@ -251,11 +253,11 @@ impl GenerationConfig {
         (found > limit).then_some((key, found, limit))
     }
 
-    /// Checks the options against each other and the model. Options of sampling are checked only
-    /// with `do_sample`.
+    /// Checks the options against each other and the model. Sampling options are checked only with
+    /// `do_sample`.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming the option.
+    /// [`Error::Argument`] with the option.
     pub fn validate(&self, model: &Florence2TextConfig) -> Result<()> {
         self.validate_counts(model)?;
         for (argument, value) in [
@@ -303,7 +305,7 @@ impl GenerationConfig {
             let found = self.num_return_sequences;
             return Err(Error::argument("num_return_sequences", found, expected));
         }
-        // Beam search looks at two continuations per beam, so the vocabulary must have them.
+        // Beam search considers two continuations per beam, so the vocabulary must have them.
         if self.num_beams > model.vocab_size / 2 {
             let expected = format!("at most half the vocabulary of {}", model.vocab_size);
             return Err(Error::argument("num_beams", self.num_beams, expected));
@@ -398,8 +400,8 @@ impl GenerationConfig {
         Ok(())
     }
 
-    /// The maximal length of the decoder's sequence, the start token included: at most one more
-    /// than the decoder's positions.
+    /// The maximum length of the decoder's sequence, including the start token: at most one more
+    /// than the number of the decoder's positions.
     pub fn resolved_max_length(&self, model: &Florence2TextConfig) -> usize {
         let limit = model.max_position_embeddings.saturating_add(1);
         let max_new_tokens = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
@@ -418,7 +420,8 @@ impl GenerationConfig {
     /// The first token of each of `batch` entries.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there is none, or neither one nor as many as entries.
+    /// [`Error::Argument`] if there is none, or if their number is neither one nor the number of
+    /// entries.
     pub(super) fn start_tokens(
         &self,
         model: &Florence2TextConfig,
@@ -440,7 +443,7 @@ impl GenerationConfig {
         }
     }
 
-    /// Decoder rows per batch entry.
+    /// The number of decoder rows per batch entry.
     pub(super) fn rows(&self) -> usize {
         match self.num_beams {
             1 => self.num_return_sequences,

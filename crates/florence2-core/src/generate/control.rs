@@ -1,4 +1,4 @@
-//! Watching a run and ending it early.
+//! Observation and cancellation of a run.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// Ends a run from any thread; checked before each vision stage and each decoder step.
+/// Cancels a run from any thread. It is checked before each vision stage and each decoder step.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken {
     cancelled: Arc<AtomicBool>,
@@ -15,7 +15,7 @@ pub struct CancelToken {
 }
 
 impl CancelToken {
-    /// A token that also fires by itself at `deadline`.
+    /// Creates a token that also ends runs at `deadline`.
     pub fn with_deadline(deadline: Instant) -> Self {
         Self {
             deadline: Some(deadline),
@@ -23,7 +23,7 @@ impl CancelToken {
         }
     }
 
-    /// This token, firing by itself at `deadline` too.
+    /// Returns this token with `deadline` as a further deadline.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
         let earlier = self.deadline.map_or(deadline, |own| own.min(deadline));
@@ -33,18 +33,20 @@ impl CancelToken {
         }
     }
 
-    /// Ends every run that holds a clone of this token.
+    /// Cancels every run that holds a clone of this token.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Self::cancel`] was called.
+    /// Returns whether [`Self::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// Checks that the run may continue.
+    ///
     /// # Errors
-    /// [`Error::Cancelled`] once cancelled, [`Error::DeadlineExceeded`] once late.
+    /// [`Error::Cancelled`] after a cancellation, [`Error::DeadlineExceeded`] after the deadline.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
             return Err(Error::Cancelled);
@@ -56,11 +58,11 @@ impl CancelToken {
     }
 }
 
-/// What a run tells while it generates.
+/// An event of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GenerationEvent {
-    /// A token of an entry's best sequence: as it is chosen by greedy search and single-sequence
-    /// sampling, else when the searches have ended.
+    /// A token of an entry's best sequence. Greedy search and single-sequence sampling report it
+    /// when it is chosen, other searches when they have ended.
     Token {
         /// The batch entry.
         entry: usize,
@@ -69,38 +71,38 @@ pub enum GenerationEvent {
         /// Its log-probability.
         log_prob: f32,
     },
-    /// A step was made (every search).
+    /// A step is complete (every search).
     Progress {
-        /// Tokens per sequence so far.
+        /// The number of tokens per sequence so far.
         new_tokens: usize,
-        /// Tokens per sequence at most.
+        /// The maximum number of tokens per sequence.
         max_new_tokens: usize,
     },
 }
 
-/// A listener to [`GenerationEvent`]s, called on the generating thread; `Break` cancels the run.
+/// A callback for [`GenerationEvent`]s, called on the generating thread. `Break` cancels the run.
 #[derive(Default)]
 pub struct GenerationObserver<'a> {
     callback: Option<&'a mut dyn FnMut(GenerationEvent) -> ControlFlow<()>>,
 }
 
 impl<'a> GenerationObserver<'a> {
-    /// Listens with a callback.
+    /// Creates an observer with a callback.
     pub fn new(callback: &'a mut dyn FnMut(GenerationEvent) -> ControlFlow<()>) -> Self {
         Self {
             callback: Some(callback),
         }
     }
 
-    /// Whether anyone listens.
+    /// Returns whether there is a callback.
     pub fn is_listening(&self) -> bool {
         self.callback.is_some()
     }
 
-    /// Tells the listener of an event.
+    /// Calls the callback with an event.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when the listener breaks.
+    /// [`Error::Cancelled`] if the callback returns `Break`.
     pub fn notify(&mut self, event: GenerationEvent) -> Result<()> {
         match self.callback.as_mut().map(|callback| callback(event)) {
             Some(ControlFlow::Break(())) => Err(Error::Cancelled),

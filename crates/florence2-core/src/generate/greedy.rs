@@ -10,10 +10,10 @@ use super::stopping::StoppingCriteria;
 use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
 use crate::error::Result;
 
-/// Sequences of one batch entry that grow independently of each other.
+/// The sequences of one batch entry, which grow independently.
 pub(super) struct GreedySearch {
     sequences: Vec<GeneratedSequence>,
-    /// The sequence of each decoder row; ended sequences keep their row until all have ended.
+    /// True for each ended sequence. It keeps its decoder row until all sequences have ended.
     ended: Vec<bool>,
     generators: Option<Vec<ChaCha8Rng>>,
     length_penalty: f32,
@@ -79,7 +79,7 @@ impl GreedySearch {
         })
     }
 
-    /// See [`super::Search::deciding`]: the one, unless what is banned changes its probability.
+    /// See [`super::Search::deciding`]: one, unless banned tokens change its probability.
     pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         let running = self
             .sequences
@@ -91,7 +91,7 @@ impl GreedySearch {
         (self.generators.is_none() && none_banned).then_some(1)
     }
 
-    /// The token chosen last, when there is but one sequence to speak of.
+    /// The token chosen last, if there is only one sequence.
     pub(super) fn last_token(&self) -> Option<(u32, f32)> {
         let [sequence] = self.sequences.as_slice() else {
             return None;
@@ -109,27 +109,27 @@ impl GreedySearch {
     }
 }
 
-/// A generator that gives the same draws on every machine.
+/// A generator that gives the same random numbers on every machine.
 pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     generator.set_stream(stream);
     generator
 }
 
-/// The likeliest token, or one drawn by probability.
+/// The most likely token, or a sampled one.
 fn choose(log_probs: &Row, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
     let best = match generator {
         None => top_k(&log_probs.values, 1),
         Some(generator) => draw(&log_probs.values, 1, generator),
     };
-    // INVARIANT: rows without a usable score were refused as they were normalised.
+    // INVARIANT: rows without a usable score are rejected when they are normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");
     (log_probs.token(index), log_prob)
 }
 
 /// Draws `count` indices without replacement by their probability, in the order drawn.
 ///
-/// Gumbel's trick: the largest of log-probability + Gumbel noise is a draw.
+/// By the Gumbel-max trick, the largest of log-probability + Gumbel noise is a draw.
 pub(super) fn draw(
     log_probs: &[f32],
     count: usize,

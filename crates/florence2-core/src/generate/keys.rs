@@ -1,4 +1,4 @@
-//! The keys of `generation_config.json`: what each does here, and the forms in which it is written.
+//! The keys of `generation_config.json`: the treatment of each, and the forms of its value.
 
 use serde_json::{Map, Value};
 
@@ -10,10 +10,10 @@ use crate::warning::Warning;
 pub struct GenerationKey {
     /// The key.
     pub name: &'static str,
-    /// The treatment of a value.
+    /// The treatment of its value.
     pub treatment: KeyTreatment,
     form: Form,
-    /// Values besides null that change nothing. Booleans count as 0 and 1.
+    /// Values other than null that have no effect. Booleans count as 0 and 1.
     neutral: &'static [f64],
 }
 
@@ -22,9 +22,9 @@ pub struct GenerationKey {
 pub enum KeyTreatment {
     /// It is an option of [`GenerationConfig`](super::GenerationConfig), and each run can set it.
     Supported,
-    /// It is read from the model's files alone.
+    /// It is read only from the model's files.
     File,
-    /// It is not read, because it never changes an answer.
+    /// It is not read, because it never changes a result.
     Ignored,
     /// It is not read; a value that is not neutral is a [`Warning`].
     Warned,
@@ -32,24 +32,24 @@ pub enum KeyTreatment {
     Refused,
 }
 
-/// The forms that transformers reads alike.
+/// The forms of a value that transformers treats as equal.
 #[derive(Debug, Clone, Copy)]
 enum Form {
-    /// As it is written.
+    /// The value as it is written.
     Plain,
     /// An integer, possibly written as `50.0`.
     Integer,
-    /// An integer of which negative values mean 0.
+    /// An integer; negative values mean 0.
     Count,
-    /// A boolean of which numbers other than 0 mean true.
+    /// A boolean; numbers other than 0 mean true.
     Truth,
-    /// A boolean that only `true` switches on: transformers compares with `is True`.
+    /// A boolean; only `true` enables it, because transformers compares with `is True`.
     OnlyTrue,
     /// `early_stopping`: numbers mean false, because transformers compares with `is True`.
     EarlyStopping,
     /// One id or a list of ids.
     Ids,
-    /// As `Ids`; negative ids name no token and have no effect.
+    /// Like `Ids`; negative ids are no tokens and have no effect.
     TokenSet,
     /// One text or a list of texts.
     Texts,
@@ -86,8 +86,8 @@ const fn refused(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
     }
 }
 
-/// Every key of transformers 5.17's `GenerationConfig`, and `seed`, which is an option of this
-/// crate alone. `docs/generation.md` has the same table with the reasons.
+/// Every key of transformers 5.17's `GenerationConfig`, and `seed`, an option of this crate only.
+/// `docs/generation.md` has the same table with the reasons.
 pub const GENERATION_KEYS: &[GenerationKey] = &[
     option("max_new_tokens", Form::Integer),
     option("max_length", Form::Integer),
@@ -183,8 +183,9 @@ impl GenerationKey {
     }
 }
 
-/// Options as [`GenerationConfig`](super::GenerationConfig) deserialises them: other forms that
-/// transformers accepts are rewritten, and nulls, which mean "not set", are left out.
+/// Converts options to the form that [`GenerationConfig`](super::GenerationConfig) deserialises:
+/// other forms that transformers accepts are rewritten, and nulls, which mean "not set", are
+/// removed.
 pub fn canonical_options(options: Map<String, Value>) -> Map<String, Value> {
     options
         .into_iter()
@@ -228,9 +229,9 @@ impl Form {
     }
 }
 
-/// A float without a fraction as an integer; other values stay.
+/// Converts a float without a fraction to an integer; other values are unchanged.
 fn integer(value: Value) -> Value {
-    /// Floats up to this size hold every integer.
+    /// Floats up to this size represent every integer exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value.as_f64() {
         Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() <= EXACT => {
@@ -249,14 +250,15 @@ fn list(value: Value) -> Vec<Value> {
 
 /// The options of a model's files.
 pub(super) struct FileOptions {
-    /// The file that the options are from.
+    /// The source file of the options.
     pub(super) file: &'static str,
-    /// The values of keys that are read, nulls left out.
+    /// The values of keys that are read, without nulls.
     pub(super) options: Map<String, Value>,
     pub(super) warnings: Vec<Warning>,
 }
 
-/// The options of `generation_config.json`. Transformers reads no option of `config.json` beside it.
+/// The options of `generation_config.json`. If it exists, transformers reads no option of
+/// `config.json`.
 pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
     let file = "generation_config.json";
     let map: Map<String, Value> =
@@ -267,8 +269,8 @@ pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
     FileOptions::new(file, entries.collect())
 }
 
-/// The options of a `config.json` that has no `generation_config.json` beside it: those at the top
-/// level, then those of the decoder's configuration. HF `GenerationConfig.from_model_config`.
+/// The options of a `config.json` without a `generation_config.json`: those at the top level, then
+/// those of the decoder's configuration. HF `GenerationConfig.from_model_config`.
 pub(super) fn of_model_config(config: &Value) -> Result<FileOptions> {
     let part = ["decoder", "generator", "text_config"]
         .into_iter()
@@ -292,13 +294,13 @@ pub(super) fn of_model_config(config: &Value) -> Result<FileOptions> {
     FileOptions::new("config.json", entries)
 }
 
-/// BART's first name for `forced_bos_token_id`.
+/// Returns whether the file sets BART's first name for `forced_bos_token_id`.
 fn forces_bos(config: &Value) -> bool {
     config.get("force_bos_token_to_be_generated") == Some(&Value::Bool(true))
 }
 
 impl FileOptions {
-    /// `entries`: of each option its key, its full name in the file and its value.
+    /// `entries` has the key, the full name in the file and the value of each option.
     fn new(file: &'static str, entries: Vec<(String, String, Value)>) -> Result<Self> {
         let mut options = Map::new();
         let mut warnings = Vec::new();

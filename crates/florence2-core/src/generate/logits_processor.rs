@@ -1,4 +1,4 @@
-//! What is done to scores before a token is chosen: HF `generation/logits_process.py`, in the
+//! The processing of scores before a token is chosen: HF `generation/logits_process.py`, in the
 //! order of `_get_logits_processor`.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +16,7 @@ pub(super) struct LogitsProcessors<'a> {
     eos_token_id: &'a [u32],
     max_length: usize,
     vocab_size: usize,
-    /// Whether the model scores rows that are no tokens.
+    /// True if the model scores rows that are not tokens.
     padded: bool,
     encoder: EncoderInput,
 }
@@ -24,7 +24,7 @@ pub(super) struct LogitsProcessors<'a> {
 /// The part of the encoder's input that the processors read.
 #[derive(Default)]
 struct EncoderInput {
-    /// Its tokens, each once; empty without `encoder_repetition_penalty`.
+    /// Its tokens, without duplicates; empty without `encoder_repetition_penalty`.
     tokens: BTreeSet<u32>,
     /// The tokens that follow each run of `encoder_no_repeat_ngram_size - 1` tokens.
     ngrams: HashMap<Vec<u32>, Vec<u32>>,
@@ -50,8 +50,8 @@ impl EncoderInput {
 }
 
 impl<'a> LogitsProcessors<'a> {
-    /// `encoder_input_ids`: the entry's, image placeholders included. `model_vocab_size`: the
-    /// tokens that the model scores, of which the first `vocab_size` exist.
+    /// `encoder_input_ids` are those of the entry, including image placeholders. `model_vocab_size`
+    /// is the number of tokens that the model scores, of which the first `vocab_size` exist.
     pub(super) fn new(
         config: &'a GenerationConfig,
         eos_token_id: &'a [u32],
@@ -69,8 +69,8 @@ impl<'a> LogitsProcessors<'a> {
         }
     }
 
-    /// The maximal number of tokens that [`Self::apply`] bans after `sequence`; `None` when it does
-    /// more than to ban tokens.
+    /// The maximum number of tokens that [`Self::apply`] bans after `sequence`; `None` if it also
+    /// changes scores in other ways.
     pub(super) fn banned(&self, sequence: &[u32]) -> Option<usize> {
         let rewrites = self.padded
             || !self.forced_tokens(sequence).is_empty()
@@ -83,12 +83,12 @@ impl<'a> LogitsProcessors<'a> {
         Some(self.impossible_after(sequence).count() + suppressed)
     }
 
-    /// Changes the scores of the token that would follow `sequence`: of all tokens, or of the most
-    /// likely ones where [`Self::banned`] says that only bans change them. `row` is the sequence's
-    /// place among those of its batch entry.
+    /// Changes the scores of the token that follows `sequence`: of all tokens, or of the most
+    /// likely ones if [`Self::banned`] shows that only bans change them. `row` is the index of the
+    /// sequence within its batch entry.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when scores that are to be normalised again are not usable.
+    /// [`Error::NotFinite`] if scores that are to be normalised again are not usable.
     pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut Row) -> Result<()> {
         let config = self.config;
         let all = scores.tokens.is_none();
@@ -117,7 +117,7 @@ impl<'a> LogitsProcessors<'a> {
         scores.ban(config.suppress_tokens.iter().copied());
         scores.ban(self.begin_suppressed(sequence).iter().copied());
         if config.do_sample {
-            // A beam needs something to continue with beside the end tokens.
+            // A beam needs a continuation other than the end tokens.
             let least = match config.num_beams {
                 1 => 1,
                 _ => self.eos_token_id.len() + 1,
@@ -130,15 +130,15 @@ impl<'a> LogitsProcessors<'a> {
         Ok(())
     }
 
-    /// How many tokens end a sequence.
+    /// The number of tokens that end a sequence.
     pub(super) fn end_tokens(&self) -> usize {
         self.eos_token_id.len()
     }
 
-    /// Turns logits into log-probabilities.
+    /// Converts logits to log-probabilities.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when no score is usable, unless invalid values are removed later.
+    /// [`Error::NotFinite`] if no score is usable, unless invalid values are removed later.
     pub(super) fn normalise(&self, scores: &mut Row) -> Result<()> {
         if self.config.remove_invalid_values {
             scores.normalise_or_nan();
@@ -152,13 +152,14 @@ impl<'a> LogitsProcessors<'a> {
         scores[used..].fill(f32::NEG_INFINITY);
     }
 
-    /// Biases and penalties.
+    /// Applies biases and penalties.
     fn rescale(&self, row: usize, sequence: &[u32], scores: &mut [f32]) {
         let config = self.config;
         if !config.sequence_bias.is_empty() {
             add_biases(&config.sequence_bias, sequence, scores);
         }
-        // Transformers does not repeat the encoder's input for each beam: it penalises the first.
+        // Transformers does not repeat the encoder's input for each beam, so it penalises only the
+        // first.
         if row == 0 && config.encoder_repetition_penalty != 1.0 {
             let tokens = self.encoder.tokens.iter().copied();
             penalise(tokens, scores, 1.0 / config.encoder_repetition_penalty);
@@ -169,7 +170,8 @@ impl<'a> LogitsProcessors<'a> {
         }
     }
 
-    /// What must not follow `sequence`: repetitions, bad words, an end that comes too early.
+    /// The tokens that must not follow `sequence`: repetitions, bad words, an end that comes too
+    /// early.
     fn impossible_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         let ends: &[u32] = match self.is_too_short(sequence) {
             true => self.eos_token_id,
@@ -190,14 +192,15 @@ impl<'a> LogitsProcessors<'a> {
     }
 
     fn is_too_short(&self, sequence: &[u32]) -> bool {
-        // The start token is no new token.
+        // The start token is not a new token.
         match self.config.min_new_tokens {
             Some(least) => sequence.len() - 1 < least,
             None => sequence.len() < self.config.min_length,
         }
     }
 
-    /// The tokens of which one must follow: where both are forced, the end wins over the beginning.
+    /// The tokens of which one must follow. If both are forced, the end has precedence over the
+    /// beginning.
     fn forced_tokens(&self, sequence: &[u32]) -> &[u32] {
         let config = self.config;
         let at_end = sequence.len() + 1 == self.max_length;
@@ -210,7 +213,7 @@ impl<'a> LogitsProcessors<'a> {
         }
     }
 
-    /// HF `SuppressTokensAtBeginLogitsProcessor`: the tokens that must not begin an answer.
+    /// HF `SuppressTokensAtBeginLogitsProcessor`: the tokens that must not be generated first.
     fn begin_suppressed(&self, sequence: &[u32]) -> &[u32] {
         let begin = match self.config.forced_bos_token_id.is_empty() {
             true => 1,
@@ -222,7 +225,8 @@ impl<'a> LogitsProcessors<'a> {
         }
     }
 
-    /// HF `ExponentialDecayLengthPenalty`: how much of an end token's absolute score is added to it.
+    /// HF `ExponentialDecayLengthPenalty`: the multiple of an end token's absolute score that is
+    /// added to it.
     fn decay(&self, sequence: &[u32]) -> Option<f32> {
         let (start, factor) = self.config.exponential_decay_length_penalty?;
         let steps = sequence.len().checked_sub(start.saturating_add(1))?;
@@ -232,14 +236,14 @@ impl<'a> LogitsProcessors<'a> {
     fn bad_words_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         self.config.bad_words_ids.iter().filter_map(move |word| {
             let last = follower(word, sequence)?;
-            // The end token alone is no word: banning it would make every answer endless.
+            // The end token alone is not a bad word: banning it would make every sequence endless.
             let is_end = word.len() == 1 && self.eos_token_id.contains(&last);
             (!is_end).then_some(last)
         })
     }
 }
 
-/// Whether a configuration changes scores at every step in another way than by bans.
+/// Returns whether a configuration changes scores at every step in other ways than by bans.
 fn rewrites_every_row(config: &GenerationConfig) -> bool {
     config.do_sample
         || config.repetition_penalty != 1.0
@@ -249,15 +253,15 @@ fn rewrites_every_row(config: &GenerationConfig) -> bool {
         || config.renormalize_logits
 }
 
-/// The last token of `words`, if `sequence` ends in the others. As in transformers, a sequence that
-/// is shorter than `words` has no follower, unless `words` is one token.
+/// The last token of `words`, if `sequence` ends with the others. As in transformers, a sequence
+/// that is shorter than `words` has no follower, unless `words` is one token.
 fn follower(words: &[u32], sequence: &[u32]) -> Option<u32> {
     let (last, prefix) = words.split_last()?;
     let long_enough = prefix.is_empty() || words.len() <= sequence.len();
     (long_enough && sequence.ends_with(prefix)).then_some(*last)
 }
 
-/// HF `SequenceBiasLogitsProcessor`. Of equal sequences the last one's bias holds.
+/// HF `SequenceBiasLogitsProcessor`. Of equal sequences, the bias of the last one applies.
 fn add_biases(biases: &[(Vec<u32>, f32)], sequence: &[u32], scores: &mut [f32]) {
     let mut sums: HashMap<u32, f32> = HashMap::new();
     for (index, (words, bias)) in biases.iter().enumerate() {
@@ -273,7 +277,7 @@ fn add_biases(biases: &[(Vec<u32>, f32)], sequence: &[u32], scores: &mut [f32]) 
     }
 }
 
-/// HF `RepetitionPenaltyLogitsProcessor` of different tokens.
+/// HF `RepetitionPenaltyLogitsProcessor`, for distinct tokens.
 fn penalise(tokens: impl IntoIterator<Item = u32>, scores: &mut [f32], penalty: f32) {
     for id in tokens {
         if let Some(score) = scores.get_mut(id as usize) {
@@ -286,15 +290,15 @@ fn penalise(tokens: impl IntoIterator<Item = u32>, scores: &mut [f32], penalty: 
     }
 }
 
-/// HF `NoRepeatNGramLogitsProcessor`: what once followed the last `size - 1` tokens is banned. Size 0
-/// bans nothing.
+/// HF `NoRepeatNGramLogitsProcessor`: bans the tokens that have already followed the last `size -
+/// 1` tokens. Size 0 bans nothing.
 fn repeated_ngrams(sequence: &[u32], size: usize) -> impl Iterator<Item = u32> {
     let windows = match size {
         0 => [].windows(1),
         _ => sequence.windows(size),
     };
     windows.filter_map(move |window| {
-        // INVARIANT: a window is of `size` tokens, at least one, and no more than there are.
+        // INVARIANT: a window has `size` tokens, at least one, and no more than the sequence has.
         let (last, start) = window.split_last()?;
         let prefix = &sequence[sequence.len() + 1 - size..];
         (start == prefix).then_some(*last)
@@ -320,12 +324,12 @@ fn remove_invalid(scores: &mut [f32]) {
     }
 }
 
-/// Turns scores into log-probabilities in place.
+/// Converts scores to log-probabilities in place.
 ///
 /// # Errors
-/// [`Error::NotFinite`] when no score is usable.
+/// [`Error::NotFinite`] if no score is usable.
 pub fn log_softmax(scores: &mut [f32]) -> Result<()> {
-    // In parts, which are computed side by side: there are as many scores as words in a vocabulary.
+    // In parts that are computed side by side, since there are as many scores as tokens.
     const PARTS: usize = 16;
     let (chunks, tail) = scores.as_chunks::<PARTS>();
     let mut maxima = [f32::NEG_INFINITY; PARTS];
@@ -371,7 +375,7 @@ mod tests {
         assert!(banned(&[2, 2], 0).is_empty());
     }
 
-    /// What transformers leaves of random scores, all processors together.
+    /// Compares with the scores that transformers keeps of random scores, all processors together.
     #[test]
     fn samples_are_drawn_from_what_the_reference_leaves() {
         let goldens = include_str!("../../../../tests/fixtures/sampling.json");
@@ -419,7 +423,7 @@ mod tests {
             remove_invalid_values: true,
             ..GenerationConfig::default()
         };
-        // Rows that are no tokens stay impossible.
+        // Rows that are not tokens stay impossible.
         let processors = LogitsProcessors::new(&config, &[1], 9, &[], [3, 4]);
         let mut row = Row {
             values: vec![f32::NAN; 4],
@@ -430,7 +434,7 @@ mod tests {
         assert_eq!(row.values, [0.0, 0.0, 0.0, BANNED]);
     }
 
-    /// By default a search receives the few tokens that it looks at, not whole rows.
+    /// By default, a search receives the few tokens that it considers, not whole rows.
     #[test]
     fn only_options_that_rewrite_scores_need_every_score() {
         let banned = |config: &GenerationConfig, length: u32| {

@@ -1,8 +1,9 @@
-//! Choosing tokens: greedy, beam search and sampling, as transformers' `GenerationMixin` does.
+//! Generation: greedy search, beam search and sampling, as in transformers' `GenerationMixin`.
 //!
-//! The model scores on its device; choosing happens on the host, in f32, one search per batch
-//! entry, so that an entry's answer never depends on its neighbours. Backends normalise the scores
-//! and send the likeliest alone wherever no other can be chosen (`scores.rs`).
+//! The model computes scores on its device. Tokens are chosen on the host, in f32, with one search
+//! per batch entry, so that the result of an entry never depends on its neighbours. Backends
+//! normalise the scores, and send only the most likely ones if no other token can be chosen
+//! (`scores.rs`).
 
 mod beam;
 mod config;
@@ -31,21 +32,21 @@ use logits_processor::LogitsProcessors;
 use scores::Row;
 use stopping::StoppingCriteria;
 
-/// One generated answer.
+/// One generated sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratedSequence {
-    /// The decoder's whole sequence as transformers gives it: start token first, then the answer.
+    /// The decoder's whole sequence, as transformers returns it: the start token, then the answer.
     pub token_ids: Vec<u32>,
     /// The log-probability of each of `token_ids`, after the logits processors; 0 for the start
     /// token and for forced tokens.
     pub log_probs: Vec<f32>,
     /// Sum of log-probabilities over generated tokens ^ `length_penalty`: `sequences_scores`.
     pub score: f32,
-    /// Why it ended.
+    /// The reason why it ended.
     pub finish_reason: FinishReason,
 }
 
-/// Why a sequence ended.
+/// The reason why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
@@ -55,14 +56,14 @@ pub enum FinishReason {
     Length,
 }
 
-/// What a search wants next.
+/// The result of a search step.
 enum Step {
     /// Continue: each new row's parent among this search's rows, and its next token.
     Continue {
         parents: Vec<usize>,
         next_tokens: Vec<u32>,
     },
-    /// The search is over.
+    /// The search has ended.
     Done,
 }
 
@@ -73,7 +74,7 @@ enum Search {
 }
 
 impl Search {
-    /// `scores`: of this search's rows.
+    /// `scores` are those of this search's rows.
     fn advance(
         &mut self,
         scores: &mut [Row],
@@ -86,7 +87,8 @@ impl Search {
         }
     }
 
-    /// How many of a row's likeliest tokens decide what is chosen from it; none when all may.
+    /// The number of a row's most likely tokens that suffice for the choice; `None` if any may be
+    /// chosen.
     fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         match self {
             Self::Greedy(search) => search.deciding(processors),
@@ -94,7 +96,7 @@ impl Search {
         }
     }
 
-    /// The token just chosen and its log-probability, where one was chosen for good.
+    /// The token just chosen and its log-probability, if the choice is final.
     fn last_token(&self) -> Option<(u32, f32)> {
         match self {
             Self::Greedy(search) => search.last_token(),
@@ -113,22 +115,23 @@ impl Search {
 /// The bytes of a token's text.
 pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
 
-/// The inputs of a search beside the encoder's output.
+/// The inputs of a search other than the encoder's output.
 #[derive(Clone, Copy)]
 pub struct GenerationContext<'a> {
-    /// The tokenizer's entries: rows of a padded vocabulary at or above it are never generated.
+    /// The number of the tokenizer's entries. Rows of a padded vocabulary from this number on are
+    /// never generated.
     pub vocab_size: usize,
-    /// Each batch entry's prompt, without padding and image placeholders. Options that begin with
-    /// `encoder_` read it; it may be empty without them.
+    /// The prompt of each batch entry, without padding and image placeholders. Options that begin
+    /// with `encoder_` read it; it may be empty without them.
     pub prompts: &'a [Vec<u32>],
-    /// The bytes of each token's text, which `stop_strings` read.
+    /// The bytes of each token's text, which `stop_strings` require.
     pub token_bytes: Option<TokenBytes<'a>>,
 }
 
-/// [`generate_with`] of a tokenizer's size alone.
+/// [`generate_with`] with only the size of a tokenizer.
 ///
 /// # Errors
-/// As [`generate_with`].
+/// Those of [`generate_with`].
 pub fn generate<B: Backend>(
     model: &Florence2ForConditionalGeneration<B>,
     encoded: &EncoderOutput<B>,
@@ -145,12 +148,12 @@ pub fn generate<B: Backend>(
     generate_with(model, encoded, config, &context, cancel, observer)
 }
 
-/// Generates answers for a batch of encoded images and prompts.
+/// Generates sequences for a batch of encoded images and prompts.
 ///
 /// Returns `num_return_sequences` sequences per batch entry, best first.
 ///
 /// # Errors
-/// [`Error::Argument`] naming the option that is invalid or lacks what it reads of the context,
+/// [`Error::Argument`] with the option that is invalid or lacks its input in the context,
 /// [`Error::NotFinite`], [`Error::Cancelled`], [`Error::DeadlineExceeded`].
 pub fn generate_with<B: Backend>(
     model: &Florence2ForConditionalGeneration<B>,
@@ -256,7 +259,7 @@ pub fn generate_with<B: Backend>(
     finish(searches, observer)
 }
 
-/// The sequences of each entry's search. Reports the tokens that the search did not report itself.
+/// The sequences of each entry's search. Reports the tokens that the search itself did not report.
 fn finish(
     searches: Vec<Search>,
     observer: &mut GenerationObserver<'_>,
@@ -272,8 +275,8 @@ fn finish(
     finished.collect()
 }
 
-/// Each entry's encoder input as transformers sees it: the image's placeholders, then the prompt.
-/// Empty where no option reads it.
+/// The encoder input of each entry as in transformers: the image's placeholders, then the prompt.
+/// Empty if no option reads it.
 fn encoder_inputs(
     config: &GenerationConfig,
     context: &GenerationContext<'_>,

@@ -1,8 +1,9 @@
-//! The one transfer of a step: scores to the host.
+//! The transfer of scores to the host, one per step.
 //!
-//! A search reads a few tokens of tens of thousands. Wherever no other can be chosen, the backend
-//! normalises the scores and sends these few ([`Backend::likeliest`]); when others could be, such as
-//! in sampling, all logits come. Each row is as its own search asks, whatever its neighbours do.
+//! A search considers a few tokens of tens of thousands. If no other can be chosen, the backend
+//! normalises the scores and sends these few ([`Backend::likeliest`]). If others can be chosen, as
+//! in sampling, all logits are sent. Each row has the form that its own search requires,
+//! independently of its neighbours.
 
 use burn::tensor::Tensor;
 use florence2_kernels::Backend;
@@ -14,12 +15,12 @@ use crate::error::{Error, Result};
 pub(super) struct Row {
     /// Logits of all tokens, or log-probabilities of `tokens`.
     pub(super) values: Vec<f32>,
-    /// The token of each score, in order; none when they are of all tokens.
+    /// The token of each score, in order; `None` if there is a score for every token.
     pub(super) tokens: Option<Vec<u32>>,
 }
 
-/// Of logits `[rows, 1, vocab_size]`, of each row the `deciding` likeliest tokens at least; all where
-/// none is given.
+/// Transfers the scores of logits `[rows, 1, vocab_size]`: for each row at least the `deciding`
+/// most likely tokens, or all tokens if the number is `None`.
 pub(super) fn to_host<B: Backend>(
     logits: Tensor<B, 3>,
     deciding: &[Option<usize>],
@@ -39,8 +40,8 @@ pub(super) fn to_host<B: Backend>(
     rows_of(likeliest.as_deref(), &all, deciding, vocab_size)
 }
 
-/// `likeliest`: of each row log-probabilities, then as many tokens. `all` may be empty where it
-/// decides no row.
+/// `likeliest` has log-probabilities of each row, then as many tokens. `all` may be empty if no row
+/// requires it.
 fn rows_of(
     likeliest: Option<&[f32]>,
     all: &[f32],
@@ -62,18 +63,18 @@ fn rows_of(
 }
 
 impl Row {
-    /// `likeliest`: log-probabilities, then as many tokens.
+    /// `likeliest` has log-probabilities, then as many tokens.
     fn of_likeliest(likeliest: &[f32], vocab_size: usize) -> Result<Self> {
         let (log_probs, ids) = likeliest.split_at(likeliest.len() / 2);
         let finite = log_probs.iter().any(|log_prob| log_prob.is_finite());
-        // A token that is none comes of scores that are not numbers.
+        // An invalid token is the result of scores that are NaN.
         let known = ids.iter().all(|id| (*id as usize) < vocab_size);
         if !finite || !known {
             return Err(Error::NotFinite { step: 0 });
         }
         let ids = ids.iter().map(|id| *id as u32);
         let mut pairs: Vec<(u32, f32)> = ids.zip(log_probs.iter().copied()).collect();
-        // By token, as all of them would be: equal scores are chosen in order.
+        // Sorted by token, as rows of all tokens are: equal scores are chosen in order.
         pairs.sort_unstable_by_key(|(token, _)| *token);
         let (tokens, values) = pairs.into_iter().unzip();
         Ok(Self {
@@ -88,7 +89,7 @@ impl Row {
             .map_or(index as u32, |tokens| tokens[index])
     }
 
-    /// Turns logits into log-probabilities.
+    /// Converts logits to log-probabilities.
     pub(super) fn normalise(&mut self) -> Result<()> {
         match self.tokens {
             None => log_softmax(&mut self.values),
@@ -96,14 +97,14 @@ impl Row {
         }
     }
 
-    /// Turns logits into log-probabilities, which are NaN where there are none.
+    /// Converts logits to log-probabilities, which are NaN if no score is usable.
     pub(super) fn normalise_or_nan(&mut self) {
         if self.normalise().is_err() {
             self.values.fill(f32::NAN);
         }
     }
 
-    /// Makes tokens impossible.
+    /// Bans tokens.
     pub(super) fn ban(&mut self, ids: impl IntoIterator<Item = u32>) {
         for id in ids {
             let index = match &self.tokens {
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(row.values, [-1.5, f32::NEG_INFINITY]);
     }
 
-    /// One row's search may look at any token, the other's at the likeliest alone.
+    /// The search of one row may choose any token, that of the other only the most likely ones.
     #[test]
     fn rows_are_as_their_searches_ask() {
         let likeliest = [-0.4, -1.4, 1.0, 2.0, -0.4, -1.4, 0.0, 2.0];

@@ -1,4 +1,4 @@
-//! When a sequence ends: HF `generation/stopping_criteria.py`.
+//! The conditions that end a sequence: HF `generation/stopping_criteria.py`.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ pub(super) struct StoppingCriteria<'a> {
 }
 
 impl<'a> StoppingCriteria<'a> {
-    /// The criteria of a call that begins now.
+    /// Creates the criteria of a call that begins now.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there are stop strings and no `token_bytes`.
+    /// [`Error::Argument`] if there are stop strings but no `token_bytes`.
     pub(super) fn new(
         config: &'a GenerationConfig,
         eos_token_id: Vec<u32>,
@@ -44,14 +44,14 @@ impl<'a> StoppingCriteria<'a> {
         })
     }
 
-    /// Reads the clock: all sequences of a step end together when `max_time` has passed.
+    /// Reads the clock, so that all sequences of a step end together when `max_time` has passed.
     pub(super) fn begin_step(&mut self) {
         self.late = self
             .deadline
             .is_some_and(|deadline| Instant::now() > deadline);
     }
 
-    /// Why `sequence`, whose last token is new, ends; `None` when it continues.
+    /// The reason why `sequence`, whose last token is new, ends; `None` if it continues.
     pub(super) fn reason(&self, sequence: &[u32]) -> Option<FinishReason> {
         let last = sequence.last()?;
         if self.eos_token_id.contains(last) || self.ends_in_stop_string(sequence) {
@@ -60,7 +60,7 @@ impl<'a> StoppingCriteria<'a> {
         (self.late || sequence.len() >= self.max_length).then_some(FinishReason::Length)
     }
 
-    /// Whether a stop string ends within the last token. The token may continue after it.
+    /// Returns whether a stop string ends within the last token. The token may continue after it.
     fn ends_in_stop_string(&self, sequence: &[u32]) -> bool {
         let Some(token_bytes) = self.token_bytes.filter(|_| !self.stop_strings.is_empty()) else {
             return false;
@@ -69,7 +69,7 @@ impl<'a> StoppingCriteria<'a> {
         let mut text = ids.next().map_or_else(Vec::new, |id| token_bytes(*id));
         let last = text.len();
         let longest = self.stop_strings.iter().map(|text| text.len()).max();
-        // A stop string begins at most its length less one byte before the last token.
+        // A stop string begins at most its length minus one byte before the last token.
         let needed = last + longest.unwrap_or(0).saturating_sub(1);
         for id in ids {
             if text.len() >= needed {
@@ -112,7 +112,7 @@ mod tests {
         assert!(ends(&["circle"], &["</s>", "white", " circle"]));
         assert!(ends(&["e circ"], &["</s>", "whit", "e", " cir", "cle"]));
         assert!(ends(&["no", "s>wh"], &["</s>", "white"]));
-        // Text before the last token was seen at an earlier step.
+        // Text before the last token was checked at an earlier step.
         assert!(!ends(&["white"], &["</s>", "white", " circle"]));
         assert!(!ends(&["circles"], &["</s>", "white", " circle"]));
         assert!(!ends(&["", "x"], &["</s>", "white"]));

@@ -1,14 +1,14 @@
-//! What sampling leaves of the scores: the warpers of HF `generation/logits_process.py`, in the
-//! order of `_get_logits_processor`.
+//! The restrictions of sampling: the warpers of HF `generation/logits_process.py`, in the order of
+//! `_get_logits_processor`.
 
 use florence2_kernels::top_k;
 
 use super::GenerationConfig;
 
-/// `TopHLogitsWarper` looks at this many tokens.
+/// The number of tokens that `TopHLogitsWarper` considers.
 const TOP_H_TOKENS: usize = 100;
 
-/// Applies every warper that the configuration sets. `least` tokens stay at least, except after
+/// Applies every warper that the configuration sets. At least `least` tokens remain, except after
 /// `top_h`.
 pub(super) fn warp(config: &GenerationConfig, scores: &mut [f32], least: usize) {
     if config.temperature != 1.0 {
@@ -43,7 +43,7 @@ pub(super) fn warp(config: &GenerationConfig, scores: &mut [f32], least: usize) 
     }
 }
 
-/// Cutoffs of 0 and less or of 1 and more are off.
+/// Returns whether a cutoff has an effect: one that is more than 0 and less than 1.
 fn is_cutoff(cutoff: f32) -> bool {
     cutoff > 0.0 && cutoff < 1.0
 }
@@ -81,8 +81,8 @@ fn retain(scores: &mut [f32], keep: impl Fn(usize) -> bool) {
     }
 }
 
-/// HF `TopHLogitsWarper`: the most likely tokens whose entropy together is at most `top_h` of the
-/// entropy of the most likely 100.
+/// HF `TopHLogitsWarper`: the most likely tokens whose total entropy is at most `top_h` times the
+/// entropy of the 100 most likely tokens.
 fn keep_top_h(scores: &mut [f32], top_h: f32) {
     let best = top_k(scores, TOP_H_TOKENS.min(scores.len()));
     let probabilities = probabilities(best.iter().map(|(_, score)| *score));
@@ -113,7 +113,7 @@ fn keep_top_k(scores: &mut [f32], k: usize) {
 /// HF `TopPLogitsWarper`.
 fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    // Of equal scores the first is the likeliest, as in a search.
+    // Of equal scores, the first is the most likely, as in a search.
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)));
     let max = order.last().map_or(0.0, |index| scores[*index]);
     let total: f32 = scores.iter().map(|score| (score - max).exp()).sum();
@@ -138,8 +138,8 @@ fn keep_min_p(scores: &mut [f32], min_p: f32, least: usize) {
     });
 }
 
-/// HF `TypicalLogitsWarper`: the tokens whose information is closest to the entropy, until they
-/// together have the probability `mass`.
+/// HF `TypicalLogitsWarper`: the tokens whose information is closest to the entropy, until their
+/// total probability is `mass`.
 fn keep_typical(scores: &mut [f32], mass: f32, least: usize) {
     let probabilities = probabilities(scores.iter().copied());
     let entropy = entropy(&probabilities);
@@ -164,8 +164,8 @@ fn keep_typical(scores: &mut [f32], mass: f32, least: usize) {
     });
 }
 
-/// HF `EpsilonLogitsWarper` and `EtaLogitsWarper`: bans tokens less likely than a threshold of the
-/// probabilities.
+/// HF `EpsilonLogitsWarper` and `EtaLogitsWarper`: bans tokens whose probability is below a
+/// threshold, which is computed from all probabilities.
 fn keep_above(scores: &mut [f32], threshold: impl Fn(&[f32]) -> f32, least: usize) {
     let probabilities = probabilities(scores.iter().copied());
     let threshold = threshold(&probabilities);

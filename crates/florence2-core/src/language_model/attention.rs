@@ -5,7 +5,7 @@ use burn::nn::LayerNorm;
 use burn::tensor::{Bool, Tensor};
 use florence2_kernels::{Backend, KeysValues, Linear, PastKeysValues, Precision};
 
-/// Projections and heads of one attention.
+/// The projections and heads of one attention.
 #[derive(Module, Debug)]
 pub struct Attention<B: Backend> {
     /// From `d_model` to `d_model`.
@@ -20,7 +20,7 @@ pub struct Attention<B: Backend> {
 }
 
 impl<B: Backend> Attention<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(d_model: usize, num_heads: usize, precision: Precision, device: &B::Device) -> Self {
         let linear = || Linear::new(d_model, d_model, true, precision, device);
         Self {
@@ -32,8 +32,8 @@ impl<B: Backend> Attention<B> {
         }
     }
 
-    /// Keys and values of `hidden_states` `[batch, tokens, d_model]`, of which the `masked`
-    /// `[batch, 1, 1, tokens]` are not seen.
+    /// Keys and values of `hidden_states` `[batch, tokens, d_model]`. Tokens that are true in
+    /// `masked` `[batch, 1, 1, tokens]` are not attended to.
     pub fn keys_values(
         &self,
         hidden_states: Tensor<B, 3>,
@@ -43,7 +43,7 @@ impl<B: Backend> Attention<B> {
         self.remember(keys, values, masked)
     }
 
-    /// `norm(x + attention(x))`, to given keys and values, which beams of one image share.
+    /// `norm(x + attention(x))` with given keys and values, which beams of one image share.
     ///
     /// Shapes: `[groups * batch, tokens, d_model]` in and out.
     pub fn add_then_norm(
@@ -57,7 +57,7 @@ impl<B: Backend> Attention<B> {
         B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
     }
 
-    /// `norm(x + attention(x))` of tokens to each other.
+    /// `norm(x + attention(x))`, where all tokens attend to each other.
     ///
     /// # Shapes
     /// - `hidden_states` and output: `[batch, tokens, d_model]`
@@ -73,7 +73,8 @@ impl<B: Backend> Attention<B> {
         B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
     }
 
-    /// `norm(x + attention(x))` of tokens to themselves and all before them, `past` and each other.
+    /// `norm(x + attention(x))`, where each token attends to `past`, to itself and to the tokens
+    /// before it.
     ///
     /// Shapes: `[rows, tokens, d_model]` in and out.
     pub fn add_causal_then_norm(

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::config::{Florence2TextConfig, activation_named};
 
-/// Positions, layer norm, layers.
+/// The embeddings, layer norm and layers of the decoder.
 #[derive(Module, Debug)]
 pub struct Decoder<B: Backend> {
-    /// `[vocab_size, d_model]`, the answer's token embedding; none when tied to the shared one.
+    /// `[vocab_size, d_model]`, the answer's token embedding; `None` if it is tied to the shared
+    /// one.
     pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
@@ -27,7 +28,7 @@ pub struct Decoder<B: Backend> {
 /// `BartDecoderLayer`.
 #[derive(Module, Debug)]
 pub struct DecoderLayer<B: Backend> {
-    /// Attention to the tokens so far.
+    /// Attention to the token itself and to those before it.
     pub self_attn: Attention<B>,
     /// Layer norm after the self-attention.
     pub self_attn_layer_norm: LayerNorm<B>,
@@ -39,14 +40,14 @@ pub struct DecoderLayer<B: Backend> {
     pub fc1: Linear<B>,
     /// Back to `d_model`.
     pub fc2: Linear<B>,
-    /// Layer norm after the feed-forward part.
+    /// Layer norm after the feed-forward block.
     pub final_layer_norm: LayerNorm<B>,
     #[module(skip)]
     activation: Activation,
 }
 
 impl<B: Backend> Decoder<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
         let attention = || {
             Attention::new(
@@ -76,7 +77,8 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// The keys and values of the encoder's output for every layer: once per image and prompt.
+    /// The keys and values of the encoder's output for every layer, computed once per image and
+    /// prompt.
     ///
     /// # Shapes
     /// - `encoder_hidden_states`: `[batch, tokens, d_model]`
@@ -97,7 +99,7 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// Continues the sequences in `cache` by the given tokens.
+    /// Extends the sequences in `cache` by the given tokens.
     ///
     /// # Shapes
     /// - `inputs_embeds`: `[beams * batch, tokens, d_model]`

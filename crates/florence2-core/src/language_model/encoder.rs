@@ -8,11 +8,11 @@ use florence2_kernels::{Activation, Backend, Linear, Precision, TokenEmbedding};
 use super::{Attention, embed_positions, layer_norm, linear, position_table};
 use crate::config::{Florence2TextConfig, activation_named};
 
-/// Positions, layer norm, layers.
+/// The embeddings, layer norm and layers of the encoder.
 #[derive(Module, Debug)]
 pub struct Encoder<B: Backend> {
-    /// `[vocab_size, d_model]`, the prompt's token embedding; none for the shared one. An adapter
-    /// of the shared embedding makes it: PEFT applies such an adapter to the prompt alone.
+    /// `[vocab_size, d_model]`, the prompt's token embedding; `None` for the shared one. An adapter
+    /// of the shared embedding creates it, because PEFT applies such an adapter only to the prompt.
     pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
@@ -34,14 +34,14 @@ pub struct EncoderLayer<B: Backend> {
     pub fc1: Linear<B>,
     /// Back to `d_model`.
     pub fc2: Linear<B>,
-    /// Layer norm after the feed-forward part.
+    /// Layer norm after the feed-forward block.
     pub final_layer_norm: LayerNorm<B>,
     #[module(skip)]
     activation: Activation,
 }
 
 impl<B: Backend> Encoder<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
         let layer = |_| EncoderLayer {
             self_attn: Attention::new(

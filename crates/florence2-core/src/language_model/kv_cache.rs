@@ -1,4 +1,4 @@
-//! What the decoder remembers between steps: HF `EncoderDecoderCache`.
+//! The caches of the decoder: HF `EncoderDecoderCache`.
 
 use florence2_kernels::{Backend, KeysValues, PastKeysValues};
 
@@ -10,8 +10,8 @@ pub struct KvCache<B: Backend> {
     pub(super) rows: usize,
 }
 
-/// Cross-attention keys and values of the encoder's output, per layer; made once, read by every
-/// step and every beam.
+/// Cross-attention keys and values of the encoder's output, per layer. They are computed once and
+/// read by every step and every beam.
 #[derive(Debug, Clone)]
 pub struct CrossAttentionCache<B: Backend> {
     pub(super) layers: Vec<B::KeysValues>,
@@ -28,17 +28,18 @@ impl<B: Backend> Default for KvCache<B> {
 }
 
 impl<B: Backend> KvCache<B> {
-    /// Tokens per sequence so far.
+    /// The number of tokens per sequence so far.
     pub fn len(&self) -> usize {
         self.tokens
     }
 
-    /// Whether nothing has been decoded yet.
+    /// Returns whether no token has been decoded yet.
     pub fn is_empty(&self) -> bool {
         self.tokens == 0
     }
 
-    /// Keeps the given rows, in the given order: beams that go on take their parent's past along.
+    /// Keeps the given rows, in the given order. A beam that continues inherits the tokens of its
+    /// parent.
     pub fn select(&mut self, rows: &[usize]) {
         let unchanged =
             rows.len() == self.rows && rows.iter().enumerate().all(|(index, row)| index == *row);
@@ -53,7 +54,7 @@ impl<B: Backend> KvCache<B> {
 }
 
 impl<B: Backend> CrossAttentionCache<B> {
-    /// Keeps the given batch entries: sequences that are done leave.
+    /// Keeps the given batch entries, which drops those whose sequences have ended.
     pub fn select(&mut self, entries: &[usize]) {
         for layer in &mut self.layers {
             layer.select(entries);

@@ -17,24 +17,25 @@ pub use kv_cache::{CrossAttentionCache, KvCache};
 
 use crate::config::Florence2TextConfig;
 
-/// BART's learned positions start at row 2 of their table: a leftover of fairseq's padding index.
+/// The row of the position table at which BART's learned positions begin, because of fairseq's
+/// padding index.
 const POSITION_OFFSET: usize = 2;
 
 /// Encoder and decoder over one shared token embedding.
 #[derive(Module, Debug)]
 pub struct LanguageModel<B: Backend> {
     /// `[vocab_size, d_model]`: the token embedding of encoder and decoder and the output matrix,
-    /// where these have none of their own.
+    /// unless they have their own.
     pub shared: TokenEmbedding<B>,
-    /// Reads image embeddings and the prompt.
+    /// Encodes image embeddings and the prompt.
     pub encoder: Encoder<B>,
-    /// Writes the answer.
+    /// Decodes the answer.
     pub decoder: Decoder<B>,
     embed_scale: f64,
 }
 
 impl<B: Backend> LanguageModel<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
         let embed_scale = match config.scale_embedding {
             true => (config.d_model as f64).sqrt(),
@@ -48,7 +49,7 @@ impl<B: Backend> LanguageModel<B> {
         }
     }
 
-    /// The encoder's token embeddings of a prompt.
+    /// Embeds the tokens of a prompt, for the encoder.
     ///
     /// # Shapes
     /// - `input_ids`: `[batch, tokens]`
@@ -57,20 +58,20 @@ impl<B: Backend> LanguageModel<B> {
         self.embed(self.encoder.embed_tokens.as_ref(), input_ids)
     }
 
-    /// The decoder's token embeddings of an answer.
+    /// Embeds the tokens of an answer, for the decoder.
     ///
     /// Shapes: as in [`Self::embed_prompt`].
     pub fn embed_answer(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         self.embed(self.decoder.embed_tokens.as_ref(), input_ids)
     }
 
-    /// The rows of a token embedding; of the shared one when there is none.
+    /// Looks up the rows of a token embedding, or of the shared one if there is none.
     fn embed(
         &self,
         embedding: Option<&TokenEmbedding<B>>,
         input_ids: Tensor<B, 2, Int>,
     ) -> Tensor<B, 3> {
-        // The table is f32 whatever the model computes with, as it also scores tokens.
+        // The table is f32 in every precision, since it also computes the logits.
         let dtype = self.encoder.embed_positions.weight.val().dtype();
         let table = embedding.unwrap_or(&self.shared);
         let embeddings = table.forward(input_ids).cast(dtype);

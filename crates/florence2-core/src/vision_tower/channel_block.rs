@@ -19,16 +19,16 @@ pub struct ChannelBlock<B: Backend> {
     pub norm1: LayerNorm<B>,
     /// The attention.
     pub channel_attn: ChannelAttention<B>,
-    /// Position encoding before the feed-forward part.
+    /// Position encoding before the feed-forward block.
     pub conv2: Conv2d<B>,
-    /// Layer norm before the feed-forward part.
+    /// Layer norm before the feed-forward block.
     pub norm2: LayerNorm<B>,
-    /// The feed-forward part.
+    /// The feed-forward block.
     pub ffn: Mlp<B>,
 }
 
 impl<B: Backend> ChannelBlock<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
@@ -67,7 +67,7 @@ pub struct ChannelAttention<B: Backend> {
 }
 
 impl<B: Backend> ChannelAttention<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
@@ -77,13 +77,13 @@ impl<B: Backend> ChannelAttention<B> {
         let dim = config.embed_dim[stage];
         Self {
             qkv: Linear::new(dim, 3 * dim, config.qkv_bias, precision, device),
-            // Multiplied by the attention, in f32, before it multiplies anything else.
+            // Multiplied by the attention weights, in f32, before any other product.
             proj: Linear::new(dim, dim, true, Precision::F32, device),
             num_groups: config.num_groups[stage],
         }
     }
 
-    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
+    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn add(

@@ -1,4 +1,4 @@
-//! The convolution that opens a stage: HF `Florence2VisionConvEmbed`.
+//! The convolution at the start of a stage: HF `Florence2VisionConvEmbed`.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -7,7 +7,7 @@ use florence2_kernels::{Backend, PatchConv, Precision};
 
 use crate::config::Florence2VisionConfig;
 
-/// Embeds patches: layer norm before (`patch_prenorm`) or after a strided convolution.
+/// Embeds patches by a strided convolution, with a layer norm before (`patch_prenorm`) or after it.
 #[derive(Module, Debug)]
 pub struct ConvEmbed<B: Backend> {
     /// The strided convolution.
@@ -18,7 +18,7 @@ pub struct ConvEmbed<B: Backend> {
 }
 
 impl<B: Backend> ConvEmbed<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,

@@ -1,4 +1,4 @@
-//! The feed-forward part of a vision block: HF `Florence2VisionMLP`.
+//! The feed-forward block of a vision block: HF `Florence2VisionMLP`.
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
@@ -8,7 +8,7 @@ use florence2_kernels::{Activation, Backend, Linear, Precision};
 
 use crate::config::{Florence2VisionConfig, activation_named};
 
-/// Linear, activation, linear.
+/// Two linear layers with an activation between them.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
     /// From `dim` to `dim * mlp_ratio`.
@@ -20,7 +20,7 @@ pub struct Mlp<B: Backend> {
 }
 
 impl<B: Backend> Mlp<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
@@ -36,7 +36,7 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
+    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, dim]` in and out.
     pub fn add(

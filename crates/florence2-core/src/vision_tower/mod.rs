@@ -1,7 +1,7 @@
 //! DaViT, the image encoder: HF `Florence2VisionBackbone` (DaViT paper, arXiv:2204.03645).
 //!
-//! Between blocks the features stay channels-last, `[batch, height, width, channels]`: every
-//! matrix product and layer norm reads them as they lie; only convolutions ask for channels-first.
+//! Between blocks, features are channels-last, `[batch, height, width, channels]`: every matrix
+//! product and layer norm reads them in this layout. Only convolutions require channels-first.
 
 mod channel_block;
 mod conv_embed;
@@ -42,7 +42,7 @@ pub struct VisionBlock<B: Backend> {
 }
 
 impl<B: Backend> VisionTower<B> {
-    /// The module with lazily initialised parameters.
+    /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
         let stages = 0..config.embed_dim.len();
         let convs = stages
@@ -70,7 +70,7 @@ impl<B: Backend> VisionTower<B> {
     /// - output: `[batch, rows, columns, embed_dim]`
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`] when `cancel` fired before a stage.
+    /// [`crate::Error::Cancelled`] if `cancel` is cancelled before a stage.
     pub fn forward(
         &self,
         pixel_values: Tensor<B, 4>,
@@ -96,7 +96,7 @@ impl<B: Backend> VisionBlock<B> {
     }
 }
 
-/// A 3x3 convolution of each channel by itself, padded to keep the size.
+/// A depthwise 3x3 convolution that preserves the size.
 fn depthwise<B: Backend>(channels: usize, device: &B::Device) -> Conv2d<B> {
     Conv2dConfig::new([channels, channels], [3, 3])
         .with_groups(channels)

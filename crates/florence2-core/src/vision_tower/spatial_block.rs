@@ -19,16 +19,16 @@ pub struct SpatialBlock<B: Backend> {
     pub norm1: LayerNorm<B>,
     /// The attention.
     pub window_attn: WindowAttention<B>,
-    /// Position encoding before the feed-forward part.
+    /// Position encoding before the feed-forward block.
     pub conv2: Conv2d<B>,
-    /// Layer norm before the feed-forward part.
+    /// Layer norm before the feed-forward block.
     pub norm2: LayerNorm<B>,
-    /// The feed-forward part.
+    /// The feed-forward block.
     pub ffn: Mlp<B>,
 }
 
 impl<B: Backend> SpatialBlock<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
@@ -67,7 +67,7 @@ pub struct WindowAttention<B: Backend> {
 }
 
 impl<B: Backend> WindowAttention<B> {
-    /// The module of one stage with lazily initialised parameters.
+    /// Creates the module of one stage with lazily initialised parameters.
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
@@ -83,7 +83,7 @@ impl<B: Backend> WindowAttention<B> {
         }
     }
 
-    /// `x + self(norm(x))` of `x = hidden_states + conv(hidden_states)`.
+    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn add(

@@ -1,4 +1,4 @@
-//! `adapter_config.json` of PEFT: the settings that the merged weights depend on.
+//! `adapter_config.json` of PEFT: the settings on which the merged weights depend.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 /// PEFT's default of rank and alpha.
 const DEFAULT_RANK: usize = 8;
 
-/// Settings of LoRA variants that compute something else than this crate merges. Neutral values are
-/// absent, null, false, an empty list and an empty object.
+/// Settings of LoRA variants that this crate does not merge. Neutral values are absent, null,
+/// false, an empty list and an empty object.
 const UNSUPPORTED: [&str; 9] = [
     "alora_invocation_tokens",
     "arrow_config",
@@ -25,11 +25,11 @@ const UNSUPPORTED: [&str; 9] = [
     "velora_config",
 ];
 
-/// Initialisations that change the base weights, so that the adapter belongs to other base weights
-/// than the model's.
+/// Initialisations that change the base weights, so that the adapter does not belong to the model's
+/// base weights.
 const CHANGES_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
 
-/// The settings. A null is the default, as in PEFT.
+/// The settings. Null stands for the default, as in PEFT.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct AdapterConfig {
     peft_type: Option<String>,
@@ -48,7 +48,8 @@ pub(super) struct AdapterConfig {
     other: Map<String, Value>,
 }
 
-/// Tokens whose embeddings are stored: of the input embedding, or by the end of a module's name.
+/// Tokens whose embeddings are stored: those of the input embedding, or by the end of a module's
+/// name.
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged)]
 enum TokenIndices {
@@ -57,7 +58,7 @@ enum TokenIndices {
 }
 
 impl AdapterConfig {
-    /// Reads the settings. The error says what is wrong with each that is not supported.
+    /// Reads the settings. The error lists every setting that is not supported.
     pub(super) fn from_json(json: &[u8]) -> Result<Self, String> {
         let config: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let problems = config.problems();
@@ -91,23 +92,23 @@ impl AdapterConfig {
         problems
     }
 
-    /// Whether the magnitudes of the rows are stored.
+    /// Returns whether the magnitudes of the rows are stored.
     pub(super) fn has_magnitudes(&self) -> bool {
         self.use_dora.unwrap_or(false)
     }
 
-    /// Whether the updates have biases.
+    /// Returns whether the updates have biases.
     pub(super) fn has_update_biases(&self) -> bool {
         self.lora_bias.unwrap_or(false)
     }
 
-    /// Whether biases of the base model are stored.
+    /// Returns whether biases of the base model are stored.
     pub(super) fn has_base_biases(&self) -> bool {
         self.bias.as_ref().is_some_and(|bias| bias != "none")
     }
 
-    /// Whether a module of this name, or one that contains it, is stored whole: by PEFT's rule, one
-    /// whose name ends with one of `modules_to_save`.
+    /// Returns whether a module of this name, or one that contains it, is stored as a whole. By
+    /// PEFT's rule, it is if its name ends with one of `modules_to_save`.
     pub(super) fn is_saved(&self, module: &str) -> bool {
         let Some(names) = &self.modules_to_save else {
             return false;
@@ -137,7 +138,7 @@ impl AdapterConfig {
         Ok(rank.or(self.r).unwrap_or(DEFAULT_RANK))
     }
 
-    /// `alpha / rank` of a module, or with `use_rslora` `alpha / sqrt(rank)`.
+    /// `alpha / rank` of a module, or `alpha / sqrt(rank)` with `use_rslora`.
     pub(super) fn scaling(&self, module: &str, rank: usize) -> Result<f64, String> {
         let alpha = by_pattern("alpha_pattern", self.alpha_pattern.as_ref(), module)?;
         let alpha = alpha.or(self.lora_alpha).unwrap_or(DEFAULT_RANK as f64);
@@ -150,8 +151,8 @@ impl AdapterConfig {
     }
 }
 
-/// PEFT's rule: the first pattern in the file's order that is a regular expression for the end of the
-/// module's name, after a dot.
+/// PEFT's rule: the first pattern, in the file's order, that matches the module's name or the end
+/// of it after a dot, as a regular expression.
 fn by_pattern<T: Copy>(
     key: &str,
     patterns: Option<&Patterns<T>>,
@@ -176,7 +177,7 @@ fn is_neutral(value: &Value) -> bool {
     }
 }
 
-/// An object whose order is kept.
+/// An object whose order is preserved.
 #[derive(Debug)]
 struct Patterns<T>(Vec<(String, T)>);
 

@@ -1,4 +1,5 @@
-//! The adapters of a load, together: how they fit the model, and what they make of each parameter.
+//! The adapters of a model together: whether they fit the model, and their effect on each
+//! parameter.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ const COPIES: [&str; 4] = [
 pub(super) struct Adapters<'a> {
     adapters: &'a [Adapter],
     ties: &'a Ties,
-    /// Whether the configuration ties the output matrix to the token embedding.
+    /// True if the configuration ties the output matrix to the token embedding.
     tied_output: bool,
 }
 
@@ -38,8 +39,8 @@ impl<'a> Adapters<'a> {
         adapters.filter_map(move |adapter| Some((adapter, adapter.entries.get(key)?)))
     }
 
-    /// The single tokens that an adapter stores for every copy of the token embedding: PEFT puts those
-    /// of the input embedding into all copies when the configuration ties the output matrix.
+    /// The single tokens that an adapter stores for every copy of the token embedding. PEFT writes
+    /// those of the input embedding into all copies if the configuration ties the output matrix.
     pub(super) fn tokens_of_copies<'s>(
         &'s self,
         source: &str,
@@ -49,28 +50,28 @@ impl<'a> Adapters<'a> {
         entries.filter_map(|(_, entry)| entry.rows.as_ref())
     }
 
-    /// The single tokens of one embedding alone.
+    /// The single tokens of one embedding only.
     fn tokens<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'a TokenRows> + 's {
         let own = !(self.tied_output && key == SHARED_KEY);
         let entries = self.entries(key).filter(move |_| own);
         entries.filter_map(|(_, entry)| entry.rows.as_ref())
     }
 
-    /// Whether the values of one copy of the embedding differ from those of the base model.
+    /// Returns whether the values of one copy of the embedding differ from those of the base model.
     pub(super) fn modify(&self, key: &str) -> bool {
         let mut entries = self.entries(key);
         let is_modified = entries.any(|(_, entry)| entry.saved.is_some() || entry.update.is_some());
         is_modified || self.tokens(key).next().is_some()
     }
 
-    /// Whether an adapter has an update of the bias of this key.
+    /// Returns whether an adapter has an update of the bias of this key.
     pub(super) fn update_bias(&self, key: &str) -> bool {
         let mut entries = self.entries(key);
         entries.any(|(_, entry)| matches!(entry.update, Some(Update::Bias { .. })))
     }
 
-    /// Values that an adapter stores for a parameter of the base model, or for one that shares its
-    /// tensor. PEFT copies them into the tensor; the last ones stay.
+    /// The values that an adapter stores for a parameter of the base model, or for one that shares
+    /// its tensor. PEFT copies them into the tensor, so the last ones apply.
     pub(super) fn base(&self, source: &str) -> Option<&'a Replacement> {
         let is_copy = |key: &&str| self.ties.is_tied(key) && self.ties.source(key) == source;
         let copies: Vec<&str> = COPIES.into_iter().filter(is_copy).collect();
@@ -92,7 +93,7 @@ impl<'a> Adapters<'a> {
         entries.find_map(|(_, entry)| entry.saved.as_ref())
     }
 
-    /// The rows of the weight that the updates of a key are of, where all have the same number.
+    /// Returns whether all updates of a key are of a weight with this number of rows.
     pub(super) fn are_of_rows(&self, key: &str, rows: usize) -> bool {
         self.updates(key)
             .iter()
@@ -108,8 +109,7 @@ impl<'a> Adapters<'a> {
             .collect()
     }
 
-    /// Merges the updates of a parameter into its values in the base model. `rows` is how many rows
-    /// the values have.
+    /// Merges the updates of a parameter into its values in the base model, which have `rows` rows.
     pub(super) fn apply(&self, key: &str, rows: usize, values: &mut [f32]) -> Result<()> {
         let width = values.len() / rows.max(1);
         for tokens in self.tokens(key) {
@@ -124,11 +124,11 @@ impl<'a> Adapters<'a> {
         Ok(())
     }
 
-    /// Refuses adapters that do not fit the model, whose parameters have the given shapes, or each
-    /// other.
+    /// Rejects adapters that do not fit the model, whose parameters have the given shapes, or that
+    /// conflict with each other.
     ///
     /// # Errors
-    /// [`Error::Malformed`] naming everything that does not fit in the first such adapter.
+    /// [`Error::Malformed`] with all problems of the first such adapter.
     pub(super) fn check(
         &self,
         shapes: &BTreeMap<String, Vec<usize>>,
@@ -169,7 +169,7 @@ impl<'a> Adapters<'a> {
         Some(stored.into_iter().chain([configured]).collect())
     }
 
-    /// What an adapter has in common with those before it, or with itself, that PEFT refuses.
+    /// The conflicts of an adapter with those before it, or within itself, that PEFT rejects.
     fn conflicts(&self, index: usize) -> Vec<String> {
         let (earlier, adapter) = (&self.adapters[..index], &self.adapters[index]);
         let mut conflicts = Vec::new();

@@ -1,4 +1,4 @@
-//! A model's number type.
+//! The data type of a model.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
@@ -6,7 +6,8 @@ use florence2_kernels::Backend;
 
 use crate::model::Florence2ForConditionalGeneration;
 
-/// The model with its parameters as f32, f16 or bf16, as one that is loaded in this type has them.
+/// Converts the parameters of a model to f32, f16 or bf16, as in a model that is loaded in this
+/// type.
 pub fn cast<B: Backend>(
     model: Florence2ForConditionalGeneration<B>,
     dtype: DType,
@@ -15,11 +16,11 @@ pub fn cast<B: Backend>(
     model.map(&mut Cast { dtype, path })
 }
 
-/// Whether a parameter is f32 in a model of any number type, by its path in the module.
+/// Returns whether the parameter at a path of the module is f32 in a model of any data type.
 ///
-/// Layer norms are f32 because squares of f16 overflow. The output matrix is f32 because the scores of
-/// neighbouring locations differ by less than the precision of f16; token embeddings are f32 because
-/// the output matrix is one of them when it is tied.
+/// Layer norms are f32 because squares of f16 values overflow. The output matrix is f32 because the
+/// scores of neighbouring locations differ by less than the precision of f16. Token embeddings are
+/// f32 because a tied output matrix is one of them.
 pub(super) fn stays_f32(path: &[String]) -> bool {
     let norm = path
         .last()

@@ -1,6 +1,7 @@
-//! The key table: every known name of a tensor to Hugging Face's, which are this crate's module paths.
+//! The key table: maps every known name of a tensor to Hugging Face's, which are this crate's
+//! module paths.
 
-/// Whose names a checkpoint's keys are.
+/// The naming scheme of a checkpoint's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyLayout {
     /// `vision_tower.convs.0.proj.weight`, as published with the weights.
@@ -10,7 +11,7 @@ pub enum KeyLayout {
 }
 
 impl KeyLayout {
-    /// Finds the layout by the keys; none when they belong to no Florence-2.
+    /// Detects the layout from the keys; `None` if they do not belong to a Florence-2 model.
     pub fn detect<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         keys.into_iter().find_map(|key| {
             let key = without_wrappers(key);
@@ -26,7 +27,7 @@ impl KeyLayout {
     }
 }
 
-/// Modules that torch wraps around others: their names are parts of the keys.
+/// Modules that torch wraps around others, whose names become parts of the keys.
 const WRAPPERS: [&str; 3] = [
     "_orig_mod.",
     "_fsdp_wrapped_module.",
@@ -48,14 +49,14 @@ pub(super) fn without_wrappers(key: &str) -> String {
     {
         inner = rest;
     }
-    // A trainer that calls the model `model`.
+    // The prefix of a trainer that stores the model as `model`.
     match inner.strip_prefix("model.") {
         Some(rest) if rest.starts_with("model.") || rest.starts_with(LM_HEAD) => rest.to_owned(),
         _ => inner.to_owned(),
     }
 }
 
-/// Replacements inside a Microsoft key that belongs to the vision tower, in order.
+/// Replacements within Microsoft's keys of the vision tower, in order.
 const VISION_PARTS: [(&str, &str); 9] = [
     (".proj.weight", ".conv.weight"),
     (".proj.bias", ".conv.bias"),
@@ -68,7 +69,7 @@ const VISION_PARTS: [(&str, &str); 9] = [
     (".ffn.fn.net.", ".ffn."),
 ];
 
-/// Prefixes of keys and what they become, longer ones first.
+/// Prefixes of keys and their replacements, longer ones first.
 const PREFIXES: [(&str, &str); 10] = [
     ("multi_modal_projector.", "model.multi_modal_projector."),
     (
@@ -91,10 +92,10 @@ const PREFIXES: [(&str, &str); 10] = [
     (FINAL_LOGITS_BIAS_KEY, FINAL_LOGITS_BIAS_KEY),
 ];
 
-/// A key of any layout as Hugging Face writes it; none when no part of the model has the name.
+/// Converts a key of any layout to Hugging Face's; `None` if no part of the model has the name.
 ///
-/// Hugging Face's own keys stay as they are, those of a model without output matrix get its prefix,
-/// and names of modules that training wraps around a model are removed.
+/// Hugging Face's own keys are unchanged, those of a model without output matrix receive its
+/// prefix, and names of modules that training wraps around a model are removed.
 pub fn to_hugging_face_key(key: &str) -> Option<String> {
     let key = without_wrappers(key);
     let key = key.strip_prefix("model.").unwrap_or(&key);
@@ -109,9 +110,10 @@ pub fn to_hugging_face_key(key: &str) -> Option<String> {
         .find_map(|(from, to)| key.strip_prefix(from).map(|rest| format!("{to}{rest}")))
 }
 
-/// The part of a key after `vision_tower.`.
+/// Converts the part of a key after `vision_tower.`.
 fn vision_key(key: &str) -> String {
-    // Only a stage's convolution is called `proj` there and renamed; an attention's keeps it.
+    // In Microsoft's keys, only a stage's convolution `proj` is renamed; an attention's `proj` is
+    // not.
     let renamed = if key.starts_with("convs.") {
         &VISION_PARTS[..2]
     } else {
@@ -122,20 +124,20 @@ fn vision_key(key: &str) -> String {
         .fold(key.to_owned(), |key, (from, to)| key.replace(from, to))
 }
 
-/// Whether the tensor of a key is the image projection as Microsoft stores it, `[in, out]`: there it
-/// is a matrix that is multiplied as it stands, not a linear layer.
+/// Returns whether the tensor of a key is the image projection as Microsoft stores it, `[in, out]`:
+/// a matrix of a plain product instead of a linear layer.
 pub(super) fn is_transposed(key: &str) -> bool {
     let key = without_wrappers(key);
     key.strip_prefix("model.").unwrap_or(&key) == MICROSOFT_IMAGE_PROJECTION
 }
 
-/// The output matrix's module.
+/// The prefix of the output matrix's module.
 const LM_HEAD: &str = "lm_head.";
 
 /// The shared token embedding.
 pub(super) const SHARED_KEY: &str = "model.language_model.shared.weight";
 
-/// The encoder's copy of the token embedding. transformers embeds prompts by the shared one.
+/// The encoder's copy of the token embedding. transformers embeds prompts with the shared one.
 pub(super) const ENCODER_EMBEDDING_KEY: &str = "model.language_model.encoder.embed_tokens.weight";
 
 /// The decoder's copy of the token embedding.
@@ -157,7 +159,7 @@ pub(super) const TEMPORAL_EMBEDDING_KEY: &str =
 /// Microsoft's output bias, a buffer of zeros. The model has no parameter for it.
 pub(super) const FINAL_LOGITS_BIAS_KEY: &str = "final_logits_bias";
 
-/// Whether a checkpoint stores the tensor of a key and no forward pass reads it.
+/// Returns whether a checkpoint stores the tensor of a key although no forward pass reads it.
 pub(super) fn is_ignored(key: &str) -> bool {
     key.starts_with("model.vision_tower.norms.") || key == FINAL_LOGITS_BIAS_KEY
 }

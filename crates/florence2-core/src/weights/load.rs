@@ -1,4 +1,4 @@
-//! Checkpoint tensors into a module, by walking the module: its paths are the keys.
+//! Loads the tensors of a checkpoint by walking the module, whose paths are the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +22,18 @@ use crate::model::Florence2ForConditionalGeneration;
 use crate::multi_modal_projector::sinusoids;
 use crate::warning::Warning;
 
-/// Builds the configured model from a checkpoint, with LoRA adapters merged in order. Weights are kept
-/// in `precision`: packed, or as tensors of the backend's type for it.
+/// Builds the configured model from a checkpoint, with LoRA adapters merged in order. Weights are
+/// stored in `precision`: packed, or as tensors of the backend's data type for it.
 ///
 /// Tied weights that differ stay untied, an adapter of a tied weight unties it, and a missing table
-/// of sinusoids is computed. Tensors that the model has no parameter for and tied weights that differ
-/// are warnings.
+/// of sinusoids is computed. Tensors for which the model has no parameter, and tied weights that
+/// differ, are warnings.
 ///
 /// # Errors
-/// [`Error::TooLarge`] before anything is brought to the device; [`Error::Weights`] listing every
-/// missing, mis-shaped and non-finite tensor; [`Error::Malformed`] listing everything in an adapter
-/// that does not fit the model; [`Error::Argument`] naming a tensor that f16 does not hold, where f16
-/// is asked for; [`Error::Io`] and [`Error::Malformed`] naming the file.
+/// [`Error::TooLarge`] before anything is transferred to the device; [`Error::Weights`] with every
+/// missing, mis-shaped and non-finite tensor; [`Error::Malformed`] with every part of an adapter
+/// that does not fit the model; [`Error::Argument`] with a tensor that exceeds the range of f16, if
+/// f16 is requested; [`Error::Io`] and [`Error::Malformed`] with the file.
 pub fn load<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
@@ -52,26 +52,27 @@ pub fn load<B: Backend>(
     )
 }
 
-/// The state of loading a model's weights.
+/// The progress of loading a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadProgress {
-    /// Tensors of the model that were loaded.
+    /// The number of the model's tensors that are loaded.
     pub tensors: usize,
-    /// Tensors of the model.
+    /// The number of the model's tensors.
     pub total_tensors: usize,
-    /// Values in the loaded tensors.
+    /// The number of values in the loaded tensors.
     pub parameters: u64,
-    /// Values in all of them.
+    /// The number of values in all tensors.
     pub total_parameters: u64,
 }
 
-/// Receives the progress before the first tensor and after each. Its error ends the loading.
+/// A callback for the progress, called before the first tensor and after each. Its error ends the
+/// loading.
 pub type LoadMonitor<'a> = dyn FnMut(LoadProgress) -> Result<()> + 'a;
 
-/// [`load`], whose progress `monitor` receives.
+/// [`load`] with a callback for the progress.
 ///
 /// # Errors
-/// As [`load`], and those of `monitor`.
+/// Those of [`load`] and of `monitor`.
 pub fn load_monitored<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
@@ -98,10 +99,10 @@ pub fn load_monitored<B: Backend>(
     Ok((model, warnings))
 }
 
-/// Compares a checkpoint with a configuration, by names and shapes alone: no tensor is read.
+/// Compares a checkpoint with a configuration by names and shapes only: no tensor is read.
 ///
 /// # Errors
-/// [`Error::Malformed`] when it is no Florence-2 checkpoint, [`Error::Config`].
+/// [`Error::Malformed`] if it is not a Florence-2 checkpoint, [`Error::Config`].
 pub fn inspect<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
@@ -118,12 +119,12 @@ pub fn inspect<B: Backend>(
     Ok(loader.into_report())
 }
 
-/// Which copies of the token embedding are parameters of their own.
+/// The copies of the token embedding that are separate parameters.
 struct Embeddings {
-    /// The prompt's. It is a parameter beside the shared one only when another copy reads that one
-    /// and an adapter changes the prompt's.
+    /// The prompt's embedding. It is separate from the shared one only if another copy is tied to
+    /// that one and an adapter changes the prompt's.
     prompt: bool,
-    /// The decoder's.
+    /// The decoder's embedding.
     decoder: bool,
     /// The output matrix.
     output: bool,
@@ -140,7 +141,7 @@ impl Embeddings {
         }
     }
 
-    /// The module with these parameters, and with the biases that adapters add.
+    /// Creates the module with these parameters, and with the biases that adapters add.
     fn model<B: Backend>(
         &self,
         config: &Florence2Config,
@@ -172,7 +173,7 @@ impl Embeddings {
         Ok(model)
     }
 
-    /// The key whose adapters change a parameter; none when it holds the base model's values.
+    /// The key whose adapters change a parameter; `None` if it has the base model's values.
     fn adapted<'k>(&self, key: &'k str) -> Option<&'k str> {
         match key {
             SHARED_KEY => (!self.prompt).then_some(key),
@@ -182,12 +183,12 @@ impl Embeddings {
     }
 }
 
-/// The key of the bias beside a weight.
+/// The key of the bias that belongs to a weight.
 fn bias_of(weight: &str) -> String {
     weight.replace(".weight", ".bias")
 }
 
-/// The number type of the parameter at a path of the module.
+/// The data type of the parameter at a path of the module.
 fn dtype_of<B: Backend>(path: &[String], precision: Precision) -> DType {
     if stays_f32(path) {
         DType::F32
@@ -228,7 +229,7 @@ impl Sizes {
         }
     }
 
-    /// Refuses a model of which the device cannot hold a tensor.
+    /// Rejects a model with a tensor that the device cannot hold.
     fn check(&self, limit: Option<u64>) -> Result<()> {
         match limit {
             Some(limit) if self.largest_bytes > limit => Err(Error::TooLarge {
@@ -264,7 +265,7 @@ impl<B: Backend> ModuleVisitor<B> for Sizes {
     }
 }
 
-/// Walks a module and gives every parameter the values of the tensor that has its path as key.
+/// Walks a module and sets every parameter to the values of the tensor whose key is its path.
 struct Loader<'a> {
     tensors: &'a NamedTensors<'a>,
     ties: &'a Ties,
@@ -277,7 +278,7 @@ struct Loader<'a> {
     precision: Precision,
     progress: LoadProgress,
     monitor: Option<&'a mut LoadMonitor<'a>>,
-    /// Keys of the tensors that have a place in the model.
+    /// Keys of the tensors that belong to the model.
     expected: BTreeSet<String>,
 }
 
@@ -289,7 +290,7 @@ impl<'a> Loader<'a> {
         embeddings: &'a Embeddings,
         precision: Precision,
     ) -> Self {
-        // Every copy of the token embedding has a place, whichever of them is read.
+        // Every copy of the token embedding belongs to the model, whichever of them is read.
         let copies = [
             SHARED_KEY,
             ENCODER_EMBEDDING_KEY,
@@ -337,7 +338,7 @@ impl<'a> Loader<'a> {
         }])
     }
 
-    /// Reports that one more tensor is loaded.
+    /// Reports that one more tensor has been loaded.
     fn advance(&mut self, shape: &[usize]) -> Result<()> {
         self.progress.tensors += 1;
         self.progress.parameters += parameters_of(shape);
@@ -347,13 +348,14 @@ impl<'a> Loader<'a> {
             .map_or(Ok(()), |monitor| monitor(progress))
     }
 
-    /// The values for the parameter at `key`; none when there is a fault, or when none are read.
+    /// The values for the parameter at `key`; `None` if there is a fault or if no values are read.
     fn read(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
         self.expected.insert(key.to_owned());
         let adapted = self.embeddings.adapted(key);
         let saved = adapted.and_then(|key| self.adapters.saved(key));
         let source = match key {
-            // The encoder's own parameter is the prompt's embedding, whose base is the shared one.
+            // The encoder's own parameter is the prompt's embedding, whose base values are the
+            // shared one's.
             ENCODER_EMBEDDING_KEY => self.ties.source(SHARED_KEY),
             _ => self.ties.source(key),
         };
@@ -362,7 +364,7 @@ impl<'a> Loader<'a> {
             (_, Some(values)) => values,
             (_, None) => return Ok(None),
         };
-        // A table of no columns has rows all the same.
+        // A table without columns still has rows.
         let width = expected[1..].iter().product::<usize>().max(1);
         if let Some(key) = adapted.filter(|_| saved.is_none()) {
             if !self.adapters.are_of_rows(key, values.len() / width) {
@@ -371,7 +373,7 @@ impl<'a> Loader<'a> {
             self.adapters
                 .apply(key, values.len() / width, &mut values)?;
         }
-        // A vocabulary padded beyond the configured size: the tail is never generated or read.
+        // The vocabulary is padded beyond the configured size: the tail is never generated or read.
         values.truncate(expected[0] * width);
         if values.par_iter().any(|value| !value.is_finite()) {
             self.report.not_finite.push(key.to_owned());
@@ -414,13 +416,13 @@ impl<'a> Loader<'a> {
         Ok(Some(values))
     }
 
-    /// The values of a parameter that the checkpoint lacks: those that can be computed, else a fault.
+    /// The values of a parameter that the checkpoint lacks: computed if possible, else a fault.
     fn absent(&mut self, key: &str, expected: &[usize]) -> Option<Vec<f32>> {
         match expected {
             [positions, columns] if key == TEMPORAL_EMBEDDING_KEY => {
                 Some(sinusoids([*positions, *columns]))
             }
-            // An adapter's bias of a layer that has none in the base model.
+            // The bias that an adapter adds to a layer without one in the base model.
             [outputs] if self.adapters.update_bias(key) => Some(vec![0.0; *outputs]),
             _ => {
                 self.report.missing.push(key.to_owned());
@@ -442,7 +444,7 @@ fn parameters_of(shape: &[usize]) -> u64 {
     shape.iter().map(|length| *length as u64).product()
 }
 
-/// Beyond its range f16 has but infinity, which would make every answer one that is not finite.
+/// Larger values would be infinite in f16, and no result would be finite.
 fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
     let largest = f16::MAX.to_f32();
     match values.par_iter().find_any(|value| value.abs() > largest) {
@@ -503,7 +505,8 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
     }
 }
 
-/// Values in the type that they have on the device: converted here, they never lie there in f32.
+/// Converts values to the data type that they have on the device, where they are never stored as
+/// f32.
 fn data_of(values: Vec<f32>, shape: Vec<usize>, dtype: DType) -> TensorData {
     fn converted<T: Send>(values: Vec<f32>, convert: fn(f32) -> T) -> Vec<T> {
         values.into_par_iter().map(convert).collect()
@@ -515,7 +518,7 @@ fn data_of(values: Vec<f32>, shape: Vec<usize>, dtype: DType) -> TensorData {
     }
 }
 
-/// A module path as a key: burn calls a layer norm's parameters gamma and beta.
+/// Converts a module path to a key: burn names the parameters of a layer norm gamma and beta.
 fn hugging_face_path(path: &[String]) -> String {
     let mut key = path.join(".");
     for (burn, hugging_face) in [(".gamma", ".weight"), (".beta", ".bias")] {
@@ -526,7 +529,7 @@ fn hugging_face_path(path: &[String]) -> String {
     key
 }
 
-/// `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
+/// Transposes `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut transposed = vec![0.0; values.len()];

@@ -1,5 +1,5 @@
-//! LoRA adapters in PEFT's format: what their files hold, and how it fits a model. `merge.rs` computes
-//! the merged weights.
+//! LoRA adapters in PEFT's format: the contents of their files, and the checks against a model.
+//! `merge.rs` computes the merged weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ const CONFIG_FILE: &str = "adapter_config.json";
 const SAFETENSORS_FILE: &str = "adapter_model.safetensors";
 const PYTORCH_FILE: &str = "adapter_model.bin";
 
-/// An adapter, checked in itself and not yet merged.
+/// An adapter that is checked in itself and not yet merged.
 ///
 /// LoRA of linear layers, convolutions and embeddings, DoRA, trained biases, whole modules and
 /// single tokens are merged as PEFT computes them.
@@ -23,13 +23,13 @@ const PYTORCH_FILE: &str = "adapter_model.bin";
 pub struct Adapter {
     pub(super) name: String,
     pub(super) scale: f64,
-    /// Whether biases of the base model are stored: PEFT combines one such adapter at most.
+    /// True if biases of the base model are stored. PEFT combines at most one such adapter.
     pub(super) has_base_biases: bool,
-    /// By the key of the parameter that each is for.
+    /// By the key of the parameter.
     pub(super) entries: BTreeMap<String, Entry>,
 }
 
-/// All that an adapter stores for one parameter.
+/// Everything that an adapter stores for one parameter.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// The parameter's values in the base model.
@@ -42,14 +42,14 @@ pub(super) struct Entry {
     pub(super) update: Option<Update>,
 }
 
-/// Values that take a parameter's place.
+/// Values that replace a parameter.
 #[derive(Debug)]
 pub(super) struct Replacement {
     pub(super) name: String,
     pub(super) tensor: StoredTensor,
 }
 
-/// The tensors of one module's update, as they are found in the file.
+/// The tensors of one module's update, as found in the file.
 #[derive(Debug, Default)]
 struct Parts {
     a: Option<StoredTensor>,
@@ -75,7 +75,7 @@ enum Kind {
     Unused,
 }
 
-/// Ends of names in the file.
+/// Suffixes of names in the file.
 static SUFFIXES: [(&str, Kind); 12] = [
     (".lora_A.weight", Kind::A),
     (".lora_B.weight", Kind::B),
@@ -92,12 +92,12 @@ static SUFFIXES: [(&str, Kind); 12] = [
 ];
 
 impl Adapter {
-    /// Opens the adapter of a folder: `adapter_config.json`, and `adapter_model.safetensors` or else
-    /// `adapter_model.bin`.
+    /// Opens the adapter in a folder: `adapter_config.json`, and `adapter_model.safetensors` or,
+    /// without it, `adapter_model.bin`.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Malformed`] naming the file, and every setting and tensor that is
-    /// not supported or does not fit the others.
+    /// [`Error::Io`] and [`Error::Malformed`] with the file, and with every setting and tensor that
+    /// is not supported or does not fit the others.
     pub fn open(directory: &Path) -> Result<Self> {
         let path = directory.join(CONFIG_FILE);
         let json = std::fs::read(&path).map_err(|source| Error::Io {
@@ -117,11 +117,11 @@ impl Adapter {
         Self::new(&config, checkpoint)
     }
 
-    /// Reads an adapter that is in memory: the contents of `adapter_config.json`, and its weights
-    /// files by name, as [`Checkpoint::from_files`].
+    /// Reads an adapter from memory: the contents of `adapter_config.json`, and its weights files by
+    /// name as for [`Checkpoint::from_files`].
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Those of [`Self::open`].
     pub fn from_files(config: &[u8], weights: Vec<(String, Arc<[u8]>)>) -> Result<Self> {
         let config = read_config(config, CONFIG_FILE)?;
         let checkpoint = Checkpoint::from_files(weights)?;
@@ -132,7 +132,7 @@ impl Adapter {
     /// that are stored as a whole are not scaled.
     ///
     /// # Errors
-    /// [`Error::Argument`] when the factor is not finite.
+    /// [`Error::Argument`] if the factor is not finite.
     pub fn with_scale(self, scale: f32) -> Result<Self> {
         if !scale.is_finite() {
             return Err(Error::argument("scale", scale, "a finite number"));
@@ -171,7 +171,7 @@ fn read_config(json: &[u8], file: &str) -> Result<AdapterConfig> {
     AdapterConfig::from_json(json).map_err(|reason| Error::malformed(file, reason))
 }
 
-/// Sorts the tensors of a file by the parameter that they are for.
+/// Groups the tensors of a file by parameter.
 struct Reader<'a> {
     config: &'a AdapterConfig,
     problems: Vec<String>,
@@ -184,7 +184,7 @@ impl Reader<'_> {
     fn add(&mut self, name: &str, tensor: StoredTensor) {
         let path = without_wrappers(name);
         if path.contains(".original_module.") {
-            // The copy of a saved module's parameter that PEFT does not use.
+            // The copy of a saved module's parameter, which PEFT does not use.
             return;
         }
         let suffix = SUFFIXES
@@ -219,7 +219,7 @@ impl Reader<'_> {
         *part = Some(tensor);
     }
 
-    /// A parameter of the base model, or of a module that was trained as a whole.
+    /// Adds a parameter of the base model, or of a module that was trained as a whole.
     fn add_parameter(&mut self, name: &str, path: &str, tensor: StoredTensor) {
         let (is_saved, path) = match path.split_once(".modules_to_save.") {
             Some((module, rest)) => {
@@ -268,7 +268,7 @@ impl Reader<'_> {
         });
     }
 
-    /// The key of the parameter of a path; a problem where there is none.
+    /// The key of the parameter at a path. If there is none, that is a problem.
     fn key(&mut self, name: &str, path: &str) -> Option<String> {
         let key = to_hugging_face_key(path);
         if key.is_none() {
@@ -279,7 +279,7 @@ impl Reader<'_> {
         key
     }
 
-    /// Turns the parts of each module into updates of its parameters.
+    /// Converts the parts of each module to updates of its parameters.
     fn add_updates(&mut self) {
         for (module, parts) in std::mem::take(&mut self.modules) {
             if let Err(problems) = self.add_update(&module, parts) {
@@ -370,14 +370,14 @@ impl Reader<'_> {
     }
 
     fn insert(&mut self, module: &str, parameter: &str, update: Update) {
-        // INVARIANT: `add` keeps the parts of modules whose parameters have keys alone.
+        // INVARIANT: `add` keeps only the parts of modules whose parameters have keys.
         if let Some(key) = to_hugging_face_key(&format!("{module}.{parameter}")) {
             self.entries.entry(key).or_default().update = Some(update);
         }
     }
 }
 
-/// A tensor is stored exactly when a setting says so.
+/// Checks that a tensor is stored if and only if a setting requires it.
 fn check_presence(
     problems: &mut Vec<String>,
     tensor: &str,
@@ -394,7 +394,7 @@ fn check_presence(
 }
 
 impl Entry {
-    /// Says what does not fit a parameter, whose base tensor has one of the `shapes`.
+    /// The problems with a parameter whose base tensor has one of the `shapes`.
     pub(super) fn problems(&self, shapes: &[Vec<usize>]) -> Vec<String> {
         let mut problems = Vec::new();
         for replacement in self.base.iter().chain(&self.saved) {
@@ -419,14 +419,14 @@ impl Entry {
             .collect()
     }
 
-    /// Whether the values of this parameter differ from those of the base model.
+    /// Returns whether the values of this parameter differ from those of the base model.
     pub(super) fn modifies(&self) -> bool {
         self.saved.is_some() || self.rows.is_some() || self.update.is_some()
     }
 }
 
 impl Replacement {
-    /// Whether the values are stored transposed.
+    /// Returns whether the values are stored transposed.
     pub(super) fn is_transposed(&self) -> bool {
         is_transposed(&self.name)
     }

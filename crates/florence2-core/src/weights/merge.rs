@@ -8,9 +8,9 @@ use crate::error::Result;
 /// An adapter's update of one parameter.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// Of a weight.
+    /// The update of a weight.
     Weight(LowRank),
-    /// Of a bias: the bias of `lora_B`, scaled.
+    /// The update of a bias: the bias of `lora_B`, scaled.
     Bias {
         module: String,
         bias: StoredTensor,
@@ -18,16 +18,16 @@ pub(super) enum Update {
     },
 }
 
-/// A weight's update: `scaling * B A`, with magnitudes DoRA.
+/// The update of a weight: `scaling * B A`, and DoRA if it has magnitudes.
 #[derive(Debug)]
 pub(super) struct LowRank {
     /// The module's name in the adapter.
     pub(super) module: String,
-    /// `[rank, in..]`; of an embedding `[rank, rows]`.
+    /// `[rank, in..]`; for an embedding `[rank, rows]`.
     pub(super) a: StoredTensor,
-    /// `[out, rank]`, of a convolution `[out, rank, 1, 1]`; of an embedding `[columns, rank]`.
+    /// `[out, rank]`, for a convolution `[out, rank, 1, 1]`; for an embedding `[columns, rank]`.
     pub(super) b: StoredTensor,
-    /// The norm of each row of the merged weight, of an embedding of each column.
+    /// The norm of each row of the merged weight, or of each column for an embedding.
     pub(super) magnitudes: Option<StoredTensor>,
     pub(super) scaling: f64,
     pub(super) is_embedding: bool,
@@ -60,7 +60,7 @@ impl TokenRows {
         }
     }
 
-    /// Puts the rows into an embedding.
+    /// Copies the rows into an embedding.
     pub(super) fn replace(&self, values: &mut [f32], columns: usize) -> Result<()> {
         let rows = self.values.to_f32()?;
         for (index, row) in self.indices.iter().zip(rows.chunks_exact(columns)) {
@@ -79,7 +79,7 @@ impl Update {
         }
     }
 
-    /// Says what does not fit a parameter whose base tensor has one of the `shapes`.
+    /// Adds the problems with a parameter whose base tensor has one of the `shapes`.
     pub(super) fn check(&self, shapes: &[Vec<usize>], problems: &mut Vec<String>) {
         match self {
             Self::Weight(update) => update.check(shapes, problems),
@@ -110,7 +110,7 @@ impl LowRank {
         self.a.shape[0]
     }
 
-    /// The rows of the weight that this is an update of.
+    /// The number of rows of the updated weight.
     pub(super) fn rows(&self) -> usize {
         if self.is_embedding {
             self.a.shape[1]
@@ -165,7 +165,7 @@ impl LowRank {
         }
     }
 
-    /// The update's values, ready to be added to rows.
+    /// Reads the values of the update, to be added to rows.
     fn read(&self, scale: f64, width: usize) -> Result<Delta> {
         Ok(Delta {
             a: self.a.to_f32()?,
@@ -187,9 +187,9 @@ struct Delta {
     b: Vec<f32>,
     rank: usize,
     scaling: f32,
-    /// Of a row.
+    /// The number of values in a row.
     width: usize,
-    /// Of an embedding, how many columns `a` has: one per row of the embedding.
+    /// For an embedding, the number of columns of `a`: one per row of the embedding.
     rows_of_a: Option<usize>,
 }
 
@@ -215,7 +215,7 @@ impl Delta {
         }
     }
 
-    /// Changes each row of `values`, given its number, and the update's row.
+    /// Changes each row of `values`, given its index and the update's row.
     fn for_each_row(&self, values: &mut [f32], change: impl Fn(usize, &mut [f32], &[f32]) + Sync) {
         let rows = values.par_chunks_exact_mut(self.width).enumerate();
         rows.for_each_init(
@@ -227,7 +227,7 @@ impl Delta {
         );
     }
 
-    /// `base` with the update added.
+    /// Returns `base` with the update added.
     fn added_to(&self, base: &[f32]) -> Vec<f32> {
         let mut sum = base.to_vec();
         self.for_each_row(&mut sum, |_, values, delta| add(values, delta));
@@ -235,11 +235,11 @@ impl Delta {
     }
 }
 
-/// Merges updates in order into `values` of a weight whose rows have `width` values. Each comes with
-/// the factor of its adapter.
+/// Merges updates in order into `values` of a weight whose rows have `width` values. Each update
+/// comes with the factor of its adapter.
 ///
-/// DoRA takes the norms from the base weight and its own update; it rescales what the adapters before
-/// it made of the weight.
+/// DoRA computes the norms from the base weight and its own update, and rescales the weight that
+/// the adapters before it have changed.
 pub(super) fn merge(updates: &[(&LowRank, f64)], values: &mut [f32], width: usize) -> Result<()> {
     if width == 0 {
         return Ok(());
@@ -310,7 +310,7 @@ fn row_norms(values: &[f32], width: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Sums in blocks of a fixed size: the result does not depend on the number of threads.
+/// Sums in blocks of a fixed size, so that the result does not depend on the number of threads.
 fn column_norms(values: &[f32], width: usize) -> Vec<f32> {
     const ROWS: usize = 256;
     let add_rows = |mut sums: Vec<f64>, row: &[f32]| {

@@ -1,33 +1,34 @@
-//! Checkpoints of either layout into a model, with LoRA adapters.
+//! Loads checkpoints of either layout into a model, with LoRA adapters.
 //!
 //! # Tied weights
 //!
 //! The token embedding has up to four names in a checkpoint: `shared`, `encoder.embed_tokens`,
-//! `decoder.embed_tokens` and `lm_head`. The rule is that of transformers: `tie_word_embeddings` ties
-//! the output matrix, `text_config.tie_word_embeddings` the other two. One stored name suffices.
-//! Names that the configuration ties and that differ stay untied, with a
+//! `decoder.embed_tokens` and `lm_head`. The rule is that of transformers: `tie_word_embeddings`
+//! ties the output matrix, `text_config.tie_word_embeddings` the other two. One stored name
+//! suffices. Names that the configuration ties but whose values differ stay untied, with a
 //! [`Warning`](crate::Warning).
 //!
 //! # Adapters
 //!
-//! [`Adapter`] reads what PEFT's `save_pretrained` writes, and merging gives what PEFT computes:
+//! [`Adapter`] reads the files of PEFT's `save_pretrained`, and merging gives the same result as
+//! PEFT:
 //!
 //! | in the adapter | effect |
 //! |---|---|
 //! | LoRA or DoRA of a linear layer or a convolution | its weight changes |
 //! | LoRA or DoRA of `lm_head` | the output matrix changes and becomes untied |
 //! | LoRA or DoRA of `shared` | the embedding of prompts changes; the decoder's and the output matrix do not |
-//! | LoRA or DoRA of `embed_tokens` | the decoder's embedding changes; nothing reads the encoder's |
-//! | `modules_to_save` | the module is replaced, `shared` for prompts alone |
+//! | LoRA or DoRA of `embed_tokens` | the decoder's embedding changes; the encoder's is not used |
+//! | `modules_to_save` | the module is replaced, `shared` only for prompts |
 //! | `trainable_token_indices` | rows are replaced, those of the input embedding in all tied copies |
 //! | `base_layer.*`, `bias` of `all` or `lora_only` | parameters of the base model are replaced, tied copies included |
-//! | `lora_bias` | the bias changes; `lm_head` and `image_projection` get one |
+//! | `lora_bias` | the bias changes; `lm_head` and `image_projection` receive one |
 //!
-//! Refused, with an error that names the key or tensor: other methods than LoRA; the variants aLoRA,
-//! Arrow, BD-LoRA, KaSA, `MonteCLoRA` and `VeLoRA`; `layer_replication`, `target_parameters` and
-//! `megatron_config`; the initialisations `PiSSA`, `OLoRA`, `CorDA` and `LoftQ`, which change the base
-//! weights, unless `save_pretrained` converted the adapter to plain LoRA; convolutions with groups,
-//! which PEFT does not merge; tensors that PEFT would ignore.
+//! The following are rejected, with an error that names the key or tensor: methods other than LoRA;
+//! the variants aLoRA, Arrow, BD-LoRA, KaSA, `MonteCLoRA` and `VeLoRA`; `layer_replication`,
+//! `target_parameters` and `megatron_config`; the initialisations `PiSSA`, `OLoRA`, `CorDA` and
+//! `LoftQ`, which change the base weights, unless `save_pretrained` converted the adapter to plain
+//! LoRA; convolutions with groups, which PEFT does not merge; tensors that PEFT would ignore.
 
 mod adapter_config;
 mod adapters;
@@ -54,27 +55,28 @@ pub struct ShapeMismatch {
     pub key: String,
     /// The shape in the checkpoint.
     pub found: Vec<usize>,
-    /// The shape that the configuration asks for.
+    /// The shape that the configuration requires.
     pub expected: Vec<usize>,
 }
 
-/// Everything that is wrong between a checkpoint and a configuration, found in one pass.
+/// All differences between a checkpoint and a configuration, found in one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WeightsReport {
     /// The checkpoint's name, for messages.
     pub checkpoint: String,
-    /// Keys that the model needs and the checkpoint lacks.
+    /// Keys that the model requires and the checkpoint lacks.
     pub missing: Vec<String>,
-    /// Keys of the checkpoint that no module takes. They are not used, and no fault.
+    /// Keys of the checkpoint that no module reads. They are not an error.
     pub unexpected: Vec<String>,
-    /// Tensors of another shape.
+    /// Tensors with another shape.
     pub mismatched: Vec<ShapeMismatch>,
     /// Tensors with NaN or infinite values.
     pub not_finite: Vec<String>,
 }
 
 impl WeightsReport {
-    /// Whether the checkpoint makes the configured model. Unexpected tensors are no fault.
+    /// Returns whether the checkpoint fits the configured model. Unexpected tensors are not an
+    /// error.
     pub fn is_clean(&self) -> bool {
         self.missing.is_empty() && self.mismatched.is_empty() && self.not_finite.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A checkpoint's tensors under the names of the module paths, and which of them are tied.
+//! A checkpoint's tensors by module path, and the ties between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ const ADAPTER_PARTS: [&str; 4] = [
 pub(super) struct NamedTensors<'a> {
     pub(super) checkpoint: &'a str,
     tensors: BTreeMap<String, NamedTensor<'a>>,
-    /// Names in the checkpoint that no part of the model has.
+    /// Names in the checkpoint that belong to no part of the model.
     pub(super) unknown: Vec<String>,
 }
 
@@ -35,16 +35,18 @@ pub(super) struct NamedTensor<'a> {
 }
 
 impl NamedTensor<'_> {
-    /// Whether the values are stored transposed.
+    /// Returns whether the values are stored transposed.
     pub(super) fn is_transposed(&self) -> bool {
         is_transposed(self.name)
     }
 }
 
 impl<'a> NamedTensors<'a> {
+    /// Finds the key of each tensor of a checkpoint.
+    ///
     /// # Errors
-    /// [`Error::Malformed`] when it is no Florence-2 checkpoint, when several tensors have the same
-    /// name in the model, or when adapters are not merged.
+    /// [`Error::Malformed`] if it is not a Florence-2 checkpoint, if several tensors have the same
+    /// name in the model, or if adapters are not merged.
     pub(super) fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
         let mut named = Self {
             checkpoint: &checkpoint.name,
@@ -80,7 +82,7 @@ impl<'a> NamedTensors<'a> {
         Ok(named)
     }
 
-    /// Refuses the state of a whole PEFT model: its base weights lack the adapter's update, and the
+    /// Rejects the state of a whole PEFT model: its base weights lack the adapter's update, and the
     /// scale of the update is not stored.
     fn check_merged(&self, checkpoint: &Checkpoint) -> Result<()> {
         let is_adapter = |name: &&String| ADAPTER_PARTS.iter().any(|part| name.contains(part));
@@ -105,8 +107,8 @@ impl<'a> NamedTensors<'a> {
         self.tensors.get(key).copied()
     }
 
-    /// The checkpoint's names of the tensors whose keys are not among the given ones, and of the
-    /// unknown ones, sorted.
+    /// The checkpoint's names of the tensors whose keys are not expected, and of the unknown ones,
+    /// sorted.
     pub(super) fn unexpected(&self, expected: &BTreeSet<String>) -> Vec<String> {
         let unused = self
             .tensors
@@ -119,7 +121,8 @@ impl<'a> NamedTensors<'a> {
     }
 }
 
-/// The model has no output bias, so one that is not zero would change the answers.
+/// Checks that an output bias is zero: the model has none, so another value would change the
+/// results.
 fn check_zeros(file: &str, name: &str, tensor: &StoredTensor) -> Result<()> {
     if tensor.to_f32()?.iter().any(|value| *value != 0.0) {
         let reason = format!("`{name}`: non-zero values, expected zeros");
@@ -128,21 +131,23 @@ fn check_zeros(file: &str, name: &str, tensor: &StoredTensor) -> Result<()> {
     Ok(())
 }
 
-/// Which tensor the token embedding and each of its copies is read from: transformers' rule.
+/// The tensors from which the token embedding and each of its copies are read, by transformers'
+/// rule.
 ///
-/// Names that the configuration ties are one tensor. When the checkpoint has several of them with
+/// Names that the configuration ties are one tensor. If the checkpoint has several of them with
 /// different values, these stay untied.
 pub(super) struct Ties {
-    /// The key of the tensor that the tied names are read from.
+    /// The key of the tensor from which the tied names are read.
     source: &'static str,
     /// Names that are tied to the source.
     tied: BTreeSet<&'static str>,
-    /// Names that the configuration ties and that differ from the source.
+    /// Names that the configuration ties but that differ from the source.
     differing: Vec<&'static str>,
 }
 
 impl Ties {
-    /// Compares the values of tied names when `reads` is set; else names that are present are untied.
+    /// Compares the values of tied names if `reads` is set. Otherwise, names that are present are
+    /// untied.
     ///
     /// # Errors
     /// Those of reading a tensor.
@@ -189,7 +194,7 @@ impl Ties {
         if self.is_tied(key) { self.source } else { key }
     }
 
-    /// Whether a name is one of those that share a tensor.
+    /// Returns whether a name is one of those that share a tensor.
     pub(super) fn is_tied(&self, key: &str) -> bool {
         self.tied.contains(key)
     }
@@ -212,7 +217,7 @@ impl Ties {
     }
 }
 
-/// Whether the rows of the vocabulary are equal. Rows of padding beyond it are not read.
+/// Returns whether the rows of the vocabulary are equal. Padding rows beyond it are not compared.
 fn is_equal(a: &StoredTensor, b: &StoredTensor, vocab_size: usize) -> Result<bool> {
     let is_matrix = |shape: &[usize]| shape.len() == 2 && shape[0] >= vocab_size;
     if !is_matrix(&a.shape) || !is_matrix(&b.shape) || a.shape[1] != b.shape[1] {

@@ -1,5 +1,5 @@
-//! Adapters of every kind and checkpoints with untied weights, against the logits of transformers and
-//! PEFT that `tests/fixtures/adapters.py` computes.
+//! Adapters of every kind and checkpoints with untied weights, compared with the logits of
+//! transformers and PEFT that `tests/fixtures/adapters.py` computes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -112,7 +112,7 @@ impl Model {
         Tensor::from_data(data, &B::Device::default())
     }
 
-    /// Gives a copy of the embedding other values, those of the embedding upside down.
+    /// Sets a copy of the embedding to other values: the rows of the embedding in reverse order.
     fn untie(&mut self, name: &str) {
         let (shape, values) = &self.tensors[SHARED];
         let rows = values.chunks_exact(shape[1]).rev();
@@ -177,7 +177,7 @@ fn an_adapter_in_memory_is_that_of_a_folder() {
     assert_close("plain", logits, model.golden("plain"));
 }
 
-/// A LoRA of an embedding needs the norms over all rows of the base model, padding included.
+/// A LoRA of an embedding requires the norms over all rows of the base model, including padding.
 #[test]
 fn an_adapter_of_a_model_without_padding_fits_one_with_padding() {
     let mut model = Model::open("tiny-a");
@@ -190,7 +190,7 @@ fn an_adapter_of_a_model_without_padding_fits_one_with_padding() {
     }
 }
 
-/// An adapter's error after one of its files was changed.
+/// The error of an adapter after a change of its files.
 fn adapter_error(
     model: &Model,
     name: &str,
@@ -339,7 +339,7 @@ fn tied_weights_that_differ_stay_untied_with_a_warning() {
         for copy in copies.iter().chain([&SHARED]) {
             assert!(keys.contains(&(*copy).to_owned()), "{keys:?}");
         }
-        // The configuration says that they are untied: no warning.
+        // If the configuration declares them untied, there is no warning.
         model.config["tie_word_embeddings"] = (!copies.contains(&OUTPUT)).into();
         model.config["text_config"]["tie_word_embeddings"] = (!copies.contains(&DECODER)).into();
         let (logits, warnings) = model.logits::<Flex>(&[]);
@@ -485,7 +485,7 @@ fn a_loss_without_labels_is_not_a_number() {
     assert!(loss.into_scalar().is_nan());
 }
 
-/// Collects the names of the types of all modules that have parameters.
+/// Collects the type names of the modules.
 struct Containers(Vec<String>);
 
 impl<B: Backend> ModuleVisitor<B> for Containers {

@@ -1,6 +1,7 @@
 //! The backends of this build and the precisions of each.
 
-/// A test per backend and precision, of a function that is generic over the one and takes the other.
+/// Defines a test per backend and precision, for a function that is generic over the backend and
+/// takes the precision.
 macro_rules! on_every_backend {
     ($check:ident) => {
         mod $check {
@@ -28,7 +29,7 @@ macro_rules! on_every_backend {
     };
 }
 
-/// A test per backend, of a function that is generic over it.
+/// Defines a test per backend, for a function that is generic over it.
 macro_rules! on_every_backend_in_f32 {
     ($check:ident) => {
         mod $check {

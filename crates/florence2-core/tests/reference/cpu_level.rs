@@ -1,4 +1,4 @@
-//! A SIMD level that cannot be used, as an error of loading a model.
+//! A SIMD level that cannot be used is an error of loading a model.
 
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn an_unknown_level_is_an_error_of_loading() {
         assert!(expected.contains("portable"), "{expected}");
         return;
     }
-    // In a process of its own: the first operation of this one has selected its level.
+    // In a separate process, since the first operation of this one has selected its level.
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",

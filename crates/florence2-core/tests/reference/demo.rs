@@ -1,5 +1,5 @@
-//! Every stage of the demo model on a scene, from the file's pixels to the loss: of each tensor,
-//! every so many values; and every answer.
+//! Every stage of the demo model on a scene, from the file's pixels to the loss, compared in a
+//! sample of each tensor's values; and every answer.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::fixture::{
 };
 use crate::stages::{walk_encoder, walk_vision_tower};
 
-/// `pixel_values` of the scene, as the processor makes them.
+/// `pixel_values` of the scene, as computed by the processor.
 fn pixel_values<B: Backend>(folder: &Path) -> Tensor<B, 4> {
     let processor = Florence2Processor::from_dir(folder).unwrap();
     let image = Image::open(folder.join("scenes/scene-1.png")).unwrap();
@@ -90,8 +90,8 @@ fn wide<T: Copy + Into<i64>>(rows: &[Vec<T>]) -> Vec<Vec<i64>> {
     rows.iter().map(row).collect()
 }
 
-/// What the model answers to every question about a scene, with its own settings: the reference's
-/// tokens exactly.
+/// The model's answers to every question about a scene, with its own settings, equal the
+/// reference's tokens exactly.
 fn every_answer<B: Backend>() {
     let folder = repository().join("assets/demo-model");
     let model = model_of_folder::<B>(&folder, &[], Precision::F32);
@@ -141,5 +141,6 @@ fn every_answer<B: Backend>() {
 }
 
 on_every_backend!(every_stage);
-// In f16, other locations were chosen in <CAPTION_TO_PHRASE_GROUNDING>; later questions were not compared.
+// In f16, the model chose other locations in <CAPTION_TO_PHRASE_GROUNDING>. Later questions were not
+// compared.
 on_every_backend_in_f32!(every_answer);

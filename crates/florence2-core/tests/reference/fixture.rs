@@ -1,4 +1,4 @@
-//! A tiny model's files and goldens.
+//! The files and goldens of a tiny model.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use florence2_core::{
 use florence2_kernels::{Backend, Precision};
 use serde_json::Value;
 
-/// The largest difference over the largest value: of f32 as stated in `tests/fixtures/manifest.json`,
-/// of the others in units of their precision, 2^-11 and 2^-8.
+/// The largest allowed difference relative to the largest value: for f32 as stated in
+/// `tests/fixtures/manifest.json`, for the others in units of their precision, 2^-11 and 2^-8.
 pub(crate) fn relative_tolerance(precision: Precision) -> f32 {
     match precision {
         Precision::F16 => 32.0 * 2.0_f32.powi(-11),
@@ -22,7 +22,8 @@ pub(crate) fn relative_tolerance(precision: Precision) -> f32 {
     }
 }
 
-/// Where the fixtures lie: a binary that was built elsewhere is told by `FLORENCE2_REPOSITORY`.
+/// The folder of the repository. For a binary that was built elsewhere, `FLORENCE2_REPOSITORY` sets
+/// it.
 pub(crate) fn repository() -> PathBuf {
     std::env::var_os("FLORENCE2_REPOSITORY").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
@@ -74,13 +75,13 @@ impl Fixture {
         self.tensors.tensors.contains_key(name)
     }
 
-    /// How many goldens there are of a kind.
+    /// The number of goldens of a kind.
     pub(crate) fn count(&self, prefix: &str) -> usize {
         let names = self.tensors.tensors.keys();
         names.filter(|name| name.starts_with(prefix)).count()
     }
 
-    /// The prompts by themselves.
+    /// The prompts without padding.
     pub(crate) fn prompts(&self) -> Vec<Vec<i64>> {
         serde_json::from_value(self.goldens["prompts"].clone()).unwrap()
     }
@@ -93,7 +94,7 @@ impl Fixture {
             .iter()
             .map(|prompt| (0..longest).map(|at| (at < prompt.len()).into()).collect())
             .collect();
-        // What stands in the padding must not matter: any id serves.
+        // The ids of the padding must not matter, so any id will do.
         let ids: Vec<Vec<i64>> = prompts
             .into_iter()
             .map(|mut prompt| {
@@ -118,7 +119,7 @@ impl Fixture {
         }
     }
 
-    /// One prompt by itself, encoded.
+    /// Encodes one prompt alone.
     pub(crate) fn encode<B: Backend>(
         &self,
         model: &Florence2ForConditionalGeneration<B>,
@@ -130,7 +131,7 @@ impl Fixture {
         model.encode(image, prompt, None).unwrap()
     }
 
-    /// All prompts in one padded batch, encoded.
+    /// Encodes all prompts in one padded batch.
     pub(crate) fn encode_batch<B: Backend>(
         &self,
         model: &Florence2ForConditionalGeneration<B>,
@@ -160,7 +161,7 @@ pub(crate) fn ids_tensor<B: BurnBackend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int>
     Tensor::from_data(TensorData::new(rows.concat(), shape), &B::Device::default())
 }
 
-/// Equal up to [`relative_tolerance`] of the largest expected value.
+/// Asserts equality up to [`relative_tolerance`] of the largest expected value.
 pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     name: &str,
     found: Tensor<B, D>,
@@ -169,7 +170,7 @@ pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     assert_close_as(Precision::F32, name, found, expected);
 }
 
-/// [`assert_close`] of what was computed in a precision.
+/// [`assert_close`] for results in a precision.
 pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
     precision: Precision,
     name: &str,
@@ -194,7 +195,7 @@ pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
     );
 }
 
-/// The loss, equal up to [`relative_tolerance`].
+/// Asserts that the loss is equal up to [`relative_tolerance`].
 pub(crate) fn assert_loss<B: BurnBackend>(
     precision: Precision,
     found: Option<Tensor<B, 1>>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::fixture::{Fixture, MODELS};
 
-/// `prompts`: those of `encoded`.
+/// `prompts` are those of `encoded`.
 fn answers<B: Backend>(
     fixture: &Fixture,
     model: &Florence2ForConditionalGeneration<B>,
@@ -90,5 +90,5 @@ fn every_case<B: Backend>() {
     }
 }
 
-// The scores of random weights lie close: fewer digits would choose other tokens.
+// The scores of random weights are close together: a lower precision would choose other tokens.
 on_every_backend_in_f32!(every_case);

@@ -1,4 +1,4 @@
-//! The gradients of the loss under burn's autodiff, against those that torch computes in float64.
+//! The gradients of the loss under burn's autodiff, compared with those of torch in float64.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::AutodiffBackend;
@@ -8,7 +8,7 @@ use burn_flex::Flex;
 
 use crate::fixture::{Fixture, MODELS, assert_close};
 
-/// Compares the gradient of each parameter that a golden names.
+/// Compares the gradient of each parameter that has a golden.
 struct Comparison<'a, B: AutodiffBackend> {
     fixture: &'a Fixture,
     gradients: &'a B::Gradients,

@@ -1,6 +1,6 @@
-//! The model against transformers, on the tiny random models that `tests/fixtures/regenerate.py`
-//! makes: every stage, both checkpoint layouts, losses, gradients and generated ids; on every backend of
-//! the build, with every number type that it computes with.
+//! Compares the model with transformers, on the tiny random models of
+//! `tests/fixtures/regenerate.py`: every stage, both checkpoint layouts, losses, gradients and
+//! generated ids, on every backend of the build, in every data type that it supports.
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]

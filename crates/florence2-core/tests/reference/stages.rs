@@ -1,4 +1,4 @@
-//! Every stage's tensors.
+//! The tensors of every stage.
 
 use burn::tensor::{Bool, DType, Int, Tensor};
 use florence2_core::Florence2ForConditionalGeneration;

@@ -36,8 +36,8 @@ fn an_adapter_is_merged_as_peft_applies_it() {
     }
 }
 
-/// Weights come to a GPU in the type that it computes with, but for those that stay f32; a model that
-/// is made of f32 there is the same.
+/// Weights are transferred to a GPU in the data type in which it computes, except for those that
+/// stay f32. Casting an f32 model on the GPU gives the same model.
 #[cfg(feature = "wgpu")]
 #[test]
 fn a_gpu_is_given_weights_in_their_type() {

@@ -1,7 +1,7 @@
 //! `softmax(q k^T * scale) v` of a window.
 //!
-//! Scores are computed with the keys down and 32 queries across, so that all that a softmax does is
-//! done for 32 queries at once, and so that what it leaves can be multiplied as it lies.
+//! Scores are stored with the keys as rows and 32 queries as columns. The softmax processes 32
+//! queries at once, and the next product reads its result without a transposition.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::elementwise::exp_columns;
 use super::rows::{Rows, RowsRef, sized};
 use super::tile::{Finish, Format, Left, PANEL, Right, RowFormat, kernel};
 
-/// Rows of a head within wider ones: the first value is the first row's.
+/// The rows of a head within wider rows. `values` begins with the first value of the first row.
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) values: &'a [f32],
@@ -37,7 +37,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Buffers that are kept from head to head.
+/// Buffers that are reused from head to head.
 #[derive(Default)]
 pub(super) struct Scratch {
     query_rows: Rows,
@@ -48,8 +48,9 @@ pub(super) struct Scratch {
     values: Vec<u32>,
 }
 
-/// The format in which heads are multiplied that weights of a format gave: each is read for a few
-/// hundred rows at most, so that int8 would cost more than it spares.
+/// The format of the products within a head whose q, k and v come from weights of a format. Each
+/// head is read for a few hundred rows at most, so quantising it to int8 would cost more than it
+/// saves.
 pub(super) fn head_format(weights: Format) -> Format {
     match weights {
         Format::Bf16 | Format::Int8 if kernel(Format::Bf16, RowFormat::Bf16).is_some() => {
@@ -59,7 +60,7 @@ pub(super) fn head_format(weights: Format) -> Format {
     }
 }
 
-/// One head, in f32 or bf16: row `r` of the result begins at `r * row_step`.
+/// The attention of one head, in f32 or bf16. Row `r` of the result begins at `r * row_step`.
 pub(super) fn attend(
     [q, k, v]: [Head<'_>; 3],
     head_dim: usize,
@@ -76,7 +77,7 @@ pub(super) fn attend(
         weights,
         values,
     } = scratch;
-    // INVARIANT: `head_format` names bf16 only where there are tiles of it.
+    // INVARIANT: `head_format` returns bf16 only if there are tiles of it.
     let kernel = kernel(format, format.rows()).expect("tiles of the format");
     let scale = (head_dim as f32).powf(-0.5);
     let (values, values_step) = steps_of_values(v, head_dim, format, values);
@@ -140,8 +141,8 @@ pub(super) fn attend(
     }
 }
 
-/// A head's rows as the words of a product's columns, whole vectors long, and the step from one to
-/// the next. f32 that is already so is not copied.
+/// The rows of a head as the words of a product's columns, padded to whole vectors, and the
+/// distance between steps in words. f32 rows that already have this layout are not copied.
 fn steps_of_values<'a>(
     head: Head<'a>,
     head_dim: usize,
@@ -171,7 +172,7 @@ fn steps_of_values<'a>(
     (copy, step)
 }
 
-/// Rows as columns of a matrix `width` wide; zeros where there are no more rows.
+/// Writes rows as the columns of a matrix that is `width` wide. Columns without a row are zero.
 fn transpose(
     rows: &RowsRef<'_>,
     range: Range<usize>,

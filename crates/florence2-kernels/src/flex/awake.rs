@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The largest number of threads that spin by default, the work's own among them. On a machine of
-/// many processors, more would cost energy and gain nothing.
+/// The default maximum number of spinning threads, including the work's own thread. On machines
+/// with many processors, more would cost energy and gain nothing.
 const DEFAULT_LIMIT: usize = 8;
 
 thread_local! {
-    /// The largest number of threads that spin for this thread's work.
+    /// The maximum number of spinning threads for the work of this thread.
     static LIMIT: Cell<usize> = const { Cell::new(DEFAULT_LIMIT) };
 }
 
-/// Runs work for which at most `limit` threads spin, this one among them.
+/// Runs work for which at most `limit` threads spin, including the calling thread.
 pub fn with_spin_limit<R>(limit: usize, work: impl FnOnce() -> R) -> R {
     /// Restores the limit, also after a panic.
     struct Restore(usize);
@@ -26,17 +26,17 @@ pub fn with_spin_limit<R>(limit: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// The number of the work that keeps threads awake, one at a time; 0 for none.
+/// The number of the work for which threads spin, one at a time; 0 if there is none.
 static KEEPER: AtomicUsize = AtomicUsize::new(0);
 
-/// None is kept awake that would have no processor.
+/// The number of processors, which limits the number of spinning threads.
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
-/// Runs work on rayon's pool, whose other threads look for a share of it until it ends rather than
-/// fall asleep between two operations: to wake them takes longer than many an operation.
+/// Runs work on rayon's pool. The pool's other threads poll for tasks until the work ends instead
+/// of sleeping between two operations: waking them takes longer than many of the operations.
 pub(super) fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    // The scope may run on another thread.
+    // Read here, because the scope may run on another thread.
     let limit = LIMIT.get();
     rayon::scope(|_| {
         let _keeper = Keeper::new(limit);
@@ -44,11 +44,11 @@ pub(super) fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// The work that keeps threads awake, until it is dropped.
+/// Keeps the pool's threads spinning until it is dropped.
 struct Keeper;
 
 impl Keeper {
-    /// None while other work is it, which has the threads awake already.
+    /// Returns `None` if other work already keeps the threads spinning.
     fn new(limit: usize) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -58,9 +58,10 @@ impl Keeper {
         let worker = rayon::current_thread_index();
         let awake = rayon::current_num_threads().min(*PROCESSORS).min(limit);
         for _ in 1..awake {
-            // Of no scope: what a thread takes up on the way may last, and the work does not wait for it.
+            // Outside the scope: a spinning thread may execute a long task, and the work does not
+            // wait for it.
             rayon::spawn(move || {
-                // The work's own thread, should it take this up, has work to go on with.
+                // If the work's own thread executes this task, it returns to the work at once.
                 while rayon::current_thread_index() != worker
                     && KEEPER.load(Ordering::Relaxed) == number
                 {
@@ -108,7 +109,7 @@ mod tests {
     fn work_that_panics_keeps_nobody_awake() {
         let panicked = std::panic::catch_unwind(|| keep_awake(|| panic!("on purpose")));
         assert!(panicked.is_err());
-        // Other tests' work may be the keeper for a while.
+        // Work of other tests may hold the keeper for a while.
         let is_free = (0..10_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
             Keeper::new(1).is_some()

@@ -1,10 +1,10 @@
-//! f32 rounded to bf16: the nearest, ties to even; what is not a number stays none.
+//! Rounding of f32 to bf16: to the nearest, ties to even. NaN stays NaN.
 
 use super::level::vectorised;
 #[cfg(target_arch = "x86_64")]
 use super::level::{Level, level};
 
-/// One value's bits.
+/// The bits of a value rounded to bf16.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -17,7 +17,8 @@ pub(super) fn bf16(value: f32) -> u32 {
     if value.is_nan() { 0x7fc0 } else { rounded }
 }
 
-/// A row's neighbours in pairs; zero beside the last one where there is no second.
+/// Encodes neighbouring values of a row in pairs. A last value without a neighbour is paired with
+/// zero.
 pub(super) fn encode_row(row: &[f32], words: &mut [u32]) {
     let done = whole_vectors_of_row(row, words);
     let (row, words) = (&row[2 * done..], &mut words[done..]);
@@ -31,8 +32,8 @@ pub(super) fn encode_row(row: &[f32], words: &mut [u32]) {
     );
 }
 
-/// Pairs of a value of the first row and the one below it, in a second row of the same length or of
-/// none, which stands for zeros.
+/// Encodes pairs of a value of the first row and the value below it in the second row. The second
+/// row has the same length, or is empty and stands for zeros.
 pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
     let done = whole_vectors_of_pairs(first, second, words);
     let (first, words) = (&first[done..], &mut words[done..]);
@@ -53,12 +54,12 @@ pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
     );
 }
 
-/// Encodes as many words as make whole vectors where the machine has an instruction for it, and
-/// says how many.
+/// Encodes as many words as fill whole vectors if the machine has an instruction for it. Returns
+/// their number.
 fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Avx512Dot {
-        // SAFETY: `level` gives what the machine was seen to have, or less.
+        // SAFETY: `level` returns a level that the processor has, or a lower one.
         #[allow(unsafe_code)]
         return unsafe { avx512::encode_row(row, words) };
     }
@@ -66,7 +67,7 @@ fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
     0
 }
 
-/// As [`whole_vectors_of_row`], of two rows.
+/// Like [`whole_vectors_of_row`], for two rows.
 fn whole_vectors_of_pairs(first: &[f32], second: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Avx512Dot {
@@ -78,8 +79,8 @@ fn whole_vectors_of_pairs(first: &[f32], second: &[f32], words: &mut [u32]) -> u
     0
 }
 
-/// With the instruction that rounds two vectors, which also takes the least numbers, those below
-/// 1e-38, for zeros.
+/// Encoding with the instruction that rounds two vectors. It treats subnormal numbers, those below
+/// 1e-38, as zero.
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
@@ -88,7 +89,7 @@ mod avx512 {
     };
     use std::mem::transmute;
 
-    /// Words of a vector.
+    /// Words per vector.
     const WORDS: usize = 16;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
@@ -104,7 +105,8 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub(super) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) -> usize {
-        /// The rows' values in turn: those of the second row are the upper half.
+        /// The order that interleaves the values of both rows: those of the second row are the
+        /// upper halves.
         const IN_TURN: [u16; 2 * WORDS] = {
             let mut order = [0; 2 * WORDS];
             let mut word = 0;
@@ -127,7 +129,7 @@ mod avx512 {
         WORDS * firsts.len().min(seconds.len()).min(words.len() / WORDS)
     }
 
-    /// The first row's values, then the second's.
+    /// The first row's values as bf16, then the second's.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn halves(first: &[f32], second: &[f32]) -> __m512i {

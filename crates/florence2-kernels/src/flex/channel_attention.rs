@@ -1,7 +1,7 @@
 //! Attention between the channels of a group.
 //!
-//! A group's weights are small, `[dim / groups, dim / groups]`, and multiply every position alike:
-//! they are multiplied into the projection, so that the values go through one product.
+//! The attention weights of a group are small, `[dim / groups, dim / groups]`, and equal for every
+//! position. They are multiplied into the projection, so that the values pass through one product.
 
 use rayon::prelude::*;
 
@@ -23,12 +23,12 @@ pub(super) struct Layer<'a> {
     pub(super) conv: &'a Depthwise,
     pub(super) norm: &'a Norm,
     pub(super) qkv: &'a Affine<'a>,
-    /// Of f32: it becomes a part of another weight with each image.
+    /// Always f32: it is multiplied by the attention weights of each image.
     pub(super) proj: &'a Affine<'a>,
     pub(super) num_groups: usize,
 }
 
-/// `output = x + proj(attention(qkv(norm(x))))` of `x = input + conv(input)`.
+/// `output = x + proj(attention(qkv(norm(x))))`, where `x = input + conv(input)`.
 pub(super) fn add_channel_attention(
     input: &[f32],
     output: &mut [f32],
@@ -42,14 +42,14 @@ pub(super) fn add_channel_attention(
 }
 
 impl Layer<'_> {
-    /// Of the image whose positions are counted from `first` on.
+    /// Computes one image. `first` is its first position, counted over all images.
     fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_sum(tokens);
         let qkv_format = row_format(self.qkv.weight.format, tokens);
         let format = head_format(self.qkv.weight.format);
         let value_format = row_format(format, tokens);
-        // What shares a scale is not there all at once.
+        // Values that share a scale are not all available at once, so they are stored as f32 first.
         let kept_format = match value_format.values_per_scale() {
             Some(_) => RowFormat::F32,
             None => value_format,
@@ -76,13 +76,13 @@ impl Layer<'_> {
                 })
             })
             .collect();
-        // In order: the sum is the same for any number of threads.
+        // The order makes the sum the same for any number of threads.
         let mut total = vec![0.0; scores[0].len()];
         for scores in &scores {
             add(&mut total, scores);
         }
         let group_dim = channels / self.num_groups;
-        // Scaled by the number of positions: they are the features here.
+        // Scaled by the number of positions, which are the features here.
         for row in total.chunks_exact_mut(group_dim) {
             softmax(row, (tokens as f32).powf(-0.5));
         }
@@ -111,7 +111,7 @@ impl Layer<'_> {
         spare::give(values);
     }
 
-    /// Writes the rows' values, and gives their part of `q^T k` per group.
+    /// Writes the values of the rows, and returns their part of `q^T k` per group.
     fn scores_and_values(
         &self,
         normed: RowsRef<'_>,
@@ -138,7 +138,8 @@ impl Layer<'_> {
         scores
     }
 
-    /// `attention^T * proj` per group: `[channels, channels]`, to be multiplied by rows of a format.
+    /// `attention^T * proj` per group: `[channels, channels]`, to be multiplied by rows of format
+    /// `rows`.
     fn weigh_projection(
         &self,
         attention: &[f32],
@@ -148,7 +149,7 @@ impl Layer<'_> {
     ) -> PackedMatrix {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
-        // INVARIANT: a weight of f32 is kept in a format that there are tiles of.
+        // INVARIANT: an f32 weight is stored in a format that there are tiles of.
         let kernel = kernel(proj.format, RowFormat::F32).expect("tiles of the format");
         PackedMatrix::from_panels([proj.outputs, channels], format, rows, |panel, weighed| {
             let groups = weighed.chunks_exact_mut(group_dim * PANEL);
@@ -169,7 +170,8 @@ impl Layer<'_> {
     }
 }
 
-/// `q^T k` of each group, of `[rows][q, k, v]`, each of which is `width` wide.
+/// Computes `q^T k` of each group from rows `[q, k, v]`, in which each of the three is `width`
+/// wide.
 fn write_scores(
     qkv: &[f32],
     step: usize,
@@ -179,8 +181,8 @@ fn write_scores(
 ) {
     let words: &[u32] = bytemuck::cast_slice(qkv);
     for (group, scores) in scores.chunks_exact_mut(group_dim * group_dim).enumerate() {
-        // Rows lie under each other, and their values and a gap follow the keys: whole vectors can
-        // be read.
+        // The rows lie below each other, and values and a gap follow the keys of a row, so whole
+        // vectors can be read.
         let q = Left {
             words: &words[group * group_dim..],
             rows: group_dim,

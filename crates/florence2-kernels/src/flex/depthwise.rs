@@ -1,5 +1,6 @@
-//! A 3x3 convolution of each channel by itself, channels last, added to its input: the position
-//! encoding before each attention and each feed-forward part, which compute it as they go.
+//! A depthwise 3x3 convolution, channels last, with a residual connection: the position encoding
+//! before each attention and each feed-forward block, which compute it for one chunk of rows at a
+//! time.
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
@@ -10,24 +11,25 @@ use super::parameters::convolution;
 use super::slice;
 use crate::multiply_add::MultiplyAdd;
 
-/// Taps of the kernel in each direction.
+/// The size of the kernel in each direction.
 const SIDE: usize = 3;
 
-/// Channels whose sums and taps stay in registers.
+/// The number of channels whose sums and taps stay in registers.
 const LANES: usize = 32;
 
-/// The convolution of images of a size.
+/// The convolution for images of one size.
 pub(super) struct Depthwise {
     height: usize,
     width: usize,
     channels: usize,
-    /// `[tap][channel]`, the residual among them.
+    /// `[tap][channel]`, including the residual.
     taps: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Depthwise {
-    /// `None` unless it is a 3x3 convolution of each channel by itself that keeps the image's size.
+    /// Returns `None` unless `conv` is a depthwise 3x3 convolution that preserves the size of the
+    /// image.
     pub(super) fn new(
         [_, height, width, channels]: [usize; 4],
         conv: &Conv2d<Flex>,
@@ -50,7 +52,7 @@ impl Depthwise {
                 taps[tap * channels + channel] = *weight;
             }
         }
-        // The residual is the middle tap of an identity.
+        // The residual is an identity convolution: 1 at the middle tap.
         let middle = SIDE * SIDE / 2 * channels;
         for tap in &mut taps[middle..middle + channels] {
             *tap += 1.0;
@@ -64,14 +66,14 @@ impl Depthwise {
         })
     }
 
-    /// `x + conv(x)` at the positions from `first` on, counted over all images.
+    /// Computes `x + conv(x)` at the positions from `first` on, counted over all images.
     pub(super) fn add(&self, input: &[f32], first: usize, output: &mut [f32]) {
         vectorised(
             #[inline(always)]
             |multiply_add| {
                 let (mut position, mut output) = (first, output);
                 while !output.is_empty() {
-                    // What lies in one line.
+                    // The positions up to the end of the line.
                     let count = self.width - position % self.width;
                     let length = output.len().min(count * self.channels);
                     let (piece, rest) = output.split_at_mut(length);
@@ -82,7 +84,7 @@ impl Depthwise {
         );
     }
 
-    /// Of positions in one line.
+    /// [`Self::add`] for positions of one line.
     #[inline(always)]
     #[allow(
         clippy::inline_always,
@@ -97,7 +99,7 @@ impl Depthwise {
     ) {
         let (line, column) = (position / self.width, position % self.width);
         let end = column + output.len() / self.channels;
-        // Where all neighbours are inside the image.
+        // The columns whose neighbours are all inside the image.
         let row = line % self.height;
         let inside =
             match (1..self.height - 1).contains(&row) && self.channels.is_multiple_of(LANES) {
@@ -121,7 +123,7 @@ impl Depthwise {
         }
     }
 
-    /// Of positions in one line, all of whose neighbours are inside the image.
+    /// [`Self::add`] for positions of one line whose neighbours are all inside the image.
     #[inline(always)]
     #[allow(
         clippy::inline_always,
@@ -177,7 +179,7 @@ impl Depthwise {
         output.copy_from_slice(&self.bias);
         for (tap, taps) in self.taps.chunks_exact(self.channels).enumerate() {
             let (y, x) = (tap / SIDE, tap % SIDE);
-            // Those that are inside the image.
+            // Taps outside the image are skipped.
             if !(1..=self.height).contains(&(row + y)) || !(1..=self.width).contains(&(column + x))
             {
                 continue;

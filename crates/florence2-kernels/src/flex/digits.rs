@@ -1,53 +1,54 @@
-//! f32 as whole numbers of three digits, which have a unit in common.
+//! f32 values as integers of three 8-bit digits with a common unit (the Ozaki scheme).
 //!
-//! The unit is a power of two, a 4-millionth to an 8-millionth of the largest of the numbers: what is
-//! rounded off is less than what a sum loses to which the largest belongs. Digits are of base 256, from
-//! -128 to 127.
+//! The unit is a power of two, between a 4-millionth and an 8-millionth of the largest magnitude.
+//! The rounding error is smaller than the rounding error of an f32 sum that contains the largest
+//! value. Digits have base 256 and range from -128 to 127.
 
 use super::line::LINE;
 
-/// Digits of a number.
+/// The count of digits of a number.
 pub(super) const DIGITS: usize = 3;
 
-/// Numbers whose digits lie in a line each: the first ones, the second ones and the third ones. A word has
-/// those of every sixteenth number.
+/// The count of numbers whose digits fill one cache line each: one line of first digits, one of
+/// second digits and one of third digits. A word holds the digits of every sixteenth number.
 pub(super) const NUMBERS: usize = 4 * LINE;
 
-/// Added to a number, and taken from its second and third digit as bytes again, it makes all digits
-/// signed.
+/// Added to a number, and subtracted from the bytes of its second and third digits, it makes all
+/// digits signed.
 #[cfg(target_arch = "x86_64")]
 pub(super) const CARRY: u32 = 0x8080;
 
-/// Words of so many numbers.
+/// The count of words that hold `numbers` numbers.
 pub(super) fn words(numbers: usize) -> usize {
     numbers.div_ceil(NUMBERS) * DIGITS * LINE
 }
 
-/// What numbers have in common that are no larger.
+/// The common unit of numbers up to a largest magnitude.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit {
-    /// None that is finite, where the largest is none: what is multiplied by it is not lost.
+    /// The unit. It is not finite if the largest magnitude is not, so that products are not finite
+    /// either.
     pub(super) value: f32,
-    /// How many of them are 1.
+    /// The number of units in 1.
     pub(super) inverse: f32,
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Unit {
-    /// Of the largest magnitude.
+    /// The unit for a largest magnitude.
     #[inline(always)]
     #[allow(
         clippy::inline_always,
         reason = "it must be vectorised with its caller"
     )]
     pub(super) fn of(largest: f32) -> Self {
-        /// The largest number of three digits is this factor below 2^23.
+        /// 2^23 divided by the largest number of three digits, rounded up.
         const MARGIN: f32 = 1.003_95;
-        /// Bits below an exponent.
+        /// The number of bits below the exponent.
         const MANTISSA: u32 = 23;
         const ONE: u32 = 127;
-        // Below these exponents a unit, or its inverse, would not be a normal number.
+        // With a smaller exponent, the unit or its inverse would not be a normal number.
         let exponent = ((largest * MARGIN).to_bits() >> MANTISSA).max(MANTISSA) - (MANTISSA - 1);
         let unit = f32::from_bits(exponent << MANTISSA);
         Self {

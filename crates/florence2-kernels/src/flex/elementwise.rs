@@ -1,4 +1,4 @@
-//! Functions of rows: plain loops, compiled once per instruction set.
+//! Functions of rows, as plain loops that are compiled once per instruction set.
 
 use super::level::vectorised;
 use super::parameters::Norm;
@@ -8,13 +8,13 @@ use crate::activation::{GELU_CUBE, GELU_TANH, QUICK_GELU};
 use crate::exp::exp_with;
 use crate::multiply_add::MultiplyAdd;
 
-/// burn's and the model's default.
+/// The epsilon of layer norms: the default of burn and of the model.
 const EPSILON: f32 = 1e-5;
 
-/// Sums are kept in this many parts: the widest vector.
+/// The number of partial sums: the lanes of the widest vector.
 pub(super) const LANES: usize = 16;
 
-/// What `add` makes of a row's values, from zero on.
+/// Folds the values of a row with `add`, from zero on.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -32,7 +32,7 @@ fn sum(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
     total(parts) + tail
 }
 
-/// The sum of parts, half of them at a time, as vectors add up.
+/// Sums the parts by adding one half to the other repeatedly, as a vector reduction does.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -49,7 +49,7 @@ fn total(mut parts: [f32; LANES]) -> f32 {
     parts[0]
 }
 
-/// The sum of the products of two rows' values.
+/// The dot product of two rows.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -68,7 +68,7 @@ pub(super) fn dot(multiply_add: MultiplyAdd, left: &[f32], right: &[f32]) -> f32
     total(parts) + tail.map(|(left, right)| left * right).sum::<f32>()
 }
 
-/// Layer norm of rows of as many channels as the norm has.
+/// Layer norm of rows that have as many values as the norm has channels.
 pub(super) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32]) {
     let (gamma, beta) = (norm.gamma(), norm.beta());
     vectorised(
@@ -130,7 +130,7 @@ pub(super) fn activate(activation: Activation, values: &mut [f32]) {
             #[inline(always)]
             |_| {
                 for x in values {
-                    // A comparison that keeps a NaN.
+                    // This comparison keeps a NaN.
                     *x = if *x < 0.0 { 0.0 } else { *x };
                 }
             },
@@ -158,7 +158,7 @@ fn times_sigmoid(values: &mut [f32], factor: f32) {
     reason = "it must be compiled for its caller's instruction set"
 )]
 fn sigmoid(multiply_add: MultiplyAdd, x: f32) -> f32 {
-    // Of the exponent that is not positive, so that nothing overflows.
+    // The exponent is not positive, so that nothing overflows.
     let power = exp_with(multiply_add, -x.abs());
     let numerator = if x < 0.0 { power } else { 1.0 };
     numerator / (1.0 + power)
@@ -178,9 +178,9 @@ fn gelu(values: &mut [f32]) {
     );
 }
 
-/// The error function to 5e-7: `x` times a polynomial of its square, fitted at Chebyshev's points
-/// up to 3.8, beyond which it rounds to 1. A ratio of shorter polynomials takes longer, because of
-/// the division.
+/// The error function with an error of 5e-7: `x` times a polynomial of `x^2`, fitted at Chebyshev
+/// points up to 3.8, beyond which the result rounds to 1. A quotient of shorter polynomials is
+/// slower because of the division.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -188,7 +188,7 @@ fn gelu(values: &mut [f32]) {
 )]
 fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     const END: f32 = 3.8;
-    // From -1 to 1 where the polynomial is used.
+    // Maps the squares within the polynomial's range to -1..=1.
     let square = multiply_add.of(x * x, 2.0 / (END * END), -1.0);
     let mut factor = -2.191_397e-3;
     for coefficient in [
@@ -208,7 +208,7 @@ fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     ] {
         factor = multiply_add.of(factor, square, coefficient);
     }
-    // Comparisons that keep a NaN.
+    // These comparisons keep a NaN.
     if x > END {
         1.0
     } else if x < -END {
@@ -218,7 +218,7 @@ fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     }
 }
 
-/// The largest of a row's values that are numbers.
+/// The largest value of a row, ignoring NaN.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
@@ -254,8 +254,8 @@ pub(super) fn softmax(row: &mut [f32], scale: f32) {
     );
 }
 
-/// `e^(scale * (x - maximum))` of every column of rows of `WIDTH` values, and one over each
-/// column's sum: the softmax of columns, but for a factor.
+/// Computes `e^(scale * (x - maximum))` in every column of rows of `WIDTH` values, and the inverse
+/// of each column's sum: a column-wise softmax without the final scaling.
 pub(super) fn exp_columns<const WIDTH: usize>(
     values: &mut [f32],
     scale: f32,
@@ -309,7 +309,7 @@ mod tests {
                 panic!("found `{line}`, expected a name and two numbers");
             };
             let (x, expected): (f32, f64) = (x.parse().unwrap(), expected.parse().unwrap());
-            // In a whole vector and beyond it.
+            // In a whole vector and in the tail.
             let mut values = [x; LANES + 3];
             activate(Activation::named(name).unwrap(), &mut values);
             for found in values {

@@ -1,5 +1,5 @@
-//! Linear layers between a residual and a norm: one, or two with an activation between, whose values
-//! live in the cache only.
+//! Linear layers between a residual and a norm: one layer, or two with an activation between them,
+//! whose hidden values stay in the cache.
 
 use std::ops::Range;
 
@@ -14,15 +14,15 @@ use super::scratch::{Scratch, with_scratch};
 use super::tile::{PANEL, RowFormat};
 use crate::Activation;
 
-/// Two linear layers and what is between them.
+/// Two linear layers with an activation between them.
 pub(super) struct Layers<'a> {
     pub(super) fc1: Affine<'a>,
     pub(super) fc2: Affine<'a>,
     pub(super) activation: Activation,
 }
 
-/// `output = x + fc2(activation(fc1(norm(x))))` of `x = input + conv(input)`, of images of so
-/// many tokens.
+/// `output = x + fc2(activation(fc1(norm(x))))`, where `x = input + conv(input)`, of images of
+/// `tokens` tokens.
 pub(super) fn add_feed_forward(
     input: &[f32],
     tokens: usize,
@@ -54,7 +54,8 @@ pub(super) fn add_feed_forward(
     });
 }
 
-/// `result = fc2(activation(fc1(input)))`, or added to the result, one block of the hidden layer at a time.
+/// `result = fc2(activation(fc1(input)))`, or added to the result if `add` is set, one block of the
+/// hidden layer at a time.
 fn add_hidden(
     input: RowsRef<'_>,
     layers: &Layers<'_>,
@@ -73,7 +74,7 @@ fn add_hidden(
         let columns = fc2.weight.inputs_of(&steps);
         let step = row_step(columns);
         let hidden = sized(hidden, input.rows * step);
-        // Blocks are whole panels.
+        // Each block consists of whole panels.
         let panels = first / PANEL..(first + columns).div_ceil(PANEL);
         let part = Part {
             panels,
@@ -159,7 +160,7 @@ pub(super) fn linear_then_norm(
     })
 }
 
-/// Whether threads share the weights rather than the rows. Both ways give the same sums.
+/// Returns whether threads share the weights instead of the rows. Both ways give the same sums.
 fn threads_share_weights(rows: &[f32], norm: &Norm) -> bool {
     rows.len() / norm.gamma().len() < rayon::current_num_threads() * 16
 }
@@ -176,15 +177,15 @@ fn add_and_norm(product: &mut [f32], residual: &[f32], norm: &Norm, output: &mut
     layer_norm(product, norm, output);
 }
 
-/// The buffers that a chunk of rows is computed in.
+/// The buffers for the computation of a chunk of rows.
 struct Buffers<'a> {
     rows: &'a mut Rows,
     inner_rows: &'a mut Rows,
     inner: &'a mut Vec<f32>,
 }
 
-/// `norm(residual + product)` of chunks of rows. `write_product` receives the residual of a chunk,
-/// the range of its rows, and the buffer of the product.
+/// Computes `norm(residual + product)` in chunks of rows. `write_product` receives the residual of
+/// a chunk, the range of its rows, and the buffer of the product.
 fn chunks_then_norm(
     residual: &[f32],
     norm: &Norm,

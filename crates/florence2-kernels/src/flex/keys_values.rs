@@ -1,5 +1,5 @@
-//! Attention to tokens that are all there: their keys and values are packed once as weights are, so
-//! that scores and sums are products like any other, of one row or of hundreds.
+//! Attention to a fixed set of tokens. Their keys and values are packed once, as weights are, so
+//! that scores and weighted sums are ordinary products, of one row or of hundreds.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::tile::{Format, PANEL};
 use super::{slice, tensor, values};
 use crate::Precision;
 
-/// Queries of a head that are attended from together: their scores stay in the cache.
+/// The number of queries of a head that are processed together, so that their scores stay in the
+/// cache.
 const QUERIES: usize = 128;
 
 /// See [`crate::KeysValues`].
@@ -31,21 +32,21 @@ pub struct KeysValues {
 #[derive(Debug)]
 struct Entry {
     heads: Vec<Head>,
-    /// The tokens that are masked, where there are any. The padding at the end is not packed, so
-    /// that an entry is attended to as it is alone.
+    /// The mask of the tokens, if any is masked. The padding at the end is not packed, so that the
+    /// attention to an entry is the same as outside a batch.
     masked: Option<Vec<bool>>,
 }
 
 #[derive(Debug)]
 struct Head {
-    /// `[tokens, head_dim]`: a product with them gives scores.
+    /// `[tokens, head_dim]`: the product of queries and keys gives the scores.
     keys: PackedMatrix,
-    /// `[head_dim, tokens]`: a product with them sums up what the scores weigh.
+    /// `[head_dim, tokens]`: the product of the weights and these values gives the weighted sums.
     values: PackedMatrix,
 }
 
 impl Head {
-    /// Of tokens `[tokens, dim]`, the columns from `first` on.
+    /// Packs the columns from `first` on of tokens `[tokens, dim]`.
     fn new(
         [keys, values]: [&[f32]; 2],
         dim: usize,
@@ -75,7 +76,8 @@ impl Head {
         Self { keys, values }
     }
 
-    /// Attends from a head's queries, which begin every `dim` values: `[queries, head_dim]`.
+    /// Computes the attention of a head's queries, which begin every `dim` values: `[queries,
+    /// head_dim]`.
     fn attend(&self, queries: &[f32], dim: usize, masked: Option<&[bool]>) -> Vec<f32> {
         let head_dim = self.values.outputs;
         let scale = (head_dim as f32).powf(-0.5);
@@ -96,7 +98,8 @@ impl Head {
             let weigh = |row: &mut [f32]| {
                 for (score, masked) in row.iter_mut().zip(masked.unwrap_or_default()) {
                     if *masked {
-                        // As good as -inf, but where all are masked, the answer stays a number.
+                        // Equivalent to -inf, but if all tokens are masked, the result is still a
+                        // number.
                         *score = f32::MIN;
                     }
                 }
@@ -167,7 +170,7 @@ impl crate::KeysValues<Flex> for KeysValues {
         let head_dim = dim / self.num_heads;
         let queries = f32_values(queries);
         let queries = slice(&queries);
-        // Of an entry, whichever rows they are in.
+        // The number of queries of an entry, over all of its rows.
         let count = rows * tokens / self.entries.len();
         let parts = count.div_ceil(QUERIES);
         let per_part = count.div_ceil(parts);
@@ -205,15 +208,14 @@ impl crate::KeysValues<Flex> for KeysValues {
     }
 }
 
-/// The mask of an entry's tokens up to the last that is not masked; of all tokens where all are
-/// masked.
+/// The mask of an entry up to its last unmasked token; the whole mask if all tokens are masked.
 fn without_padding(masked: &[bool]) -> &[bool] {
     let last = masked.iter().rposition(|masked| !masked);
     &masked[..last.map_or(masked.len(), |last| last + 1)]
 }
 
-/// The values of a tensor of any float type.
+/// The values of a tensor of any float type, as f32.
 pub(super) fn f32_values(tensor: Tensor<Flex, 3>) -> burn_flex::FlexTensor {
-    // INVARIANT: the cast gave the type that is read.
+    // INVARIANT: the cast returned the type that is read.
     values(&tensor.cast(DType::F32)).expect("f32")
 }

@@ -1,53 +1,53 @@
-//! The instruction sets that operations are compiled for, and the one that this machine has.
+//! The SIMD levels: the instruction sets that operations are compiled for, and the one in use.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::CpuLevelError;
 use crate::multiply_add::MultiplyAdd;
 
-/// An instruction set, and what it adds to the one before it.
+/// A SIMD level. Its documentation lists what it adds to the level before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// What every machine of this architecture has.
+    /// The baseline of the architecture.
     Portable,
-    /// ARM's vectors of 128 bits.
+    /// 128-bit vectors.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Dot products of quads of int8.
+    /// Dot products of four int8 values.
     #[cfg(target_arch = "aarch64")]
     NeonDot,
-    /// Vectors of 256 bits, fused multiplication and addition, and f16 as f32.
+    /// 256-bit vectors, fused multiply-add and the conversion of f16 to f32.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Dot products of quads of int8, which not every machine has that has what follows.
+    /// Dot products of four int8 values. Processors with the next levels may lack this one.
     #[cfg(target_arch = "x86_64")]
     Avx2Vnni,
-    /// Vectors of 512 bits.
+    /// 512-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// Dot products of quads of int8.
+    /// Dot products of four int8 values.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
-    /// Dot products of pairs of bf16.
+    /// Dot products of two bf16 values.
     #[cfg(target_arch = "x86_64")]
     Avx512Dot,
-    /// Products of tiles of bf16 and of int8.
+    /// Tile products of bf16 and of int8.
     #[cfg(target_arch = "x86_64")]
     Amx,
 }
 
-/// The environment variable that names the level to run, to measure or to test a lower one than the
-/// processor's highest. An empty value counts as unset.
+/// The environment variable that names the level. It serves to run, measure or test a lower level
+/// than the highest of the processor. An empty value counts as unset.
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
-/// The level that runs, once the first operation or the first model has selected it.
+/// The level in use, once the first operation or the first model has selected it.
 static LEVEL: OnceLock<Level> = OnceLock::new();
 
-/// The level that [`set_cpu_level`] named. Held while the level is selected.
+/// The level that [`set_cpu_level`] named. The lock is held while the level is selected.
 static REQUESTED: Mutex<Option<Level>> = Mutex::new(None);
 
 impl Level {
-    /// From the lowest to the highest, as [`VARIABLE`] names them.
+    /// All levels from the lowest to the highest, with their names in [`VARIABLE`].
     const ALL: &[(Self, &str)] = &[
         (Self::Portable, "portable"),
         #[cfg(target_arch = "aarch64")]
@@ -75,7 +75,7 @@ impl Level {
         entry.expect("a level of the list").1
     }
 
-    /// Whether this processor has it.
+    /// Returns whether this processor has the level.
     #[cfg(target_arch = "x86_64")]
     fn is_there(self) -> bool {
         use std::arch::is_x86_feature_detected as has;
@@ -93,7 +93,7 @@ impl Level {
         }
     }
 
-    /// Whether this processor has it.
+    /// Returns whether this processor has the level.
     #[cfg(target_arch = "aarch64")]
     fn is_there(self) -> bool {
         use std::arch::is_aarch64_feature_detected as has;
@@ -104,14 +104,14 @@ impl Level {
         }
     }
 
-    /// Whether this processor has it.
+    /// Returns whether this processor has the level.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn is_there(self) -> bool {
         true
     }
 
-    /// Whether the operating system permits it to this process. The first call for AMX requests the
-    /// permission, which is process-wide.
+    /// Returns whether the operating system permits this process to use the level. The first call
+    /// for AMX requests the permission, which is process-wide.
     fn is_permitted(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx {
@@ -121,7 +121,7 @@ impl Level {
     }
 }
 
-/// What [`choose`] reads: the processor, the operating system and the settings.
+/// The input of [`Machine::choose`]: the processor, the operating system and the settings.
 struct Machine<'a> {
     is_there: &'a dyn Fn(Level) -> bool,
     is_permitted: &'a dyn Fn(Level) -> bool,
@@ -151,7 +151,7 @@ impl Machine<'_> {
         Ok(usable.next().unwrap_or(Level::Portable))
     }
 
-    /// The level of a name, which this processor must have.
+    /// Returns the level with a name, which this processor must have.
     fn named(&self, name: &str, setting: &'static str) -> Result<Level, CpuLevelError> {
         let known = Level::ALL.iter().find(|(_, known)| *known == name);
         if let Some((level, _)) = known
@@ -188,7 +188,7 @@ fn machine(requested: Option<Level>) -> Machine<'static> {
     }
 }
 
-/// Selects the level, once: the first call decides.
+/// Selects the level, unless an earlier call has selected it.
 pub(super) fn select() -> Result<Level, CpuLevelError> {
     if let Some(level) = LEVEL.get() {
         return Ok(*level);
@@ -201,7 +201,7 @@ pub(super) fn select() -> Result<Level, CpuLevelError> {
     Ok(*LEVEL.get_or_init(|| chosen))
 }
 
-/// The level that runs.
+/// The level in use.
 pub(crate) fn level() -> Level {
     match LEVEL.get() {
         Some(level) => *level,
@@ -210,17 +210,17 @@ pub(crate) fn level() -> Level {
     }
 }
 
-/// Sets the SIMD level of the CPU backend for the whole process: the highest instruction set that its
-/// operations use.
+/// Sets the SIMD level of the CPU backend for the whole process: the highest instruction set that
+/// its operations use.
 ///
-/// The levels of a processor are those of [`cpu_levels`]. Without a call, the environment variable
-/// `FLORENCE2_CPU_LEVEL` names the level, and without that it is the highest of the processor. A call
-/// overrides the variable. On x86-64 Linux, levels below `amx` keep the process from requesting the
-/// permission to use AMX, which enlarges the stack frame of signals.
+/// [`cpu_levels`] lists the levels of the processor. Without a call, the environment variable
+/// `FLORENCE2_CPU_LEVEL` names the level. Without the variable, the highest level of the processor
+/// is used. A call overrides the variable. On x86-64 Linux, levels below `amx` do not request the
+/// AMX permission, which enlarges the stack frame of signals.
 ///
 /// # Errors
-/// [`CpuLevelError`] if the processor lacks the level or no level has the name, and if a model or an
-/// operation already uses another level: call it before the first model is loaded.
+/// [`CpuLevelError`] if no level has the name, if the processor lacks the level, or if a model or
+/// an operation already uses another level. Call it before the first model is loaded.
 pub fn set_cpu_level(name: &str) -> Result<(), CpuLevelError> {
     let setting = "cpu_level";
     let level = machine(None).named(name, setting)?;
@@ -235,8 +235,8 @@ pub fn set_cpu_level(name: &str) -> Result<(), CpuLevelError> {
     Ok(())
 }
 
-/// The SIMD level that the CPU backend uses, or that the next model to be loaded selects where none is
-/// in use yet. The call itself selects nothing.
+/// The SIMD level that the CPU backend uses. If none is in use yet, the level that the next loaded
+/// model selects. The call itself selects nothing.
 ///
 /// # Errors
 /// [`CpuLevelError`] if `FLORENCE2_CPU_LEVEL` names no level of this processor.
@@ -246,7 +246,7 @@ pub fn cpu_level() -> Result<&'static str, CpuLevelError> {
     }
     let requested = *REQUESTED.lock().unwrap_or_else(PoisonError::into_inner);
     let machine = Machine {
-        // Only the level's use requests the permission.
+        // Only the use of the level requests the permission.
         is_permitted: &|_| true,
         ..machine(requested)
     };
@@ -263,11 +263,11 @@ pub fn cpu_levels() -> Vec<&'static str> {
 mod amx {
     use std::arch::x86_64::__cpuid_count;
 
-    /// Whether the processor has tiles of bf16 and int8.
+    /// Returns whether the processor has tile products of bf16 and int8.
     pub(super) fn is_there() -> bool {
-        /// In EDX of leaf 7: bf16, tiles, int8.
+        /// In EDX of leaf 7: AMX-BF16, AMX-TILE, AMX-INT8.
         const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-        // SAFETY: AVX-512 was found before, and so the instruction and its leaf 7 are there.
+        // SAFETY: AVX-512 was detected before, so the instruction and its leaf 7 exist.
         #[allow(
             unsafe_code,
             unused_unsafe,
@@ -277,7 +277,7 @@ mod amx {
         leaf.edx & FEATURES == FEATURES
     }
 
-    /// Requests the permission to use the tile registers, which the system saves only for processes
+    /// Requests the permission to use the tile registers. The system saves them only for processes
     /// that have it.
     #[cfg(target_os = "linux")]
     pub(super) fn is_permitted() -> bool {
@@ -295,15 +295,15 @@ mod amx {
         result == 0
     }
 
-    /// Other systems have other calls, which are not implemented.
+    /// The calls of other systems are not implemented.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn is_permitted() -> bool {
         false
     }
 }
 
-/// Runs plain loops compiled for this machine's level. What `work` calls must be inlined, as the
-/// closure itself must: `#[inline(always)]`.
+/// Runs plain loops compiled for the level in use. The closure and every function that it calls
+/// must be inlined: `#[inline(always)]`.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -393,7 +393,7 @@ mod tests {
             assert_eq!(choose(&all, &all, None, Some(name)), Ok(*level));
             assert_eq!(level.name(), *name);
         }
-        // A call overrides the variable, even one that is wrong.
+        // A call overrides the variable, even an invalid one.
         let requested = Some(Level::Portable);
         assert_eq!(
             choose(&all, &all, requested, Some("sse9")),
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(missing.found, name);
         assert!(missing.expected.contains("portable"), "{missing}");
         assert!(!missing.expected.contains(name), "{missing}");
-        // Never a lower one in silence, where the system refuses it.
+        // If the system refuses the level, no lower level is chosen instead.
         assert!(choose(&all, &has, None, Some(name)).is_err());
         assert!(choose(&all, &has, Some(highest), None).is_err());
     }

@@ -1,4 +1,5 @@
-//! The likeliest entries of long rows, without a pass over a row for each of softmax's steps.
+//! Top-k log-softmax of long rows, without a separate pass over the row for each step of the
+//! softmax.
 
 use rayon::prelude::*;
 
@@ -7,15 +8,15 @@ use super::level::vectorised;
 use crate::exp::exp_with;
 use crate::top_k::insert;
 
-/// Entries of a row that a task reads.
+/// The number of entries of a row per task.
 const PART: usize = 1 << 13;
 
-/// What a part of a row says of it.
+/// The partial result for a part of a row.
 struct Part {
     maximum: f32,
-    /// Of `e^(x - maximum)`.
+    /// The sum of `e^(x - maximum)`.
     sum: f64,
-    /// As [`crate::top_k`] gives them, by their places in the row.
+    /// As returned by [`crate::top_k`], with indices into the whole row.
     largest: Vec<(usize, f32)>,
 }
 
@@ -49,7 +50,7 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
                 if *x > most { *x } else { most }
             },
         );
-        // Most chunks have nothing to offer.
+        // Most chunks contain no candidate.
         if enough && most <= least {
             continue;
         }
@@ -57,7 +58,7 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
     }
     insert(&mut largest, tail, first + chunks.len() * LANES, count);
     let maximum = largest.first().map_or(f32::NEG_INFINITY, |(_, x)| *x);
-    // Where all are banned there is nothing to subtract.
+    // If all entries are banned, there is nothing to subtract.
     let shift = if maximum == f32::NEG_INFINITY {
         0.0
     } else {
@@ -83,7 +84,8 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
     }
 }
 
-/// The log-probabilities of a row's likeliest, then their places.
+/// Combines the parts of a row: the log-probabilities of its most likely entries, then their
+/// indices.
 fn together(parts: &[Part], count: usize) -> Vec<f32> {
     let maximum = parts.iter().map(|part| part.maximum);
     let maximum = maximum.fold(f32::NEG_INFINITY, f32::max);
@@ -95,11 +97,12 @@ fn together(parts: &[Part], count: usize) -> Vec<f32> {
         .iter()
         .flat_map(|part| part.largest.iter().copied())
         .collect();
-    // Parts are in order, and so equal ones stay by place; the sum makes zeros of both signs equal.
+    // The parts are in order, so equal values stay ordered by index. Adding 0 makes zeros of both
+    // signs equal.
     largest.sort_by(|(_, a), (_, b)| (b + 0.0).total_cmp(&(a + 0.0)));
     largest.truncate(count);
     let log_probs = largest.iter().map(|(_, x)| x - normaliser);
-    // f32 holds every number up to 2^24, and no vocabulary is as large.
+    // f32 represents every integer up to 2^24, and no vocabulary is as large.
     let places = largest.iter().map(|(place, _)| *place as f32);
     log_probs.chain(places).collect()
 }

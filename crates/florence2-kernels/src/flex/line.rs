@@ -1,14 +1,14 @@
-//! Words by the cache line.
+//! Words grouped by cache line.
 
-/// Words of a cache line.
+/// Words per cache line.
 pub(super) const LINE: usize = 16;
 
-/// A cache line of words, which does not straddle two.
+/// An aligned cache line of words.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [u32; LINE]);
 
-// SAFETY: a line is its 16 words: no padding, any bits.
+// SAFETY: a line consists of its 16 words: it has no padding, and any bits are valid.
 #[allow(unsafe_code)]
 unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: as above.

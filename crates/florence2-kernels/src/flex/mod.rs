@@ -1,6 +1,6 @@
-//! The operations fused for burn-flex: rows go through a whole operation while they are in the
-//! cache, a chunk of them per task of rayon's. Products read weights that were packed as they were
-//! loaded; a weight that was not, such as one in training, takes the portable way.
+//! The fused operations for burn-flex. Rows pass through a whole operation while they are in the
+//! cache, one chunk per rayon task. Products read weights that were packed at load time. Operations
+//! on an unpacked weight, such as one in training, use the portable implementation.
 
 mod ahead;
 mod attention;
@@ -89,7 +89,7 @@ impl Backend for Flex {
         let [batch, tokens] = input_ids.dims();
         let matrix = &packed.matrix;
         let ids = input_ids.into_data().convert::<i64>();
-        // INVARIANT: `convert` gave the type that is read.
+        // INVARIANT: `convert` returned the type that is read.
         let ids = ids.as_slice::<i64>().expect("i64");
         let rows: Vec<f32> = ids
             .iter()
@@ -292,25 +292,26 @@ impl Backend for Flex {
         ))
     }
 
-    /// From a thread of rayon's pool, an operation wakes only who shares its work; from another
-    /// one, it hands all of it over and sleeps.
+    /// On a thread of rayon's pool, an operation wakes only the threads that share its work. On any
+    /// other thread, the operation moves to the pool and the thread sleeps.
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         awake::keep_awake(work)
     }
 }
 
-/// Frees the buffers that are kept between operations: the process's, and this thread's.
+/// Frees the buffers that are kept between operations: those of the process and of this thread.
 pub(crate) fn trim() {
     spare::trim();
     scratch::trim();
 }
 
-/// Outputs, and all that each reads.
+/// The number of outputs, and the number of inputs of each output.
 fn flat<const D: usize>(shape: [usize; D]) -> [usize; 2] {
     [shape[0], shape[1..].iter().product()]
 }
 
-/// A convolution's weight as its patches are gathered, channels last; others as they are.
+/// The weight of a convolution with its channels last, in the order of gathered patches; other
+/// weights unchanged.
 fn channels_last<const D: usize>(weight: Tensor<Flex, D>) -> Tensor<Flex, D> {
     if D != 4 {
         return weight;
@@ -319,7 +320,7 @@ fn channels_last<const D: usize>(weight: Tensor<Flex, D>) -> Tensor<Flex, D> {
     weight.permute(axes)
 }
 
-/// The tensor's values in order of its shape; none when they are not f32.
+/// The values of a tensor in the order of its shape; `None` if they are not f32.
 fn values<const D: usize>(tensor: &Tensor<Flex, D>) -> Option<FlexTensor> {
     match tensor.clone().into_primitive() {
         TensorPrimitive::Float(values) if values.dtype() == DType::F32 => {
@@ -333,17 +334,17 @@ fn values<const D: usize>(tensor: &Tensor<Flex, D>) -> Option<FlexTensor> {
 }
 
 fn slice(values: &FlexTensor) -> &[f32] {
-    // INVARIANT: `values` gives contiguous f32 only.
+    // INVARIANT: `values` returns contiguous f32 only.
     values.as_slice().expect("contiguous f32")
 }
 
-/// The tensor's values to be changed: its own when nobody else holds it, else a copy.
+/// The values of a tensor to be modified: its own buffer if it is not shared, else a copy.
 fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
     // INVARIANT: the backend's float type is f32.
     tensor.into_data().into_vec().expect("f32")
 }
 
-/// A tensor of the same shape in a buffer of its own, which `write` fills.
+/// Returns a tensor of the same shape in a separate buffer, which `write` fills.
 fn replace<const D: usize>(
     hidden_states: Tensor<Flex, D>,
     write: impl FnOnce(&[f32], &mut [f32]),

@@ -1,11 +1,11 @@
-//! A weight in the order in which products read it.
+//! A weight packed in the order in which products read it.
 //!
-//! Outputs are cut into panels of 32. A panel holds, input by input, the words of its outputs side
-//! by side, so that a product reads it from front to back. Inputs are cut into blocks, of which an
-//! int8 product scales each by itself.
+//! Outputs are divided into panels of 32. A panel stores, input by input, the words of its outputs
+//! side by side, so that a product reads it sequentially. Inputs are divided into blocks. An int8
+//! product scales each block separately.
 //!
-//! A weight of f32 whose values f16 holds, as those of published checkpoints are, is kept in f16:
-//! what is multiplied is the same, and half as much is read.
+//! f32 weights that f16 represents exactly, as in published checkpoints, are stored as f16.
+//! Products are identical, and half as much memory is read.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -24,19 +24,19 @@ pub(crate) struct PackedMatrix {
     pub(super) format: Format,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
-    /// `[panel][step]`, of each step its words.
+    /// `[panel][step]`: the words of each step.
     lines: Box<[Line]>,
-    /// Of int8: a scale per output, padded to whole panels.
+    /// int8 only: a scale per output, padded to whole panels.
     scales: Vec<f32>,
-    /// Of int8: [`OFFSET`] times the sum of an output's weights in a block, `[panel][block][32]`: what it
-    /// adds to a product.
+    /// int8 only: [`OFFSET`] times the sum of an output's weights in a block, `[panel][block][32]`.
+    /// The offset adds it to a product.
     corrections: Vec<i32>,
-    /// Of f32 and f16, where rows are multiplied in digits: the largest magnitude of an output's weights
-    /// in a block, `[panel][block][32]`.
+    /// f32 and f16 only, if rows are multiplied in digits: the largest magnitude of an output's
+    /// weights in a block, `[panel][block][32]`.
     largest: Vec<f32>,
 }
 
-/// The activations' zero as a byte: x86's dot products take unsigned ones, ARM's signed ones.
+/// The zero point of int8 activations: x86's dot products take unsigned bytes, ARM's signed ones.
 pub(super) const OFFSET: i32 = if cfg!(target_arch = "aarch64") {
     0
 } else {
@@ -58,8 +58,8 @@ impl Precision {
 }
 
 impl Format {
-    /// Inputs of a block: what they and a panel's weights take up stays in the cache. Of f16 as of
-    /// f32, so that sums are the same.
+    /// The number of inputs of a block. The inputs and the panel's weights for them stay in the
+    /// cache. f16 has the block of f32, so that sums are the same.
     pub(super) fn block(self) -> usize {
         match self {
             Self::F32 | Self::F16 => 512,
@@ -67,7 +67,7 @@ impl Format {
         }
     }
 
-    /// Words of a step of a panel.
+    /// The number of words of a step of a panel.
     fn step(self) -> usize {
         match self {
             Self::F16 => PANEL / 2,
@@ -77,14 +77,14 @@ impl Format {
 }
 
 impl PackedMatrix {
-    /// Packs `[outputs, inputs]`.
+    /// Packs a weight `[outputs, inputs]`.
     pub(super) fn pack(values: &[f32], inputs: usize, precision: Precision) -> Self {
         let outputs = values.len() / inputs;
         let format = match precision.format() {
             Format::F32 if kernel(Format::F16, RowFormat::F32).is_some() && are_f16(values) => {
                 Format::F16
             }
-            // A machine that does not read f16 keeps the same numbers in f32.
+            // A machine without products of f16 stores the same values as f32.
             Format::F16 if kernel(Format::F16, RowFormat::F32).is_none() => {
                 return Self::pack(&rounded_to_f16(values), inputs, Precision::F32);
             }
@@ -137,8 +137,8 @@ impl PackedMatrix {
         packed
     }
 
-    /// A matrix of f32 or bf16, whose panels, `[inputs][32]`, `write` gives, to be multiplied by rows of a
-    /// format.
+    /// Creates an f32 or bf16 matrix to be multiplied by rows of format `rows`. `write` fills each
+    /// panel, `[inputs][32]`.
     pub(super) fn from_panels(
         [outputs, inputs]: [usize; 2],
         format: Format,
@@ -214,14 +214,14 @@ impl PackedMatrix {
         self.steps() * self.format.step() / LINE
     }
 
-    /// The words of steps of a panel.
+    /// The words of a range of steps of a panel.
     fn words(&self, panel: usize, steps: std::ops::Range<usize>) -> &[u32] {
         let (first, step) = (panel * self.steps(), self.format.step());
         let words: &[u32] = bytemuck::cast_slice(&self.lines);
         &words[(first + steps.start) * step..(first + steps.end) * step]
     }
 
-    /// The steps of each block.
+    /// The range of steps of each block.
     pub(super) fn blocks(
         &self,
     ) -> impl ExactSizeIterator<Item = std::ops::Range<usize>> + Clone + use<> {
@@ -229,18 +229,18 @@ impl PackedMatrix {
         (0..steps.div_ceil(block)).map(move |index| index * block..steps.min((index + 1) * block))
     }
 
-    /// How many inputs a block's steps hold.
+    /// The number of inputs in a range of steps.
     pub(super) fn inputs_of(&self, steps: &std::ops::Range<usize>) -> usize {
         let values = self.format.values();
         self.inputs.min(steps.end * values) - steps.start * values
     }
 
-    /// Columns of a panel.
+    /// The number of columns of a panel.
     pub(super) fn columns(&self, panel: usize) -> usize {
         PANEL.min(self.outputs - panel * PANEL)
     }
 
-    /// Steps of a panel.
+    /// A range of steps of a panel, as a product's right operand.
     pub(super) fn panel(&self, panel: usize, steps: std::ops::Range<usize>) -> Right<'_> {
         Right {
             words: self.words(panel, steps.clone()),
@@ -254,14 +254,14 @@ impl PackedMatrix {
         }
     }
 
-    /// The largest magnitude of each column in the block of some steps.
+    /// The largest magnitude of each column in the block of the steps.
     fn largest(&self, panel: usize, steps: &std::ops::Range<usize>) -> Option<&[f32; PANEL]> {
         let block = steps.start * self.format.values() / self.format.block();
         let largest = self.largest.as_chunks().0;
         largest.get(panel * self.blocks().len() + block)
     }
 
-    /// What the sums over a block stand for, of int8.
+    /// The scales and corrections of the sums over a block; `None` if the format is not int8.
     pub(super) fn quantised(&self, panel: usize, block: usize) -> Option<Quantised<'_>> {
         let corrections = panel * self.blocks().len() + block;
         Some(Quantised {
@@ -270,7 +270,7 @@ impl PackedMatrix {
         })
     }
 
-    /// The inputs of one output.
+    /// The weights of one output.
     pub(super) fn output(&self, output: usize) -> Vec<f32> {
         let (panel, column) = (output / PANEL, output % PANEL);
         let words = self.words(panel, 0..self.steps());
@@ -289,7 +289,7 @@ impl PackedMatrix {
             .collect()
     }
 
-    /// `[outputs, inputs]`.
+    /// All weights, `[outputs, inputs]`.
     pub(super) fn unpack(&self) -> Vec<f32> {
         let outputs = (0..self.outputs).into_par_iter();
         outputs
@@ -298,7 +298,7 @@ impl PackedMatrix {
     }
 }
 
-/// Lines of zeros as the system gives them, which are first touched by the threads that pack them.
+/// Zeroed lines from the system. The threads that pack them touch them first.
 #[allow(unsafe_code)]
 fn zeroed(count: usize) -> Box<[Line]> {
     // SAFETY: zeros are valid lines.
@@ -309,22 +309,22 @@ fn zeroed(count: usize) -> Box<[Line]> {
 fn value(word: u32, format: Format, part: usize) -> f32 {
     match format {
         Format::F32 => f32::from_bits(word),
-        // INVARIANT: f16 has no words of its own, and `output` reads it apart.
+        // INVARIANT: f16 has no words of its own, and `output` reads it separately.
         Format::F16 => unreachable!("a word of f16"),
         Format::Bf16 => f32::from_bits((word >> (16 * part)) << 16),
         Format::Int8 => f32::from((word >> (8 * part)) as i8),
     }
 }
 
-/// What f16 makes of the values.
+/// Rounds the values to f16.
 fn rounded_to_f16(values: &[f32]) -> Vec<f32> {
     let round = |value: &f32| f16::from_f32(*value).to_f32();
     values.par_iter().map(round).collect()
 }
 
-/// Whether f16 holds every value.
+/// Returns whether f16 represents every value exactly.
 fn are_f16(values: &[f32]) -> bool {
-    /// Values that are turned into f16 and back in the nearest cache.
+    /// The number of values that are converted to f16 and back at a time, in the first-level cache.
     const PART: usize = 1 << 10;
     values.par_chunks(PART).all(|values| {
         let (mut halves, mut back) = ([f16::ZERO; PART], [0.0; PART]);
@@ -336,19 +336,20 @@ fn are_f16(values: &[f32]) -> bool {
     })
 }
 
-/// The nearest integer, of up to 8 bits in either sign, as a byte.
+/// Rounds to the nearest integer, of up to 8 bits with or without sign, and returns it as a byte.
 #[inline(always)]
 #[allow(
     clippy::inline_always,
     reason = "it must be vectorised with its caller"
 )]
 pub(super) fn nearest(value: f32) -> u8 {
-    /// Adding it leaves the nearest integer in the lowest bits.
+    /// Adding this constant leaves the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     (value + ROUND).to_bits() as u8
 }
 
-/// Up to 32 rows `[inputs]` side by side: `encode` gives a step's word of the values that it holds.
+/// Packs up to 32 rows `[inputs]` side by side. `encode` returns the word of a step from its
+/// values.
 fn pack_panel<Value, Word>(
     rows: &[Value],
     inputs: usize,
@@ -356,7 +357,7 @@ fn pack_panel<Value, Word>(
     steps: &mut [[Word; PANEL]],
     encode: impl Fn(&[Value]) -> Word,
 ) {
-    // A few steps of all rows at a time, so that both sides stay in the cache.
+    // A few steps of all rows at a time, so that source and destination stay in the cache.
     const STEPS: usize = 16;
     for (part, steps) in steps.chunks_mut(STEPS).enumerate() {
         let first = part * STEPS * values;
@@ -380,13 +381,14 @@ fn largest_of_rows(rows: &[f32], inputs: usize, format: Format, largest: &mut [f
     }
 }
 
-/// As [`largest_of_rows`], of steps `[inputs][32]` of f32.
+/// Like [`largest_of_rows`], for steps `[inputs][32]` of f32.
 fn largest_of_steps(steps: &[[f32; PANEL]], format: Format, largest: &mut [f32]) {
     let blocks = steps.chunks(format.block());
     for (steps, largest) in blocks.zip(largest.as_chunks_mut::<PANEL>().0) {
         for step in steps {
             for (largest, value) in largest.iter_mut().zip(step) {
-                // Without its sign, the bits of a float are in order, NaN above all.
+                // Without the sign, the bits of floats have the order of their values, NaN above
+                // all.
                 let bits = largest.to_bits().max(value.abs().to_bits());
                 *largest = f32::from_bits(bits);
             }
@@ -394,12 +396,12 @@ fn largest_of_steps(steps: &[[f32; PANEL]], format: Format, largest: &mut [f32])
     }
 }
 
-/// As [`pack_panel`], each row divided by its scale.
+/// Like [`pack_panel`], with each row divided by its scale.
 fn quantise_panel(rows: &[f32], inputs: usize, steps: &mut [[u32; PANEL]], scales: &mut [f32]) {
     let mut quantised = vec![0_u32; steps.len()];
     for (column, (row, scale)) in rows.chunks_exact(inputs).zip(scales).enumerate() {
         let largest = super::rows::magnitude(row);
-        // A row of zeros has any scale.
+        // Any scale is valid for a row of zeros.
         *scale = if largest > 0.0 {
             largest / LARGEST
         } else {
@@ -422,7 +424,7 @@ fn quantise_panel(rows: &[f32], inputs: usize, steps: &mut [[u32; PANEL]], scale
     }
 }
 
-/// [`OFFSET`] times the sums over each block.
+/// Writes [`OFFSET`] times the sums over each block.
 fn correct(steps: &[[u32; PANEL]], corrections: &mut [i32]) {
     let block = Format::Int8.block() / Format::Int8.values();
     for (steps, corrections) in steps.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {

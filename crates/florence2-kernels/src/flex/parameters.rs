@@ -1,4 +1,4 @@
-//! A module's parameters as plain values.
+//! The parameters of modules as plain values.
 
 use burn::module::Param;
 use burn::nn::LayerNorm;
@@ -10,7 +10,7 @@ use super::packed_matrix::PackedMatrix;
 use super::{slice, values};
 use crate::{Linear, Weight};
 
-/// A layer norm.
+/// The parameters of a layer norm.
 pub(super) struct Norm {
     gamma: FlexTensor,
     beta: Option<FlexTensor>,
@@ -24,12 +24,12 @@ impl Norm {
         }
     }
 
-    /// Per channel.
+    /// The scale per channel.
     pub(super) fn gamma(&self) -> &[f32] {
         slice(&self.gamma)
     }
 
-    /// Per channel; none for zeros.
+    /// The bias per channel; `None` for zeros.
     pub(super) fn beta(&self) -> Option<&[f32]> {
         self.beta.as_ref().map(slice)
     }
@@ -42,7 +42,7 @@ pub(super) struct Affine<'a> {
 }
 
 impl<'a> Affine<'a> {
-    /// None for a layer whose weight is not packed: one that was not loaded.
+    /// Returns `None` for a layer whose weight is not packed because it was not loaded.
     pub(super) fn new(linear: &'a Linear<Flex>) -> Option<Self> {
         Self::of(&linear.weight, linear.bias.as_ref())
     }
@@ -57,13 +57,13 @@ impl<'a> Affine<'a> {
         })
     }
 
-    /// Per output; none for zeros.
+    /// The bias per output; `None` for zeros.
     pub(super) fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(slice)
     }
 }
 
-/// Weight `[channels, in_channels / groups, rows, columns]` and bias `[channels]`.
+/// The weight `[channels, in_channels / groups, rows, columns]` and the bias `[channels]`.
 pub(super) fn convolution(conv: &Conv2d<Flex>) -> (FlexTensor, Option<FlexTensor>) {
     let bias = conv.bias.as_ref().map(|bias| parameter(&bias.val()));
     (parameter(&conv.weight.val()), bias)

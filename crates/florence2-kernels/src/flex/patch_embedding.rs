@@ -1,4 +1,5 @@
-//! The strided convolution that opens a stage: patches gathered into rows, then one product.
+//! The strided convolution at the start of a stage: patches are gathered into rows, then multiplied
+//! in one product.
 
 use burn_flex::Flex;
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use super::scratch::with_scratch;
 use super::spare;
 use crate::PatchConv;
 
-/// Where patches lie.
+/// The positions of patches in images.
 pub(super) struct Geometry {
     batch: usize,
     height: usize,
@@ -26,7 +27,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// None for an image that is smaller than a patch.
+    /// Returns `None` for an image that is smaller than a patch.
     pub(super) fn new(
         [batch, height, width, in_channels]: [usize; 4],
         conv: &PatchConv<Flex>,
@@ -58,7 +59,8 @@ impl Geometry {
         self.in_channels * self.size * self.size
     }
 
-    /// Writes a patch as `[size, size, in_channels]`, as its weights are packed; zeros outside.
+    /// Writes a patch as `[size, size, in_channels]`, the order of the packed weights, with zeros
+    /// outside the image.
     fn gather(&self, input: &[f32], position: usize, patch: &mut [f32]) {
         let (image, position) = (
             position / (self.rows * self.columns),
@@ -81,7 +83,7 @@ impl Geometry {
     }
 }
 
-/// A padded coordinate as one of the image; none outside.
+/// Converts a padded coordinate to one of the image; `None` outside the image.
 fn inside(padded: usize, padding: usize, length: usize) -> Option<usize> {
     padded.checked_sub(padding).filter(|at| *at < length)
 }

@@ -11,13 +11,13 @@ use super::rows::{Rows, RowsRef, row_step, sized};
 use super::scratch::with_scratch;
 use super::tile::{Finish, Format, PANEL, Right, RowFormat, f32_kernel, kernel};
 
-/// Up to this many rows, a product is as fast as its weights are read: threads share the weights,
-/// not the rows.
+/// Up to this many rows, the time of a product is the time of reading its weights, so threads share
+/// the weights instead of the rows.
 const FEW_ROWS: usize = 64;
 
-/// Rows that pass through an operation together: enough to use each weight often, few enough for
-/// what they become to stay in the cache. Processors with AMX have a larger one, and multiply faster
-/// than weights come from farther away.
+/// The number of rows that pass through an operation together: enough to reuse each weight often,
+/// few enough for intermediate values to stay in the cache. Processors with AMX have a larger
+/// cache, and multiply faster than weights arrive from more distant memory.
 fn chunk_rows() -> usize {
     match level() {
         #[cfg(target_arch = "x86_64")]
@@ -29,8 +29,8 @@ fn chunk_rows() -> usize {
 /// The format in which this machine multiplies the tokens of an image or a sequence by columns of a
 /// format.
 ///
-/// It depends on whether there is a single token, as in a step of the decoder, and on nothing else:
-/// not on the size of the batch, and not on the padding that a longer sequence of the batch causes.
+/// It depends only on whether there is a single token, as in a step of the decoder. It depends
+/// neither on the size of the batch nor on the padding that a longer sequence of the batch causes.
 pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
     let multiplied = |rows| kernel(columns, rows).is_some();
     if tokens > 1 && multiplied(RowFormat::Digits) {
@@ -42,16 +42,16 @@ pub(super) fn row_format(columns: Format, tokens: usize) -> RowFormat {
     }
 }
 
-/// What a product does to its result.
+/// The epilogue of a product.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Epilogue<'a> {
-    /// Adds to what is there.
+    /// Adds to the existing result.
     pub(super) add: bool,
-    /// Per output.
+    /// The bias per output.
     pub(super) bias: Option<&'a [f32]>,
 }
 
-/// A part of a weight: some outputs, of some inputs.
+/// A part of a weight: some panels of outputs and some blocks of inputs.
 #[derive(Clone)]
 pub(super) struct Part {
     pub(super) panels: Range<usize>,
@@ -67,8 +67,8 @@ impl Part {
     }
 }
 
-/// `result (+)= rows * weight^T + bias` for a part of the weight: the rows are of its inputs, the
-/// result and the bias of its outputs. Rows of the result are `row_step` apart.
+/// `result (+)= rows * weight^T + bias` for a part of the weight. The rows hold its inputs, and the
+/// result and the bias its outputs. Rows of the result are `row_step` apart.
 pub(super) fn multiply(
     rows: RowsRef<'_>,
     weight: &PackedMatrix,
@@ -77,7 +77,7 @@ pub(super) fn multiply(
     row_step: usize,
     epilogue: Epilogue<'_>,
 ) {
-    // INVARIANT: `row_format` names what there are tiles of.
+    // INVARIANT: `row_format` returns formats that there are tiles of.
     let kernel = kernel(weight.format, rows.format).expect("tiles of both formats");
     let mut multiply_block = |(index, steps): (usize, Range<usize>), (slot, panel)| {
         let begins = index == part.blocks.start;
@@ -101,7 +101,7 @@ pub(super) fn multiply(
     let blocks = blocks.skip(part.blocks.start).take(part.blocks.len());
     let panels = part.panels.clone().enumerate();
     if rows.rows <= FEW_ROWS {
-        // As the weight lies in memory, from which it comes.
+        // In the order of the weight in memory, from which it is read.
         for panel in panels {
             for block in blocks.clone() {
                 multiply_block(block, panel);
@@ -133,7 +133,8 @@ pub(super) fn affine<'a>(
     result
 }
 
-/// q, k and v of the heads in `columns`, side by side, and from one row to the next the step.
+/// Computes q, k and v of the heads in `columns` side by side. Returns them and the distance
+/// between rows.
 pub(super) fn qkv_of<'a>(
     rows: RowsRef<'_>,
     qkv: &Affine<'_>,
@@ -143,7 +144,7 @@ pub(super) fn qkv_of<'a>(
     let channels = qkv.weight.outputs / 3;
     let step = row_step(3 * columns.len());
     let result = sized(result, rows.rows * step);
-    // All three in one, which need not be whole panels.
+    // All three in one product, since they need not be whole panels.
     let parts = if columns.len() == channels { 1 } else { 3 };
     let width = 3 * columns.len() / parts;
     for part in 0..parts {
@@ -163,8 +164,8 @@ pub(super) fn qkv_of<'a>(
     (result, step)
 }
 
-/// The columns of the heads that [`qkv_of`] gives at a time: as few as make whole panels, so that
-/// what is done with them stays in the nearest cache, or all.
+/// The columns of the heads that [`qkv_of`] computes at a time: the fewest heads that make whole
+/// panels, so that operations on them stay in the first-level cache, or all heads.
 pub(super) fn heads_together(
     channels: usize,
     head_dim: usize,
@@ -178,20 +179,22 @@ pub(super) fn heads_together(
         .map(move |first| first..first + width)
 }
 
-/// How many rows make a task where tasks' sums are added up: a power of two of tasks, so that two,
-/// four or eight threads end together, however many there are: sums do not depend on it.
+/// The number of rows per task if the sums of tasks are added up. The number of tasks is a power of
+/// two, so that two, four or eight threads finish together. It does not depend on the number of
+/// threads, and neither do the sums.
 pub(super) fn rows_per_sum(rows: usize) -> usize {
     let tasks = rows.div_ceil(chunk_rows()).next_power_of_two();
     rows.div_ceil(tasks).max(1)
 }
 
-/// How many rows make a task elsewhere: as many, or fewer, so that no thread is left without.
+/// The number of rows per task in other cases: as many, or fewer so that every thread has a task.
 pub(super) fn rows_per_task(rows: usize) -> usize {
     let shared = rows.div_ceil(rayon::current_num_threads());
     rows_per_sum(rows).min(shared).max(1)
 }
 
-/// Linear layers of the same rows, of any number of sequences of so many tokens: one result for each.
+/// Linear layers with the same input, any number of sequences of `tokens` tokens. Returns one
+/// result per layer.
 pub(super) fn linears(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let Some(first) = linears.first() else {
         return Vec::new();
@@ -204,14 +207,14 @@ pub(super) fn linears(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> V
     }
 }
 
-/// A linear layer of any number of sequences of so many tokens.
+/// A linear layer of any number of sequences of `tokens` tokens.
 pub(super) fn linear(input: &[f32], tokens: usize, linear: &Affine<'_>) -> Vec<f32> {
     let mut results = linears(input, tokens, std::slice::from_ref(linear));
     // INVARIANT: there is a result for each linear layer.
     results.pop().expect("one result")
 }
 
-/// Each thread takes some of the rows through all layers.
+/// Each task passes some of the rows through all layers.
 fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
@@ -252,7 +255,7 @@ fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f3
     results
 }
 
-/// Each weight is read once for all rows, its panels shared among threads.
+/// Each weight is read once for all rows. Threads share its panels.
 fn few_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
@@ -273,7 +276,7 @@ fn few_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32
         *rows.expect("rows in every layer's format")
     };
     let panels: usize = linears.iter().map(|linear| linear.weight.panels()).sum();
-    // Several tasks a thread, so that their ends meet.
+    // Several tasks per thread, so that threads finish together.
     let per_task = panels.div_ceil(8 * rayon::current_num_threads());
     let mut results: Vec<Vec<f32>> = linears
         .iter()
@@ -291,7 +294,7 @@ fn few_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32
     results
 }
 
-/// Some of a linear layer's panels, and what they give of each row.
+/// Some panels of a linear layer, and their part of each row of the result.
 struct SomePanels<'a> {
     linear: &'a Affine<'a>,
     panels: Range<usize>,
@@ -299,7 +302,7 @@ struct SomePanels<'a> {
 }
 
 impl<'a> SomePanels<'a> {
-    /// All of a layer's, so many at a time.
+    /// Divides the panels of a layer into tasks of `per_task` panels.
     fn of(linear: &'a Affine<'a>, result: &'a mut [f32], per_task: usize) -> Vec<Self> {
         let panels = linear.weight.panels();
         let firsts = (0..panels).step_by(per_task);
@@ -333,7 +336,8 @@ impl<'a> SomePanels<'a> {
         if let [result] = &mut self.results[..] {
             return multiply(rows, weight, &part, result, columns, epilogue);
         }
-        // Beside each other, and then to where they belong while they are in the nearest cache.
+        // The products are written side by side, then copied to their rows while they are in the
+        // first-level cache.
         with_scratch(|scratch| {
             let products = sized(&mut scratch.inner, self.results.len() * columns);
             multiply(rows, weight, &part, products, columns, epilogue);
@@ -344,7 +348,7 @@ impl<'a> SomePanels<'a> {
     }
 }
 
-/// `result (+)= left * right` of plain f32, whose columns may lie anywhere in wider rows.
+/// `result (+)= left * right` for plain f32. The columns may lie anywhere in wider rows.
 pub(super) fn plain(
     left: super::tile::Left<'_>,
     right: Right<'_>,

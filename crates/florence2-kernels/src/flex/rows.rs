@@ -1,4 +1,4 @@
-//! Activations as words that a product reads.
+//! Activations encoded as the words that a product reads.
 
 use super::bf16;
 use super::level::vectorised;
@@ -6,32 +6,32 @@ use super::line::{LINE, Line};
 use super::packed_matrix::{LARGEST, OFFSET, nearest};
 use super::tile::{Left, RowFormat, encode_digits};
 
-/// Words between the ends of a row and the next: rows whose length is a power of two would all
-/// fall into the same few lines of the cache.
+/// The number of words between the end of a row and the next row. Without a gap, rows whose length
+/// is a power of two would map to the same few sets of the cache.
 const GAP: usize = LINE;
 
-/// Words after which lines fall into the same place of the nearest cache, of which there are as few
-/// as eight.
+/// The number of words after which lines map to the same set of the first-level cache, which may
+/// have as few as eight ways.
 const CACHE_WAY: usize = 1024;
 
-/// Words from a row to the next, of rows of `length` words.
+/// The distance between rows of `length` words, in words.
 pub(super) fn row_step(length: usize) -> usize {
     length.next_multiple_of(GAP) + GAP
 }
 
-/// Rows in a format, kept from use to use.
+/// Rows in a format, in buffers that are reused.
 #[derive(Default)]
 pub(super) struct Rows {
     lines: Vec<Line>,
-    /// Where the format has them: `[block][row]`.
+    /// `[block][row]`, if the format has scales.
     scales: Vec<f32>,
-    /// A row before it is in its format.
+    /// A row before it is encoded.
     values: Vec<f32>,
     rows: usize,
     row_step: usize,
 }
 
-/// Rows to be multiplied, borrowed.
+/// The borrowed rows of a product.
 #[derive(Clone, Copy)]
 pub(super) struct RowsRef<'a> {
     pub(super) format: RowFormat,
@@ -42,7 +42,7 @@ pub(super) struct RowsRef<'a> {
 }
 
 impl<'a> RowsRef<'a> {
-    /// Words in a format, rows `row_step` apart.
+    /// Creates rows of words in a format, `row_step` words apart.
     pub(super) fn words(format: RowFormat, words: &'a [u32], rows: usize, row_step: usize) -> Self {
         Self {
             format,
@@ -53,7 +53,7 @@ impl<'a> RowsRef<'a> {
         }
     }
 
-    /// The words of a block's steps.
+    /// The words of each row from word `first` on, as a product's left operand.
     pub(super) fn steps(&self, first: usize) -> Left<'a> {
         Left {
             words: &self.words[first..],
@@ -63,12 +63,12 @@ impl<'a> RowsRef<'a> {
         }
     }
 
-    /// The words of a row.
+    /// The words from the start of a row on.
     pub(super) fn row(&self, index: usize) -> &'a [u32] {
         &self.words[index * self.row_step..]
     }
 
-    /// Factors of the rows in a block, where the format has them.
+    /// The scales of the rows in a block, if the format has scales.
     pub(super) fn scales(&self, block: usize) -> Option<&'a [f32]> {
         let scales = self.scales.get(block * self.rows..)?;
         (!scales.is_empty()).then_some(scales)
@@ -76,7 +76,7 @@ impl<'a> RowsRef<'a> {
 }
 
 impl Rows {
-    /// Rows of `inputs` values, each as `write` gives it, in a format.
+    /// Encodes rows of `inputs` values, which `write` computes, in a format.
     pub(super) fn fill(
         &mut self,
         format: RowFormat,
@@ -92,7 +92,7 @@ impl Rows {
                 write(index, &mut row[..inputs]);
             }
         } else {
-            // A row is encoded while it is in the nearest cache.
+            // A row is encoded while it is in the first-level cache.
             let mut values = std::mem::take(&mut self.values);
             let row = sized(&mut values, inputs);
             for index in 0..rows {
@@ -104,10 +104,10 @@ impl Rows {
         self.borrow(format)
     }
 
-    /// The rows of `inputs` values that begin every `row_step` values, in a format, after `change`
-    /// had each of them.
+    /// Applies `change` to the rows of `inputs` values that begin every `row_step` values, and
+    /// encodes them in a format.
     ///
-    /// f32 is not copied.
+    /// f32 rows are not copied.
     pub(super) fn change_and_encode<'a>(
         &'a mut self,
         format: RowFormat,
@@ -131,9 +131,9 @@ impl Rows {
         self.borrow(format)
     }
 
-    /// The rows of `inputs` values that begin every `row_step` values, in a format.
+    /// Encodes the rows of `inputs` values that begin every `row_step` values in a format.
     ///
-    /// f32 is not copied, but where all rows would begin in the same line of the nearest cache.
+    /// f32 rows are not copied, unless all of them begin in the same set of the first-level cache.
     pub(super) fn encode<'a>(
         &'a mut self,
         format: RowFormat,
@@ -188,17 +188,17 @@ impl Rows {
     }
 }
 
-/// The first `length` values of a buffer that is kept from use to use.
+/// The first `length` values of a buffer that is reused; it grows if it is shorter.
 pub(super) fn sized<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
     if buffer.len() < length {
-        // What is there is not worth being moved.
+        // The old values need not be moved.
         buffer.clear();
         buffer.resize(length, T::default());
     }
     &mut buffer[..length]
 }
 
-/// Writes values in a format that needs no scale.
+/// Encodes values in a format without scales.
 pub(super) fn encode(format: RowFormat, row: &[f32], words: &mut [u32]) {
     match format {
         RowFormat::F32 => words[..row.len()].copy_from_slice(bytemuck::cast_slice(row)),
@@ -206,8 +206,8 @@ pub(super) fn encode(format: RowFormat, row: &[f32], words: &mut [u32]) {
     }
 }
 
-/// Writes a row divided by its scale, and gives the scale. A row with values that are not finite
-/// has a scale that is none either, so that they are not lost.
+/// Writes a row divided by its scale, and returns the scale. The scale of a row with values that
+/// are not finite is not finite either, so that they are not lost.
 fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
     let largest = magnitude(row);
     let scale = largest / LARGEST;
@@ -226,17 +226,17 @@ fn encode_int8(row: &[f32], words: &mut [u32]) -> f32 {
             }
         },
     );
-    // The weights beyond the row are zeros: what stands here does not matter, but is defined.
+    // The weights beyond the row are zeros, so any defined value is valid here.
     unused.fill(OFFSET as u8);
     scale
 }
 
-/// The largest absolute value; NaN when there is one among them.
+/// The largest absolute value; NaN if any value is NaN.
 pub(super) fn magnitude(row: &[f32]) -> f32 {
     vectorised(
         #[inline(always)]
         |_| {
-            // Without their signs, the bits of floats are in order, NaN above all.
+            // Without the sign, the bits of floats have the order of their values, NaN above all.
             let bits = row.iter().map(|value| value.to_bits() & (u32::MAX >> 1));
             f32::from_bits(bits.fold(0, u32::max))
         },

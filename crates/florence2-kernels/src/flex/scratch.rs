@@ -1,21 +1,21 @@
-//! Buffers that every thread keeps from task to task: the system clears memory that it gives, page
-//! by page, which takes longer than writing it.
+//! The workspace buffers that every thread keeps from task to task. The system zeroes new memory
+//! page by page, which takes longer than writing it.
 
 use std::cell::Cell;
 
 use super::attention;
 use super::rows::Rows;
 
-/// What a task works in. Nothing is known of what its buffers hold.
+/// The workspace of a task. The contents of its buffers are unspecified.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// What the task's first product reads.
+    /// The input of the task's first product.
     pub(super) rows: Rows,
-    /// What its last product reads.
+    /// The input of the task's last product.
     pub(super) inner_rows: Rows,
-    /// What its first product writes.
+    /// The output of the task's first product.
     pub(super) inner: Vec<f32>,
-    /// What its last product writes, or reads before it is in its format.
+    /// The output of the task's last product, or its input before it is encoded.
     pub(super) outer: Vec<f32>,
     pub(super) attention: attention::Scratch,
 }

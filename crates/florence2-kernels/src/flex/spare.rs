@@ -1,24 +1,25 @@
-//! Large buffers that are kept from operation to operation: the system clears memory that it gives,
-//! page by page, which takes longer than writing it.
+//! The pool of large buffers that operations reuse. The system zeroes new memory page by page,
+//! which takes longer than writing it.
 
 use std::sync::{Mutex, PoisonError};
 
-/// As many as an operation has in use at once: what it reads, what it writes, what it keeps between.
+/// The number of buffers that an operation uses at once: its input, its output and an intermediate
+/// one.
 const KEPT: usize = 3;
 
-/// A buffer this many times as large as it need be is left to who needs it.
+/// A buffer larger than this multiple of the requested size is not reused.
 const TOO_LARGE: usize = 4;
 
 static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// A buffer of `length` values, of which nothing is known.
+/// Returns a buffer of `length` values, whose contents are unspecified.
 pub(super) fn take(length: usize) -> Vec<f32> {
-    // A poisoned lock only means that another operation panicked: the buffers are whole.
+    // A poisoned lock only means that another operation panicked: the buffers are intact.
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let fits = |buffer: &Vec<f32>| {
         (length..=TOO_LARGE.saturating_mul(length)).contains(&buffer.capacity())
     };
-    // The smallest that fits: they are in order, largest first.
+    // The smallest buffer that fits: buffers are sorted, largest first.
     let mut buffer = match spare.iter().rposition(fits) {
         Some(index) => spare.remove(index),
         None => return vec![0.0; length],
@@ -34,7 +35,7 @@ pub(super) fn trim() {
     drop(std::mem::take(&mut *spare));
 }
 
-/// Keeps a buffer for the next operation, in place of the smallest one when there are enough.
+/// Keeps a buffer for a later operation. If the pool is full, the smallest buffer is dropped.
 pub(super) fn give(buffer: Vec<f32>) {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     spare.push(buffer);

@@ -1,4 +1,4 @@
-//! Attention within windows, from the norm to the residual without copies of the whole image.
+//! Attention within windows, from the norm to the residual, without copies of the whole image.
 
 use rayon::prelude::*;
 
@@ -20,20 +20,20 @@ pub(super) struct Layer<'a> {
     pub(super) window_size: usize,
 }
 
-/// Windows that pass together: the weights are used for all their rows.
+/// The number of windows that are processed together, so that all their rows share the weights.
 const WINDOWS: usize = 2;
 
-/// A line of a window in the output, shorter at the image's edge.
+/// A line of a window in the output; shorter at the edge of the image.
 struct Line<'a> {
-    /// Where it begins, counted over all images.
+    /// Its first position, counted over all images.
     position: usize,
     x: &'a mut [f32],
 }
 
-/// A window's lines, top to bottom: fewer at the image's edge.
+/// The lines of a window, top to bottom; fewer at the edge of the image.
 type WindowLines<'a> = Vec<Line<'a>>;
 
-/// `output = x + proj(attention(qkv(norm(x))))` of `x = input + conv(input)`.
+/// `output = x + proj(attention(qkv(norm(x))))`, where `x = input + conv(input)`.
 pub(super) fn add_window_attention(
     input: &[f32],
     output: &mut [f32],
@@ -50,7 +50,7 @@ pub(super) fn add_window_attention(
     });
 }
 
-/// The image's lines cut at the windows' borders, and collected window by window.
+/// Cuts the lines of the image at the borders of the windows, and groups them by window.
 fn split_windows(
     image: &mut [f32],
     [height, width, channels]: [usize; 3],
@@ -74,7 +74,7 @@ fn split_windows(
 }
 
 impl Layer<'_> {
-    /// Of some windows of images of so many tokens.
+    /// Computes the attention of some windows, in images of `image_tokens` tokens.
     fn attend(
         &self,
         windows: &mut [WindowLines<'_>],
@@ -98,7 +98,8 @@ impl Layer<'_> {
             let cell = line.and_then(|line| line.x.chunks_exact(channels).nth(index % side));
             match cell {
                 Some(cell) => layer_norm(cell, self.norm, normed),
-                // Outside the image are zeros after the norm, which take part, as trained.
+                // Positions outside the image are zero after the norm. They take part, as in
+                // training.
                 None => normed.fill(0.0),
             }
         });
@@ -131,7 +132,7 @@ impl Layer<'_> {
                 for (x, projected) in line.x.chunks_exact_mut(channels).zip(rows.by_ref()) {
                     add(x, &projected[..channels]);
                 }
-                // The rest of a line that is cut off at the image's edge.
+                // Skips the part of a line beyond the edge of the image.
                 let missing = side - line.x.len() / channels;
                 rows.by_ref().take(missing).for_each(drop);
             }

@@ -1,5 +1,5 @@
-//! NVIDIA's GPUs. The driver (libcuda) and the kernel compiler (NVRTC) are loaded when they are
-//! needed, the latter with the toolkit's headers: nothing of them is needed to build.
+//! NVIDIA GPUs. The driver (libcuda) and the kernel compiler (NVRTC) are loaded at run time, the
+//! latter with the headers of the CUDA toolkit. None of them is needed to build.
 
 pub use burn_cuda::{Cuda, CudaDevice};
 
@@ -13,10 +13,10 @@ use super::{Adapter, Unavailable};
 /// The header that every kernel includes.
 const HEADER: &str = "include/cuda_runtime.h";
 
-/// The GPUs that CUDA has, in its order.
+/// Lists the GPUs that CUDA reports, in its order.
 ///
 /// # Errors
-/// [`Unavailable`] when the driver, the kernel compiler, its headers or a GPU is missing.
+/// [`Unavailable`] if the driver, the kernel compiler, its headers or a GPU is missing.
 pub fn adapters() -> Result<Vec<Adapter<CudaDevice>>, Unavailable> {
     if !is_driver_present() {
         let reason = "no CUDA driver found, expected libcuda.so.1 (nvcuda.dll on Windows)";
@@ -46,7 +46,8 @@ pub fn adapters() -> Result<Vec<Adapter<CudaDevice>>, Unavailable> {
     (0..count).map(adapter).collect()
 }
 
-/// cubecl looks in the same places, and panics where nothing is.
+/// Checks for the headers in the places where cubecl searches, because cubecl panics if it finds
+/// none.
 fn find_headers() -> Result<(), Unavailable> {
     let folder: Option<PathBuf> = cubecl::cuda::install::cuda_path();
     match folder {

@@ -1,5 +1,5 @@
-//! Compiled kernels and what autotune measured, kept between runs: a first run of a model takes
-//! minutes where the next takes seconds.
+//! Compiled kernels and autotune results, stored between runs: the first run of a model takes
+//! minutes, later runs take seconds.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-/// Where the caches lie, instead of the user's cache folder.
+/// The environment variable with the folder of the caches, instead of the user's cache folder.
 const VARIABLE: &str = "FLORENCE2_CACHE_DIR";
 
-/// Tells cubecl where to keep its caches, unless the program has told it before.
+/// Sets the folder of cubecl's caches, unless the program has already set it.
 pub(super) fn keep_on_disk() {
     let mut stored = CubeClRuntimeConfig::storage().lock();
     if stored.is_some() {
         return;
     }
-    // cubecl's own default is a `target` folder somewhere above the current one.
+    // cubecl's own default is a `target` folder in a parent of the current folder.
     let folder = folder(|name| std::env::var_os(name)).filter(|folder| is_writable(folder));
     let folder = folder.unwrap_or_else(|| {
         let folder = std::env::temp_dir().join("florence2");
@@ -48,7 +48,7 @@ fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     path(VARIABLE).or_else(|| caches().map(|caches| caches.join("florence2")))
 }
 
-/// Whether files can be made there: the folder is made for it.
+/// Returns whether files can be created in the folder, which is created if it is missing.
 fn is_writable(folder: &Path) -> bool {
     let probe = folder.join(format!(".writable-{}", std::process::id()));
     let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b""));

@@ -1,4 +1,4 @@
-//! The GPUs of this machine: asked for before a backend is touched, since the backends panic where a
+//! The GPUs of this machine. They are queried before a backend is used, since backends panic if a
 //! driver is missing.
 
 #[cfg(feature = "cuda")]
@@ -19,8 +19,8 @@ use cubecl::stream_id::StreamId;
 
 use crate::{Backend, Precision};
 
-/// A GPU backend has nothing to compute on, or its device failed: one line that says what was found
-/// and what expected.
+/// A GPU backend has no device, or its device failed. The message is one line with what was found
+/// and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unavailable {
@@ -35,21 +35,22 @@ impl Unavailable {
     }
 }
 
-/// Something to compute on.
+/// A device that computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter<D> {
-    /// The backend's own name of it.
+    /// The backend's identifier of the device.
     pub device: D,
-    /// The maker's name of it, for people.
+    /// The manufacturer's name of the device, for display.
     pub name: String,
-    /// Whether it is a CPU that plays a GPU.
+    /// True for a software driver, which runs on the CPU.
     pub software: bool,
 }
 
-/// Starts a backend on a device: keeps its caches on disk, and has it compile and run a first kernel.
+/// Starts a backend on a device: configures its caches on disk, and compiles and runs a first
+/// kernel.
 ///
 /// # Errors
-/// [`Unavailable`] when the device cannot compute, or not with numbers of this type.
+/// [`Unavailable`] if the device cannot compute, or not in this data type.
 pub fn start<B: BurnBackend>(device: &B::Device, dtype: DType) -> Result<(), Unavailable> {
     kernel_cache::keep_on_disk();
     let first_kernel = || {
@@ -74,20 +75,20 @@ pub fn start<B: BurnBackend>(device: &B::Device, dtype: DType) -> Result<(), Una
     })
 }
 
-/// A backend on GPUs.
+/// A backend for GPUs.
 pub trait GpuBackend: Backend {
-    /// What runs its kernels.
+    /// The runtime of its kernels.
     type Runtime: Runtime<Device = Self::Device>;
 }
 
-/// Does a piece of work on a device, and waits for the device to have done it.
+/// Runs work on a device, and waits until the device has completed it.
 ///
-/// Where a buffer is too large or memory runs out, a backend leaves operations out and reads what
-/// happens to lie there, or panics: only waiting tells that an answer is one. Later work of this
-/// thread finds the device as it was.
+/// If a buffer is too large or memory runs out, a backend skips operations and returns stale
+/// memory, or panics. Only waiting shows whether a result is valid. Later work of this thread is
+/// not affected.
 ///
 /// # Errors
-/// [`Unavailable`] when the device failed, whatever the work gave.
+/// [`Unavailable`] if the device failed, whatever the work returned.
 pub fn watched<B: GpuBackend, T>(
     device: &B::Device,
     work: impl FnOnce() -> T,
@@ -110,31 +111,32 @@ pub fn watched<B: GpuBackend, T>(
     )))
 }
 
-/// What went wrong below burn's fusion, which does not tell once it has panicked.
+/// The error below burn's fusion, which does not report it after a panic.
 fn what_failed<B: GpuBackend>(device: &B::Device) -> Option<String> {
     let waited = caught(|| block_on(B::Runtime::client(device).sync()));
     let error = waited.ok()?.err()?;
     Some(cause(&error.to_string()).to_owned())
 }
 
-/// Gives this thread another stream of operations: those that a panic left in the old one would be
-/// the first of later work.
+/// Gives this thread another stream of operations. In the old one, later work would begin with the
+/// operations that a panic left there.
 #[allow(unsafe_code)]
 fn leave_stream() {
-    // A thread that is over has a stream that nobody uses any more.
+    // The stream of a thread that has ended is not used any more.
     if let Ok(unused) = std::thread::spawn(StreamId::current).join() {
         // SAFETY: only this thread's operations go through its stream, from the next one on.
         unsafe { StreamId::swap(unused) };
     }
 }
 
-/// The most bytes of a buffer on a device.
+/// The maximum size of a buffer on a device, in bytes.
 pub(crate) fn largest_buffer<B: GpuBackend>(device: &B::Device) -> u64 {
     B::Runtime::client(device).properties().memory.max_page_size
 }
 
-/// The one place where a backend's panics are caught: what a driver refuses reaches burn as `unwrap`.
-/// What the backend shares with other work is on threads of its own, which outlive a panic.
+/// The only place where a backend's panics are caught: burn calls `unwrap` on the errors of a
+/// driver. The state that the backend shares with other work belongs to its own threads, which
+/// survive a panic.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| cause(message(panic.as_ref())).to_owned())
 }
@@ -142,7 +144,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// The precisions in which a device computes.
 ///
 /// # Errors
-/// [`Unavailable`] when the device cannot compute at all.
+/// [`Unavailable`] if the device cannot compute at all.
 pub fn precisions<B: Backend>(device: &B::Device) -> Result<Vec<Precision>, Unavailable> {
     start::<B>(device, DType::F32)?;
     let computes = |precision: &Precision| {
@@ -157,11 +159,11 @@ pub(crate) fn likeliest<B: BurnBackend>(logits: Tensor<B, 2>, count: usize) -> T
     let log_probs = activation::log_softmax(logits.cast(DType::F32), 1);
     let entries = log_probs.clone().argtopk(count, 1);
     let largest = log_probs.gather(1, entries.clone());
-    // f32 holds every number up to 2^24, and no vocabulary is as large.
+    // f32 represents every integer up to 2^24, and no vocabulary is as large.
     Tensor::cat(vec![largest, entries.float().cast(DType::F32)], 1)
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
@@ -170,8 +172,8 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// The line of a text that says what went wrong at the bottom: cubecl's errors are lists of causes, each
-/// of several lines, and reach us in what `unwrap` says.
+/// The line of a message that states the root cause. cubecl's errors are lists of causes of several
+/// lines each, and arrive in the panic message of `unwrap`.
 fn cause(said: &str) -> &str {
     let bottom = said.rsplit("Caused by:").next().unwrap_or(said);
     let line = bottom.lines().map(str::trim).find(|line| !line.is_empty());

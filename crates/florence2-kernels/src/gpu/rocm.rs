@@ -1,4 +1,4 @@
-//! AMD's GPUs. The libraries of ROCm are loaded when they are needed.
+//! AMD GPUs. The libraries of ROCm are loaded at run time.
 
 pub use burn_rocm::{Rocm, RocmDevice};
 
@@ -7,10 +7,10 @@ use cubecl::hip::HipRuntime;
 
 use super::{Adapter, Unavailable};
 
-/// The GPUs that ROCm has, in its order.
+/// Lists the GPUs that ROCm reports, in its order.
 ///
 /// # Errors
-/// [`Unavailable`] when its libraries or a GPU is missing.
+/// [`Unavailable`] if its libraries or a GPU is missing.
 pub fn adapters() -> Result<Vec<Adapter<RocmDevice>>, Unavailable> {
     if !cubecl_hip_sys::is_available() {
         let reason = "no ROCm found, expected libamdhip64.so and libhiprtc.so";

@@ -8,8 +8,8 @@ use cubecl::future::block_on;
 
 use super::{Adapter, Unavailable};
 
-/// The shader language that this build writes for a GPU, by which its devices are named: SPIR-V for
-/// Vulkan and MSL for Metal where the features ask for them, else WGSL.
+/// The name of this build's devices, which depends on the shader language that it compiles to:
+/// SPIR-V for Vulkan and MSL for Metal if the features enable them, else WGSL.
 pub const API: &str = if cfg!(all(feature = "metal", target_os = "macos")) {
     "metal"
 } else if cfg!(all(feature = "vulkan", not(target_os = "macos"))) {
@@ -18,10 +18,10 @@ pub const API: &str = if cfg!(all(feature = "metal", target_os = "macos")) {
     "wgpu"
 };
 
-/// The GPUs that the system's graphics API has: discrete ones first, a CPU that plays one last.
+/// Lists the GPUs of the system's graphics API, discrete ones first and a software driver last.
 ///
 /// # Errors
-/// [`Unavailable`] when there is none.
+/// [`Unavailable`] if there is none.
 pub fn adapters() -> Result<Vec<Adapter<WgpuDevice>>, Unavailable> {
     let api = AutoGraphicsApi::backend();
     let instance = Instance::new(InstanceDescriptor {
@@ -48,7 +48,7 @@ pub fn adapters() -> Result<Vec<Adapter<WgpuDevice>>, Unavailable> {
             WgpuDevice::IntegratedGpu,
         ))
         .chain(of_type(DeviceType::VirtualGpu, WgpuDevice::VirtualGpu))
-        // burn tells of these two kinds no more than one apart.
+        // burn does not distinguish devices within these two kinds, so only one of each is listed.
         .chain(of_type(DeviceType::Other, |_| WgpuDevice::DefaultDevice).take(1))
         .chain(of_type(DeviceType::Cpu, |_| WgpuDevice::Cpu).take(1))
         .collect();

@@ -19,12 +19,12 @@ fn next() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Above 0, and below 1.
+/// A number above 0 and below 1.
 fn unit() -> f64 {
     ((next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
 
-/// Box and Muller's transform.
+/// A normally distributed number, by the Box-Muller transform.
 fn normal() -> f32 {
     let length = (-2.0 * unit().ln()).sqrt();
     (length * (std::f64::consts::TAU * unit()).cos()) as f32

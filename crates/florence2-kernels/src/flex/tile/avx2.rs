@@ -1,4 +1,5 @@
-//! AVX2, and its dot products of int8: 6 rows times two vectors of 8 columns, or up to three times four.
+//! AVX2 and its int8 dot products: microkernels of 6 rows by two vectors of 8 columns, or of up to
+//! three rows by four vectors.
 
 use std::arch::x86_64::{
     __m256, __m256i, _mm_loadu_si128, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_ps,
@@ -21,14 +22,14 @@ pub(super) const INT8_AS_F32: Kernel =
     Kernel::new(run_bytes::<false>, run_bytes::<true>, MAX_ROWS).widening::<Bytes>(widen_bytes);
 pub(super) const INT8: Kernel = Kernel::new(run_int8::<false>, run_int8::<true>, MAX_ROWS);
 
-/// Runs a tile of the rows and columns that there are: wider ones of few rows, whose sums would wait for
-/// each other.
+/// Runs the microkernel for the number of rows and columns. Few rows use a wider one, since a
+/// narrow one would have too few independent sums and would stall on them.
 macro_rules! run {
     ($name:ident, $dot:ty, $features:literal) => {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
         unsafe fn $name<const ASKS: bool>(raw: &Raw<'_>) {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 if raw.rows <= 3 && raw.columns > PANEL / 2 {
                     for_rows!(raw, 0, $dot, 4, ASKS, [1 2 3]);
@@ -53,7 +54,7 @@ macro_rules! widen {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
         unsafe fn $name(count: usize, words: *const u32, into: *mut f32) {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { widened::widen::<$columns>(count, words, into) }
         }
     };
@@ -66,7 +67,7 @@ widen!(widen_bytes, Bytes, "avx2,fma");
 #[derive(Clone, Copy)]
 struct Floats;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Floats {
     type Words = __m256;
@@ -118,12 +119,12 @@ impl Widened for Halves {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, _value: usize) -> __m256 {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(words.cast())) }
     }
 }
 
-/// Of bf16.
+/// Pairs of bf16.
 #[derive(Clone, Copy)]
 struct Pairs;
 
@@ -134,7 +135,7 @@ impl Widened for Pairs {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> __m256 {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let words = _mm256_loadu_si256(words.cast());
             _mm256_castsi256_ps(match value {
@@ -145,7 +146,7 @@ impl Widened for Pairs {
     }
 }
 
-/// Of int8, one by one.
+/// int8 values, one at a time.
 #[derive(Clone, Copy)]
 struct Bytes;
 
@@ -156,10 +157,10 @@ impl Widened for Bytes {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> __m256 {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let words = _mm256_loadu_si256(words.cast());
-            // To the sign's place, and back.
+            // Shifts the byte to the top, and back with its sign.
             let words = match value {
                 0 => _mm256_slli_epi32::<24>(words),
                 1 => _mm256_slli_epi32::<16>(words),
@@ -171,11 +172,11 @@ impl Widened for Bytes {
     }
 }
 
-/// Of int8, all four of a word. The left's bytes are unsigned.
+/// int8 values, all four of a word. The left operand's bytes are unsigned.
 #[derive(Clone, Copy)]
 struct Quads;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Quads {
     type Words = __m256i;
@@ -184,25 +185,25 @@ unsafe impl Dot for Quads {
 
     #[inline(always)]
     unsafe fn load(words: *const u32, _value: usize) -> __m256i {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_loadu_si256(words.cast()) }
     }
 
     #[inline(always)]
     unsafe fn broadcast(word: *const u32) -> __m256i {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_set1_epi32((*word).cast_signed()) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, left: __m256i, right: __m256i) -> __m256i {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm256_dpbusd_avx_epi32(sums, left, right) }
     }
 
     #[inline(always)]
     unsafe fn store(sums: __m256i, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: of the caller; `column` and what follows it are inside the panel.
+        // SAFETY: guaranteed by the caller; `column` and what follows it are inside the panel.
         unsafe {
             let sums = match end.quantised {
                 Some(Quantised { corrections, .. }) => {

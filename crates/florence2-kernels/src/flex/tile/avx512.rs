@@ -1,4 +1,4 @@
-//! AVX-512: 14 rows times two vectors of 16 columns.
+//! AVX-512: microkernels of 14 rows by two vectors of 16 columns.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_add_ps, _mm512_castps_si512,
@@ -19,13 +19,13 @@ pub(super) const F16: Kernel =
 pub(super) const BF16: Kernel = Kernel::new(run_bf16::<false>, run_bf16::<true>, MAX_ROWS);
 pub(super) const INT8: Kernel = Kernel::new(run_int8::<false>, run_int8::<true>, MAX_ROWS);
 
-/// Runs a tile of the rows and columns that there are.
+/// Runs the microkernel for the number of rows and columns.
 macro_rules! run {
     ($name:ident, $dot:ty, $features:literal) => {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
         unsafe fn $name<const ASKS: bool>(raw: &Raw<'_>) {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 if raw.columns <= PANEL / 2 {
                     for_rows!(raw, 0, $dot, 1, ASKS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
@@ -50,10 +50,11 @@ run!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 );
 
-/// What all formats have in common: their words, and a row's instruction.
+/// The common part of all formats: their words, and the instruction for a row.
 ///
-/// It multiplies one word with two vectors in one piece: left to itself, the compiler loads the words
-/// of all rows first and so drives the sums out of their registers, which costs a third of the speed.
+/// It multiplies one word by two vectors in one block of assembly. Otherwise the compiler loads the
+/// words of all rows first and spills the sums from their registers, which costs a third of the
+/// speed.
 macro_rules! words {
     ($sums:ty, $instruction:literal, $features:literal) => {
         type Words = __m512i;
@@ -62,13 +63,13 @@ macro_rules! words {
 
         #[inline(always)]
         unsafe fn load(words: *const u32, _value: usize) -> __m512i {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { _mm512_loadu_si512(words.cast()) }
         }
 
         #[inline(always)]
         unsafe fn broadcast(word: *const u32) -> __m512i {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { _mm512_set1_epi32((*word).cast_signed()) }
         }
 
@@ -100,7 +101,7 @@ macro_rules! words {
                 }
                 sums
             }
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 match (&mut sums[..], &right[..]) {
                     ([first, second], &[a, b]) => {
@@ -118,20 +119,20 @@ macro_rules! words {
 #[derive(Clone, Copy)]
 pub(super) struct Floats;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Floats {
     words!(__m512, "vfmadd231ps", "avx512f");
 
     #[inline(always)]
     unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm512_fmadd_ps(_mm512_castsi512_ps(left), _mm512_castsi512_ps(right), sums) }
     }
 
     #[inline(always)]
     unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { store(sums, end, column, result) }
     }
 }
@@ -139,7 +140,7 @@ unsafe impl Dot for Floats {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
 unsafe fn widen_f16(count: usize, words: *const u32, into: *mut f32) {
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { widened::widen::<Halves>(count, words, into) }
 }
 
@@ -153,7 +154,7 @@ impl Widened for Halves {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, _value: usize) -> __m512i {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(words.cast()))) }
     }
 }
@@ -161,14 +162,14 @@ impl Widened for Halves {
 #[derive(Clone, Copy)]
 pub(super) struct Pairs;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Pairs {
     words!(__m512, "vdpbf16ps", "avx512f,avx512bf16");
 
     #[inline(always)]
     unsafe fn dot(sums: __m512, left: __m512i, right: __m512i) -> __m512 {
-        // SAFETY: of the caller; a vector of words is one of pairs.
+        // SAFETY: guaranteed by the caller; a vector of words is one of pairs.
         unsafe {
             let [left, right] = [left, right].map(|words| transmute::<__m512i, __m512bh>(words));
             _mm512_dpbf16_ps(sums, left, right)
@@ -177,23 +178,23 @@ unsafe impl Dot for Pairs {
 
     #[inline(always)]
     unsafe fn store(sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { store(sums, end, column, result) }
     }
 }
 
-/// The left's bytes are unsigned.
+/// The left operand's bytes are unsigned.
 #[derive(Clone, Copy)]
 pub(super) struct Quads;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Quads {
     words!(__m512i, "vpdpbusd", "avx512f,avx512vnni");
 
     #[inline(always)]
     unsafe fn dot(sums: __m512i, left: __m512i, right: __m512i) -> __m512i {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm512_dpbusd_epi32(sums, left, right) }
     }
 
@@ -217,7 +218,8 @@ unsafe impl Dot for Quads {
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
 unsafe fn store(mut sums: __m512, end: &End<'_>, column: usize, result: *mut f32) {
-    // SAFETY: of the caller: bias and result have a vector's columns, which are inside the panel.
+    // SAFETY: guaranteed by the caller: bias and result have a vector's columns, which are inside
+    // the panel.
     unsafe {
         if let Some(Quantised { scales, .. }) = end.quantised {
             sums = _mm512_mul_ps(sums, _mm512_loadu_ps(scales.as_ptr().add(column)));

@@ -1,8 +1,8 @@
-//! What words hold.
+//! The formats of words.
 
 use crate::flex::digits;
 
-/// What a word of columns holds.
+/// The format of a word of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     F32,
@@ -11,18 +11,18 @@ pub(crate) enum Format {
     Int8,
 }
 
-/// What a word of rows holds.
+/// The format of a word of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::flex) enum RowFormat {
     F32,
-    /// f32, as [`digits`] are written.
+    /// f32, split into [`digits`].
     Digits,
     Bf16,
     Int8,
 }
 
 impl Format {
-    /// Values in a word.
+    /// The number of values in a word.
     pub(in crate::flex) fn values(self) -> usize {
         match self {
             Self::F32 | Self::F16 => 1,
@@ -31,7 +31,7 @@ impl Format {
         }
     }
 
-    /// The format of rows whose words are multiplied by this one's.
+    /// The format of rows that are multiplied by columns of this format.
     pub(in crate::flex) fn rows(self) -> RowFormat {
         match self {
             Self::F32 | Self::F16 => RowFormat::F32,
@@ -42,7 +42,7 @@ impl Format {
 }
 
 impl RowFormat {
-    /// Values of a row that share a scale, where formats have one.
+    /// The number of values of a row that share a scale; `None` if the format has no scales.
     pub(in crate::flex) fn values_per_scale(self) -> Option<usize> {
         match self {
             Self::F32 | Self::Bf16 => None,
@@ -51,7 +51,7 @@ impl RowFormat {
         }
     }
 
-    /// Words of so many values.
+    /// The number of words that hold `values` values.
     pub(in crate::flex) fn words(self, values: usize) -> usize {
         match self {
             Self::F32 => values,

@@ -1,10 +1,10 @@
-//! The innermost product: a few rows times 32 columns, whose sums stay in registers.
+//! The microkernels: a few rows times 32 columns, with the sums in registers.
 //!
-//! Both operands are words of 32 bits. A word holds one f32, a pair of bf16 or a quad of int8,
-//! which one instruction multiplies and adds up; a *step* is one word of every row and column.
-//! Columns of f16 are words of half the size, which are multiplied by rows of f32. So are columns of
-//! bf16 and int8 where no instruction multiplies them: each value of a word by a word of the row. AMX
-//! takes rows of f32 in three digits each.
+//! Both operands consist of 32-bit words. A word holds one f32, two bf16 or four int8 values, which
+//! one instruction multiplies and accumulates. A *step* is one word of every row and column. f16
+//! columns have words of half the size, which are multiplied by f32 rows. If no instruction
+//! multiplies bf16 or int8 columns, they are multiplied by f32 rows as well: each value of a word
+//! by a word of the row. AMX takes f32 rows in three digits each.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -31,22 +31,22 @@ use super::line::LINE;
 use super::rows::sized;
 use widened::Widened;
 
-/// Elsewhere no rows are in digits.
+/// Only x86-64 has rows in digits.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn encode_digits(_row: &[f32], _largest: f32, _words: &mut [u32]) -> f32 {
-    // INVARIANT: `kernel` multiplies none there.
+    // INVARIANT: `kernel` returns no kernel for digits there.
     unreachable!("digits")
 }
 
-/// Columns of a panel.
+/// The number of columns of a panel.
 pub(super) const PANEL: usize = 32;
 
-/// Up to so many tiles of rows, each makes f32 of narrower columns as it reads them, and the first waits
-/// for its columns more than it multiplies them: it asks for them ahead. More of them share what was
-/// made once, and multiply long enough.
+/// Up to this many row tiles, each tile widens narrow columns to f32 as it reads them, and the
+/// first tile stalls on its columns longer than it multiplies, so it prefetches them. More tiles
+/// share columns that are widened once, and multiply long enough to hide the reads.
 const FEW_TILES: usize = 3;
 
-/// Words of the rows: row `r`'s step `s` is `words[r * row_step + s * step]`.
+/// The left operand: step `s` of row `r` is `words[r * row_step + s * step]`.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     pub(super) words: &'a [u32],
@@ -55,34 +55,35 @@ pub(super) struct Left<'a> {
     pub(super) step: usize,
 }
 
-/// Words of up to 32 columns: step `s` is `words[s * step..]`. Whole vectors are read, of 16
-/// columns or fewer when there are no more than 16, else of 32.
+/// The right operand, up to 32 columns: step `s` is `words[s * step..]`. Whole vectors are read: 16
+/// columns if there are no more than 16, else 32.
 #[derive(Clone, Copy)]
 pub(super) struct Right<'a> {
     pub(super) words: &'a [u32],
     pub(super) columns: usize,
     pub(super) step: usize,
-    /// The largest magnitude of each column, of f32 and f16, where that is needed.
+    /// The largest magnitude of each column, for f32 and f16, if it is needed.
     pub(super) largest: Option<&'a [f32; PANEL]>,
-    /// What many rows are multiplied by after it, to be asked for meanwhile; nothing if that is not known.
+    /// The next columns that many rows are multiplied by, to be prefetched; empty if they are not
+    /// known.
     pub(super) next: &'a [u32],
 }
 
-/// What becomes of the sums.
+/// The epilogue of the sums.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Finish<'a> {
-    /// Added to what the result holds, rather than written over it.
+    /// Adds to the existing result instead of overwriting it.
     pub(super) add: bool,
-    /// Added to every row, of which the columns are a part.
+    /// The bias of the columns, added to every row.
     pub(super) bias: Option<&'a [f32]>,
-    /// Factors of rows.
+    /// The factors of the rows.
     pub(super) row_scales: Option<&'a [f32]>,
-    /// Of int8.
+    /// int8 only.
     pub(super) quantised: Option<Quantised<'a>>,
 }
 
-/// What sums of int8 columns stand for: `(sum - correction) * scale` of each; of rows of f32, which have
-/// no offset, `sum * scale`.
+/// The conversion of sums of int8 columns: `(sum - correction) * scale` for each column. For f32
+/// rows, which have no offset, it is `sum * scale`.
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
@@ -93,7 +94,7 @@ pub(super) struct Quantised<'a> {
     pub(super) corrections: &'a [i32; PANEL],
 }
 
-/// What is multiplied: raw, after its bounds were checked.
+/// The operands of a product as raw pointers, after their bounds were checked.
 #[derive(Clone, Copy)]
 struct Raw<'a> {
     steps: usize,
@@ -121,37 +122,40 @@ struct Raw<'a> {
 
 type Run = unsafe fn(&Raw<'_>);
 
-/// Writes words of whole panels as f32: how many of them, from where and to where.
+/// Widens words of whole panels to f32: their number, the source and the destination.
 type Widen = unsafe fn(usize, *const u32, *mut f32);
 
-/// The tiles of this machine's level.
+/// The kernel of a product at the level in use.
 pub(super) struct Kernel {
     run: Run,
-    /// As `run`, asking for columns ahead.
+    /// Like `run`, with prefetching of columns.
     run_asking: Run,
     max_rows: usize,
-    /// How columns become f32 that are multiplied by rows of f32, and are none.
+    /// Widens columns of another format to f32, for f32 rows.
     widen: Option<Widen>,
-    /// What multiplies any number of rows by more than half a panel, where there is something better.
+    /// Multiplies any number of rows by more than half a panel, if there is a faster way.
     all_rows: Option<AllRows>,
-    /// Columns in a word: two of f16.
+    /// The number of columns in a word: two for f16.
     columns_per_word: usize,
-    /// Values of a column in a word, each of which a word of the rows multiplies.
+    /// The number of values of a column in a word, each of which is multiplied by a word of the
+    /// rows.
     values_per_word: usize,
-    /// Words of a row of so many steps.
+    /// The number of words of a row with a number of steps.
     left_words: fn(usize) -> usize,
 }
 
-/// Multiplies all rows, or none where it would not be faster, and says which.
+/// Multiplies all rows and returns true, or returns false if that would not be faster.
 type AllRows = unsafe fn(&Raw<'_>) -> bool;
 
 thread_local! {
-    /// Columns as f32, kept from use to use.
+    /// Columns widened to f32, reused from product to product.
     static WIDENED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// How this machine multiplies words of columns by words of rows; by rows of f32 it does all, but for
-/// f16 in plain loops. Where there is a way of f16, weights of f32 are kept so.
+/// Returns the kernel that multiplies columns of a format by rows of a format at the level in use,
+/// if there is one. f32 rows have a kernel for all columns, except for f16 columns at the portable
+/// level. If there is a kernel for f16 columns, f32 weights that f16 represents exactly are stored
+/// as f16.
 pub(super) fn kernel(columns: Format, rows: RowFormat) -> Option<Kernel> {
     match (level(), columns, rows) {
         #[cfg(target_arch = "x86_64")]
@@ -191,7 +195,8 @@ fn f32_rows_kernel(level: Level, columns: Format) -> Option<Kernel> {
         Level::Avx2 | Level::Avx2Vnni => {
             [avx2::F32, avx2::F16, avx2::BF16_AS_F32, avx2::INT8_AS_F32].map(Some)
         }
-        // A few rows wait for narrow columns; more of them widen these, and go on as f32.
+        // A few rows stall on narrow columns; more rows widen the columns first and continue in
+        // f32.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 | Level::Avx512Vnni | Level::Avx512Dot | Level::Amx => [
             avx512::F32,
@@ -209,14 +214,15 @@ fn f32_rows_kernel(level: Level, columns: Format) -> Option<Kernel> {
     }
 }
 
-/// The f32 tiles of this machine, which every level has.
+/// The f32 kernel of the level in use; every level has one.
 pub(super) fn f32_kernel() -> Kernel {
-    // INVARIANT: `kernel` has an arm of f32 for every level.
+    // INVARIANT: `kernel` has an f32 arm for every level.
     kernel(Format::F32, RowFormat::F32).expect("every level multiplies f32")
 }
 
 impl Kernel {
-    /// As it is, of columns that become f32 as they are read: one of several values in a word is a step.
+    /// This kernel, for columns that are widened to f32 as they are read. Each value of a word is a
+    /// step.
     const fn widening<W: Widened>(self, widen: Widen) -> Self {
         Self {
             widen: Some(widen),
@@ -226,7 +232,7 @@ impl Kernel {
         }
     }
 
-    /// Of tiles alone, of up to so many rows.
+    /// A kernel of a microkernel alone, for up to `max_rows` rows.
     const fn new(run: Run, run_asking: Run, max_rows: usize) -> Self {
         Self {
             run,
@@ -240,8 +246,8 @@ impl Kernel {
         }
     }
 
-    /// `result (+)= left * right` over `steps`, row tile by row tile. Row `r` of the result begins
-    /// at `r * row_step`.
+    /// Computes `result (+)= left * right` over `steps`, one row tile after the other. Row `r` of
+    /// the result begins at `r * row_step`.
     #[allow(unsafe_code)]
     pub(super) fn multiply(
         &self,
@@ -298,7 +304,7 @@ impl Kernel {
         };
         if let Some(all_rows) = self.all_rows.filter(|_| width == PANEL) {
             // SAFETY: the asserts keep all that the rows and whole vectors of columns reach inside
-            // their slices; the level is the machine's.
+            // their slices; the processor has the level.
             if unsafe { all_rows(&raw) } {
                 return;
             }
@@ -311,7 +317,7 @@ impl Kernel {
                 f32_kernel().multiply(steps, left, right, result, row_step, finish);
             });
         }
-        // Each of many tiles asks for a share of what is multiplied next.
+        // Each of many tiles prefetches a share of the next columns.
         let mut shares = right.next.chunks(right.next.len().div_ceil(tiles).max(1));
         let mut first = 0;
         for tile in 0..tiles {
@@ -329,7 +335,7 @@ impl Kernel {
         }
     }
 
-    /// Hands on steps of whole panels as f32.
+    /// Calls `work` with steps of whole panels, widened to f32.
     #[allow(unsafe_code)]
     fn with_widened(
         &self,
@@ -342,7 +348,7 @@ impl Kernel {
         let words = &right.words[..steps * right.step];
         let mut widened = WIDENED.take();
         let values = sized(&mut widened, steps * self.values_per_word * PANEL);
-        // SAFETY: there is room for the values of all words; the level is the machine's.
+        // SAFETY: there is room for the values of all words; the processor has the level.
         unsafe { widen(words.len(), words.as_ptr(), values.as_mut_ptr()) };
         work(Right {
             words: bytemuck::cast_slice(values),
@@ -353,18 +359,18 @@ impl Kernel {
     }
 }
 
-/// How many words `count` runs of `length` words reach over that begin `step` words apart; `None` if
-/// the number overflows.
+/// The number of words that `count` runs of `length` words span if they begin `step` words apart;
+/// `None` if it overflows.
 fn reach(count: usize, step: usize, length: usize) -> Option<usize> {
     count.checked_sub(1)?.checked_mul(step)?.checked_add(length)
 }
 
 impl Raw<'_> {
-    /// Some of the rows.
+    /// A range of the rows.
     #[allow(unsafe_code)]
     unsafe fn part(&self, first: usize, rows: usize) -> Self {
         let Self { finish, .. } = *self;
-        // SAFETY: of the caller: there are these rows.
+        // SAFETY: guaranteed by the caller: there are these rows.
         unsafe {
             Self {
                 rows,
@@ -380,7 +386,7 @@ impl Raw<'_> {
     }
 }
 
-/// The words and sums of one level, and how they are multiplied.
+/// The vectors of a level, and the instructions that multiply them.
 ///
 /// # Safety
 /// `Words` is plain data that may be written anywhere as [`Self::LANES`] f32, and `Sums` plain data
@@ -391,18 +397,19 @@ unsafe trait Dot: Copy {
     type Words: Copy;
     /// A vector of sums.
     type Sums: Copy;
-    /// Columns of a vector.
+    /// The number of columns in a vector.
     const LANES: usize;
-    /// Columns in a word.
+    /// The number of columns in a word.
     const COLUMNS_PER_WORD: usize = 1;
-    /// Values of a column in a word, each of which a word of the rows multiplies: four at most.
+    /// The number of values of a column in a word, each of which is multiplied by a word of the
+    /// rows: four at most.
     const VALUES_PER_WORD: usize = 1;
 
-    /// One of their values of a vector's columns.
+    /// Loads one value of each word of a vector's columns.
     unsafe fn load(words: *const u32, value: usize) -> Self::Words;
     unsafe fn broadcast(word: *const u32) -> Self::Words;
     unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
-    /// A word of one row times the words of the columns.
+    /// Adds the product of a word of one row and the words of the columns.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "it must be compiled for its level")]
     unsafe fn dot_row<const VECTORS: usize>(
@@ -410,7 +417,7 @@ unsafe trait Dot: Copy {
         left: *const u32,
         right: &[Self::Words; VECTORS],
     ) {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let left = Self::broadcast(left);
             for (sums, right) in sums.iter_mut().zip(right) {
@@ -418,23 +425,24 @@ unsafe trait Dot: Copy {
             }
         }
     }
-    /// `result (+)= sums * scale + bias`, of a whole vector of columns from `column` on.
+    /// Computes `result (+)= sums * scale + bias` for a whole vector of columns from `column` on.
     unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32);
 }
 
-/// What a row's sums become.
+/// The epilogue of a row's sums.
 struct End<'a> {
     scale: f32,
-    /// Of the vector's columns.
+    /// The bias of the vector's columns.
     bias: *const f32,
     add: bool,
     quantised: Option<Quantised<'a>>,
 }
 
-/// What is added where there is no bias.
+/// The addend if there is no bias.
 static NO_BIAS: [f32; PANEL] = [0.0; PANEL];
 
-/// `ROWS` rows times `VECTORS` vectors of columns from `column` on, asked for ahead or not.
+/// The microkernel: `ROWS` rows times `VECTORS` vectors of columns from `column` on, with or
+/// without prefetching.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -446,12 +454,13 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
     column: usize,
 ) {
     const UNROLL: usize = 4;
-    // SAFETY: of the caller, which checked every bound.
+    // SAFETY: guaranteed by the caller, which checked every bound.
     unsafe {
-        // Zeros, as `Dot` promises. As bytes: a loop would keep the sums in memory.
+        // Zeros are valid, as `Dot` requires. They are set as bytes: a loop would keep the sums in
+        // memory.
         let mut sums: [[D::Sums; VECTORS]; ROWS] = std::mem::zeroed();
-        // The place of the step that is multiplied. An integer: after the last step, a pointer would
-        // leave the columns.
+        // The offset of the current step. It is an integer, since after the last step a pointer
+        // would be out of bounds.
         let mut at = column / D::COLUMNS_PER_WORD;
         let mut left = [raw.left; ROWS];
         for (row, left) in left.iter_mut().enumerate() {
@@ -491,7 +500,7 @@ unsafe fn tile<D: Dot, const ROWS: usize, const VECTORS: usize, const ASKS: bool
     }
 }
 
-/// Stores a row's vectors of columns from `column` on.
+/// Stores a row's vectors of columns, from `column` on.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -511,7 +520,7 @@ unsafe fn store_row<D: Dot, const VECTORS: usize>(
         if column >= raw.columns {
             break;
         }
-        // SAFETY: of the caller, which checked every bound.
+        // SAFETY: guaranteed by the caller, which checked every bound.
         unsafe {
             let end = End {
                 scale: scales.map_or(1.0, |scales| *scales.get_unchecked(row)),
@@ -529,7 +538,7 @@ unsafe fn store_row<D: Dot, const VECTORS: usize>(
     }
 }
 
-/// Stores the first columns of a vector.
+/// Stores the first `columns` columns of a vector.
 #[cold]
 #[allow(unsafe_code)]
 unsafe fn store_some<D: Dot>(
@@ -540,7 +549,8 @@ unsafe fn store_some<D: Dot>(
     columns: usize,
 ) {
     let (mut values, mut bias) = ([0.0; PANEL], [0.0; PANEL]);
-    // SAFETY: of the caller: the result and the bias have so many columns, the copies a vector's.
+    // SAFETY: guaranteed by the caller: the result and the bias have so many columns, the copies
+    // have a vector's.
     unsafe {
         result.copy_to(values.as_mut_ptr(), columns);
         end.bias.copy_to(bias.as_mut_ptr(), columns);
@@ -553,7 +563,8 @@ unsafe fn store_some<D: Dot>(
     }
 }
 
-/// Adds one word of each row times the words of the columns, or one for each of their values.
+/// Adds the product of one word of each row and the words of the columns, or of one word for each
+/// of their values.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -566,11 +577,11 @@ unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
     at: usize,
     right: *const u32,
 ) {
-    // Written out: a loop that the compiler does not unroll keeps the sums in memory.
+    // Unrolled by hand: a loop that the compiler does not unroll keeps the sums in memory.
     macro_rules! dot_rows {
         ($value:literal: $($row:literal)*) => {
             if $value < D::VALUES_PER_WORD {
-                // SAFETY: of the caller, which checked every bound.
+                // SAFETY: guaranteed by the caller, which checked every bound.
                 unsafe {
                     let mut words = [D::load(right, $value); VECTORS];
                     for (index, words) in words.iter_mut().enumerate().skip(1) {
@@ -590,12 +601,12 @@ unsafe fn add_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
     dot_rows!(3: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
 }
 
-/// Calls a tile of as many rows as there are, up to the listed ones.
+/// Calls the microkernel for the number of rows, up to the listed ones.
 macro_rules! for_rows {
     ($raw:expr, $column:expr, $dot:ty, $vectors:expr, $asks:expr, [$($rows:literal)*]) => {
         match $raw.rows {
             $($rows => super::tile::<$dot, $rows, $vectors, $asks>($raw, $column),)*
-            // INVARIANT: the rows of a tile are at most the kernel's.
+            // INVARIANT: a tile has at most the kernel's number of rows.
             _ => unreachable!("a tile of {} rows", $raw.rows),
         }
     };

@@ -1,4 +1,5 @@
-//! NEON, and its dot products of int8: 6 rows times four vectors of 4 columns, or up to three times eight.
+//! NEON and its int8 dot products: microkernels of 6 rows by four vectors of 4 columns, or of up to
+//! three rows by eight vectors.
 
 use std::arch::aarch64::{
     float32x4_t, int32x4_t, uint16x4_t, vaddq_f32, vandq_u32, vcvtq_f32_s32, vdupq_n_f32,
@@ -21,14 +22,14 @@ pub(super) const INT8_AS_F32: Kernel =
     Kernel::new(run_bytes::<false>, run_bytes::<true>, MAX_ROWS).widening::<Bytes>(widen_bytes);
 pub(super) const INT8: Kernel = Kernel::new(run_int8::<false>, run_int8::<true>, MAX_ROWS);
 
-/// Runs a tile of the rows and columns that there are: wider ones of few rows, whose sums would wait for
-/// each other.
+/// Runs the microkernel for the number of rows and columns. Few rows use a wider one, since a
+/// narrow one would have too few independent sums and would stall on them.
 macro_rules! run {
     ($name:ident, $dot:ty, $features:literal) => {
         #[target_feature(enable = $features)]
         #[allow(unsafe_code)]
         unsafe fn $name<const ASKS: bool>(raw: &Raw<'_>) {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 if raw.rows <= 3 && raw.columns > PANEL / 2 {
                     for_rows!(raw, 0, $dot, 8, ASKS, [1 2 3]);
@@ -53,7 +54,7 @@ macro_rules! widen {
         #[target_feature(enable = "neon")]
         #[allow(unsafe_code)]
         unsafe fn $name(count: usize, words: *const u32, into: *mut f32) {
-            // SAFETY: of the caller.
+            // SAFETY: guaranteed by the caller.
             unsafe { widened::widen::<$columns>(count, words, into) }
         }
     };
@@ -66,7 +67,7 @@ widen!(widen_bytes, Bytes);
 #[derive(Clone, Copy)]
 struct Floats;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Floats {
     type Words = float32x4_t;
@@ -117,7 +118,7 @@ impl Widened for Halves {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, _value: usize) -> float32x4_t {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let words: uint16x4_t = vld1_u16(words.cast());
             let values: float32x4_t;
@@ -133,7 +134,7 @@ impl Widened for Halves {
     }
 }
 
-/// Of bf16.
+/// Pairs of bf16.
 #[derive(Clone, Copy)]
 struct Pairs;
 
@@ -144,7 +145,7 @@ impl Widened for Pairs {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> float32x4_t {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let words = vld1q_u32(words);
             vreinterpretq_f32_u32(match value {
@@ -155,7 +156,7 @@ impl Widened for Pairs {
     }
 }
 
-/// Of int8, one by one.
+/// int8 values, one at a time.
 #[derive(Clone, Copy)]
 struct Bytes;
 
@@ -166,10 +167,10 @@ impl Widened for Bytes {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> float32x4_t {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let words = vld1q_s32(words.cast());
-            // To the sign's place, and back.
+            // Shifts the byte to the top, and back with its sign.
             let words = match value {
                 0 => vshlq_n_s32::<24>(words),
                 1 => vshlq_n_s32::<16>(words),
@@ -181,11 +182,11 @@ impl Widened for Bytes {
     }
 }
 
-/// Of int8, all four of a word.
+/// int8 values, all four of a word.
 #[derive(Clone, Copy)]
 struct Quads;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Quads {
     type Words = int32x4_t;
@@ -194,19 +195,20 @@ unsafe impl Dot for Quads {
 
     #[inline(always)]
     unsafe fn load(words: *const u32, _value: usize) -> int32x4_t {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { vld1q_s32(words.cast()) }
     }
 
     #[inline(always)]
     unsafe fn broadcast(word: *const u32) -> int32x4_t {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { vld1q_dup_s32(word.cast()) }
     }
 
     #[inline(always)]
     unsafe fn dot(mut sums: int32x4_t, left: int32x4_t, right: int32x4_t) -> int32x4_t {
-        // SAFETY: it reads and writes registers; of the caller, the machine has the instruction.
+        // SAFETY: it reads and writes registers; the caller guarantees that the machine has the
+        // instruction.
         unsafe {
             // The intrinsic is not stable.
             std::arch::asm!(
@@ -222,7 +224,7 @@ unsafe impl Dot for Quads {
 
     #[inline(always)]
     unsafe fn store(sums: int32x4_t, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: of the caller; `column` and what follows it are inside the panel.
+        // SAFETY: guaranteed by the caller; `column` and what follows it are inside the panel.
         unsafe {
             let sums = match end.quantised {
                 Some(Quantised { corrections, .. }) => {

@@ -1,4 +1,4 @@
-//! Any machine: 4 rows times 8 columns.
+//! Any machine: microkernels of 4 rows by 8 columns.
 
 use super::widened::{Widened, widen};
 use super::{Dot, End, Kernel, Quantised, Raw, for_rows};
@@ -16,7 +16,7 @@ pub(super) const INT8_AS_F32: Kernel =
 #[allow(unsafe_code)]
 unsafe fn run<D: Dot, const ASKS: bool>(raw: &Raw<'_>) {
     for column in (0..raw.columns).step_by(D::LANES) {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe { for_rows!(raw, column, D, 1, ASKS, [1 2 3 4]) }
     }
 }
@@ -24,7 +24,7 @@ unsafe fn run<D: Dot, const ASKS: bool>(raw: &Raw<'_>) {
 #[derive(Clone, Copy)]
 struct Floats;
 
-// SAFETY: words and sums are vectors of numbers, of which any bits are valid, zeros too.
+// SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
 unsafe impl Dot for Floats {
     type Words = [f32; 8];
@@ -33,7 +33,7 @@ unsafe impl Dot for Floats {
 
     #[inline(always)]
     unsafe fn load(words: *const u32, _value: usize) -> [f32; 8] {
-        // SAFETY: of the caller, as below.
+        // SAFETY: guaranteed by the caller, as below.
         unsafe { words.cast::<[f32; 8]>().read_unaligned() }
     }
 
@@ -76,7 +76,7 @@ unsafe impl Dot for Floats {
     }
 }
 
-/// Of bf16.
+/// Pairs of bf16.
 #[derive(Clone, Copy)]
 struct Pairs;
 
@@ -87,13 +87,13 @@ impl Widened for Pairs {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|pair| f32::from_bits(pair >> (16 * value) << 16))
     }
 }
 
-/// Of int8.
+/// int8 values.
 #[derive(Clone, Copy)]
 struct Bytes;
 
@@ -104,7 +104,7 @@ impl Widened for Bytes {
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
-        // SAFETY: of the caller.
+        // SAFETY: guaranteed by the caller.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|quad| f32::from(quad.to_le_bytes()[value].cast_signed()))
     }

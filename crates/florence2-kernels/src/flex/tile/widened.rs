@@ -1,18 +1,18 @@
-//! Columns that are narrower than f32, where nothing multiplies them: a few rows read them as f32, and
-//! for many they are written so first.
+//! Columns that are narrower than f32, where no instruction multiplies them. A few rows read them
+//! as f32. For many rows, they are first written as f32.
 
 use super::{Dot, End, PANEL};
 
-/// Columns that become another format's as they are read, and go on as these.
+/// Columns that are converted to another format as they are read, and processed in that format.
 #[allow(unsafe_code)]
 pub(super) trait Widened: Copy {
     type Into: Dot;
-    /// As [`Dot::COLUMNS_PER_WORD`].
+    /// See [`Dot::COLUMNS_PER_WORD`].
     const COLUMNS: usize = 1;
-    /// As [`Dot::VALUES_PER_WORD`].
+    /// See [`Dot::VALUES_PER_WORD`].
     const VALUES: usize = 1;
 
-    /// As [`Dot::load`].
+    /// See [`Dot::load`].
     unsafe fn widen(words: *const u32, value: usize) -> <Self::Into as Dot>::Words;
 }
 
@@ -27,7 +27,7 @@ unsafe impl<W: Widened> Dot for W {
 
     #[inline(always)]
     unsafe fn load(words: *const u32, value: usize) -> Self::Words {
-        // SAFETY: of the caller, as below.
+        // SAFETY: guaranteed by the caller, as below.
         unsafe { W::widen(words, value) }
     }
 
@@ -60,8 +60,8 @@ unsafe impl<W: Widened> Dot for W {
     }
 }
 
-/// Writes words as the vectors that [`Widened::widen`] makes of them: the values of a step's words under each
-/// other.
+/// Writes words as the vectors that [`Widened::widen`] returns. The values of a step's words are
+/// written below each other.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -74,7 +74,7 @@ pub(super) unsafe fn widen<W: Widened>(count: usize, words: *const u32, into: *m
         for value in 0..W::VALUES {
             let row = word / step * W::VALUES + value;
             let column = word % step * W::COLUMNS;
-            // SAFETY: of the caller: words are whole panels, and so whole vectors.
+            // SAFETY: guaranteed by the caller: words are whole panels, and so whole vectors.
             unsafe {
                 let vector = into.add(row * PANEL + column);
                 let words = W::widen(words.add(word), value);

@@ -1,20 +1,23 @@
-//! Parts of the products' assembly, which `asm!` blocks are put together from.
+//! The parts from which the `asm!` blocks of the products are assembled.
 //!
 //! # Contract
 //!
-//! Every `asm!` block is a complete use of the tiles: it configures them, multiplies, stores the sums and releases the
-//! tiles. No block expects a tile register or the tile configuration to hold what an earlier block left there. Rust's
-//! inline assembly has no operand for either (a tile register can be named as a clobber only), and the ABI lets every
-//! function that is called between two blocks change both. Loops over the tiles of a product are therefore part of the
-//! assembly. They read their work from memory, as arrays of `#[repr(C)]` structures. What is done with sums of a tile
-//! while the next tile is multiplied is assembly for the same reason. The
-//! blocks end with `vzeroupper`, since the compiler does not see that they leave the vector registers' upper halves set.
+//! Every `asm!` block is a complete use of the tiles: it configures them, multiplies, stores the
+//! sums and releases the tiles. No block relies on a tile register or a tile configuration of an
+//! earlier block. Rust's inline assembly has no operand for either (a tile register can be named as
+//! a clobber only), and the ABI lets every function that is called between two blocks change both.
+//! Loops over the tiles of a product are therefore part of the assembly. They read their work from
+//! memory, as arrays of `#[repr(C)]` structures. For the same reason, the epilogue of a tile, which
+//! runs while the next tile is multiplied, is assembly. The blocks end with `vzeroupper`, since the
+//! compiler does not see that they leave the upper halves of the vector registers set.
 //!
 //! # Tile registers of the products of bf16 and of int8
 //!
-//! Registers 0 and 1 are the upper rows' sums, 2 and 3 the lower rows', 4 and 5 their words, 6 and 7 the columns'.
+//! Registers 0 and 1 hold the sums of the upper rows, 2 and 3 those of the lower rows. Registers 4
+//! and 5 hold the words of the rows, 6 and 7 those of the columns.
 
-/// Configures the tiles as the structure at `{piece}` says, unless they are. `{configured}` is the configuration in use.
+/// Configures the tiles from the structure at `{piece}`, unless that configuration is in use.
+/// `{configured}` is the configuration in use.
 macro_rules! configure {
     ($temporary:literal, $configured:literal) => {
         concat!(
@@ -40,8 +43,8 @@ macro_rules! configure {
     };
 }
 
-/// The sums' beginnings, and where they go: of `both` halves of a tile's rows, or of the `upper` ones
-/// where there are no others.
+/// Loads the initial values of the sums, or stores the sums: for `both` halves of a tile's rows, or
+/// for the `upper` half if there is no other.
 macro_rules! sums {
     (load, upper) => {
         "mov {upper}, [{piece} + {FROM}]
@@ -73,7 +76,7 @@ macro_rules! sums {
     };
 }
 
-/// Words of the columns, of each half so many bytes behind `right`.
+/// Loads the words of both halves of the columns, from the given byte offsets to `right`.
 macro_rules! columns {
     ($left:literal, $right:literal) => {
         concat!(
@@ -86,8 +89,8 @@ macro_rules! columns {
     };
 }
 
-/// Words of the rows, so many bytes behind `upper` and `lower`, times the columns'; `again` takes the
-/// rows' words that are there.
+/// Multiplies the words of the rows, at the given byte offset to `upper` and `lower`, by those of
+/// the columns. `again` reuses the words of the rows that are loaded.
 macro_rules! rows {
     (upper, $instruction:literal, again) => {
         concat!(
@@ -131,7 +134,7 @@ macro_rules! rows {
     };
 }
 
-/// Multiplies the segments of a piece: its sums are loaded before and stored after.
+/// Multiplies the segments of a piece. Loads its sums before and stores them after.
 macro_rules! segments {
     ($rows:ident, $instruction:literal, $prefetch:expr) => {
         concat!(
@@ -172,18 +175,18 @@ macro_rules! segments {
     };
 }
 
-/// Prefetches lines of the columns that are being read.
+/// Prefetches cache lines of the columns that are being read.
 macro_rules! prefetch_columns {
     ($($line:literal)*) => {
         concat!($("prefetcht0 [{right} + {ahead} + ", $line, "]\n"),*)
     };
 }
 
-/// Bytes that [`prefetch_next`] prefetches, with each register of steps: about as many as a register of the
-/// next columns has, shared among the tiles of the rows that pass together.
+/// The number of bytes that [`prefetch_next`] prefetches with each register of steps: about as many
+/// as a register of the next columns has, divided among the tiles of the rows that pass together.
 pub(super) const AHEAD_PER_REGISTER: usize = 256;
 
-/// Prefetches columns that are multiplied next.
+/// Prefetches the columns that are multiplied next.
 macro_rules! prefetch_next {
     () => {
         "prefetcht1 [{next}]
@@ -194,8 +197,8 @@ macro_rules! prefetch_next {
     };
 }
 
-/// Loads an [`super::Epilogue`] into registers: factors in zmm16 and zmm17, corrections in zmm18 and zmm19, the bias in
-/// zmm20 and zmm21, the columns' masks in k1 and k2.
+/// Loads an [`super::Epilogue`] into registers: scales into zmm16 and zmm17, corrections into zmm18
+/// and zmm19, the bias into zmm20 and zmm21, the masks of the columns into k1 and k2.
 macro_rules! load_epilogue {
     ($epilogue:literal) => {
         concat!(
@@ -227,7 +230,7 @@ macro_rules! load_epilogue {
     };
 }
 
-/// A row's sums as f32 in zmm0 and zmm1, with all factors but the row's.
+/// Loads a row's sums as f32 into zmm0 and zmm1, with all factors except the row's.
 macro_rules! sums_of_row {
     (f32, $sums:literal) => {
         concat!(
@@ -254,7 +257,8 @@ macro_rules! sums_of_row {
             vmulps zmm1, zmm1, zmm17"
         )
     };
-    // The sums of the greatest weight come first. zmm18 and zmm19 are what those of the middle and of the greatest count.
+    // The most significant sums come first. zmm18 and zmm19 are the factors of the middle and of
+    // the most significant sums.
     (digits, $sums:literal) => {
         concat!(
             "vcvtdq2ps zmm0, [",

@@ -1,14 +1,16 @@
-//! f32 in AMX's registers of int8.
+//! f32 products in AMX's int8 tile registers (the Ozaki scheme).
 //!
-//! Rows and columns are whole numbers of three digits ([`crate::flex::digits`]). Products of two digits
-//! have a weight, as digits have: the first with the first has the greatest, the first with the second
-//! and the second with the first the next. Sums of a weight are exact, and three are computed. What is
-//! left out errs to either side: by a third of a rounding of f32 of the lengths' product where numbers are
-//! alike in size, and by ten and more where one of each is far above the others. These six products of int8
-//! take about two thirds of the time of five of bf16, into which f32 can be cut too.
+//! Rows and columns are integers of three digits ([`crate::flex::digits`]). The product of two
+//! digits has a weight. The product of the first digits has the greatest weight; those of a first
+//! and a second digit have the middle one. The sums of a weight are exact, and the sums of three
+//! weights are computed. The omitted sums cause errors of either sign: a third of an f32 rounding
+//! of the product of the vectors' lengths if the numbers have similar magnitudes, and ten roundings
+//! or more if one number of each vector is far above the others. These six int8 products take about
+//! two thirds of the time of five bf16 products, into which f32 can be split too.
 //!
-//! Registers 0 and 1 are the sums of the greatest weight, of either half of the columns, 2 and 3, 4 and
-//! 5 those of the next; 6 has digits of the rows, and 7 of the columns.
+//! Registers 0 and 1 hold the sums of the greatest weight, one for each half of the columns, 2 and
+//! 3 those of the middle weight, 4 and 5 those of the least. Register 6 holds digits of the rows,
+//! and 7 digits of the columns.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -41,36 +43,37 @@ pub(in crate::flex::tile) const F16: Kernel = Kernel {
     ..Kernel::new(run_f16, run_f16, usize::MAX)
 };
 
-/// Registers of 64 steps whose columns' digits stay in the nearest cache while all rows pass.
+/// The number of registers of 64 steps whose columns' digits stay in the first-level cache while
+/// all rows pass.
 const REGISTERS_OF_BLOCK: usize = 4;
 
-/// What sums of the least weight stand for: products of a first digit, of 65536, and a third.
+/// The weight of the least significant sums: products of a first digit (65536) and a third one.
 const LEAST: f32 = 65536.0;
 
-/// Digits of 64 steps of a panel, the first ones first: of every sixteenth step, a line for either half
-/// of the columns.
+/// The digits of 64 steps of a panel, the first digits first: for every sixteenth step, a line for
+/// each half of the columns.
 type Columns = [[Line; 2 * SIDE]; DIGITS];
 
-/// Sums of each weight: `[row][column]`.
+/// The sums of each weight: `[row][column]`.
 #[derive(Default)]
 #[repr(C, align(64))]
 struct Sums([[[i32; PANEL]; SIDE]; DIGITS]);
 
-/// What a product works in.
+/// The workspace of a product.
 #[derive(Default)]
 struct Buffers {
     columns: [Columns; REGISTERS_OF_BLOCK],
-    /// Of the tile that is multiplied, and of the one before, whose results are being written.
+    /// The sums of the current tile, and of the previous tile, whose results are being written.
     sums: [Sums; 2],
 }
 
 thread_local! {
     static BUFFERS: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
-    /// Kept from use to use.
+    /// Reused from product to product.
     static PIECES: Cell<Vec<Piece>> = const { Cell::new(Vec::new()) };
 }
 
-/// Of each number of rows.
+/// The tile configuration for each number of rows.
 static CONFIGURATIONS: [Configuration; SIDE + 1] = {
     let side = SIDE as u8;
     let mut configurations = [Configuration::of([side; 8]); SIDE + 1];
@@ -86,14 +89,14 @@ static CONFIGURATIONS: [Configuration; SIDE + 1] = {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
 unsafe fn run_f16(raw: &Raw<'_>) {
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { run::<Halves>(raw) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
 unsafe fn run_f32(raw: &Raw<'_>) {
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { run::<Floats>(raw) }
 }
 
@@ -106,7 +109,7 @@ unsafe fn run_f32(raw: &Raw<'_>) {
 unsafe fn run<D: Dot<Words = __m512i>>(raw: &Raw<'_>) {
     assert!(raw.left_step == 1, "rows beside each other");
     let (mut units, mut inverses) = ([0.0; PANEL], [0.0; PANEL]);
-    // INVARIANT: columns of f32 and f16 come with their largest where rows are in digits.
+    // INVARIANT: f32 and f16 columns provide their largest magnitudes if rows are in digits.
     let largest = raw.largest.expect("the columns' largest");
     for ((unit, inverse), largest) in units.iter_mut().zip(&mut inverses).zip(largest) {
         let of_column = Unit::of(*largest);
@@ -126,7 +129,8 @@ unsafe fn run<D: Dot<Words = __m512i>>(raw: &Raw<'_>) {
     let mut pieces = PIECES.take();
     let mut next = raw.next;
     let mut first = 0;
-    // SAFETY: of the caller, which checked every bound, and whose processor has the registers.
+    // SAFETY: guaranteed by the caller, which checked every bound, and whose processor has the
+    // registers.
     unsafe {
         for block in 0..blocks {
             let end = first + (registers - first).div_ceil(blocks - block);
@@ -153,8 +157,8 @@ unsafe fn run<D: Dot<Words = __m512i>>(raw: &Raw<'_>) {
     BUFFERS.set(Some(buffers));
 }
 
-/// Writes the digits of a row whose largest magnitude is given, and zeros where it does not fill a line;
-/// gives its unit.
+/// Writes the digits of a row with a given largest magnitude, padded with zeros to a whole line.
+/// Returns the unit.
 #[allow(unsafe_code)]
 pub(in crate::flex) fn encode_row(row: &[f32], largest: f32, words: &mut [u32]) -> f32 {
     assert!(level() == Level::Amx && words.len() >= digits::words(row.len()));
@@ -173,7 +177,7 @@ unsafe fn write_row(row: &[f32], inverse: f32, words: &mut [u32]) {
         let mut numbers = [_mm512_setzero_si512(); 4];
         for (index, number) in numbers.iter_mut().enumerate() {
             let values = &values[values.len().min(index * SIDE)..];
-            // SAFETY: the mask has the values that there are.
+            // SAFETY: the mask selects only existing values.
             *number = unsafe {
                 match values.len() {
                     0 => *number,
@@ -191,21 +195,21 @@ unsafe fn write_row(row: &[f32], inverse: f32, words: &mut [u32]) {
     }
 }
 
-/// Up to 16 rows, as the assembly reads them.
+/// Up to 16 rows, in the layout that the assembly reads.
 #[repr(C)]
 struct Piece {
     configuration: *const Configuration,
     rows: usize,
-    /// Of the first row, as what follows.
+    /// The digits of the first row; `result` and `row_scale` point to the first row too.
     left: *const u32,
     result: *mut f32,
     row_scale: *const f32,
-    /// Prefetched meanwhile.
+    /// Prefetched during the product.
     next: *const u32,
 }
 
 impl Piece {
-    /// The rows from `first_row` on, of the steps from the register `first` on.
+    /// The rows from `first_row` on, for the steps from register `first` on.
     fn new(raw: &Raw<'_>, first_row: usize, first: usize, next: *const u32) -> Self {
         let rows = SIDE.min(raw.rows - first_row);
         let digits = first_row * raw.left_row_step + first * DIGITS * LINE;
@@ -220,27 +224,27 @@ impl Piece {
     }
 }
 
-/// A product over a block of registers of steps, as the assembly reads it.
+/// A product over a block of registers of steps, in the layout that the assembly reads.
 #[repr(C)]
 struct Block {
     epilogue: Epilogue,
-    /// What sums of the middle weight count, and those of the greatest.
+    /// The weights of the middle and of the greatest sums, relative to the least.
     weights: [f32; 2],
     piece: *const Piece,
     end: *const Piece,
     columns: *const Columns,
     registers: usize,
-    /// Bytes from one row's digits to the next row's.
+    /// Bytes from a row's digits to the next row's.
     left_row_step: usize,
-    /// Rows of the tile before that are finished with each register.
+    /// The number of rows of the previous tile that are finished with each register.
     rows_per_register: usize,
-    /// How far ahead results are prefetched, in bytes.
+    /// The prefetch distance of results in bytes.
     result_ahead: usize,
-    /// Where the sums of this tile go, and of the next.
+    /// The destinations of the sums of this tile and of the next.
     sums: [*mut Sums; 2],
     /// The configuration in use.
     configured: *const Configuration,
-    /// Registers of a tile that are not yet multiplied.
+    /// The number of registers of a tile that remain to be multiplied.
     remaining: usize,
 }
 
@@ -275,8 +279,8 @@ impl Block {
     }
 }
 
-/// Multiplies the pieces of a block, of which there is one at least. Results of a tile are written while the next is
-/// multiplied.
+/// Multiplies the pieces of a block, of which there is at least one. The results of a tile are
+/// written while the next tile is multiplied.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
@@ -285,9 +289,10 @@ impl Block {
     reason = "tile state may not leave the asm! block"
 )]
 unsafe fn multiply(block: &mut Block) {
-    // SAFETY: of the caller: the processor has the tiles, and the pieces' pointers reach the rows of their configuration,
-    // which have the digits of these steps, and their results. Memory that is prefetched need not exist. All that is
-    // written but memory is named, and the tiles are released.
+    // SAFETY: guaranteed by the caller: the processor has the tiles, and the pieces' pointers reach
+    // the rows of their configuration, which have the digits of these steps, and their results.
+    // Prefetched memory need not exist. Everything that is written except memory is named, and the
+    // tiles are released.
     unsafe {
         asm!(
             load_epilogue!("{block}"),
@@ -313,7 +318,7 @@ unsafe fn multiply(block: &mut Block) {
             "tilezero tmm5",
             "4:",
             prefetch_next!(),
-            // Sums of a weight are never added to twice in a row.
+            // No sums are updated twice in a row.
             "tileloadd tmm6, [{left} + {left_step} + 128]",
             "tileloadd tmm7, [{right} + {right_step}]",
             "tdpbssd tmm4, tmm6, tmm7",
@@ -341,7 +346,7 @@ unsafe fn multiply(block: &mut Block) {
             "tdpbssd tmm1, tmm6, tmm7",
             "add {left}, {LEFT_REGISTER}",
             "add {right}, {RIGHT_REGISTER}",
-            // Some rows of the tile before.
+            // Finishes some rows of the previous tile.
             "mov {some}, [{block} + {ROWS_PER_REGISTER}]",
             "mov {temporary}, [{block} + {RESULT_AHEAD}]",
             "5:",
@@ -356,7 +361,7 @@ unsafe fn multiply(block: &mut Block) {
             "6:",
             "dec qword ptr [{block} + {REMAINING}]",
             "jnz 4b",
-            // This tile is the one before the next.
+            // This tile becomes the previous one.
             "mov {sums}, [{block} + {SUMS}]",
             "mov {temporary}, [{block} + {SUMS} + 8]",
             "mov [{block} + {SUMS}], {temporary}",
@@ -432,7 +437,7 @@ unsafe fn multiply(block: &mut Block) {
     }
 }
 
-/// Writes the columns' digits of steps from the first on; zeros where there are no more steps.
+/// Writes the columns' digits of the steps from `first` on, with zeros after the last step.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -446,8 +451,8 @@ unsafe fn write_columns<D: Dot<Words = __m512i>>(
     columns: &mut [Columns],
 ) {
     for half in 0..raw.columns.div_ceil(SIDE) {
-        // SAFETY: of the caller: there are these steps of so many vectors of columns; a line is a vector's
-        // worth.
+        // SAFETY: guaranteed by the caller: these steps exist, with so many vectors of columns; a
+        // line holds a whole vector.
         unsafe {
             let words = raw.right.add(half * SIDE / D::COLUMNS_PER_WORD);
             let inverses = _mm512_loadu_ps(inverses.as_ptr().add(half * SIDE));
@@ -472,7 +477,7 @@ unsafe fn write_columns<D: Dot<Words = __m512i>>(
     }
 }
 
-/// The nearest number of units, with what makes its digits signed.
+/// The nearest number of units, plus the constant that makes its digits signed.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn nearest(values: __m512i, inverses: __m512) -> __m512i {
@@ -481,16 +486,16 @@ fn nearest(values: __m512i, inverses: __m512) -> __m512i {
     _mm512_add_epi32(_mm512_cvtps_epi32(values), carry)
 }
 
-/// The digits of four vectors of numbers, beside each other in words: the first ones first.
+/// The digits of four vectors of numbers, side by side in words: the first digits first.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn digits_of([a, b, c, d]: [__m512i; 4]) -> [__m512i; DIGITS] {
-    /// Of both, bit by bit: the second's where there is none in the mask.
+    /// Selects bits of the second operand where the mask is set, else bits of the third.
     const SELECT: i32 = 0xca;
     let bytes = _mm512_set1_epi32(0x00ff_00ff);
     let halves = _mm512_set1_epi32(0x0000_ffff);
     let signs = _mm512_set1_epi32(0x8080_8080_u32.cast_signed());
-    // Third and first digits, and second ones, of pairs of numbers.
+    // The third and first digits, and the second digits, of pairs of numbers.
     let outer = |a, b| _mm512_ternarylogic_epi32::<SELECT>(bytes, a, _mm512_slli_epi32::<8>(b));
     let inner = |a, b| _mm512_ternarylogic_epi32::<SELECT>(bytes, _mm512_srli_epi32::<8>(a), b);
     let lower = |a, b| _mm512_ternarylogic_epi32::<SELECT>(halves, a, _mm512_slli_epi32::<16>(b));

@@ -1,9 +1,10 @@
-//! A few rows of bf16 in vectors, with the very sums that AMX's registers give.
+//! Products of a few bf16 rows in vectors, with the same sums as in AMX's tile registers.
 //!
-//! A decoder's step waits for its weights, and longer for whole registers of them than for vectors. Of the
-//! 16 pairs that a register has of a row, AMX adds up the products of the first values and those of the
-//! second ones apart, rounding after each, and then both to what was there. So do these vectors, in f32:
-//! to the last bit, but in numbers below f32's normal ones, which AMX takes for zero.
+//! A step of the decoder stalls on its weights, and longer on tile loads than on vector loads. For
+//! the 16 pairs of a row in a tile register, AMX adds up the products of the first values and those
+//! of the second values separately, rounding after each, and then adds both to the previous sum.
+//! These vectors do the same in f32. The results are bit-identical, except for subnormal numbers,
+//! which AMX treats as zero.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -17,23 +18,23 @@ use crate::flex::ahead::AHEAD;
 use crate::flex::line::{LINE, Line};
 use crate::flex::tile::{PANEL, Raw, store_row};
 
-/// More rows are multiplied in registers.
+/// The maximum number of rows; more rows are multiplied in tile registers.
 pub(super) const MAX_ROWS: usize = 3;
 
-/// Vectors of a panel.
+/// The number of vectors across a panel.
 const VECTORS: usize = PANEL / SIDE;
 
-/// Multiplies up to [`MAX_ROWS`] rows whose words lie beside each other.
+/// Multiplies up to [`MAX_ROWS`] rows, each with contiguous words.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
 pub(super) unsafe fn run(raw: &Raw<'_>) {
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match raw.rows {
             1 => multiply::<1>(raw),
             2 => multiply::<2>(raw),
             MAX_ROWS => multiply::<MAX_ROWS>(raw),
-            // INVARIANT: the caller sends no more.
+            // INVARIANT: the caller passes no more rows.
             rows => unreachable!("{rows} rows"),
         }
     }
@@ -46,7 +47,7 @@ unsafe fn multiply<const ROWS: usize>(raw: &Raw<'_>) {
     let is_result = sums_are_results(raw);
     let (whole, rest) = (raw.steps / SIDE, raw.steps % SIDE);
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    // SAFETY: of the caller, which checked every bound.
+    // SAFETY: guaranteed by the caller, which checked every bound.
     unsafe {
         for (row, sums) in sums.iter_mut().enumerate() {
             let from = match raw.finish.bias {
@@ -79,7 +80,7 @@ unsafe fn multiply<const ROWS: usize>(raw: &Raw<'_>) {
     }
 }
 
-/// Adds the steps of a register: `STEPS`, or where that is 0 so many.
+/// Adds the steps of a register: `STEPS`, or `steps` if that is 0.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
@@ -90,7 +91,8 @@ unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
     steps: usize,
 ) {
     let steps = if STEPS == 0 { steps } else { STEPS };
-    // SAFETY: of the caller, which checked every bound; memory that is asked for need not exist.
+    // SAFETY: guaranteed by the caller, which checked every bound; prefetched memory need not
+    // exist.
     unsafe {
         let mut rows = [[Line::default(); 2]; ROWS];
         for (row, lines) in rows.iter_mut().enumerate() {
@@ -106,7 +108,8 @@ unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
             let ahead = right.wrapping_byte_add(AHEAD);
             let mut columns = [[_mm512_setzero_ps(); 2]; VECTORS];
             for (vector, columns) in columns.iter_mut().enumerate() {
-                // One line beside each load: by `ask_for_lines`, before both, most steps took 4 to 13 % longer.
+                // One prefetch beside each load: with `ask_for_lines` before both, most steps took
+                // 4 to 13 % longer.
                 _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(vector * LINE).cast());
                 *columns = halves(_mm512_loadu_si512(right.add(vector * SIDE).cast()));
             }
@@ -122,10 +125,11 @@ unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
     }
 }
 
-/// Adds columns times the first value of a row's pair and the second, which lies a line behind it.
+/// Adds the columns times the first value of a row's pair and times the second one, which is stored
+/// a line after the first.
 ///
-/// Written out, so that instructions read the row themselves: with fewer of them, the processor sees
-/// more columns coming.
+/// Written in assembly, so that the instructions take the row's values from memory: with fewer
+/// instructions, the processor starts more loads of columns ahead.
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
@@ -135,7 +139,7 @@ unsafe fn add_products(
     row: *const f32,
 ) {
     let [[first_a, second_a], [first_b, second_b]] = parts;
-    // SAFETY: it reads two values, which are the caller's, and writes registers.
+    // SAFETY: it reads two values, which the caller provides, and writes registers.
     unsafe {
         asm!(
             "vfmadd231ps {first_a}, {first_columns_a}, dword ptr [{row}]{{1to16}}",
@@ -157,7 +161,7 @@ unsafe fn add_products(
     }
 }
 
-/// The first values of pairs as f32, and the second ones.
+/// The first values of pairs as f32, and the second values.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn halves(words: __m512i) -> [__m512; 2] {

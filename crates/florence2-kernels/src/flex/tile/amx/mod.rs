@@ -1,9 +1,10 @@
-//! AMX: 32 rows times 32 columns in registers of 16 by 16.
+//! AMX: microkernels of 32 rows by 32 columns, in tile registers of 16 by 16.
 //!
-//! These registers round sums of bf16 in another order than the processor's dot product does: what a prompt
-//! is answered must not depend on how many others there are, and so [`few_rows`] rounds as they do. Sums
-//! of int8 are exact either way, and of few rows faster in vectors: beside reading the weights, the
-//! registers' configuration and the sums' way through memory take their time.
+//! The tile registers round sums of bf16 in another order than the processor's dot product. The
+//! result for a prompt must not depend on the number of other prompts, so [`few_rows`] rounds as
+//! the tile registers do. Sums of int8 are exact in both. Few rows of int8 are faster in vectors:
+//! besides reading the weights, configuring the tiles and passing the sums through memory take
+//! time.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -30,18 +31,19 @@ use crate::flex::ahead::AHEAD;
 use crate::flex::line::{LINE, Line};
 use crate::flex::rows::sized;
 
-/// Rows of a register, and words of each of its rows.
+/// The number of rows of a register, and of words in each of its rows.
 const SIDE: usize = 16;
 
-/// Rows that are multiplied together: two registers of them.
+/// The number of rows that are multiplied together: two registers of them.
 const ROWS: usize = 2 * SIDE;
 
-/// Registers of steps that all rows are multiplied in before the next. Their columns' words, and a
-/// tile's rows', are 16 KiB each, and stay in the nearest cache; sums wait in the next. With all steps at once
-/// both would come from there, which takes up to a fifth longer.
+/// The number of registers of steps over which all rows are multiplied before the next block. The
+/// words of their columns and those of a tile's rows take 16 KiB each and stay in the first-level
+/// cache; sums stay in the second-level cache. With all steps at once, both operands would come
+/// from the second level, which takes up to a fifth longer.
 const REGISTERS_OF_BLOCK: usize = 8;
 
-/// Fewer rows of int8 are multiplied in vectors.
+/// The minimum number of int8 rows; fewer rows are multiplied in vectors.
 const MIN_ROWS_OF_INT8: usize = ROWS;
 
 pub(super) const BF16: Kernel = Kernel {
@@ -53,7 +55,7 @@ pub(super) const INT8: Kernel = Kernel {
     ..avx512::INT8
 };
 
-/// What the registers hold, as the processor reads it.
+/// A tile configuration, in the layout that the processor reads.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Configuration {
@@ -64,8 +66,8 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// Of each number of rows. Not made when they are needed: the processor would wait until what was
-/// just written had left it.
+/// The configuration for each number of rows. They are constants, because the processor would stall
+/// on a configuration that was just written.
 static CONFIGURATIONS: [Configuration; ROWS + 1] = {
     let mut configurations = [Configuration::of_rows(0); ROWS + 1];
     let mut rows = 0;
@@ -77,10 +79,10 @@ static CONFIGURATIONS: [Configuration; ROWS + 1] = {
 };
 
 impl Configuration {
-    /// Of the registers as [`assembly`] uses them.
+    /// The configuration of the registers as [`assembly`] uses them.
     const fn of_rows(rows: usize) -> Self {
         let (upper, lower) = halves(rows);
-        // A register has a row at least, and what is not used any number of them.
+        // A register has at least one row; the number of rows of an unused register is arbitrary.
         let (upper, lower, side) = (
             upper as u8 + (upper == 0) as u8,
             lower as u8 + (lower == 0) as u8,
@@ -89,7 +91,7 @@ impl Configuration {
         Self::of([upper, upper, lower, lower, upper, lower, side, side])
     }
 
-    /// Of registers of so many rows, whole ones.
+    /// The configuration of registers with the given numbers of rows, in full width.
     const fn of([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
         let row = size_of::<[u32; SIDE]>() as u16;
         Self {
@@ -104,7 +106,7 @@ impl Configuration {
     }
 }
 
-/// How many of a tile's rows are the upper ones, and how many the lower.
+/// The number of upper rows and of lower rows of a tile.
 const fn halves(rows: usize) -> (usize, usize) {
     if rows <= SIDE {
         (rows, 0)
@@ -113,7 +115,8 @@ const fn halves(rows: usize) -> (usize, usize) {
     }
 }
 
-/// Some of the steps: whole registers of them, as the assembly reads it. Distances are in bytes.
+/// A part of the steps, in whole registers, in the layout that the assembly reads. Distances are in
+/// bytes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Segment {
@@ -135,7 +138,7 @@ impl Segment {
         right_step: 0,
     };
 
-    /// Some registers of a tile, of all of the first tile's.
+    /// A range of registers for a tile; `self` has all registers, for the first tile.
     fn part(self, tile: &Tile, registers: Range<usize>) -> Self {
         let Self {
             left_row_step,
@@ -158,14 +161,15 @@ impl Segment {
     }
 }
 
-/// What a tile's sums begin with and where they go, as the assembly reads it.
+/// The initial values of a tile's sums and their destination, in the layout that the assembly
+/// reads.
 #[repr(C)]
 struct Ends {
     from: Place,
     to: Place,
 }
 
-/// Where a tile's sums lie. The distance is in bytes.
+/// The location of a tile's sums. The distance is in bytes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Place {
@@ -175,7 +179,7 @@ struct Place {
 }
 
 impl Place {
-    /// Of numbers that every row has, and that are only read.
+    /// The location of numbers that all rows share and that are only read.
     fn of_all_rows(numbers: *const u32) -> Self {
         Self {
             upper: numbers.cast_mut(),
@@ -194,7 +198,8 @@ impl Place {
         Self::of(tile, sums.cast(), size_of::<[u32; PANEL]>())
     }
 
-    /// Rows of a tile from `upper` on. A tile without lower rows reads nothing at `lower`, which may lie outside.
+    /// The rows of a tile from `upper` on. A tile without lower rows does not access `lower`, which
+    /// may be out of bounds.
     fn of(tile: &Tile, upper: *mut u32, row_step: usize) -> Self {
         Self {
             upper,
@@ -204,33 +209,34 @@ impl Place {
     }
 }
 
-/// Sums of a tile's rows that are not yet results.
+/// The sums of a tile's rows before the epilogue.
 #[derive(Clone, Default)]
 #[repr(C, align(64))]
 struct Sums([[u32; PANEL]; ROWS]);
 
-/// What sums begin with that are added to nothing.
+/// The initial values of sums that begin at zero.
 static NOTHING: [u32; PANEL] = [0; PANEL];
 
-/// What is added to sums that become results, and what they are multiplied by, as the assembly reads it.
+/// The epilogue of sums: the values added to them and their factors, in the layout that the
+/// assembly reads.
 #[repr(C, align(64))]
 struct Epilogue {
-    /// Factors of columns.
+    /// The factors of the columns.
     scales: [f32; PANEL],
-    /// Of int8: subtracted from the sums of columns.
+    /// int8 only: subtracted from the sums of the columns.
     corrections: [i32; PANEL],
     bias: [f32; PANEL],
-    /// The columns that there are, of each half.
+    /// The masks of the existing columns, for each half.
     masks: [u16; 2],
-    /// Whether the results are added to what is there.
+    /// Non-zero if the results are added to the existing values.
     add: u32,
-    /// Bytes from one row's results to the next row's.
+    /// Bytes from a row's results to the next row's.
     result_row_step: usize,
-    /// Bytes from one row's factor to the next row's.
+    /// Bytes from a row's factor to the next row's.
     row_scale_step: usize,
 }
 
-/// The factor of rows that have none.
+/// The factor of rows without scales.
 static ONE: f32 = 1.0;
 
 impl Epilogue {
@@ -260,28 +266,29 @@ impl Epilogue {
     }
 }
 
-/// The factor of a row.
+/// A pointer to the factor of a row.
 fn row_scale(raw: &Raw<'_>, row: usize) -> *const f32 {
     raw.finish
         .row_scales
         .map_or(&raw const ONE, |scales| &raw const scales[row])
 }
 
-/// The product of a tile's rows over some registers of steps, as the assembly reads it.
+/// The product of a tile's rows over some registers of steps, in the layout that the assembly
+/// reads.
 #[repr(C)]
 struct Piece {
     configuration: *const Configuration,
-    /// Without the second, that has no registers.
+    /// If there is only one segment, the second has no registers.
     segments: [Segment; 2],
     ends: Ends,
-    /// Prefetched meanwhile.
+    /// Prefetched during the product.
     next: *const u32,
-    /// How many of the rows are the lower ones.
+    /// The number of lower rows.
     lower: usize,
-    /// What makes results of sums, or null where they are results, or are added to by another piece.
+    /// The epilogue, or null if the sums are results or if another piece adds to them.
     epilogue: *const Epilogue,
     rows: usize,
-    /// Of the first row, as all that follows.
+    /// The sums of the first row; `result` and `row_scale` point to the first row too.
     sums: *const u32,
     result: *mut f32,
     row_scale: *const f32,
@@ -300,9 +307,10 @@ macro_rules! multiply {
                 return;
             }
             let pieces = pieces.as_ptr_range();
-            // SAFETY: of the caller: the processor has the tiles, and the pieces' pointers reach the rows and columns
-            // of their configuration. Memory that is prefetched need not exist. All that is written but memory is
-            // named, and the tiles are released.
+            // SAFETY: guaranteed by the caller: the processor has the tiles, and the pieces'
+            // pointers reach the rows and columns of their configuration. Prefetched memory need
+            // not exist. Everything that is written except memory is named, and the tiles are
+            // released.
             unsafe {
                 asm!(
                     "xor {configured:e}, {configured:e}",
@@ -312,7 +320,8 @@ macro_rules! multiply {
                     "lea {segment}, [{piece} + {SEGMENTS}]",
                     "cmp qword ptr [{piece} + {LOWER}], 0",
                     "jne 4f",
-                    // These few rows wait for their own columns: a line of each half of them, of 16 steps.
+                    // So few rows stall on their own columns, which are prefetched: a line of each
+                    // half, for 16 steps.
                     segments!(
                         upper,
                         $instruction,
@@ -396,7 +405,7 @@ multiply!(multiply_int8, "tdpbusd", int8);
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn run_bf16(raw: &Raw<'_>) -> bool {
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if raw.rows <= few_rows::MAX_ROWS && raw.left_step == 1 {
             few_rows::run(raw);
@@ -412,21 +421,21 @@ unsafe fn run_int8(raw: &Raw<'_>) -> bool {
     if raw.rows < MIN_ROWS_OF_INT8 {
         return false;
     }
-    // SAFETY: of the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { run(raw, multiply_int8, false) }
 }
 
 thread_local! {
-    /// Rows' words that do not lie as registers read them, copied; kept from use to use.
+    /// Copies of rows whose layout the tile registers do not read; reused from product to product.
     static COPY: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
-    /// Of each tile, kept from use to use.
+    /// The sums of each tile; reused from product to product.
     static SUMS: Cell<Vec<Sums>> = const { Cell::new(Vec::new()) };
-    /// Kept from use to use.
+    /// Reused from product to product.
     static PIECES: Cell<Vec<Piece>> = const { Cell::new(Vec::new()) };
 }
 
-/// Multiplies all rows, or none that lie neither beside nor under each other, and says which. Where sums are results,
-/// nothing is left to be done with them.
+/// Multiplies all rows and returns true, or returns false if neither the words of a row nor those
+/// of a step are contiguous. If the sums are results, no epilogue is applied to them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
@@ -439,7 +448,7 @@ unsafe fn run(raw: &Raw<'_>, multiply: Multiply, sums_are_results: bool) -> bool
     let mut pieces = PIECES.take();
     let mut sums = SUMS.take();
     let epilogue = Epilogue::new(raw);
-    // SAFETY: of the caller, which checked every bound.
+    // SAFETY: guaranteed by the caller, which checked every bound.
     unsafe {
         let (segments, used) = segments(raw, raw.rows, &mut copy, &mut right_rest);
         push_pieces(
@@ -462,8 +471,8 @@ unsafe fn run(raw: &Raw<'_>, multiply: Multiply, sums_are_results: bool) -> bool
     true
 }
 
-/// What all tiles are multiplied by over a block of registers of steps, then over the next block. There is room for the
-/// sums of each tile at `sums`. Without an epilogue, sums are results.
+/// Appends the products of all tiles over a block of registers of steps, then over the next block.
+/// `sums` has room for the sums of each tile. Without an epilogue, the sums are results.
 fn push_pieces(
     raw: &Raw<'_>,
     segments: &[Segment],
@@ -502,8 +511,8 @@ fn push_pieces(
                 whole.part(&tile, first..end.min(whole.registers)),
                 Segment::NONE,
             ];
-            // INVARIANT: the last block is not the rest alone: where there are several, each has four registers at
-            // least.
+            // INVARIANT: the last block is not the rest alone: if there are several blocks, each
+            // has at least four registers.
             if let Some(rest) = segments.get(1).filter(|_| is_last) {
                 of_tile[1] = rest.part(&tile, 0..1);
             }
@@ -528,16 +537,16 @@ fn push_pieces(
     }
 }
 
-/// Whether what is added to sums can be there before them, and nothing else becomes of them.
+/// Returns whether the addend can be the initial value of the sums, without any other epilogue.
 fn sums_are_results(raw: &Raw<'_>) -> bool {
     let finish = &raw.finish;
     raw.columns == PANEL && finish.row_scales.is_none() && !(finish.add && finish.bias.is_some())
 }
 
-/// Up to 32 rows.
+/// A tile of up to 32 rows.
 struct Tile {
     first: usize,
-    /// How many of them are in the upper registers, and how many in the lower.
+    /// The numbers of rows in the upper and in the lower registers.
     upper: usize,
     lower: usize,
 }
@@ -554,8 +563,8 @@ impl Tile {
     }
 }
 
-/// All steps of the first tile, its lower rows aside, and how many segments they are: what fills
-/// registers, and a copy of what remains, with zeros beyond it.
+/// All steps of the first tile, without its lower rows, and the number of segments: one of whole
+/// registers, and a copy of the remaining steps, padded with zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
@@ -566,7 +575,7 @@ unsafe fn segments(
     right_rest: &mut [Line; 2 * SIDE],
 ) -> ([Segment; 2], usize) {
     let (whole, rest) = (raw.steps / SIDE, raw.steps % SIDE);
-    // SAFETY: of the caller, which checked every bound.
+    // SAFETY: guaranteed by the caller, which checked every bound.
     unsafe {
         let (left, left_step, left_rest, left_rest_step);
         if raw.left_step == 1 {
@@ -606,7 +615,7 @@ unsafe fn segments(
     }
 }
 
-/// The rows' last words, a line of each.
+/// Copies the last words of the rows, one line for each.
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
@@ -617,7 +626,7 @@ unsafe fn copy_rest(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) -> *const 
     }
     let mask = mask(rest);
     for (row, line) in sized(copy, rows).iter_mut().enumerate() {
-        // SAFETY: of the caller: the row has these words.
+        // SAFETY: guaranteed by the caller: the row has these words.
         unsafe {
             let words = raw.left.add(row * raw.left_row_step + raw.steps - rest);
             let words = _mm512_maskz_loadu_epi32(mask, words.cast());
@@ -627,7 +636,8 @@ unsafe fn copy_rest(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) -> *const 
     copy.as_ptr().cast()
 }
 
-/// Rows whose words lie under each other, side by side, as long as whole registers.
+/// Copies rows whose steps are contiguous, so that the words of each row are contiguous, padded to
+/// whole registers.
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
@@ -639,7 +649,7 @@ unsafe fn copy_side_by_side(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) ->
         for line in 0..lines {
             let first = line * SIDE;
             let mut block = [_mm512_setzero_si512(); SIDE];
-            // SAFETY: of the caller: there are these steps of these rows, one beside the other.
+            // SAFETY: guaranteed by the caller: these steps of these rows exist, side by side.
             unsafe {
                 let words = raw
                     .left
@@ -658,7 +668,7 @@ unsafe fn copy_side_by_side(raw: &Raw<'_>, rows: usize, copy: &mut Vec<Line>) ->
     copy.as_ptr().cast()
 }
 
-/// Rows as columns: ever larger squares beside the diagonal change places.
+/// Transposes a block by exchanging squares of increasing size beside the diagonal.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transposed(mut block: [__m512i; SIDE]) -> [__m512i; SIDE] {
@@ -678,8 +688,8 @@ fn transposed(mut block: [__m512i; SIDE]) -> [__m512i; SIDE] {
     block
 }
 
-/// Which words of two rows, the second's from 16 on, the rows have after squares of a side changed
-/// places.
+/// The words of two rows after squares of size `side` were exchanged. Words of the second row are
+/// numbered from 16 on.
 const fn exchanged(side: usize) -> [Line; 2] {
     let (mut upper, mut lower) = ([0; SIDE], [0; SIDE]);
     let mut column = 0;
@@ -710,7 +720,7 @@ fn vector(line: &Line) -> __m512i {
     }
 }
 
-/// The first words of a vector.
+/// The mask of the first words of a vector.
 fn mask(words: usize) -> u16 {
     u16::MAX >> (SIDE - words)
 }
