@@ -29,7 +29,8 @@ emulated() {
     shift 3
     (
         cd "$package"
-        AMX_EMULATOR_COUNTS=$folder/counts FLORENCE2_CPU_LEVEL=$level LD_PRELOAD=$folder/emulator.so "$program" --quiet "$@"
+        AMX_EMULATOR_COUNTS=$folder/counts FLORENCE2_CPU_LEVEL=$level run_tests \
+            env LD_PRELOAD="$folder/emulator.so" "$program" --quiet "$@"
     )
     for instruction in $instructions; do
         if [[ $instruction == no-* ]]; then
@@ -41,8 +42,8 @@ emulated() {
     echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
 }
 # Each emulated instruction takes some microseconds. The skipped test, which multiplies few rows beside many, takes minutes.
-emulated avx512-dot flex "no-arch_prctl vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
-emulated avx2-vnni flex "no-arch_prctl vpdpbusd" narrow_products
-emulated amx flex "arch_prctl ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \
+emulated avx512-dot florence2-kernels/flex "no-arch_prctl vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
+emulated avx2-vnni florence2-kernels/flex "no-arch_prctl vpdpbusd" narrow_products
+emulated amx florence2-kernels/flex "arch_prctl ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \
     --skip a_sequence_is_multiplied_as_it_is_alone
-emulated amx demo_scenes "tdpbssd" first_scene_equals_the_reference
+emulated amx florence2/demo_scenes "tdpbssd" first_scene_equals_the_reference

@@ -12,15 +12,16 @@ emulated() {
     local processor=$1
     program "$2"
     shift 2
-    (cd "$package" && exec qemu-x86_64 -cpu "$processor" "$program" --quiet "$@")
+    (cd "$package" && run_tests qemu-x86_64 -cpu "$processor" "$program" --quiet "$@")
 }
-# Haswell without the features that QEMU does not support and warns about. The skipped test takes minutes.
+# Haswell without the features that QEMU does not support and warns about. The skipped tests take minutes.
 haswell=Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-invpcid,-rtm
 for processor in $haswell Nehalem; do
     echo "-- ${processor%%,*}"
-    emulated "$processor" flex --skip a_sequence_is_multiplied_as_it_is_alone
-    emulated "$processor" reference demo::every_stage::flex stages gradients
+    emulated "$processor" florence2-kernels/flex --skip a_sequence_is_multiplied_as_it_is_alone
+    emulated "$processor" florence2-kernels/batches --skip layers_of
+    emulated "$processor" florence2-core/reference demo::every_stage::flex stages gradients
 done
 # The demo model's answers through the facade take two minutes of a core.
-emulated "$haswell" demo_scenes first_scene_equals_the_reference
-emulated Nehalem reference demo::every_answer::flex
+emulated "$haswell" florence2/demo_scenes first_scene_equals_the_reference
+emulated Nehalem florence2-core/reference demo::every_answer::flex

@@ -141,7 +141,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ///
     /// # Errors
     /// [`Error::Argument`] if the image's size or channels do not fit the model,
-    /// [`Error::Cancelled`].
+    /// [`Error::Cancelled`], [`Error::DeadlineExceeded`].
     pub fn encode_image(
         &self,
         pixel_values: Tensor<B, 4>,

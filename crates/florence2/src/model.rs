@@ -231,7 +231,8 @@ impl Florence2 {
     /// Runs the vision tower once, for any number of prompts about the image.
     ///
     /// # Errors
-    /// [`florence2_core::Error::Cancelled`], [`Error::DeviceFailed`].
+    /// [`florence2_core::Error::Cancelled`], [`florence2_core::Error::DeadlineExceeded`],
+    /// [`Error::DeviceFailed`].
     pub fn encode_image(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
         check_process()?;
         let (features, timings) = self

@@ -70,7 +70,8 @@ impl<B: Backend> VisionTower<B> {
     /// - output: `[batch, rows, columns, embed_dim]`
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`] if `cancel` is cancelled before a stage.
+    /// [`crate::Error::Cancelled`] if `cancel` is cancelled before a stage,
+    /// [`crate::Error::DeadlineExceeded`] if its deadline has passed.
     pub fn forward(
         &self,
         pixel_values: Tensor<B, 4>,
