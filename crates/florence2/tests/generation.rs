@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use florence2::{
-    Answer, FinishReason, Florence2, GENERATION_KEYS, GenerationOverrides, Image, KeyTreatment,
-    RunOptions, Task,
+    Answer, FinishReason, Florence2, GENERATION_KEYS, GenerationObserver, GenerationOverrides,
+    Image, KeyTreatment, Prompt, Request, RunOptions, Subject, Task,
 };
 use serde_json::{Map, Value, json};
 
@@ -156,4 +156,44 @@ fn prompts_of_others_do_not_count() {
         let alone = model.run_with(image, prompt.clone(), &options).unwrap();
         assert_eq!(found.token_ids, alone.token_ids);
     }
+}
+
+/// A list of start tokens has one for each request, those included that fail.
+#[test]
+fn requests_keep_their_start_tokens_beside_one_that_fails() {
+    let model = Florence2::load(demo_model()).unwrap();
+    let image = scene();
+    let request = |prompt: &str| Request {
+        subject: Subject::Image(&image),
+        prompt: Prompt::parse(prompt).unwrap(),
+    };
+    let options = |starts: &[u32]| RunOptions {
+        generation: GenerationOverrides {
+            num_beams: Some(1),
+            max_new_tokens: Some(4),
+            decoder_start_token_id: Some(starts.to_vec()),
+            ..GenerationOverrides::default()
+        },
+        ..RunOptions::default()
+    };
+    let alone = |start| {
+        let answer = model.run_with(&image, Task::Caption, &options(&[start]));
+        answer.unwrap().token_ids
+    };
+    let [first, third] = [alone(2), alone(0)];
+    assert_ne!(first, third);
+    let requests = ["<CAPTION>", "<REGION_TO_OCR>", "<CAPTION>"].map(request);
+    let run = |starts: &[u32]| {
+        let observer = &mut GenerationObserver::default();
+        model.run_requests_each(&requests, &options(starts), observer)
+    };
+    let results = run(&[2, 1, 0]).unwrap();
+    assert_eq!(results[0].as_ref().unwrap().token_ids, first);
+    assert!(results[1].is_err());
+    assert_eq!(results[2].as_ref().unwrap().token_ids, third);
+    let error = run(&[2, 0]).err().unwrap().to_string();
+    assert!(
+        error.starts_with("argument `decoder_start_token_id`: found 2 tokens"),
+        "{error}"
+    );
 }
