@@ -1,20 +1,28 @@
-"""The binding on the demo model, whose answers on its scene are known."""
+"""Tests of the binding with the demo model and its scenes."""
 
+import ctypes
 import io
+import json
 import math
+import re
+import struct
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import florence2
 import numpy
 import PIL.Image
 import pytest
-from florence2 import Cancel, Error, Image, Model, Request, Status
+from florence2 import Adapter, Cancel, Error, Image, LoadProgress, Model, Request, Result, Status
 
-ASSETS = Path(__file__).parents[3] / "assets/demo-model"
+ROOT = Path(__file__).parents[3]
+ASSETS = ROOT / "assets/demo-model"
 SCENE = ASSETS / "scenes/scene-1.png"
+REQUIRED = ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors")
+FILES = {name: (ASSETS / name).read_bytes() for name in (*REQUIRED, "generation_config.json")}
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +73,10 @@ def test_batches_features_and_options(model):
     assert len(several.alternatives) == 2
 
 
-def test_tokens_are_heard(model):
-    heard = []
-    result = model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda request, text, log_prob: heard.append(text))
-    assert result.text in "".join(heard) and len(heard) > 2
+def test_token_callbacks(model):
+    texts = []
+    result = model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda request, text, log_prob: texts.append(text))
+    assert result.text in "".join(texts) and len(texts) > 2
     with pytest.raises(Error) as stopped:
         model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda *token: True)
     assert stopped.value.status == Status.CANCELLED
@@ -78,6 +86,330 @@ def test_tokens_are_heard(model):
 
     with pytest.raises(KeyError, match="mine"):
         model.run(SCENE, "<CAPTION>", num_beams=1, on_token=fail)
+
+
+def objects(model, image=SCENE):
+    result = model.run(image, "<OD>")
+    return result.token_ids, result.token_log_probs
+
+
+def test_load_progress(model):
+    seen = []
+    loaded = Model.demo(on_progress=seen.append, spin_limit=-1)
+    assert objects(loaded) == objects(model)
+    assert all(isinstance(progress, LoadProgress) for progress in seen)
+    first, last = seen[0], seen[-1]
+    assert (first.tensors, first.parameters) == (0, 0)
+    assert last.tensors == last.total_tensors > 10 and last.parameters == last.total_parameters > 1000
+    assert [progress.tensors for progress in seen] == sorted({progress.tensors for progress in seen})
+    assert {(p.total_tensors, p.total_parameters) for p in seen} == {(last.total_tensors, last.total_parameters)}
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("load", [Model.demo, partial(Model.load, ASSETS), partial(Model.load_memory, FILES)])
+def test_loading_ends_early(load, is_last):
+    calls = []
+
+    def stop(progress):
+        calls.append(progress)
+        return progress.tensors == (progress.total_tensors if is_last else 3)
+
+    with pytest.raises(Error) as stopped:
+        load(on_progress=stop)
+    assert stopped.value.status == Status.CANCELLED and calls[-1].tensors == len(calls) - 1
+
+    def fail(progress):
+        if stop(progress):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        load(on_progress=fail)
+    calls.clear()
+    cancel = Cancel()
+    cancel.fire()
+    with pytest.raises(Error) as cancelled:
+        load(on_progress=stop, cancel=cancel)
+    assert cancelled.value.status == Status.CANCELLED and not calls
+
+
+def test_loading_ends_early_on_another_thread():
+    raised = []
+
+    def fail(progress):
+        raise KeyError("mine")
+
+    def work():
+        try:
+            Model.demo(on_progress=fail)
+        except KeyError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(raised) == 1
+
+
+def test_loading_from_memory(model):
+    assert objects(Model.load_memory(FILES)) == objects(model)
+    assert objects(Model.load_memory({name: memoryview(data) for name, data in FILES.items()})) == objects(model)
+    for missing in REQUIRED:
+        with pytest.raises(Error, match=re.escape(missing)) as refused:
+            Model.load_memory({name: data for name, data in FILES.items() if name != missing})
+        assert refused.value.status == Status.IO
+    with pytest.raises(Error, match="model.safetensors") as refused:
+        Model.load_memory({**FILES, "model.safetensors": FILES["model.safetensors"][:-9]})
+    assert refused.value.status == Status.INVALID_MODEL
+    with pytest.raises(Error, match="confg.json") as refused:
+        Model.load_memory({**FILES, "confg.json": b"{}"})
+    assert refused.value.status == Status.INVALID_ARGUMENT
+
+
+def test_weights_and_processor_of_other_folders(model, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_bytes(FILES["config.json"])
+    (tmp_path / "fine-tuned.weights").write_bytes(FILES["model.safetensors"])
+    loaded = Model.load(tmp_path / "model", weights=tmp_path / "fine-tuned.weights", processor=ASSETS)
+    assert loaded.run(SCENE, "<OD>", num_beams=1).token_ids == model.run(SCENE, "<OD>", num_beams=1).token_ids
+    for option in ("weights", "processor"):
+        with pytest.raises(Error, match="/nowhere") as refused:
+            Model.load(ASSETS, **{option: "/nowhere"})
+        assert refused.value.status == Status.IO
+
+
+def adapter_files():
+    """An adapter of the demo model, whose matrices are ones."""
+    sizes = {"lora_A": [1, 128], "lora_B": [512, 1]}
+    header, end = {}, 0
+    for name, shape in sizes.items():
+        start, end = end, end + 4 * math.prod(shape)
+        key = f"base_model.model.model.language_model.decoder.layers.0.fc1.{name}.weight"
+        header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    encoded = json.dumps(header).encode()
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["fc1"]}
+    return {
+        "adapter_config.json": json.dumps(config).encode(),
+        "adapter_model.safetensors": struct.pack("<Q", len(encoded)) + encoded + numpy.ones(end // 4, "<f4").tobytes(),
+    }
+
+
+def test_adapters(model, tmp_path):
+    files = adapter_files()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    base, changed = objects(model), objects(Model.demo(adapters=[Adapter(files=files)]))
+    assert changed[0] != base[0]
+    assert objects(Model.demo(adapters=[tmp_path])) == changed
+    assert objects(Model.load(ASSETS, adapters=[str(tmp_path)])) == changed
+    assert objects(Model.load_memory(FILES, adapters=[Adapter(tmp_path)])) == changed
+    assert objects(Model.demo(adapters=[Adapter(tmp_path, 0.125)])) not in (base, changed)
+    # The second adapter subtracts the updates of the first.
+    assert objects(Model.demo(adapters=[tmp_path, Adapter(files=files, scale=-1)]))[0] == base[0]
+
+
+def test_adapter_errors():
+    files = adapter_files()
+    for status, part, adapter in (
+        (Status.IO, "/nowhere", "/nowhere"),
+        (Status.IO, "model.safetensors", Adapter(files={"adapter_config.json": files["adapter_config.json"]})),
+        (Status.INVALID_ARGUMENT, r"options.adapters\[1\]", Adapter()),
+        (Status.INVALID_ARGUMENT, r"options.adapters\[1\]", Adapter("/nowhere", files=files)),
+        (Status.INVALID_ARGUMENT, "scale", Adapter(files=files, scale=math.nan)),
+    ):
+        with pytest.raises(Error, match=part) as refused:
+            Model.demo(adapters=[Adapter(files=files), adapter])
+        assert refused.value.status == status
+    for scale in (0, 1e-50):
+        with pytest.raises(ValueError, match="scale"):
+            Model.demo(adapters=[Adapter(files=files, scale=scale)])
+
+
+def test_failures_of_one_request(model):
+    def fail():
+        raise OSError("truncated")
+
+    class Truncated:
+        size = (1, 1)
+        tobytes = None
+        convert = staticmethod(lambda mode: fail())
+
+    requests = [
+        Request(SCENE, "<OD>"),
+        Request(SCENE, "<NOTHING>"),
+        Request("nowhere.png", "<OD>"),
+        Request(SCENE, "<O\0D>"),
+        Request(SCENE, "<OD>", region=(1, 2)),
+        Request(Truncated(), "<OD>"),
+        Request(SCENE, prompt="a " * 4096),
+        Request(SCENE, "<CAPTION>"),
+    ]
+    tokens = []
+    outcomes = model.run_batch_each(requests, num_beams=1, on_token=lambda request, *_: tokens.append(request))
+    for index in (0, 7):
+        alone = model.run(SCENE, requests[index].task, num_beams=1)
+        assert isinstance(outcomes[index], Result) and outcomes[index].token_ids == alone.token_ids
+        assert tokens.count(index) == len(alone.token_ids) - 1
+    assert set(tokens) == {0, 7}
+    for index, status, part in ((1, Status.INVALID_ARGUMENT, "<NOTHING>"), (2, Status.IO, "nowhere.png"), (6, Status.INVALID_ARGUMENT, "positions")):
+        assert isinstance(outcomes[index], Error) and outcomes[index].status == status and part in str(outcomes[index])
+    assert [type(outcomes[index]) for index in (3, 4, 5)] == [ValueError, ValueError, OSError]
+    assert model.run_batch_each([]) == []
+
+
+def test_failures_of_all_requests(model):
+    requests = [Request(SCENE, "<OD>"), Request(SCENE, "<NOTHING>")]
+    with pytest.raises(Error, match="NOTHING"):
+        model.run_batch(requests)
+    cancel = Cancel()
+    cancel.fire()
+    with pytest.raises(Error) as cancelled:
+        model.run_batch_each(requests, cancel=cancel)
+    assert cancelled.value.status == Status.CANCELLED
+    with pytest.raises(Error, match="numbeams"):
+        model.run_batch_each(requests, numbeams=3)
+
+    def fail(*token):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        model.run_batch_each(requests, num_beams=1, on_token=fail)
+
+
+def test_max_pixels():
+    data = SCENE.read_bytes()
+    for source in (SCENE, data, memoryview(data)):
+        assert Image(source, max_pixels=192 * 192).size == (192, 192)
+        with pytest.raises(Error, match=str(192 * 192 - 1)) as refused:
+            Image(source, max_pixels=192 * 192 - 1)
+        assert refused.value.status == Status.INVALID_IMAGE
+    with pytest.raises(ValueError, match="max_pixels"):
+        Image(SCENE, max_pixels=-1)
+    with pytest.raises(TypeError, match="max_pixels"):
+        Image(numpy.zeros((2, 2), numpy.uint8), max_pixels=4)
+
+
+def test_pixels_and_their_regions(model):
+    rgb = numpy.asarray(PIL.Image.open(SCENE).convert("RGB"))
+    alpha = numpy.zeros((192, 192, 1), numpy.uint8)
+    gray = numpy.ascontiguousarray(rgb[..., 1])
+    for format, array, expected in (
+        ("rgb", rgb, rgb),
+        ("rgba", numpy.concatenate([rgb, alpha], 2), rgb),
+        ("bgr", rgb[..., ::-1], rgb),
+        ("bgra", numpy.concatenate([rgb[..., ::-1], alpha], 2), rgb),
+        ("gray", gray, gray),
+    ):
+        padded = numpy.full((192, 1000), 90, numpy.uint8)
+        row_bytes = array[0].size
+        padded[:, :row_bytes] = array.reshape(192, row_bytes)
+        whole = Image.from_pixels(array, (192, 192), format)
+        assert objects(model, whole) == objects(model, Image(expected))
+        cut = Image.from_pixels(padded.tobytes(), (192, 192), format, stride_bytes=1000, region=(5, 7, 180, 192))
+        assert cut.size == (175, 185)
+        assert objects(model, cut) == objects(model, Image(expected[7:192, 5:180])) != objects(model, whole)
+    with pytest.raises(ValueError, match="format: found 'cmyk'"):
+        Image.from_pixels(rgb, (192, 192), "cmyk")
+    with pytest.raises(Error) as refused:
+        Image.from_pixels(rgb, (192, 193))
+    assert refused.value.status == Status.INVALID_ARGUMENT
+    with pytest.raises(ValueError, match="width_px"):
+        Image.from_pixels(rgb, (2**32 + 192, 192))
+
+
+@pytest.mark.parametrize("region", [(0, 0, 0, 0), (5, 5, 5, 9), (9, 5, 5, 9), (-1, 0, 5, 5), (0, 0, 193, 5), (0, 0, 5, 193)])
+def test_regions_outside_the_image(region):
+    with pytest.raises(ValueError, match="region"):
+        Image.from_pixels(bytes(192 * 192), (192, 192), "gray", region=region)
+    with pytest.raises(ValueError, match="region"):
+        Image.from_yuv([bytes(192 * 192), bytes(192 * 96)], (192, 192), region=region)
+
+
+def yuv_scene(kr, kb, is_full):
+    """A scene whose colours are equal in 2x2 pixels, of an odd size: Y, U, V, and the RGB of each pixel."""
+    small = numpy.asarray(PIL.Image.open(SCENE).convert("RGB").resize((96, 96)), float)
+    red, green, blue = numpy.moveaxis(small, 2, 0)
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    scale_y, scale_c, offset = (1, 255 / 2, 0) if is_full else (219 / 255, 112, 16)
+    y = numpy.rint(luma * scale_y + offset)
+    u = numpy.clip(numpy.rint((blue - luma) / (1 - kb) / 255 * scale_c + 128), 0, 255)
+    v = numpy.clip(numpy.rint((red - luma) / (1 - kr) / 255 * scale_c + 128), 0, 255)
+    luma, cb, cr = (y - offset) / scale_y, (u - 128) * 255 / scale_c * (1 - kb), (v - 128) * 255 / scale_c * (1 - kr)
+    rgb = numpy.stack([luma + cr, luma - (kb * cb + kr * cr) / (1 - kr - kb), luma + cb], 2)
+    rgb = numpy.clip(numpy.floor(rgb + 0.5), 0, 255).astype(numpy.uint8)
+    y, u, v = (plane.astype(numpy.uint8) for plane in (y, u, v))
+    return y.repeat(2, 0).repeat(2, 1)[:191, :191], u, v, rgb.repeat(2, 0).repeat(2, 1)[:191, :191]
+
+
+MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+@pytest.mark.parametrize("range", ["limited", "full"])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+def test_yuv_frames(model, matrix, range):
+    y, u, v, rgb = yuv_scene(*MATRICES[matrix], range == "full")
+    frames = {"nv12": [y, numpy.stack([u, v], 2)], "i420": [y, u, v]}
+    other = {"bt601": "bt709", "bt709": "bt601"}[matrix]
+    for format, planes in frames.items():
+        options = {"matrix": matrix, "range": range}
+        found = Image.from_yuv(planes, (191, 191), format, **options)
+        assert found.size == (191, 191)
+        assert objects(model, found) == objects(model, Image(rgb))
+        padded, strides = [], []
+        for plane in planes:
+            rows = plane.reshape(len(plane), -1)
+            strides.append(rows.shape[1] + 9 + len(strides))
+            padded.append(numpy.pad(rows, ((0, 0), (0, strides[-1] - rows.shape[1])), constant_values=90).tobytes())
+        cut = Image.from_yuv(padded, (191, 191), format, strides_bytes=strides, region=(5, 7, 180, 191), **options)
+        assert objects(model, cut) == objects(model, Image(rgb[7:, 5:180]))
+        unlike = Image.from_yuv(planes, (191, 191), format, matrix=other, range=range)
+        assert objects(model, unlike) != objects(model, Image(rgb))
+
+
+def test_gray_nv12_equals_gray_pixels(model):
+    gray = numpy.asarray(PIL.Image.open(SCENE).convert("L"))
+    chroma = bytes([128]) * (192 * 96)
+    frame = Image.from_yuv([gray, chroma], (192, 192), range="full")
+    assert objects(model, frame) == objects(model, Image(gray))
+    assert objects(model, Image.from_yuv([gray, chroma], (192, 192))) != objects(model, Image(gray))
+
+
+def test_yuv_errors():
+    y, uv, u = bytes(16), bytes(8), bytes(4)
+    assert Image.from_yuv([y, uv], (4, 4)).size == Image.from_yuv([y, u, u], (4, 4), "i420").size == (4, 4)
+    for part, call in {
+        "format": lambda: Image.from_yuv([y, uv], (4, 4), "nv21"),
+        "matrix": lambda: Image.from_yuv([y, uv], (4, 4), matrix="bt2020"),
+        "range": lambda: Image.from_yuv([y, uv], (4, 4), range="video"),
+        "planes: found 3": lambda: Image.from_yuv([y, u, u], (4, 4)),
+        "strides_bytes: found 3": lambda: Image.from_yuv([y, uv], (4, 4), strides_bytes=(4, 4, 4)),
+    }.items():
+        with pytest.raises(ValueError, match=part):
+            call()
+    with pytest.raises(Error, match="`v`") as refused:
+        Image.from_yuv([y, u, u[1:]], (4, 4), "i420")
+    assert refused.value.status == Status.INVALID_ARGUMENT
+
+
+def fields_of_header():
+    """The fields of the structs in florence2.h: their names and sizes, by the struct's name."""
+    header = re.sub(r"/\*.*?\*/", "", (ROOT / "include/florence2.h").read_text(), flags=re.S)
+    structs = {}
+    for name, body in re.findall(r"typedef struct florence2_(\w+) \{(.*?)\}", header, re.S):
+        structs[name] = []
+        for kind, stars, field, count in re.findall(r"([\w ]+?) (\**)(\w+)(?:\[(\d+)\])?;", body):
+            is_pointer = stars or kind.strip().endswith("_callback")
+            kind = "c_" + kind.strip().removesuffix("_t").replace("size", "size_t")
+            c_type = ctypes.c_void_p if is_pointer else getattr(ctypes, kind, None)
+            structs[name].append((field, c_type and ctypes.sizeof(c_type) * int(count or 1)))
+    return structs
+
+
+def test_structs_have_the_fields_of_the_header():
+    native, header = florence2._native, fields_of_header()
+    for name in ("DecodeOptions", "Pixels", "Yuv", "File", "Adapter", "LoadProgress", "LoadOptions", "Token", "RunOptions", "Request"):
+        expected = header[re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()]
+        fields = [(field, ctypes.sizeof(kind)) for field, kind in getattr(native, name)._fields_]
+        assert fields == (expected[: len(fields)] if name == "RunOptions" else expected), name
 
 
 def test_score(model):
@@ -94,6 +426,8 @@ def test_system_and_warnings(model):
         florence2.set_simd_level("abacus")
     with pytest.raises(Error, match="f99"):
         Model.demo(dtype="f99")
+    with pytest.raises(Error, match="options.spin_limit"):
+        Model.demo(spin_limit=-2)
 
 
 def test_refusals(model):
@@ -163,14 +497,17 @@ import sys, threading, time
 from florence2 import Image, Model
 model, image = Model.demo(threads=1), Image(sys.argv[1])
 options = {"num_beams": 1, "min_new_tokens": 200, "max_new_tokens": 200}
-if sys.argv[2] == "callback":
+if sys.argv[2] == "token-callback":
     options["on_token"] = lambda *token: None
 started = threading.Event()
 
 def work():
     while True:
         started.set()
-        model.run(image, "<CAPTION>", **options)
+        if sys.argv[2] == "load-callback":
+            Model.demo(threads=1, on_progress=lambda progress: time.sleep(0.001))
+        else:
+            model.run(image, "<CAPTION>", **options)
 
 for _ in range(2):
     threading.Thread(target=work, daemon=True).start()
@@ -179,7 +516,7 @@ time.sleep(float(sys.argv[3]))
 """
 
 
-@pytest.mark.parametrize("kind", ["plain", "callback"])
+@pytest.mark.parametrize("kind", ["plain", "token-callback", "load-callback"])
 def test_threads_run_at_the_interpreters_exit(kind):
     for pause in ("0", "0.05", "0.1"):
         command = [sys.executable, "-c", THREADS_AT_EXIT, SCENE, kind, pause]
@@ -189,9 +526,9 @@ def test_threads_run_at_the_interpreters_exit(kind):
 
 def test_handles_are_freed_with_their_last_reference_and_not_at_exit(monkeypatch):
     freed = []
-    monkeypatch.setattr(florence2._model, "call", lambda name, pointer: freed.append(name))
+    monkeypatch.setattr(florence2._handle, "call", lambda name, pointer: freed.append(name))
     image = Image(SCENE)
-    finalizer = next(made for made in florence2._model.weakref.finalize._registry if made.peek() and made.peek()[0] is image)
+    finalizer = next(made for made in florence2._handle.weakref.finalize._registry if made.peek() and made.peek()[0] is image)
     assert not finalizer.atexit
     del image
     assert freed == ["image_free"]

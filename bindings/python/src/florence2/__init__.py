@@ -1,4 +1,4 @@
-"""Microsoft's Florence-2: caption, detect, ground, segment and read text, by libflorence2.
+"""Microsoft's Florence-2: caption, detect, ground, segment and read text, with libflorence2.
 
 >>> from florence2 import Model
 >>> model = Model.demo()
@@ -6,15 +6,20 @@
 >>> [region.label for region in result.regions]
 """
 
-from ._model import Cancel, Image, ImageFeatures, Model, Request
+from ._handle import Cancel
+from ._image import Image, ImageFeatures
+from ._load import Adapter, LoadProgress
+from ._model import Model, Request
 from ._native import Error, Status, abi_version, devices, set_simd_level, system_info, trim, version
 from ._result import Region, RegionScore, Result, Score, ScoredToken
 
 __all__ = [
+    "Adapter",
     "Cancel",
     "Error",
     "Image",
     "ImageFeatures",
+    "LoadProgress",
     "Model",
     "Region",
     "RegionScore",

@@ -1,115 +1,31 @@
-"""Models, images and runs."""
+"""Models, requests and runs."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
-import threading
-import weakref
-from collections.abc import Callable, Sequence
-from ctypes import byref, c_char_p, c_void_p
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import byref, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
 from . import _native
-from ._native import call, call_or_raise, struct, text
+from ._handle import Cancel, Handle, made, pointer_of
+from ._image import Image, ImageFeatures
+from ._load import Adapter, LoadProgress, files_of, load_options
+from ._native import Callback, call, call_or_raise, struct, text
 from ._result import Result, Score
 
-_FORMATS = {3: 0, 4: 1}
-_GRAY = 4
 _REGION_PX = 1
-
-
-class _Handle:
-    """An object of the library, freed with its last reference.
-
-    At the interpreter's exit it is not freed: a daemon thread may be in a call that uses it.
-    """
-
-    def __init__(self, pointer: c_void_p, kind: str) -> None:
-        self._pointer = pointer
-        weakref.finalize(self, call, f"{kind}_free", pointer).atexit = False
-
-
-def _made(kind: str, function: str, *arguments: object) -> c_void_p:
-    pointer = c_void_p()
-    call_or_raise(function, *arguments, byref(pointer))
-    return pointer
-
-
-class Image(_Handle):
-    """A decoded image, of a path, encoded bytes, a PIL image or a uint8 array `[height, width(, channels)]`."""
-
-    def __init__(self, source: Any) -> None:
-        super().__init__(_image(source), "image")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return call("image_width_px", self._pointer), call("image_height_px", self._pointer)
-
-
-def _image(source: Any) -> c_void_p:
-    if isinstance(source, (str, os.PathLike)):
-        return _made("image", "image_from_path", text(os.fspath(source)))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(source)
-        return _made("image", "image_from_encoded", data, len(data))
-    if hasattr(source, "convert") and hasattr(source, "tobytes"):
-        return _pixels(source.convert("RGB").tobytes(), *source.size, 3)
-    if hasattr(source, "__array_interface__"):
-        return _array(source)
-    raise TypeError(f"image: found {type(source).__name__}, expected a path, bytes, a PIL image or an array")
-
-
-def _array(array: Any) -> c_void_p:
-    shape, kind = array.shape, array.__array_interface__["typestr"]
-    channels = {2: (1,), 3: shape[2:]}.get(len(shape), (0,))[0]
-    if kind != "|u1" or channels not in (1, 3, 4):
-        raise TypeError(f"image: found an array of {kind} {tuple(shape)}, expected uint8 [height, width(, 1, 3 or 4)]")
-    return _pixels(array.tobytes(), shape[1], shape[0], channels)
-
-
-def _pixels(data: bytes, width: int, height: int, channels: int) -> c_void_p:
-    pixels = struct(
-        _native.Pixels,
-        data=data,
-        data_len=len(data),
-        width_px=width,
-        height_px=height,
-        format=_FORMATS.get(channels, _GRAY),
-    )
-    return _made("image", "image_from_pixels", byref(pixels))
-
-
-class ImageFeatures(_Handle):
-    """An image that went through the vision tower once, to be asked often."""
-
-
-class Cancel(_Handle):
-    """Ends runs early, from any thread."""
-
-    def __init__(self) -> None:
-        super().__init__(_made("cancel", "cancel_new"), "cancel")
-
-    def fire(self) -> None:
-        """Ends every run that was given this."""
-        call("cancel_fire", self._pointer)
-
-    @property
-    def fired(self) -> bool:
-        """Whether it was fired."""
-        return call("cancel_is_fired", self._pointer)
 
 
 @dataclass(frozen=True)
 class Request:
     """A question about an image.
 
-    `task` is a task's token such as `<OD>`, with `input` its text, or `region` its box in pixels where it
-    needs one; `prompt` instead is free text for fine-tunes.
+    `task` is a task's token such as `<OD>`. A task that needs an input takes a text as `input` or a box in pixels as
+    `region`. `prompt` replaces the task with free text, for fine-tuned models.
     """
 
     image: Any
@@ -118,20 +34,22 @@ class Request:
     region: Sequence[float] | None = None
     prompt: str | None = None
 
-    def _fill(self, request: _native.Request, kept: list[object]) -> None:
-        subject = self.image if isinstance(self.image, (Image, ImageFeatures)) else Image(self.image)
-        kept.append(subject)
-        request.struct_size = ctypes.sizeof(_native.Request)
-        field = "image_features" if isinstance(subject, ImageFeatures) else "image"
-        setattr(request, field, subject._pointer)
-        for name in ("task", "prompt", "input"):
-            setattr(request, name, text(getattr(self, name)))
+    def _struct(self, kept: list[object]) -> _native.Request:
+        """The request as the C API takes it. `kept` receives the image, which must outlive the request."""
+        image = self.image if isinstance(self.image, (Image, ImageFeatures)) else Image(self.image)
+        kept.append(image)
+        request = struct(
+            _native.Request,
+            **{"image_features" if isinstance(image, ImageFeatures) else "image": image._pointer},
+            **{name: text(getattr(self, name)) for name in ("task", "prompt", "input")},
+        )
         if self.region is not None:
             request.region[:] = list(self.region)
             request.region_unit = _REGION_PX
+        return request
 
 
-class Model(_Handle):
+class Model(Handle):
     """A loaded model. Immutable: any number of threads may run it at once."""
 
     @staticmethod
@@ -140,31 +58,102 @@ class Model(_Handle):
         *,
         device: str | None = None,
         dtype: str | None = None,
-        adapters: Sequence[str | os.PathLike[str]] = (),
+        adapters: Sequence[str | os.PathLike[str] | Adapter] = (),
         threads: int = 0,
+        spin_limit: int = 0,
+        weights: str | os.PathLike[str] | None = None,
+        processor: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[LoadProgress], object] | None = None,
+        cancel: Cancel | None = None,
     ) -> Model:
-        """Loads a folder in either layout, with LoRA adapters merged in order.
+        """Loads a model from a folder in Microsoft's or Hugging Face's layout.
 
-        `device` is one of `devices()`, None the best one; `dtype` is how weights are kept and multiplied: `f32`, `f16`,
-        `bf16` or `int8`, as the device has them, None for `f32`. `threads` are the model's own; 0 is for the process's.
+        `device` is one of `devices()`, None for the best one. `dtype` is the number type of the weights and products:
+        `f32`, `f16`, `bf16` or `int8`, None for `f32`. `adapters` are LoRA adapters, merged into the weights in order:
+        folders, or `Adapter` for a scale or files in memory. `threads` is the number of the model's own threads, 0 for
+        the thread pool of the process. `spin_limit` is the largest number of threads that spin between two operations
+        on the CPU, 0 for 8 and -1 for none. `weights` is a weights file or an index of shards that replaces the
+        folder's. `processor` is the folder of the processor's and the tokenizer's files, None for `directory`.
+
+        `on_progress` is called before the first tensor and after each. A true result ends the loading with the status
+        `CANCELLED`, as `cancel` does. An exception in it ends the loading and is raised here.
         """
-        options, _kept = _load_options(device, dtype, adapters, threads)
-        return Model(_made("model", "model_load", text(os.fspath(directory)), byref(options)), "model")
+        options, callback = load_options(
+            device=device,
+            dtype=dtype,
+            adapters=adapters,
+            threads=threads,
+            spin_limit=spin_limit,
+            weights=weights,
+            processor=processor,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+        with callback.running():
+            return Model(made("model_load", text(os.fspath(directory)), byref(options)), "model")
 
     @staticmethod
-    def demo(*, device: str | None = None, dtype: str | None = None, threads: int = 0) -> Model:
-        """The embedded demo model, which knows coloured shapes and short words."""
-        options, _kept = _load_options(device, dtype, (), threads)
-        return Model(_made("model", "model_load_demo", byref(options)), "model")
+    def load_memory(
+        files: Mapping[str, Any],
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        adapters: Sequence[str | os.PathLike[str] | Adapter] = (),
+        threads: int = 0,
+        spin_limit: int = 0,
+        on_progress: Callable[[LoadProgress], object] | None = None,
+        cancel: Cancel | None = None,
+    ) -> Model:
+        """Loads a model from files in memory: the contents of a model's folder by the files' names.
+
+        The files are config.json, preprocessor_config.json or processor_config.json, the tokenizer's files, the weights
+        (one file, or shards with their index) and, optionally, generation_config.json. The library reads `bytes` in
+        place; other buffers are copied. Otherwise as `load`.
+        """
+        options, callback = load_options(
+            device=device,
+            dtype=dtype,
+            adapters=adapters,
+            threads=threads,
+            spin_limit=spin_limit,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+        with callback.running():
+            return Model(made("model_load_memory", files_of(files), len(files), byref(options)), "model")
+
+    @staticmethod
+    def demo(
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        adapters: Sequence[str | os.PathLike[str] | Adapter] = (),
+        threads: int = 0,
+        spin_limit: int = 0,
+        on_progress: Callable[[LoadProgress], object] | None = None,
+        cancel: Cancel | None = None,
+    ) -> Model:
+        """Loads the embedded demo model, which detects coloured shapes and reads short words. Otherwise as `load`."""
+        options, callback = load_options(
+            device=device,
+            dtype=dtype,
+            adapters=adapters,
+            threads=threads,
+            spin_limit=spin_limit,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+        with callback.running():
+            return Model(made("model_load_demo", byref(options)), "model")
 
     @property
     def device(self) -> str:
-        """Where the model is."""
+        """The name of the model's device, such as `cpu`."""
         return call("model_device", self._pointer).decode()
 
     @property
     def warnings(self) -> list[str]:
-        """Settings and tensors of the model's files that it was loaded without, one line each."""
+        """Settings and tensors in the model's files that loading ignored, one line each."""
         count = call("model_warning_count", self._pointer)
         return [call("model_warning", self._pointer, index).decode() for index in range(count)]
 
@@ -178,7 +167,7 @@ class Model(_Handle):
         prompt: str | None = None,
         **options: Any,
     ) -> Result:
-        """Answers one request: see Request for it, and run_batch for `options`."""
+        """Answers one request. `Request` describes the arguments, `run_batch` the `options`."""
         return self.run_batch([Request(image, task, input, region, prompt)], **options)[0]
 
     def run_batch(
@@ -191,43 +180,66 @@ class Model(_Handle):
         on_token: Callable[[int, str, float], object] | None = None,
         **generation: Any,
     ) -> list[Result]:
-        """Answers requests together, each as it would be answered alone.
+        """Answers requests in one batch. Each answer equals the one that its request gets alone.
 
-        `generation` holds options by their names in generation_config.json (`num_beams=3`). `on_token`
-        hears of each token, with its request, text and log-probability, and ends the run by returning
-        something true; what it raises is raised here. `hf_compat` gives transformers' integer coordinates.
+        The error of a request is the error of the call. `hf_compat` returns the integer coordinates of transformers.
+        `deadline_ms` limits the time of the call, 0 for no limit. `on_token` is called once per generated token with
+        the index of its request, its text and its log-probability. A true result of it ends the run with the status
+        `CANCELLED`, as `cancel` does; an exception in it ends the run and is raised here. `generation` holds options by
+        their names in generation_config.json, such as `num_beams=3`.
         """
         kept: list[object] = []
-        native = (_native.Request * len(requests))()
-        for request, slot in zip(requests, native):
-            request._fill(slot, kept)
-        raised: list[BaseException] = []
-        options = _run_options(deadline_ms, cancel, generation)
-        options.compat = int(hf_compat)
-        is_ended_at_exit = on_token is not None and threading.current_thread() is not threading.main_thread()
-        if on_token is not None:
-            options.on_token = _token_callback(on_token, raised, is_ended_at_exit)
+        native = (_native.Request * len(requests))(*(request._struct(kept) for request in requests))
         results = (c_void_p * len(requests))()
+        options, callback = _run_options(deadline_ms, cancel, generation, hf_compat, on_token)
+        with callback.running():
+            call_or_raise("model_run_batch", self._pointer, native, len(native), byref(options), results)
         try:
-            with _native.running_callbacks if is_ended_at_exit else contextlib.nullcontext():
-                call_or_raise("model_run_batch", self._pointer, native, len(requests), byref(options), results)
-        except _native.Error:
-            if raised:
-                raise raised[0] from None
-            if is_ended_at_exit and _native.running_callbacks.ending:
-                raise SystemExit from None
-            raise
-        try:
-            return [Result.from_json(call("result_json", result).decode()) for result in results]
+            return [_result(result) for result in results]
         finally:
-            for result in results:
-                call("result_free", result)
+            _free("result", results)
+
+    def run_batch_each(
+        self,
+        requests: Sequence[Request],
+        *,
+        hf_compat: bool = False,
+        deadline_ms: int = 0,
+        cancel: Cancel | None = None,
+        on_token: Callable[[int, str, float], object] | None = None,
+        **generation: Any,
+    ) -> list[Result | Exception]:
+        """Answers requests in one batch and returns, for each, its result or its exception.
+
+        An exception of one request, such as an image that cannot be decoded, leaves the other requests their results.
+        Errors that concern all requests are raised: of the options, the deadline, cancellation, `on_token` and the
+        device. Otherwise as `run_batch`.
+        """
+        kept: list[object] = []
+        refused: dict[int, Exception] = {}
+        native = (_native.Request * len(requests))()
+        for index, request in enumerate(requests):
+            try:
+                native[index] = request._struct(kept)
+            except Exception as error:
+                refused[index] = error
+                native[index] = struct(_native.Request)  # The library refuses a request without an image.
+        results, errors = (c_void_p * len(requests))(), (c_void_p * len(requests))()
+        options, callback = _run_options(deadline_ms, cancel, generation, hf_compat, on_token)
+        with callback.running():
+            call_or_raise("model_run_batch_each", self._pointer, native, len(native), byref(options), results, errors)
+        try:
+            outcomes = [_outcome(result, error) for result, error in zip(results, errors)]
+            return [refused.get(index, outcome) for index, outcome in enumerate(outcomes)]
+        finally:
+            _free("result", results)
+            _free("error", errors)
 
     def encode_image(self, image: Any, *, deadline_ms: int = 0, cancel: Cancel | None = None) -> ImageFeatures:
-        """Runs the vision tower, once for many requests."""
+        """Runs the vision tower once, for any number of requests."""
         image = image if isinstance(image, Image) else Image(image)
-        options = _run_options(deadline_ms, cancel, {})
-        pointer = _made("image_features", "model_encode_image", self._pointer, image._pointer, byref(options))
+        options, _ = _run_options(deadline_ms, cancel)
+        pointer = made("model_encode_image", self._pointer, image._pointer, byref(options))
         return ImageFeatures(pointer, "image_features")
 
     def score(
@@ -242,54 +254,45 @@ class Model(_Handle):
         deadline_ms: int = 0,
         cancel: Cancel | None = None,
     ) -> Score:
-        """How likely the model finds `target` as the answer."""
+        """Computes the log-probabilities of `target` as the answer to a request."""
         kept: list[object] = []
-        native = _native.Request()
-        Request(image, task, input, region, prompt)._fill(native, kept)
-        options = _run_options(deadline_ms, cancel, {})
-        score = _made("score", "model_score", self._pointer, byref(native), text(target), byref(options))
+        native = Request(image, task, input, region, prompt)._struct(kept)
+        options, _ = _run_options(deadline_ms, cancel)
+        score = made("model_score", self._pointer, byref(native), text(target), byref(options))
         try:
             return Score.from_json(call("score_json", score).decode())
         finally:
             call("score_free", score)
 
 
-def _load_options(
-    device: str | None, dtype: str | None, adapters: Sequence[str | os.PathLike[str]], threads: int
-) -> tuple[ctypes.Structure, object]:
-    paths = (c_char_p * len(adapters))(*(text(os.fspath(adapter)) for adapter in adapters))
+def _run_options(
+    deadline_ms: int,
+    cancel: Cancel | None,
+    generation: dict[str, Any] | None = None,
+    hf_compat: bool = False,
+    on_token: Callable[[int, str, float], object] | None = None,
+) -> tuple[_native.RunOptions, Callback]:
+    """The options as the C API takes them, and the callback, which must surround the call."""
+    callback = Callback(on_token, lambda token: (token.request, token.text.decode(), token.log_prob))
     options = struct(
-        _native.LoadOptions,
-        device=text(device),
-        dtype=text(dtype),
-        adapters_len=len(adapters),
-        threads=threads,
-    )
-    if adapters:
-        options.adapters = paths
-    return options, paths
-
-
-def _run_options(deadline_ms: int, cancel: Cancel | None, generation: dict[str, Any]) -> _native.RunOptions:
-    return struct(
         _native.RunOptions,
-        deadline_ms=deadline_ms,
-        cancel=cancel._pointer if cancel is not None else None,
+        compat=int(hf_compat),
         generation_config=json.dumps(generation).encode() if generation else None,
+        deadline_ms=deadline_ms,
+        cancel=pointer_of(cancel),
+        on_token=callback.native(_native.TokenCallback),
     )
+    return options, callback
 
 
-def _token_callback(
-    on_token: Callable[[int, str, float], object], raised: list[BaseException], is_ended_at_exit: bool
-) -> Any:
-    def hear(token: Any, _user: object) -> int:
-        if raised or is_ended_at_exit and _native.running_callbacks.ending:
-            return 1
-        try:
-            token = token.contents
-            return int(bool(on_token(token.request, token.text.decode(), token.log_prob)))
-        except BaseException as error:  # Nothing may unwind through the library.
-            raised.append(error)
-            return 1
+def _result(pointer: int | None) -> Result:
+    return Result.from_json(call("result_json", pointer).decode())
 
-    return _native.TokenCallback(hear)
+
+def _outcome(result: int | None, error: int | None) -> Result | Exception:
+    return _native.error_of(call("error_status", error), error) if result is None else _result(result)
+
+
+def _free(kind: str, pointers: ctypes.Array[c_void_p]) -> None:
+    for pointer in pointers:
+        call(f"{kind}_free", pointer)

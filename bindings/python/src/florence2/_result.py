@@ -1,4 +1,4 @@
-"""What runs give back, as plain values."""
+"""The results of runs, as plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RegionScore:
-    """How sure the model is: exponentials of mean log-probabilities, from 0 to 1."""
+    """The confidence of the model: exponentials of mean log-probabilities, from 0 to 1."""
 
     overall: float
     label: float | None
@@ -29,13 +29,13 @@ class Region:
 
 @dataclass(frozen=True)
 class Result:
-    """An answer."""
+    """The answer to a request."""
 
     task: str
     text: str
     """The answer without special tokens."""
     raw_text: str
-    """The answer as it was generated."""
+    """The answer with special tokens."""
     regions: list[Region]
     score: float | None
     sequence_score: float
@@ -46,12 +46,12 @@ class Result:
     """Width and height of the image in pixels."""
     timings_ms: dict[str, float]
     hf: dict[str, Any]
-    """The answer as transformers' `post_process_generation` shapes it."""
+    """The answer in the form of transformers' `post_process_generation`."""
     alternatives: list[Result] = field(default_factory=list)
 
     @staticmethod
     def from_json(document: str) -> Result:
-        """Reads the library's JSON."""
+        """Parses the library's JSON."""
         return _result(json.loads(document))
 
 
@@ -86,7 +86,7 @@ def _region(json_: dict[str, Any]) -> Region:
 
 @dataclass(frozen=True)
 class ScoredToken:
-    """A token of a target."""
+    """A token of a target, with its natural log-probability."""
 
     token_id: int
     text: str
@@ -95,14 +95,14 @@ class ScoredToken:
 
 @dataclass(frozen=True)
 class Score:
-    """How likely the model finds a target: the mean cross-entropy, and each token's log-probability."""
+    """The score of a target: the mean cross-entropy, and the log-probability of each token."""
 
     loss: float
     tokens: list[ScoredToken]
 
     @staticmethod
     def from_json(document: str) -> Score:
-        """Reads the library's JSON."""
+        """Parses the library's JSON."""
         json_ = json.loads(document)
         tokens = [ScoredToken(token["token_id"], token["text"], token["log_prob"]) for token in json_["tokens"]]
         return Score(json_["loss"], tokens)
