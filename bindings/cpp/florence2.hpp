@@ -1,8 +1,8 @@
 // libflorence2 in C++17: one header over florence2.h.
 //
-// Models, images, features and cancels are move-only handles; results are plain values; what fails
-// throws florence2::error. A model may be used by any number of threads at once. A callback may throw:
-// the exception ends the run and is thrown from it.
+// Models, images, image features and cancel tokens are move-only handles. Results are plain values.
+// A call that fails throws florence2::error. Any number of threads may use a model at once. A callback
+// may throw: the exception ends the call and is rethrown from it.
 //
 //     florence2::model model = florence2::model::load("Florence-2-base");
 //     florence2::image image = florence2::image::from_path("street.jpg");
@@ -27,13 +27,13 @@
 
 namespace florence2 {
 
-/// A call that failed.
+/// The error of a call that failed.
 class error : public std::runtime_error {
   public:
     error(florence2_status status, const std::string &message)
         : std::runtime_error(message), status_(status) {}
 
-    /// Why.
+    /// The status that the C API returned.
     florence2_status status() const noexcept { return status_; }
 
   private:
@@ -72,10 +72,10 @@ inline const char *c_string(const std::string &text, const char *argument) {
 
 } // namespace detail
 
-/// The library's version.
+/// The version of the loaded library.
 inline std::string version() { return florence2_version(); }
 
-/// What a model can be loaded onto.
+/// The devices of this build on this machine, best first.
 inline std::vector<std::string> devices() {
     std::vector<std::string> names;
     for (std::size_t index = 0; index < florence2_device_count(); index++) {
@@ -84,13 +84,13 @@ inline std::vector<std::string> devices() {
     return names;
 }
 
-/// The library and the machine as a JSON object, for reports of faults.
+/// The library and the machine as a JSON object, for bug reports.
 inline std::string system_info() { return florence2_system_info_json(); }
 
-/// Frees memory that the library keeps for later runs.
+/// Returns the memory that the library keeps for later runs to the system.
 inline void trim() { florence2_trim(); }
 
-/// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
+/// Sets the SIMD level of the device "cpu" for the whole process. Call it before loading the first model.
 inline void set_simd_level(const std::string &level) {
     detail::call(florence2_simd_level_set, detail::c_string(level, "level"));
 }
@@ -112,7 +112,7 @@ class image {
         return image(made);
     }
 
-    /// Of a caller's pixels, which are copied; a stride of 0 is that of rows without gaps.
+    /// Copies a pixel buffer, or a region of it. A stride of 0 stands for rows without gaps.
     static image from_pixels(const std::uint8_t *data, std::size_t size, std::uint32_t width_px,
                              std::uint32_t height_px, florence2_pixel_format format,
                              std::size_t stride_bytes = 0) {
@@ -132,9 +132,9 @@ class image {
 
     /// Pixels across.
     std::uint32_t width_px() const noexcept { return florence2_image_width_px(get()); }
-    /// Pixels down.
+    /// Height in pixels.
     std::uint32_t height_px() const noexcept { return florence2_image_height_px(get()); }
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_image *get() const noexcept { return handle_.get(); }
 
   private:
@@ -142,19 +142,19 @@ class image {
     detail::handle<florence2_image, florence2_image_free> handle_;
 };
 
-/// An image that went through the vision tower once, to be asked often.
+/// The vision tower's output for an image, for any number of requests to the model that encoded it.
 class image_features {
   public:
-    /// Takes what florence2_model_encode_image made.
+    /// Takes ownership of the output of florence2_model_encode_image.
     explicit image_features(florence2_image_features *made) : handle_(made) {}
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_image_features *get() const noexcept { return handle_.get(); }
 
   private:
     detail::handle<florence2_image_features, florence2_image_features_free> handle_;
 };
 
-/// Ends runs early, from any thread.
+/// A cancel token: ends runs and loading early, from any thread.
 class cancel {
   public:
     cancel() {
@@ -163,23 +163,23 @@ class cancel {
         handle_.reset(made);
     }
 
-    /// Ends every run that was given this.
+    /// Ends every call that was given this token.
     void fire() const noexcept { florence2_cancel_fire(get()); }
-    /// Whether it was fired.
+    /// Whether the token was fired.
     bool is_fired() const noexcept { return florence2_cancel_is_fired(get()); }
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_cancel *get() const noexcept { return handle_.get(); }
 
   private:
     detail::handle<florence2_cancel, florence2_cancel_free> handle_;
 };
 
-/// A position in pixels of the image, from its upper left corner.
+/// A point in pixels of the image. The origin is the upper left corner.
 struct point {
     double x_px, y_px;
 };
 
-/// A box (two corners), quad or polygon, with its label. Scores are from 0 to 1.
+/// A box (two corners), quad or polygon with its label. Scores range from 0 to 1.
 struct region {
     florence2_region_kind kind;
     std::string label;
@@ -188,10 +188,10 @@ struct region {
     std::size_t instance;
 };
 
-/// An answer.
+/// The answer to a request.
 struct result {
     std::string text;     ///< without special tokens
-    std::string raw_text; ///< as it was generated
+    std::string raw_text; ///< with special tokens
     std::string task;
     std::string json;
     std::vector<region> regions;
@@ -199,17 +199,17 @@ struct result {
     std::vector<float> token_log_probs;
     float score, sequence_score;
     florence2_finish_reason finish_reason;
-    std::vector<result> alternatives; ///< of num_return_sequences, best first
+    std::vector<result> alternatives; ///< further answers of num_return_sequences, best first
 };
 
-/// How likely the model finds a target.
+/// The log-probabilities of a target answer.
 struct target_score {
     struct token {
         std::uint32_t token_id;
         std::string text;
         float log_prob;
     };
-    float loss;
+    float loss; ///< the mean negative log-probability of the tokens
     std::vector<token> tokens;
 };
 
@@ -222,9 +222,9 @@ struct request {
 
     const florence2_image *image_ = nullptr;
     const florence2_image_features *features_ = nullptr;
-    std::string task; ///< such as "<OD>"; empty with a prompt
-    std::optional<std::string> input;
-    std::optional<std::string> prompt; ///< free text, for fine-tunes
+    std::string task; ///< such as "<OD>"; empty for a prompt
+    std::optional<std::string> input; ///< the text that the task needs, such as a phrase
+    std::optional<std::string> prompt; ///< free text, for fine-tuned models
     std::optional<std::array<double, 4>> region_px; ///< x1, y1, x2, y2
 };
 
@@ -236,24 +236,24 @@ struct load_options {
     std::size_t threads = 0; ///< 0 for the process's own
 };
 
-/// How to run; zero and empty are the model's own.
+/// Options of a run. Zero and empty select the model's own values.
 struct run_options {
     run_options() { florence2_run_options_init(&native, sizeof native); }
 
-    /// The options of the C API. Its callbacks are called with its `user`, unless on_token or on_progress replaces them.
+    /// The options of the C API. Its callbacks receive its `user`. on_token and on_progress replace them.
     florence2_run_options native;
-    std::string generation_config; ///< JSON of any options of generation_config.json
+    std::string generation_config; ///< a JSON object with keys of generation_config.json
     const cancel *cancelled_by = nullptr;
-    /// Called once per token, in order, instead of native.on_token; false ends the run.
+    /// Called once per token, in order, in place of native.on_token; false ends the run.
     std::function<bool(const florence2_token &)> on_token;
-    /// Called once per step instead of native.on_progress; false ends the run.
+    /// Called once per step, in place of native.on_progress; false ends the run.
     std::function<bool(const florence2_progress &)> on_progress;
 };
 
-/// A loaded model. Immutable: any number of threads may run it at once.
+/// A loaded model. It is immutable: any number of threads may run it at once.
 class model {
   public:
-    /// A folder in Microsoft's or Hugging Face's layout.
+    /// Loads a model from a folder in Microsoft's or Hugging Face's layout.
     static model load(const std::string &directory, const load_options &options = {}) {
         return with_options(options, [&](const florence2_load_options *native) {
             florence2_model *made = nullptr;
@@ -271,10 +271,10 @@ class model {
         });
     }
 
-    /// Where the model is, such as "cpu".
+    /// The device that the model is on, such as "cpu".
     std::string device() const { return florence2_model_device(get()); }
 
-    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    /// Settings and tensors of the model's files that were ignored, one line each.
     std::vector<std::string> warnings() const {
         std::vector<std::string> lines;
         for (std::size_t index = 0; index < florence2_model_warning_count(get()); index++) {
@@ -338,7 +338,7 @@ class model {
         return copied;
     }
 
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_model *get() const noexcept { return handle_.get(); }
 
   private:
@@ -379,7 +379,7 @@ class model {
         return native;
     }
 
-    /// The `user` of a run's callbacks: the options, and the exception that a callback threw.
+    /// The `user` of the callbacks of a run.
     struct observer {
         const run_options &options;
         std::exception_ptr thrown;
