@@ -1,8 +1,8 @@
 // libflorence2 in C++17: one header over florence2.h.
 //
-// Models, images, features and cancels are move-only handles; results are plain values; what fails
-// throws florence2::error. A model may be used by any number of threads at once. A callback may throw:
-// the exception ends the run and is thrown from it.
+// Models, images, image features and cancel tokens are move-only handles. Results are plain values.
+// A call that fails throws florence2::error. Any number of threads may use a model at once. A callback
+// may throw: the exception ends the call and is rethrown from it.
 //
 //     florence2::model model = florence2::model::load("Florence-2-base");
 //     florence2::image image = florence2::image::from_path("street.jpg");
@@ -23,17 +23,18 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace florence2 {
 
-/// A call that failed.
+/// The error of a call that failed.
 class error : public std::runtime_error {
   public:
     error(florence2_status status, const std::string &message)
         : std::runtime_error(message), status_(status) {}
 
-    /// Why.
+    /// The status that the C API returned.
     florence2_status status() const noexcept { return status_; }
 
   private:
@@ -48,20 +49,56 @@ template <typename T, void (*Free)(T *)> struct deleter {
 
 template <typename T, void (*Free)(T *)> using handle = std::unique_ptr<T, deleter<T, Free>>;
 
-/// Calls `function(arguments.., &error)` and throws what it refuses.
+/// The exception of a failed call. `raised` may be null; a status of a newer library may have no message.
+inline error error_of(florence2_status status, const florence2_error *raised) {
+    std::string message = florence2_error_message(raised);
+    return error(status, message.empty() ? "florence2 status " + std::to_string(status) : message);
+}
+
+/// Calls `function(arguments.., &error)`. Throws the error if the call fails.
 template <typename Function, typename... Arguments>
 void call(Function function, Arguments... arguments) {
     florence2_error *raised = nullptr;
     florence2_status status = function(arguments..., &raised);
     if (status != FLORENCE2_STATUS_OK) {
         handle<florence2_error, florence2_error_free> owned(raised);
-        std::string message = florence2_error_message(raised);
-        // A status of a later library has its number alone.
-        throw error(status, message.empty() ? "florence2 status " + std::to_string(status) : message);
+        throw error_of(status, raised);
     }
 }
 
-/// As C reads it: it ends with NUL, so none may be inside.
+/// Keeps the exception of a callback until the call returns. No exception may unwind through the library.
+class callback_guard {
+  public:
+    /// Calls a callback, which returns the status of the C callback. After an exception, it calls none.
+    template <typename Callback> std::int32_t guarded(Callback callback) noexcept {
+        if (thrown_) {
+            return 1;
+        }
+        try {
+            return callback();
+        } catch (...) {
+            thrown_ = std::current_exception();
+            return 1;
+        }
+    }
+
+    /// Calls the library. Rethrows the callback's exception if the call fails after it.
+    template <typename Call> void rethrowing(Call call) {
+        try {
+            call();
+        } catch (const error &) {
+            if (thrown_) {
+                std::rethrow_exception(thrown_);
+            }
+            throw;
+        }
+    }
+
+  private:
+    std::exception_ptr thrown_;
+};
+
+/// The text as a C string. Throws if it contains a NUL character.
 inline const char *c_string(const std::string &text, const char *argument) {
     if (text.find('\0') != std::string::npos) {
         throw error(FLORENCE2_STATUS_INVALID_ARGUMENT, std::string("argument `") + argument +
@@ -70,12 +107,17 @@ inline const char *c_string(const std::string &text, const char *argument) {
     return text.c_str();
 }
 
+/// Null for an empty text, otherwise as c_string.
+inline const char *c_string_or_null(const std::string &text, const char *argument) {
+    return text.empty() ? nullptr : c_string(text, argument);
+}
+
 } // namespace detail
 
-/// The library's version.
+/// The version of the loaded library.
 inline std::string version() { return florence2_version(); }
 
-/// What a model can be loaded onto.
+/// The devices of this build on this machine, best first.
 inline std::vector<std::string> devices() {
     std::vector<std::string> names;
     for (std::size_t index = 0; index < florence2_device_count(); index++) {
@@ -84,38 +126,72 @@ inline std::vector<std::string> devices() {
     return names;
 }
 
-/// The library and the machine as a JSON object, for reports of faults.
+/// The library and the machine as a JSON object, for bug reports.
 inline std::string system_info() { return florence2_system_info_json(); }
 
-/// Frees memory that the library keeps for later runs.
+/// Returns the memory that the library keeps for later runs to the system.
 inline void trim() { florence2_trim(); }
 
-/// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
+/// Sets the SIMD level of the device "cpu" for the whole process. Call it before loading the first model.
 inline void set_simd_level(const std::string &level) {
     detail::call(florence2_simd_level_set, detail::c_string(level, "level"));
 }
 
-/// A decoded image.
+/// Options of decoding an image file.
+struct decode_options {
+    std::uint64_t max_pixels = 0; ///< A larger image is refused before it is decoded; 0 for 178,956,970.
+};
+
+/// The region of a pixel buffer or frame that becomes the image. Zeros select all pixels.
+struct crop {
+    std::uint32_t x_px = 0, y_px = 0, width_px = 0, height_px = 0;
+};
+
+/// A plane of a YUV frame, in the caller's memory. A stride of 0 stands for rows without gaps.
+struct plane {
+    const std::uint8_t *data = nullptr;
+    std::size_t size = 0;
+    std::size_t stride_bytes = 0;
+};
+
+/// A YUV frame with 4:2:0 subsampling, in the caller's memory.
+struct yuv_frame {
+    std::uint32_t width_px = 0, height_px = 0;
+    florence2_yuv_format format = FLORENCE2_YUV_FORMAT_NV12;
+    plane y; ///< luma
+    plane u; ///< I420: U; NV12: U and V, interleaved
+    plane v; ///< I420: V; NV12: no data
+    florence2_yuv_matrix matrix = FLORENCE2_YUV_MATRIX_BT601;
+    florence2_yuv_range range = FLORENCE2_YUV_RANGE_LIMITED;
+    crop region;
+};
+
+/// An image: 8-bit RGB pixels in memory.
 class image {
   public:
-    /// Of a JPEG, PNG, WebP, BMP, GIF or TIFF file.
-    static image from_path(const std::string &path) {
+    /// Decodes a JPEG, PNG, WebP, BMP, GIF or TIFF file.
+    static image from_path(const std::string &path, const decode_options &options = {}) {
+        florence2_decode_options native = native_options(options);
         florence2_image *made = nullptr;
-        detail::call(florence2_image_from_path, detail::c_string(path, "path"), &made);
+        detail::call(florence2_image_from_path, detail::c_string(path, "path"),
+                     static_cast<const florence2_decode_options *>(&native), &made);
         return image(made);
     }
 
-    /// Of a JPEG, PNG, WebP, BMP, GIF or TIFF file's bytes.
-    static image from_encoded(const std::uint8_t *data, std::size_t size) {
+    /// Decodes the contents of a JPEG, PNG, WebP, BMP, GIF or TIFF file.
+    static image from_encoded(const std::uint8_t *data, std::size_t size,
+                              const decode_options &options = {}) {
+        florence2_decode_options native = native_options(options);
         florence2_image *made = nullptr;
-        detail::call(florence2_image_from_encoded, data, size, &made);
+        detail::call(florence2_image_from_encoded, data, size,
+                     static_cast<const florence2_decode_options *>(&native), &made);
         return image(made);
     }
 
-    /// Of a caller's pixels, which are copied; a stride of 0 is that of rows without gaps.
+    /// Copies a pixel buffer, or a region of it. A stride of 0 stands for rows without gaps.
     static image from_pixels(const std::uint8_t *data, std::size_t size, std::uint32_t width_px,
                              std::uint32_t height_px, florence2_pixel_format format,
-                             std::size_t stride_bytes = 0) {
+                             std::size_t stride_bytes = 0, const crop &region = {}) {
         florence2_pixels pixels;
         florence2_pixels_init(&pixels, sizeof pixels);
         pixels.data = data;
@@ -124,37 +200,77 @@ class image {
         pixels.width_px = width_px;
         pixels.height_px = height_px;
         pixels.format = static_cast<std::int32_t>(format);
+        set_region(pixels, region);
         florence2_image *made = nullptr;
         detail::call(florence2_image_from_pixels, static_cast<const florence2_pixels *>(&pixels),
                      &made);
         return image(made);
     }
 
-    /// Pixels across.
+    /// Converts a YUV frame, or a region of it, to RGB.
+    static image from_yuv(const yuv_frame &frame) {
+        florence2_yuv yuv;
+        florence2_yuv_init(&yuv, sizeof yuv);
+        yuv.y = frame.y.data;
+        yuv.y_len = frame.y.size;
+        yuv.y_stride_bytes = frame.y.stride_bytes;
+        yuv.u = frame.u.data;
+        yuv.u_len = frame.u.size;
+        yuv.u_stride_bytes = frame.u.stride_bytes;
+        yuv.v = frame.v.data;
+        yuv.v_len = frame.v.size;
+        yuv.v_stride_bytes = frame.v.stride_bytes;
+        yuv.width_px = frame.width_px;
+        yuv.height_px = frame.height_px;
+        yuv.format = static_cast<std::int32_t>(frame.format);
+        yuv.matrix = static_cast<std::int32_t>(frame.matrix);
+        yuv.range = static_cast<std::int32_t>(frame.range);
+        set_region(yuv, frame.region);
+        florence2_image *made = nullptr;
+        detail::call(florence2_image_from_yuv, static_cast<const florence2_yuv *>(&yuv), &made);
+        return image(made);
+    }
+
+    /// Width in pixels.
     std::uint32_t width_px() const noexcept { return florence2_image_width_px(get()); }
-    /// Pixels down.
+    /// Height in pixels.
     std::uint32_t height_px() const noexcept { return florence2_image_height_px(get()); }
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_image *get() const noexcept { return handle_.get(); }
 
   private:
     explicit image(florence2_image *made) : handle_(made) {}
+
+    static florence2_decode_options native_options(const decode_options &options) {
+        florence2_decode_options native;
+        florence2_decode_options_init(&native, sizeof native);
+        native.max_pixels = options.max_pixels;
+        return native;
+    }
+
+    template <typename Native> static void set_region(Native &native, const crop &region) {
+        native.region_x_px = region.x_px;
+        native.region_y_px = region.y_px;
+        native.region_width_px = region.width_px;
+        native.region_height_px = region.height_px;
+    }
+
     detail::handle<florence2_image, florence2_image_free> handle_;
 };
 
-/// An image that went through the vision tower once, to be asked often.
+/// The vision tower's output for an image, for any number of requests to the model that encoded it.
 class image_features {
   public:
-    /// Takes what florence2_model_encode_image made.
+    /// Takes ownership of the output of florence2_model_encode_image.
     explicit image_features(florence2_image_features *made) : handle_(made) {}
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_image_features *get() const noexcept { return handle_.get(); }
 
   private:
     detail::handle<florence2_image_features, florence2_image_features_free> handle_;
 };
 
-/// Ends runs early, from any thread.
+/// A cancel token: ends runs and loading early, from any thread.
 class cancel {
   public:
     cancel() {
@@ -163,23 +279,23 @@ class cancel {
         handle_.reset(made);
     }
 
-    /// Ends every run that was given this.
+    /// Ends every call that was given this token.
     void fire() const noexcept { florence2_cancel_fire(get()); }
-    /// Whether it was fired.
+    /// Whether the token was fired.
     bool is_fired() const noexcept { return florence2_cancel_is_fired(get()); }
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_cancel *get() const noexcept { return handle_.get(); }
 
   private:
     detail::handle<florence2_cancel, florence2_cancel_free> handle_;
 };
 
-/// A position in pixels of the image, from its upper left corner.
+/// A point in pixels of the image. The origin is the upper left corner.
 struct point {
     double x_px, y_px;
 };
 
-/// A box (two corners), quad or polygon, with its label. Scores are from 0 to 1.
+/// A box (two corners), quad or polygon with its label. Scores range from 0 to 1.
 struct region {
     florence2_region_kind kind;
     std::string label;
@@ -188,10 +304,10 @@ struct region {
     std::size_t instance;
 };
 
-/// An answer.
+/// The answer to a request.
 struct result {
     std::string text;     ///< without special tokens
-    std::string raw_text; ///< as it was generated
+    std::string raw_text; ///< with special tokens
     std::string task;
     std::string json;
     std::vector<region> regions;
@@ -199,61 +315,89 @@ struct result {
     std::vector<float> token_log_probs;
     float score, sequence_score;
     florence2_finish_reason finish_reason;
-    std::vector<result> alternatives; ///< of num_return_sequences, best first
+    std::vector<result> alternatives; ///< further answers of num_return_sequences, best first
 };
 
-/// How likely the model finds a target.
+/// The log-probabilities of a target answer.
 struct target_score {
     struct token {
         std::uint32_t token_id;
         std::string text;
         float log_prob;
     };
-    float loss;
+    float loss; ///< the mean negative log-probability of the tokens
     std::vector<token> tokens;
 };
 
-/// A question about an image, which must outlive the run.
+/// The outcome of one request of a batch: its result or its error.
+using outcome = std::variant<result, error>;
+
+/// A request: a task or a prompt about an image. The image must outlive the run.
 struct request {
-    request(const image &subject, std::string task_, std::optional<std::string> input_ = {})
-        : image_(subject.get()), task(std::move(task_)), input(std::move(input_)) {}
-    request(const image_features &subject, std::string task_, std::optional<std::string> input_ = {})
-        : features_(subject.get()), task(std::move(task_)), input(std::move(input_)) {}
+    request(const image &input_image, std::string task_, std::optional<std::string> input_ = {})
+        : image_(input_image.get()), task(std::move(task_)), input(std::move(input_)) {}
+    request(const image_features &features, std::string task_, std::optional<std::string> input_ = {})
+        : features_(features.get()), task(std::move(task_)), input(std::move(input_)) {}
 
     const florence2_image *image_ = nullptr;
     const florence2_image_features *features_ = nullptr;
-    std::string task; ///< such as "<OD>"; empty with a prompt
-    std::optional<std::string> input;
-    std::optional<std::string> prompt; ///< free text, for fine-tunes
+    std::string task; ///< such as "<OD>"; empty for a prompt
+    std::optional<std::string> input; ///< the text that the task needs, such as a phrase
+    std::optional<std::string> prompt; ///< free text, for fine-tuned models
     std::optional<std::array<double, 4>> region_px; ///< x1, y1, x2, y2
 };
 
-/// How to load.
-struct load_options {
-    std::string device = "auto"; ///< one of devices()
-    std::string dtype = "auto";  ///< how weights are kept and multiplied: f32, f16, bf16, int8; auto for f32
-    std::vector<std::string> adapters; ///< folders of LoRA adapters, merged in order
-    std::size_t threads = 0; ///< 0 for the process's own
+/// A file in the caller's memory.
+struct file {
+    std::string name; ///< in the folder of the model or adapter, such as "config.json"
+    const std::uint8_t *data;
+    std::size_t size;
 };
 
-/// How to run; zero and empty are the model's own.
+/// A LoRA adapter in PEFT's format: a folder, or its files in memory.
+struct adapter {
+    adapter(std::string folder_, float scale_ = 1) : folder(std::move(folder_)), scale(scale_) {}
+    adapter(const char *folder_, float scale_ = 1) : folder(folder_), scale(scale_) {}
+    adapter(std::vector<file> files_, float scale_ = 1) : files(std::move(files_)), scale(scale_) {}
+
+    std::string folder;
+    std::vector<file> files;
+    float scale; ///< the factor of the adapter's updates, as PEFT's set_scale; 0 counts as 1
+};
+
+/// Options of loading a model.
+struct load_options {
+    std::string device = "auto"; ///< one of devices()
+    std::string dtype = "auto";  ///< number type of the weights: f32, f16, bf16 or int8; auto for f32
+    std::vector<adapter> adapters; ///< merged into the weights in order
+    std::size_t threads = 0; ///< threads of the model's own pool; 0 for the pool of the process
+    /// The largest number of threads that spin between operations of a run on the CPU; 0 for 8, -1 for none.
+    std::int32_t spin_limit = 0;
+    std::string weights;   ///< path of a weights file or an index of shards; empty for the folder's
+    std::string processor; ///< folder of the processor's and tokenizer's files; empty for the model's
+    const cancel *cancelled_by = nullptr;
+    /// Called before the first tensor and after each; false ends the loading.
+    std::function<bool(const florence2_load_progress &)> on_progress;
+};
+
+/// Options of a run. Zero and empty select the model's own values.
 struct run_options {
     run_options() { florence2_run_options_init(&native, sizeof native); }
 
-    /// The options of the C API. Its callbacks are called with its `user`, unless on_token or on_progress replaces them.
+    /// The options of the C API. Its callbacks receive its `user`. on_token and on_progress replace them.
     florence2_run_options native;
-    std::string generation_config; ///< JSON of any options of generation_config.json
+    std::string generation_config; ///< a JSON object with keys of generation_config.json
     const cancel *cancelled_by = nullptr;
-    /// Called once per token, in order, instead of native.on_token; false ends the run.
+    /// Called once per token, in order, in place of native.on_token; false ends the run.
     std::function<bool(const florence2_token &)> on_token;
-    /// Called once per step instead of native.on_progress; false ends the run.
+    /// Called once per step, in place of native.on_progress; false ends the run.
     std::function<bool(const florence2_progress &)> on_progress;
 };
 
-/// A loaded model. Immutable: any number of threads may run it at once.
+/// A loaded model. It is immutable: any number of threads may run it at once.
 class model {
   public:
-    /// A folder in Microsoft's or Hugging Face's layout.
+    /// Loads a model from a folder in Microsoft's or Hugging Face's layout.
     static model load(const std::string &directory, const load_options &options = {}) {
         return with_options(options, [&](const florence2_load_options *native) {
             florence2_model *made = nullptr;
@@ -262,7 +406,18 @@ class model {
         });
     }
 
-    /// The embedded demo model, where the library was built with it.
+    /// Loads a model from the files of such a folder in memory. The call reads them; the model keeps none.
+    static model load_memory(const std::vector<file> &files, const load_options &options = {}) {
+        const std::vector<florence2_file> native_files = files_of(files);
+        return with_options(options, [&](const florence2_load_options *native) {
+            florence2_model *made = nullptr;
+            detail::call(florence2_model_load_memory, native_files.data(), native_files.size(), native,
+                         &made);
+            return made;
+        });
+    }
+
+    /// Loads the embedded demo model, if the library was built with it.
     static model demo(const load_options &options = {}) {
         return with_options(options, [](const florence2_load_options *native) {
             florence2_model *made = nullptr;
@@ -271,10 +426,10 @@ class model {
         });
     }
 
-    /// Where the model is, such as "cpu".
+    /// The device that the model is on, such as "cpu".
     std::string device() const { return florence2_model_device(get()); }
 
-    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    /// Settings and tensors of the model's files that were ignored, one line each.
     std::vector<std::string> warnings() const {
         std::vector<std::string> lines;
         for (std::size_t index = 0; index < florence2_model_warning_count(get()); index++) {
@@ -284,25 +439,25 @@ class model {
     }
 
     /// Answers a request.
-    result run(const request &asked, const run_options &options = {}) const {
-        return std::move(run_batch({asked}, options).front());
+    result run(const request &one, const run_options &options = {}) const {
+        return std::move(run_batch({one}, options).front());
     }
 
-    /// Answers requests together, each as it would be answered alone.
-    std::vector<result> run_batch(const std::vector<request> &asked,
+    /// Answers requests in one batch. Each result equals that of the request alone. One request that fails
+    /// fails the call.
+    std::vector<result> run_batch(const std::vector<request> &requests,
                                   const run_options &options = {}) const {
         std::vector<florence2_request> native;
-        for (const request &one : asked) {
+        for (const request &one : requests) {
             native.push_back(native_request(one));
         }
-        std::vector<florence2_result *> made(asked.size(), nullptr);
+        std::vector<florence2_result *> made(requests.size(), nullptr);
         observed(options, [&](const florence2_run_options *native_options) {
             detail::call(florence2_model_run_batch, get(),
                          static_cast<const florence2_request *>(native.data()), native.size(),
                          native_options, made.data());
         });
-        std::vector<detail::handle<florence2_result, florence2_result_free>> owned(made.begin(),
-                                                                                   made.end());
+        std::vector<result_handle> owned(made.begin(), made.end());
         std::vector<result> results;
         for (const auto &one : owned) {
             results.push_back(copy(one.get()));
@@ -310,19 +465,58 @@ class model {
         return results;
     }
 
-    /// Sends an image through the vision tower, once for any number of requests.
-    image_features encode_image(const image &subject, const run_options &options = {}) const {
+    /// Answers requests in one batch, as run_batch, but a request that fails leaves the others their results.
+    /// Throws the errors that concern all requests, such as those of options.
+    std::vector<outcome> run_batch_each(const std::vector<request> &requests,
+                                        const run_options &options = {}) const {
+        std::vector<florence2_request> native;
+        std::vector<std::optional<error>> rejected(requests.size());
+        for (std::size_t index = 0; index < requests.size(); index++) {
+            try {
+                native.push_back(native_request(requests[index]));
+            } catch (const error &reason) {
+                // An empty request keeps the index and fails in the library.
+                rejected[index] = reason;
+                florence2_request_init(&native.emplace_back(), sizeof native.back());
+            }
+        }
+        std::vector<florence2_result *> made(requests.size(), nullptr);
+        std::vector<florence2_error *> raised(requests.size(), nullptr);
+        observed(options, [&](const florence2_run_options *native_options) {
+            detail::call(florence2_model_run_batch_each, get(),
+                         static_cast<const florence2_request *>(native.data()), native.size(),
+                         native_options, made.data(), raised.data());
+        });
+        std::vector<result_handle> results(made.begin(), made.end());
+        std::vector<detail::handle<florence2_error, florence2_error_free>> errors(raised.begin(),
+                                                                                  raised.end());
+        std::vector<outcome> outcomes;
+        for (std::size_t index = 0; index < requests.size(); index++) {
+            if (rejected[index]) {
+                outcomes.emplace_back(*rejected[index]);
+            } else if (results[index]) {
+                outcomes.emplace_back(copy(results[index].get()));
+            } else {
+                const florence2_error *reason = errors[index].get();
+                outcomes.emplace_back(detail::error_of(florence2_error_status(reason), reason));
+            }
+        }
+        return outcomes;
+    }
+
+    /// Runs the vision tower on an image, once for any number of requests.
+    image_features encode_image(const image &input, const run_options &options = {}) const {
         florence2_image_features *made = nullptr;
         observed(options, [&](const florence2_run_options *native) {
-            detail::call(florence2_model_encode_image, get(), subject.get(), native, &made);
+            detail::call(florence2_model_encode_image, get(), input.get(), native, &made);
         });
         return image_features(made);
     }
 
-    /// Tells how likely the model finds `target` as the answer.
-    target_score score(const request &asked, const std::string &target,
+    /// Scores `target` as the answer to a request.
+    target_score score(const request &one, const std::string &target,
                        const run_options &options = {}) const {
-        florence2_request native = native_request(asked);
+        florence2_request native = native_request(one);
         florence2_score *made = nullptr;
         observed(options, [&](const florence2_run_options *native_options) {
             detail::call(florence2_model_score, get(),
@@ -338,10 +532,12 @@ class model {
         return copied;
     }
 
-    /// As the C API takes it.
+    /// The handle of the C API, borrowed.
     const florence2_model *get() const noexcept { return handle_.get(); }
 
   private:
+    using result_handle = detail::handle<florence2_result, florence2_result_free>;
+
     explicit model(florence2_model *made) : handle_(made) {}
 
     template <typename Load> static model with_options(const load_options &options, Load load) {
@@ -350,10 +546,18 @@ class model {
                         "libflorence2: found ABI " + std::to_string(florence2_abi_version()) +
                             ", expected " + std::to_string(FLORENCE2_ABI_VERSION));
         }
-        std::vector<const char *> adapters;
-        for (const std::string &adapter : options.adapters) {
-            adapters.push_back(detail::c_string(adapter, "adapters"));
+        std::vector<std::vector<florence2_file>> adapter_files;
+        std::vector<florence2_adapter> adapters;
+        for (const adapter &one : options.adapters) {
+            adapter_files.push_back(files_of(one.files));
+            florence2_adapter native{};
+            native.folder = detail::c_string_or_null(one.folder, "adapters");
+            native.files = adapter_files.back().data();
+            native.files_len = adapter_files.back().size();
+            native.scale = one.scale;
+            adapters.push_back(native);
         }
+        load_observer observing{options, {}};
         florence2_load_options native;
         florence2_load_options_init(&native, sizeof native);
         native.device = detail::c_string(options.device, "device");
@@ -361,28 +565,58 @@ class model {
         native.adapters = adapters.data();
         native.adapters_len = adapters.size();
         native.threads = options.threads;
-        return model(load(&native));
+        native.spin_limit = options.spin_limit;
+        native.weights = detail::c_string_or_null(options.weights, "weights");
+        native.processor = detail::c_string_or_null(options.processor, "processor");
+        if (options.cancelled_by != nullptr) {
+            native.cancel = options.cancelled_by->get();
+        }
+        if (options.on_progress) {
+            native.user = &observing;
+            native.on_progress = [](const florence2_load_progress *progress, void *user) -> std::int32_t {
+                load_observer *observing = static_cast<load_observer *>(user);
+                return observing->guard.guarded(
+                    [&] { return observing->options.on_progress(*progress) ? 0 : 1; });
+            };
+        }
+        florence2_model *made = nullptr;
+        observing.guard.rethrowing([&] { made = load(&native); });
+        return model(made);
     }
 
-    static florence2_request native_request(const request &asked) {
+    /// The `user` of the callback of loading.
+    struct load_observer {
+        const load_options &options;
+        detail::callback_guard guard;
+    };
+
+    static std::vector<florence2_file> files_of(const std::vector<file> &files) {
+        std::vector<florence2_file> native;
+        for (const file &one : files) {
+            native.push_back({detail::c_string(one.name, "name"), one.data, one.size});
+        }
+        return native;
+    }
+
+    static florence2_request native_request(const request &one) {
         florence2_request native;
         florence2_request_init(&native, sizeof native);
-        native.image = asked.image_;
-        native.image_features = asked.features_;
-        native.task = asked.task.empty() ? nullptr : detail::c_string(asked.task, "task");
-        native.prompt = asked.prompt ? detail::c_string(*asked.prompt, "prompt") : nullptr;
-        native.input = asked.input ? detail::c_string(*asked.input, "input") : nullptr;
-        if (asked.region_px) {
-            std::copy(asked.region_px->begin(), asked.region_px->end(), native.region);
+        native.image = one.image_;
+        native.image_features = one.features_;
+        native.task = detail::c_string_or_null(one.task, "task");
+        native.prompt = one.prompt ? detail::c_string(*one.prompt, "prompt") : nullptr;
+        native.input = one.input ? detail::c_string(*one.input, "input") : nullptr;
+        if (one.region_px) {
+            std::copy(one.region_px->begin(), one.region_px->end(), native.region);
             native.region_unit = FLORENCE2_REGION_UNIT_PX;
         }
         return native;
     }
 
-    /// The `user` of a run's callbacks: the options, and the exception that a callback threw.
+    /// The `user` of the callbacks of a run.
     struct observer {
         const run_options &options;
-        std::exception_ptr thrown;
+        detail::callback_guard guard;
 
         std::int32_t on_token(const florence2_token &token) {
             if (options.on_token) {
@@ -397,23 +631,10 @@ class model {
             }
             return options.native.on_progress(&progress, options.native.user);
         }
-
-        /// Calls a callback unless one has thrown. No exception may unwind through the library.
-        template <typename Callback> std::int32_t guarded(Callback callback) noexcept {
-            if (thrown) {
-                return 1;
-            }
-            try {
-                return callback();
-            } catch (...) {
-                thrown = std::current_exception();
-                return 1;
-            }
-        }
     };
 
     template <typename Run> static void observed(const run_options &options, Run run) {
-        observer observing{options, nullptr};
+        observer observing{options, {}};
         florence2_run_options native = options.native;
         native.user = &observing;
         if (!options.generation_config.empty()) {
@@ -425,23 +646,16 @@ class model {
         if (options.on_token || options.native.on_token != nullptr) {
             native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->guarded([&] { return observing->on_token(*token); });
+                return observing->guard.guarded([&] { return observing->on_token(*token); });
             };
         }
         if (options.on_progress || options.native.on_progress != nullptr) {
             native.on_progress = [](const florence2_progress *progress, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->guarded([&] { return observing->on_progress(*progress); });
+                return observing->guard.guarded([&] { return observing->on_progress(*progress); });
             };
         }
-        try {
-            run(&native);
-        } catch (const error &) {
-            if (observing.thrown) {
-                std::rethrow_exception(observing.thrown);
-            }
-            throw;
-        }
+        observing.guard.rethrowing([&] { run(&native); });
     }
 
     static result copy(const florence2_result *native) {

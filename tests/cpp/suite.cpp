@@ -1,6 +1,7 @@
-// The C++ header on the demo model. Run by run.sh with the model's folder.
+// Tests of the C++ header with the demo model: suite MODEL_FOLDER
 #include <florence2.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -24,14 +25,39 @@ static_assert(!std::is_copy_constructible_v<florence2::model>);
 static_assert(!std::is_copy_constructible_v<florence2::image>);
 static_assert(std::is_copy_constructible_v<florence2::result>);
 
-template <typename Run> static void refused(florence2_status status, Run run) {
+static void is_error(const florence2::error &error, florence2_status status, const char *part) {
+    CHECK(error.status() == status);
+    if (error.what()[0] == '\0' || std::string(error.what()).find(part) == std::string::npos) {
+        std::fprintf(stderr, "found `%s`, expected `%s` in it\n", error.what(), part);
+        CHECK(!"the message names it");
+    }
+}
+
+/// Checks that a call fails with a status, and with a message that contains `part`.
+template <typename Run> static void refused(florence2_status status, const char *part, Run run) {
     try {
         run();
         CHECK(!"it is refused");
     } catch (const florence2::error &error) {
-        CHECK(error.status() == status);
-        CHECK(error.what()[0] != '\0');
+        is_error(error, status, part);
     }
+}
+
+template <typename Run> static void refused(florence2_status status, Run run) { refused(status, "", run); }
+
+static std::string contents(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    CHECK(file.good());
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+static const std::uint8_t *bytes(const std::string &text) {
+    return reinterpret_cast<const std::uint8_t *>(text.data());
+}
+
+/// The file of a model, whose contents the caller keeps.
+static florence2::file file_of(const char *name, const std::string &data) {
+    return {name, bytes(data), data.size()};
 }
 
 static void answers(const florence2::model &model, const florence2::image &image) {
@@ -65,15 +91,15 @@ static void answers(const florence2::model &model, const florence2::image &image
 static void callbacks(const florence2::model &model, const florence2::image &image) {
     florence2::run_options options;
     options.native.num_beams = 1;
-    std::string heard;
+    std::string streamed;
     int steps = 0;
     options.on_token = [&](const florence2_token &token) {
-        heard += token.text;
+        streamed += token.text;
         return true;
     };
     options.on_progress = [&](const florence2_progress &) { return ++steps > 0; };
     auto result = model.run({image, "<CAPTION>"}, options);
-    CHECK(heard.find(result.text) != std::string::npos && steps > 2);
+    CHECK(streamed.find(result.text) != std::string::npos && steps > 2);
     options.on_token = [](const florence2_token &) { return false; };
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
     options.on_token = [](const florence2_token &) -> bool { throw std::out_of_range("mine"); };
@@ -83,7 +109,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     } catch (const std::out_of_range &error) {
         CHECK(std::string(error.what()) == "mine");
     }
-    // The caller's C callbacks receive the caller's pointer, with and without a callback of C++ beside them.
+    // C callbacks receive the caller's pointer, with and without a C++ callback beside them.
     struct counts {
         int tokens = 0, steps = 0;
     } counted;
@@ -101,10 +127,10 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
         static_cast<counts *>(user)->steps++;
         return 0;
     };
-    int heard_tokens = 0;
-    options.on_token = [&](const florence2_token &) { return ++heard_tokens > 0; };
+    int streamed_tokens = 0;
+    options.on_token = [&](const florence2_token &) { return ++streamed_tokens > 0; };
     model.run({image, "<CAPTION>"}, options);
-    CHECK(counted.tokens == tokens && heard_tokens == tokens && counted.steps > 2);
+    CHECK(counted.tokens == tokens && streamed_tokens == tokens && counted.steps > 2);
     CHECK(options.native.user == &counted);
     options.on_token = nullptr;
     options.native.on_token = [](const florence2_token *, void *) -> std::int32_t { return 1; };
@@ -115,7 +141,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
         CHECK(!"it throws");
     } catch (const std::out_of_range &) {
     }
-    // Of a batch's callbacks, the first exception ends the run and is thrown.
+    // The first exception from a callback ends a batch and is rethrown.
     int calls = 0;
     options.on_token = [&](const florence2_token &) -> bool { throw ++calls; };
     try {
@@ -131,7 +157,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
 }
 
-/// A function of a later library.
+/// Returns a status that the header does not know.
 static florence2_status later(florence2_error **error) {
     *error = nullptr;
     return florence2_status(99);
@@ -147,6 +173,303 @@ static void moved_and_later(florence2::model model, florence2::image image) {
     refused(florence2_status(99), [] { florence2::detail::call(later); });
 }
 
+/// Whether two results have the same tokens, with the same probabilities.
+static bool same(const florence2::result &left, const florence2::result &right) {
+    return left.token_ids == right.token_ids && left.token_log_probs == right.token_log_probs;
+}
+
+static const char *const nowhere = "/nowhere";
+
+static void loads_from_memory(const florence2::model &model, const florence2::image &image,
+                              const std::string &folder) {
+    static const char *const names[] = {"config.json", "preprocessor_config.json", "tokenizer.json",
+                                        "model.safetensors"};
+    std::vector<std::string> data;
+    for (const char *name : names) {
+        data.push_back(contents(folder + "/" + name));
+    }
+    std::vector<florence2::file> files;
+    for (std::size_t index = 0; index < data.size(); index++) {
+        refused(FLORENCE2_STATUS_IO, names[index], [&] { florence2::model::load_memory(files); });
+        files.push_back(file_of(names[index], data[index]));
+    }
+    const std::string generation = contents(folder + "/generation_config.json");
+    files.push_back(file_of("generation_config.json", generation));
+    auto loaded = florence2::model::load_memory(files);
+    CHECK(same(loaded.run({image, "<OD>"}), model.run({image, "<OD>"})));
+
+    files.push_back(file_of("confg.json", data[0]));
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "confg.json", [&] { florence2::model::load_memory(files); });
+    files.back().name = std::string("a\0b", 3);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "name", [&] { florence2::model::load_memory(files); });
+    files.pop_back();
+    files[3].size /= 2;
+    refused(FLORENCE2_STATUS_INVALID_MODEL, names[3], [&] { florence2::model::load_memory(files); });
+}
+
+static void loads_from_several_folders(const florence2::image &image, const std::string &folder) {
+    florence2::load_options options;
+    options.weights = folder + "/model.safetensors";
+    options.processor = folder;
+    CHECK(florence2::model::load(folder, options).run({image, "<OD>"}).regions.size() == 3);
+    options.processor = nowhere;
+    refused(FLORENCE2_STATUS_IO, nowhere, [&] { florence2::model::load(folder, options); });
+    options.processor.clear();
+    options.weights = "/nowhere.safetensors";
+    refused(FLORENCE2_STATUS_IO, "/nowhere.safetensors", [&] { florence2::model::load(folder, options); });
+}
+
+/// The weights of a LoRA adapter of the demo model, whose matrices are ones, as safetensors.
+static std::string adapter_weights() {
+    const std::size_t d_model = 128, ffn_dim = 512;
+    const std::string layer = "base_model.model.model.language_model.decoder.layers.0.fc1.lora_";
+    auto tensor = [&](const char *name, const std::string &shape, std::size_t begin, std::size_t end) {
+        return "\"" + layer + name + ".weight\":{\"dtype\":\"F32\",\"shape\":" + shape + ",\"data_offsets\":[" +
+               std::to_string(begin * 4) + "," + std::to_string(end * 4) + "]}";
+    };
+    const std::string header = "{" + tensor("A", "[1,128]", 0, d_model) + "," +
+                               tensor("B", "[512,1]", d_model, d_model + ffn_dim) + "}";
+    std::string file(8, '\0');
+    file[0] = static_cast<char>(header.size() & 255);
+    file[1] = static_cast<char>(header.size() >> 8);
+    file += header;
+    for (std::size_t value = 0; value < d_model + ffn_dim; value++) {
+        file.append("\0\0\x80\x3f", 4); // 1 as a little-endian float
+    }
+    return file;
+}
+
+static void adapters_have_scales(const florence2::model &model, const florence2::image &image) {
+    const std::string config = R"({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["fc1"]})";
+    const std::string weights = adapter_weights();
+    const std::vector<florence2::file> files = {file_of("adapter_config.json", config),
+                                                file_of("adapter_model.safetensors", weights)};
+    auto answer = [&](const florence2::model &other) { return other.run({image, "<OD>"}).raw_text; };
+    florence2::load_options options;
+    options.adapters = {files};
+    CHECK(answer(florence2::model::demo(options)) != answer(model));
+    // The second adapter subtracts the update of the first.
+    options.adapters = {files, {files, -1}};
+    CHECK(answer(florence2::model::demo(options)) == answer(model));
+
+    options.adapters = {{nowhere, 0.5f}};
+    refused(FLORENCE2_STATUS_IO, nowhere, [&] { florence2::model::demo(options); });
+    options.adapters = {nowhere};
+    refused(FLORENCE2_STATUS_IO, nowhere, [&] { florence2::model::demo(options); });
+    options.adapters = {std::vector<florence2::file>{files[0]}};
+    refused(FLORENCE2_STATUS_IO, "safetensors", [&] { florence2::model::demo(options); });
+    options.adapters = {files, std::string()};
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "adapters[1]", [&] { florence2::model::demo(options); });
+    options.adapters = {std::string("a\0b", 3)};
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "adapters", [&] { florence2::model::demo(options); });
+    options.adapters = {{files, NAN}};
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "scale", [&] { florence2::model::demo(options); });
+}
+
+static void loading_has_progress(const florence2::image &image) {
+    florence2::load_options options;
+    options.spin_limit = -1;
+    std::vector<florence2_load_progress> steps;
+    options.on_progress = [&](const florence2_load_progress &progress) {
+        steps.push_back(progress);
+        return true;
+    };
+    auto loaded = florence2::model::demo(options);
+    CHECK(loaded.run({image, "<OD>"}).regions.size() == 3);
+    CHECK(steps.size() > 10 && steps.front().tensors == 0 && steps.front().parameters == 0);
+    CHECK(steps.back().tensors == steps.back().total_tensors);
+    CHECK(steps.back().parameters == steps.back().total_parameters);
+    CHECK(std::is_sorted(steps.begin(), steps.end(), [](const auto &left, const auto &right) {
+        return left.parameters < right.parameters;
+    }));
+    options.spin_limit = -2;
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "spin_limit", [&] { florence2::model::demo(options); });
+    options.spin_limit = 0;
+
+    std::size_t calls = 0;
+    options.on_progress = [&](const florence2_load_progress &) { return ++calls < 3; };
+    refused(FLORENCE2_STATUS_CANCELLED, [&] { florence2::model::demo(options); });
+    CHECK(calls == 3);
+    // An exception ends the loading, even from the last call.
+    for (bool last : {false, true}) {
+        calls = 0;
+        options.on_progress = [&](const florence2_load_progress &progress) -> bool {
+            calls++;
+            if (!last || progress.tensors == progress.total_tensors) {
+                throw std::out_of_range("mine");
+            }
+            return true;
+        };
+        try {
+            florence2::model::demo(options);
+            CHECK(!"it throws");
+        } catch (const std::out_of_range &error) {
+            CHECK(std::string(error.what()) == "mine" && calls == (last ? steps.size() : 1));
+        }
+    }
+    florence2::cancel cancel;
+    options.cancelled_by = &cancel;
+    options.on_progress = [&](const florence2_load_progress &) {
+        calls++;
+        cancel.fire();
+        return true;
+    };
+    calls = 0;
+    refused(FLORENCE2_STATUS_CANCELLED, [&] { florence2::model::demo(options); });
+    CHECK(calls == 1);
+}
+
+static void decoding_has_a_limit(const std::string &scene) {
+    const std::string data = contents(scene);
+    florence2::decode_options options;
+    options.max_pixels = 192 * 192;
+    CHECK(florence2::image::from_path(scene, options).width_px() == 192);
+    CHECK(florence2::image::from_encoded(bytes(data), data.size(), options).width_px() == 192);
+    options.max_pixels--;
+    refused(FLORENCE2_STATUS_INVALID_IMAGE, "36863", [&] { florence2::image::from_path(scene, options); });
+    refused(FLORENCE2_STATUS_INVALID_IMAGE, "36863",
+            [&] { florence2::image::from_encoded(bytes(data), data.size(), options); });
+}
+
+/// A white disc on gray: the colour of a pixel, without chroma.
+static std::uint8_t gray_at(std::size_t x, std::size_t y) {
+    const double dx = double(x) - 60, dy = double(y) - 50;
+    return dx * dx + dy * dy < 30 * 30 ? 235 : 40;
+}
+
+static void regions_and_frames(const florence2::model &model) {
+    const std::uint32_t width = 131, height = 101, left = 13, top = 7, chroma_width = (width + 1) / 2;
+    const std::size_t stride = width + 5, chroma_stride = chroma_width + 3, chroma_height = (height + 1) / 2;
+    const florence2::crop region{left, top, 110, 90};
+    std::vector<std::uint8_t> gray(stride * height, 77), cut;
+    for (std::size_t y = 0; y < height; y++) {
+        for (std::size_t x = 0; x < width; x++) {
+            gray[y * stride + x] = gray_at(x, y);
+            if (x >= left && x < left + region.width_px && y >= top && y < top + region.height_px) {
+                cut.push_back(gray_at(x, y));
+            }
+        }
+    }
+    auto answer = [&](const florence2::image &image) { return model.run({image, "<OD>"}); };
+    auto pixels = [&](const florence2::crop &part) {
+        return florence2::image::from_pixels(gray.data(), gray.size(), width, height,
+                                             FLORENCE2_PIXEL_FORMAT_GRAY, stride, part);
+    };
+    const auto all = answer(pixels({})), part = answer(pixels(region));
+    CHECK(pixels(region).width_px() == 110 && pixels(region).height_px() == 90);
+    const auto alone = florence2::image::from_pixels(cut.data(), cut.size(), region.width_px, region.height_px,
+                                                     FLORENCE2_PIXEL_FORMAT_GRAY);
+    CHECK(same(answer(alone), part));
+    CHECK(!same(all, part));
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "region", [&] { pixels({left, top, width, 1}); });
+
+    // Gray frames of the full range have the pixels' values as luma, in both formats and matrices.
+    for (auto format : {FLORENCE2_YUV_FORMAT_NV12, FLORENCE2_YUV_FORMAT_I420}) {
+        florence2::yuv_frame frame;
+        frame.width_px = width;
+        frame.height_px = height;
+        frame.format = format;
+        frame.y = {gray.data(), gray.size(), stride};
+        // Samples of 128 and gaps of 0 between the rows.
+        const bool nv12 = format == FLORENCE2_YUV_FORMAT_NV12;
+        const std::size_t samples = chroma_width * (nv12 ? 2 : 1), row = chroma_stride * (nv12 ? 2 : 1);
+        std::vector<std::uint8_t> chroma(2 * chroma_stride * chroma_height, 0);
+        for (std::size_t at = 0; at < chroma.size(); at += row) {
+            std::fill_n(&chroma[at], samples, std::uint8_t(128));
+        }
+        if (nv12) {
+            frame.u = {chroma.data(), chroma.size(), row};
+        } else {
+            frame.u = {chroma.data(), chroma.size() / 2, row};
+            frame.v = {chroma.data() + chroma.size() / 2, chroma.size() / 2, row};
+        }
+        CHECK(!same(answer(florence2::image::from_yuv(frame)), all));
+        frame.range = FLORENCE2_YUV_RANGE_FULL;
+        CHECK(same(answer(florence2::image::from_yuv(frame)), all));
+        frame.matrix = FLORENCE2_YUV_MATRIX_BT709;
+        CHECK(same(answer(florence2::image::from_yuv(frame)), all));
+        frame.region = region;
+        CHECK(same(answer(florence2::image::from_yuv(frame)), part));
+        frame.region.width_px = width;
+        refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "region", [&] { florence2::image::from_yuv(frame); });
+        frame.region = {};
+        frame.u.size /= 2;
+        refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "`u", [&] { florence2::image::from_yuv(frame); });
+        frame.matrix = florence2_yuv_matrix(9);
+        refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "matrix", [&] { florence2::image::from_yuv(frame); });
+    }
+}
+
+/// The matrices and the planes of U and V differ in coloured frames.
+static void frames_have_colours(const florence2::model &model) {
+    const std::uint32_t side = 96, chroma = side / 2;
+    std::vector<std::uint8_t> y(side * side, 120), u(chroma * chroma, 90), v(chroma * chroma, 200), uv;
+    for (std::size_t sample = 0; sample < u.size(); sample++) {
+        uv.push_back(u[sample]);
+        uv.push_back(v[sample]);
+    }
+    // The loss of a target depends on every pixel.
+    auto answer = [&](const florence2::yuv_frame &frame) {
+        return model.score({florence2::image::from_yuv(frame), "<CAPTION>"}, "a red circle").loss;
+    };
+    florence2::yuv_frame i420;
+    i420.width_px = i420.height_px = side;
+    i420.format = FLORENCE2_YUV_FORMAT_I420;
+    i420.y = {y.data(), y.size()};
+    i420.u = {u.data(), u.size()};
+    i420.v = {v.data(), v.size()};
+    auto nv12 = i420;
+    nv12.format = FLORENCE2_YUV_FORMAT_NV12;
+    nv12.u = {uv.data(), uv.size()};
+    nv12.v = {};
+    CHECK(answer(nv12) == answer(i420));
+    auto other = i420;
+    other.matrix = FLORENCE2_YUV_MATRIX_BT709;
+    CHECK(answer(other) != answer(i420));
+    other = i420;
+    std::swap(other.u, other.v);
+    CHECK(answer(other) != answer(i420));
+    nv12.v = i420.v;
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "yuv.v", [&] { answer(nv12); });
+}
+
+static void batches_have_outcomes(const florence2::model &model, const florence2::image &image) {
+    auto moved_from = florence2::image::from_pixels(bytes("gray"), 4, 2, 2, FLORENCE2_PIXEL_FORMAT_GRAY);
+    auto taken = std::move(moved_from);
+    const std::vector<florence2::request> requests = {{image, "<OD>"},
+                                                      {image, "<NOTHING>"},
+                                                      {moved_from, "<OD>"},
+                                                      {image, "<OD>", std::string("a\0b", 3)},
+                                                      {image, "<CAPTION>"}};
+    const char *const parts[] = {nullptr, "<NOTHING>", "image", "input", nullptr};
+    florence2::run_options options;
+    std::vector<std::size_t> tokens(requests.size());
+    options.on_token = [&](const florence2_token &token) { return ++tokens.at(token.request) > 0; };
+    auto outcomes = model.run_batch_each(requests, options);
+    CHECK(outcomes.size() == requests.size());
+    for (std::size_t index = 0; index < outcomes.size(); index++) {
+        const auto *result = std::get_if<florence2::result>(&outcomes[index]);
+        CHECK((result == nullptr) == (parts[index] != nullptr));
+        CHECK((tokens[index] == 0) == (parts[index] != nullptr));
+        if (result != nullptr) {
+            CHECK(result->json.size() > 2 && result->token_ids == model.run(requests[index]).token_ids);
+        } else {
+            is_error(std::get<florence2::error>(outcomes[index]), FLORENCE2_STATUS_INVALID_ARGUMENT, parts[index]);
+        }
+    }
+    CHECK(model.run_batch_each({}).empty());
+    // Errors that concern all requests fail the call, as does an exception from a callback.
+    options.generation_config = "{\"num_beams\": 0}";
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "num_beams", [&] { model.run_batch_each(requests, options); });
+    options.generation_config.clear();
+    options.on_token = [](const florence2_token &) -> bool { throw std::out_of_range("mine"); };
+    try {
+        model.run_batch_each(requests, options);
+        CHECK(!"it throws");
+    } catch (const std::out_of_range &) {
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         return 2;
@@ -160,17 +483,24 @@ int main(int argc, char **argv) {
     callbacks(model, image);
     moved_and_later(florence2::model::demo(), florence2::image::from_path(scene));
 
-    std::ifstream file(scene, std::ios::binary);
-    std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-    auto data = reinterpret_cast<const std::uint8_t *>(bytes.data());
-    auto encoded = florence2::image::from_encoded(data, bytes.size());
+    loads_from_memory(model, image, folder);
+    loads_from_several_folders(image, folder);
+    adapters_have_scales(model, image);
+    loading_has_progress(image);
+    decoding_has_a_limit(scene);
+    regions_and_frames(model);
+    frames_have_colours(model);
+    batches_have_outcomes(model, image);
+
+    const std::string data = contents(scene);
+    auto encoded = florence2::image::from_encoded(bytes(data), data.size());
     florence2::load_options options;
     options.threads = 2;
     auto loaded = florence2::model::load(folder, options);
     auto moved = std::move(loaded);
     CHECK(moved.run({encoded, "<OD>"}).token_ids == model.run({image, "<OD>"}).token_ids);
     std::vector<std::uint8_t> gray(4, 9);
-    auto pixels = florence2::image::from_pixels(gray.data(), 4, 2, 2, florence2_pixel_format(FLORENCE2_PIXEL_FORMAT_GRAY));
+    auto pixels = florence2::image::from_pixels(gray.data(), 4, 2, 2, FLORENCE2_PIXEL_FORMAT_GRAY);
     CHECK(pixels.width_px() == 2);
 
     refused(FLORENCE2_STATUS_IO, [] { florence2::image::from_path("/nowhere.png"); });
