@@ -1,3 +1,5 @@
+import CFlorence2
+
 /// An answer.
 public struct Answer: Codable, Sendable, Equatable {
     /// The task's token, or the free prompt.
@@ -129,4 +131,12 @@ public struct Token: Sendable, Equatable {
     public let text: String
     /// Its natural log-probability, given those before it.
     public let logProb: Float
+}
+
+extension Token {
+    init(_ native: florence2_token) {
+        self.init(
+            request: native.request, id: native.token_id, text: String(cString: native.text),
+            logProb: native.log_prob)
+    }
 }

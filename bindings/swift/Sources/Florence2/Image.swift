@@ -5,24 +5,36 @@ import Foundation
 public final class Image: Sendable {
     let handle: Handle
 
-    private init(_ make: () throws(Florence2Error) -> OpaquePointer) throws(Florence2Error) {
-        handle = Handle(try make()) { florence2_image_free($0) }
+    private init(_ make: (CArguments) throws(Florence2Error) -> OpaquePointer) throws(Florence2Error) {
+        let arguments = CArguments()
+        handle = Handle(try make(arguments)) { florence2_image_free($0) }
+        withExtendedLifetime(arguments) {}
     }
 
-    /// Reads a file: JPEG, PNG, WebP, BMP, GIF or TIFF.
-    public convenience init(contentsOf path: String) throws(Florence2Error) {
-        let texts = CStrings()
-        let path = try texts.of(path, "path")
-        try self.init { () throws(Florence2Error) in try make { florence2_image_from_path(path, $0, $1) } }
-        withExtendedLifetime(texts) {}
-    }
-
-    /// Decodes a file's bytes.
-    public convenience init(encoded: Data) throws(Florence2Error) {
-        let bytes = [UInt8](encoded)
-        try self.init { () throws(Florence2Error) in
-            try make { florence2_image_from_encoded(bytes, bytes.count, $0, $1) }
+    /// Reads a file: JPEG, PNG, WebP, BMP, GIF or TIFF. An image of more than `maxPixels` pixels is refused before
+    /// it is decoded; 0 for the library's limit, 178,956,970.
+    public convenience init(contentsOf path: String, maxPixels: Int = 0) throws(Florence2Error) {
+        var options = try Image.decodeOptions(maxPixels)
+        try self.init { arguments throws(Florence2Error) in
+            let path = try arguments.string(path, "path")
+            return try make { florence2_image_from_path(path, &options, $0, $1) }
         }
+    }
+
+    /// Decodes the contents of a file, with the limit of ``init(contentsOf:maxPixels:)``.
+    public convenience init(encoded: Data, maxPixels: Int = 0) throws(Florence2Error) {
+        var options = try Image.decodeOptions(maxPixels)
+        try self.init { arguments throws(Florence2Error) in
+            let bytes = arguments.bytes(encoded)
+            return try make { florence2_image_from_encoded(bytes, encoded.count, &options, $0, $1) }
+        }
+    }
+
+    private static func decodeOptions(_ maxPixels: Int) throws(Florence2Error) -> florence2_decode_options {
+        var native = florence2_decode_options()
+        florence2_decode_options_init(&native, MemoryLayout<florence2_decode_options>.size)
+        native.max_pixels = try exactly(maxPixels, "maxPixels")
+        return native
     }
 
     /// The order of a pixel's channels, one byte each. Alpha is dropped.
@@ -43,26 +55,16 @@ public final class Image: Sendable {
     public convenience init(
         pixels: Data, width: Int, height: Int, format: PixelFormat, stride: Int = 0
     ) throws(Florence2Error) {
-        guard let columns = UInt32(exactly: width), let rows = UInt32(exactly: height), stride >= 0 else {
-            throw Florence2Error(
-                status: .invalidArgument,
-                message: "pixels: found \(width)x\(height) with rows of \(stride) bytes, expected no negative number")
-        }
-        let bytes = [UInt8](pixels)
-        try self.init { () throws(Florence2Error) in
-            try make { image, error in
-                bytes.withUnsafeBufferPointer { bytes in
-                    var native = florence2_pixels()
-                    florence2_pixels_init(&native, MemoryLayout<florence2_pixels>.size)
-                    native.data = bytes.baseAddress
-                    native.data_len = bytes.count
-                    native.stride_bytes = stride
-                    native.width_px = columns
-                    native.height_px = rows
-                    native.format = format.rawValue
-                    return florence2_image_from_pixels(&native, image, error)
-                }
-            }
+        try self.init { arguments throws(Florence2Error) in
+            var native = florence2_pixels()
+            florence2_pixels_init(&native, MemoryLayout<florence2_pixels>.size)
+            native.data = arguments.bytes(pixels)
+            native.data_len = pixels.count
+            native.stride_bytes = try exactly(stride, "stride")
+            native.width_px = try exactly(width, "width")
+            native.height_px = try exactly(height, "height")
+            native.format = format.rawValue
+            return try make { florence2_image_from_pixels(&native, $0, $1) }
         }
     }
 

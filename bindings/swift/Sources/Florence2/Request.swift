@@ -52,17 +52,17 @@ public struct Request: Sendable {
         self.region = region
     }
 
-    /// As C reads it, while `texts` and this live.
-    func native(_ texts: CStrings) throws(Florence2Error) -> florence2_request {
+    /// As C reads it, while `arguments` and this live.
+    func native(_ arguments: CArguments) throws(Florence2Error) -> florence2_request {
         var native = florence2_request()
         florence2_request_init(&native, MemoryLayout<florence2_request>.size)
         switch subject {
         case .image(let image): native.image = image.handle.pointer
         case .features(let features): native.image_features = features.handle.pointer
         }
-        native.task = try texts.of(task, "task")
-        native.prompt = try texts.of(prompt, "prompt")
-        native.input = try texts.of(input, "input")
+        native.task = try arguments.string(task, "task")
+        native.prompt = try arguments.string(prompt, "prompt")
+        native.input = try arguments.string(input, "input")
         switch region {
         case .pixels(let x1, let y1, let x2, let y2):
             native.region = (x1, y1, x2, y2)

@@ -83,24 +83,27 @@ final class Cancel: Sendable {
     func fire() { florence2_cancel_fire(handle.pointer) }
 }
 
-/// Carries a closure's error past the library, which nothing may unwind through.
-final class TokenListener {
-    let onToken: (Token) throws -> Void
-    var failed: (any Error)?
+/// A closure that C calls. It keeps the closure's error, because no error may unwind through the library.
+final class Callback<Value> {
+    private let closure: (Value) throws -> Void
+    /// The closure's first error.
+    private(set) var error: (any Error)?
 
-    init(_ onToken: @escaping (Token) throws -> Void) { self.onToken = onToken }
+    init(_ closure: @escaping (Value) throws -> Void) { self.closure = closure }
 
-    /// Returns non-zero to end the run. The library may report further tokens before it stops.
-    func hear(_ token: florence2_token) -> Int32 {
-        guard failed == nil else { return 1 }
+    /// The argument `user` of the C callback, valid as long as this object lives.
+    var user: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    /// Calls the closure of `user`. Returns non-zero to end the call of the library, which may report further values
+    /// before it stops.
+    static func call(_ user: UnsafeMutableRawPointer?, _ value: @autoclosure () -> Value) -> Int32 {
+        let callback = Unmanaged<Callback>.fromOpaque(user!).takeUnretainedValue()
+        guard callback.error == nil else { return 1 }
         do {
-            try onToken(
-                Token(
-                    request: token.request, id: token.token_id, text: String(cString: token.text),
-                    logProb: token.log_prob))
+            try callback.closure(value())
             return 0
         } catch {
-            failed = error
+            callback.error = error
             return 1
         }
     }

@@ -7,6 +7,43 @@ private let folder = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().appendingPathComponent("../../../../assets/demo-model").standardizedFileURL.path
 private let scene = folder + "/scenes/scene-1.png"
 
+/// The contents of the demo model's files, by their names.
+private func demoFiles(
+    _ names: [String] = [
+        "config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors",
+    ]
+) throws -> [String: Data] {
+    try names.reduce(into: [:]) { $0[$1] = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\($1)")) }
+}
+
+/// The files of an adapter whose update of one matrix of the demo model is all ones.
+private func adapterFiles() -> [String: Data] {
+    let (dModel, ffnDim) = (128, 512)
+    let fc1 = "base_model.model.model.language_model.decoder.layers.0.fc1"
+    let header = """
+        {"\(fc1).lora_A.weight":{"dtype":"F32","shape":[1,\(dModel)],"data_offsets":[0,\(4 * dModel)]},
+        "\(fc1).lora_B.weight":{"dtype":"F32","shape":[\(ffnDim),1],
+        "data_offsets":[\(4 * dModel),\(4 * (dModel + ffnDim))]}}
+        """
+    var weights = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) } + Data(header.utf8)
+    for _ in 0..<dModel + ffnDim { withUnsafeBytes(of: Float(1)) { weights.append(contentsOf: $0) } }
+    let config = #"{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["fc1"]}"#
+    return ["adapter_config.json": Data(config.utf8), "adapter_model.safetensors": weights]
+}
+
+/// Whether a call fails with a status and with a message that contains `part`.
+private func fails(_ status: Florence2Error.Status, _ part: String, _ call: () throws -> Void) -> Bool {
+    do {
+        try call()
+    } catch let error as Florence2Error {
+        if error.status == status, error.message.contains(part) { return true }
+        Issue.record("found \(error.status.rawValue) `\(error.message)`")
+    } catch {
+        Issue.record(error)
+    }
+    return false
+}
+
 /// The binding on the demo model, whose answers on its scene are known.
 struct Florence2Tests {
     let model: Model
@@ -45,6 +82,17 @@ struct Florence2Tests {
         #expect(pixels.width == 4 && pixels.height == 3)
         #expect(throws: Florence2Error.self) { try Image(pixels: Data(count: 3), width: 4, height: 3, format: .gray) }
         #expect(throws: Florence2Error.self) { try Image(pixels: Data(), width: -1, height: 3, format: .gray) }
+    }
+
+    @Test func imagesHaveALimitOfPixels() throws {
+        let encoded = try Data(contentsOf: URL(fileURLWithPath: scene))
+        let pixels = image.width * image.height
+        #expect(try Image(contentsOf: scene, maxPixels: pixels).width == image.width)
+        #expect(try Image(encoded: encoded, maxPixels: pixels).width == image.width)
+        let limit = "\(pixels - 1)"
+        #expect(fails(.invalidImage, limit) { _ = try Image(contentsOf: scene, maxPixels: pixels - 1) })
+        #expect(fails(.invalidImage, limit) { _ = try Image(encoded: encoded, maxPixels: pixels - 1) })
+        #expect(fails(.invalidArgument, "maxPixels") { _ = try Image(contentsOf: scene, maxPixels: -1) })
     }
 
     @Test func batchesFeaturesAndOptions() throws {
@@ -149,6 +197,120 @@ struct Florence2Tests {
         #expect(throws: Florence2Error(status: .init(rawValue: 99), message: "florence2 status 99")) {
             try check { _ in 99 }
         }
+    }
+
+    @Test func filesInMemoryAnswerAsTheFolder() async throws {
+        let request = Request(image, task: "<OD>")
+        let expected = try await model.run(request)
+        let files = try demoFiles()
+        #expect(try await Model(files: files).run(request).tokenLogProbs == expected.tokenLogProbs)
+        #expect(try await Model.load(.files(files)).run(request).tokenLogProbs == expected.tokenLogProbs)
+        for name in files.keys where name != "generation_config.json" {
+            var fewer = files
+            fewer[name] = nil
+            #expect(fails(.io, name) { _ = try Model(files: fewer) })
+        }
+        #expect(fails(.io, "config.json") { _ = try Model(files: [:]) })
+        let unknown = files.merging(["confg.json": Data()]) { $1 }
+        #expect(fails(.invalidArgument, "confg.json") { _ = try Model(files: unknown) })
+        let nul = files.merging(["a\0b": Data()]) { $1 }
+        #expect(fails(.invalidArgument, "files") { _ = try Model(files: nul) })
+    }
+
+    @Test func weightsAndProcessorOfOtherFolders() throws {
+        let parts = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try FileManager.default.createDirectory(atPath: parts, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: parts) }
+        for (name, data) in try demoFiles(["config.json", "generation_config.json"]) {
+            try data.write(to: URL(fileURLWithPath: "\(parts)/\(name)"))
+        }
+        var options = Model.LoadOptions()
+        options.processor = folder
+        #expect(fails(.io, parts) { _ = try Model(contentsOf: parts, options: options) })
+        options.weights = "\(folder)/model.safetensors"
+        let request = Request(image, task: "<OD>")
+        let found = try Model(contentsOf: parts, options: options).run(request)
+        #expect(try found.tokenLogProbs == model.run(request).tokenLogProbs)
+        options.processor = "/nowhere"
+        #expect(fails(.io, "/nowhere") { _ = try Model(contentsOf: parts, options: options) })
+        options.weights = nil
+        #expect(fails(.invalidArgument, "processor") { _ = try Model(files: demoFiles(), options: options) })
+    }
+
+    @Test func adaptersHaveAScale() throws {
+        let request = Request(image, task: "<OD>")
+        let expected = try model.run(request).tokenLogProbs
+        var options = Model.LoadOptions()
+        let adapter = Model.Adapter(files: adapterFiles())
+        options.adapters = [adapter]
+        #expect(try Model.demo(options: options).run(request).tokenLogProbs != expected)
+        // The second adapter subtracts the updates of the first.
+        options.adapters = [adapter, Model.Adapter(files: adapterFiles(), scale: -1)]
+        #expect(try Model.demo(options: options).run(request).tokenIDs == model.run(request).tokenIDs)
+
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        for (name, data) in adapterFiles() { try data.write(to: URL(fileURLWithPath: "\(path)/\(name)")) }
+        options.adapters = [Model.Adapter(contentsOf: path, scale: 2)]
+        let twice = try Model.demo(options: options).run(request).tokenLogProbs
+        options.adapters = [adapter, adapter]
+        #expect(try Model.demo(options: options).run(request).tokenLogProbs == twice)
+
+        options.adapters = ["/nowhere"]
+        #expect(fails(.io, "/nowhere") { _ = try Model.demo(options: options) })
+        options.adapters = [adapter, Model.Adapter(files: [:])]
+        #expect(fails(.invalidArgument, "adapters[1]") { _ = try Model.demo(options: options) })
+        options.adapters = [adapter, Model.Adapter(files: adapterFiles(), scale: 0)]
+        #expect(fails(.invalidArgument, "adapters[1].scale") { _ = try Model.demo(options: options) })
+    }
+
+    @Test func loadingReportsItsProgress() throws {
+        var options = Model.LoadOptions()
+        options.spinLimit = -1
+        var reports: [Model.LoadProgress] = []
+        let loaded = try Model.demo(options: options) { reports.append($0) }
+        let (first, last) = try (#require(reports.first), #require(reports.last))
+        #expect(first.tensors == 0 && first.parameters == 0 && reports.count > 10)
+        #expect(last.tensors == last.totalTensors && last.parameters == last.totalParameters)
+        #expect(zip(reports, reports.dropFirst()).allSatisfy { $0.tensors < $1.tensors })
+        #expect(zip(reports, reports.dropFirst()).allSatisfy { $0.parameters < $1.parameters })
+        let request = Request(image, task: "<OD>")
+        #expect(try loaded.run(request).tokenIDs == model.run(request).tokenIDs)
+        options.spinLimit = -2
+        #expect(fails(.invalidArgument, "spinLimit") { _ = try Model.demo(options: options) })
+    }
+
+    @Test func anErrorOfTheProgressCallbackEndsTheLoading() async throws {
+        struct Stop: Error, Equatable { let tensors: Int }
+        var calls = 0
+        #expect(throws: Stop(tensors: 2)) {
+            try Model(contentsOf: folder) {
+                calls += 1
+                if $0.tensors == 2 { throw Stop(tensors: 2) }
+            }
+        }
+        #expect(calls == 3)
+        // The last report ends it too.
+        #expect(throws: Stop(tensors: -1)) {
+            try Model.demo { if $0.tensors == $0.totalTensors { throw Stop(tensors: -1) } }
+        }
+        await #expect(throws: Stop(tensors: 0)) { try await Model.load(.demo) { throw Stop(tensors: $0.tensors) } }
+    }
+
+    @Test func loadingIsCancelled() async throws {
+        let (begun, progress) = AsyncStream.makeStream(of: Int.self)
+        let released = DispatchSemaphore(value: 0)
+        let task = Task {
+            try await Model.load(.folder(folder)) {
+                progress.yield($0.tensors)
+                if $0.tensors == 1 { released.wait() }
+            }
+        }
+        for await tensors in begun where tensors == 1 { break }
+        task.cancel()
+        released.signal()
+        await #expect(throws: CancellationError.self) { try await task.value }
     }
 
     @Test func manyThreadsShareAFolderModel() async throws {
