@@ -51,9 +51,40 @@ public final class Image: Sendable {
         case gray
     }
 
-    /// Takes pixels, such as a camera's frame: `height` rows of `stride` bytes; 0 for rows without a gap.
+    /// A rectangle in pixels, from the upper left corner of a frame.
+    public struct Region: Sendable {
+        /// The first column.
+        public var x: Int
+        /// The first row.
+        public var y: Int
+        /// The number of columns, at least 1.
+        public var width: Int
+        /// The number of rows, at least 1.
+        public var height: Int
+
+        /// A rectangle by its first pixel and its size.
+        public init(x: Int, y: Int, width: Int, height: Int) {
+            self.x = x
+            self.y = y
+            self.width = width
+            self.height = height
+        }
+    }
+
+    /// The four fields of a region in C, which are 0 for the whole frame.
+    private static func native(_ region: Region?) throws(Florence2Error) -> (UInt32, UInt32, UInt32, UInt32) {
+        guard let region else { return (0, 0, 0, 0) }
+        return (
+            try exactly(region.x, "region.x"), try exactly(region.y, "region.y"),
+            try exactly(region.width, "region.width", atLeast: 1),
+            try exactly(region.height, "region.height", atLeast: 1)
+        )
+    }
+
+    /// Copies pixels, such as a camera's frame: `height` rows of `stride` bytes; 0 for rows without gaps. With a
+    /// `region`, the image is this part of them.
     public convenience init(
-        pixels: Data, width: Int, height: Int, format: PixelFormat, stride: Int = 0
+        pixels: Data, width: Int, height: Int, format: PixelFormat, stride: Int = 0, region: Region? = nil
     ) throws(Florence2Error) {
         try self.init { arguments throws(Florence2Error) in
             var native = florence2_pixels()
@@ -64,7 +95,84 @@ public final class Image: Sendable {
             native.width_px = try exactly(width, "width")
             native.height_px = try exactly(height, "height")
             native.format = format.rawValue
+            (
+                native.region_x_px, native.region_y_px, native.region_width_px, native.region_height_px
+            ) = try Image.native(region)
             return try make { florence2_image_from_pixels(&native, $0, $1) }
+        }
+    }
+
+    /// A plane of a YUV frame: rows of 8-bit samples. The last row may end with its last sample.
+    public struct Plane: Sendable {
+        /// The samples.
+        public var data: Data
+        /// Bytes from the start of a row to the start of the next; 0 for rows without gaps.
+        public var stride: Int
+
+        /// A plane by its samples and its stride.
+        public init(_ data: Data, stride: Int = 0) {
+            self.data = data
+            self.stride = stride
+        }
+    }
+
+    /// The planes of a YUV frame with 4:2:0 subsampling: one chroma sample for 2x2 pixels, rounded up at odd sizes.
+    public enum YUV: Sendable {
+        /// A plane of luma, and a plane with U and V in turn.
+        case nv12(y: Plane, uv: Plane)
+        /// Planes of luma, U and V.
+        case i420(y: Plane, u: Plane, v: Plane)
+    }
+
+    /// The matrix between YUV and RGB.
+    public enum YUVMatrix: Int32, Sendable {
+        /// ITU-R BT.601: most cameras, and video of standard definition.
+        case bt601
+        /// ITU-R BT.709: video of high definition.
+        case bt709
+    }
+
+    /// The range of a YUV frame's samples.
+    public enum YUVRange: Int32, Sendable {
+        /// Luma from 16 to 235, chroma from 16 to 240.
+        case limited
+        /// All samples from 0 to 255, as in JPEG.
+        case full
+    }
+
+    /// Converts a YUV frame to RGB. With a `region`, the image is this part of the frame.
+    public convenience init(
+        yuv: YUV, width: Int, height: Int, matrix: YUVMatrix = .bt601, range: YUVRange = .limited,
+        region: Region? = nil
+    ) throws(Florence2Error) {
+        try self.init { arguments throws(Florence2Error) in
+            var native = florence2_yuv()
+            florence2_yuv_init(&native, MemoryLayout<florence2_yuv>.size)
+            let (y, u, v): (Plane, Plane, Plane?)
+            switch yuv {
+            case .nv12(let luma, let chroma):
+                (y, u, v) = (luma, chroma, nil)
+                native.format = Int32(FLORENCE2_YUV_FORMAT_NV12.rawValue)
+            case .i420(let luma, let blue, let red):
+                (y, u, v) = (luma, blue, red)
+                native.format = Int32(FLORENCE2_YUV_FORMAT_I420.rawValue)
+            }
+            (native.y, native.y_len) = (arguments.bytes(y.data), y.data.count)
+            native.y_stride_bytes = try exactly(y.stride, "y.stride")
+            (native.u, native.u_len) = (arguments.bytes(u.data), u.data.count)
+            native.u_stride_bytes = try exactly(u.stride, v == nil ? "uv.stride" : "u.stride")
+            if let v {
+                (native.v, native.v_len) = (arguments.bytes(v.data), v.data.count)
+                native.v_stride_bytes = try exactly(v.stride, "v.stride")
+            }
+            native.width_px = try exactly(width, "width")
+            native.height_px = try exactly(height, "height")
+            native.matrix = matrix.rawValue
+            native.range = range.rawValue
+            (
+                native.region_x_px, native.region_y_px, native.region_width_px, native.region_height_px
+            ) = try Image.native(region)
+            return try make { florence2_image_from_yuv(&native, $0, $1) }
         }
     }
 

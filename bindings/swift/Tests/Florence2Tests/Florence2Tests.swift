@@ -95,6 +95,106 @@ struct Florence2Tests {
         #expect(fails(.invalidArgument, "maxPixels") { _ = try Image(contentsOf: scene, maxPixels: -1) })
     }
 
+    /// The tokens' log-probabilities, which differ for images that differ slightly.
+    private func answer(_ image: Image) throws -> [Float] {
+        let answer = try model.run(Request(image, task: "<OD>"))
+        #expect(answer.tokenIDs.count > 2)
+        return answer.tokenLogProbs
+    }
+
+    @Test func aRegionOfPixelsIsTheCutImage() throws {
+        let (width, height, stride) = (64, 48, 64 * 3 + 5)
+        let region = Image.Region(x: 7, y: 5, width: 40, height: 30)
+        var pixels = Data()
+        for row in 0..<height {
+            for column in 0..<width { pixels.append(contentsOf: [UInt8(column * 4), UInt8(row * 5), 90]) }
+            pixels.append(contentsOf: [1, 2, 3, 4, 5])
+        }
+        var cut = Data()
+        for row in region.y..<region.y + region.height {
+            let start = row * stride + region.x * 3
+            cut += pixels[start..<start + region.width * 3]
+        }
+        let found = try Image(
+            pixels: pixels, width: width, height: height, format: .rgb, stride: stride, region: region)
+        #expect(found.width == 40 && found.height == 30)
+        let expected = try Image(pixels: cut, width: 40, height: 30, format: .rgb)
+        let whole = try Image(pixels: pixels, width: width, height: height, format: .rgb, stride: stride)
+        #expect(try answer(found) == answer(expected))
+        #expect(try answer(found) != answer(whole))
+
+        let refused: [(String, Image.Region)] = [
+            ("region", .init(x: 30, y: 0, width: 40, height: 30)),
+            ("region.x", .init(x: -1, y: 0, width: 40, height: 30)),
+            ("region.width", .init(x: 0, y: 0, width: 0, height: 0)),
+            ("region.height", .init(x: 0, y: 0, width: 1, height: 0)),
+        ]
+        for (part, region) in refused {
+            #expect(
+                fails(.invalidArgument, part) {
+                    _ = try Image(
+                        pixels: pixels, width: width, height: height, format: .rgb, stride: stride, region: region)
+                })
+        }
+    }
+
+    @Test func grayFramesAreGrayPixels() throws {
+        // An odd size: 33x27 pixels have 17x14 chroma samples.
+        let (width, height, lumaStride, chromaStride) = (33, 27, 40, 20)
+        var (luma, gray) = (Data(), Data())
+        for row in 0..<height {
+            let samples = (0..<width).map { UInt8(truncatingIfNeeded: $0 * 7 + row * 3) }
+            gray.append(contentsOf: samples)
+            luma.append(contentsOf: samples + [UInt8](repeating: 90, count: lumaStride - width))
+        }
+        let y = Image.Plane(luma, stride: lumaStride)
+        let chroma = Image.Plane(Data(repeating: 128, count: 14 * chromaStride), stride: chromaStride)
+        let nv12 = Image.YUV.nv12(y: y, uv: .init(Data(repeating: 128, count: 14 * 34)))
+        let i420 = Image.YUV.i420(y: y, u: chroma, v: chroma)
+        let region = Image.Region(x: 3, y: 1, width: 20, height: 25)
+        for region in [nil, region] {
+            let pixels = try Image(pixels: gray, width: width, height: height, format: .gray, region: region)
+            let expected = try answer(pixels)
+            for yuv in [nv12, i420] {
+                for matrix in [Image.YUVMatrix.bt601, .bt709] {
+                    let frame = try Image(
+                        yuv: yuv, width: width, height: height, matrix: matrix, range: .full, region: region)
+                    #expect(frame.width == pixels.width && frame.height == pixels.height)
+                    #expect(try answer(frame) == expected)
+                }
+                let limited = try Image(yuv: yuv, width: width, height: height, region: region)
+                #expect(try answer(limited) != expected)
+            }
+        }
+    }
+
+    @Test func chromaHasItsPlanesAndMatrix() throws {
+        func plane(_ samples: [UInt8]) -> Image.Plane { .init(Data(samples)) }
+        // 8x8 pixels of one colour, blue by their chroma.
+        let y = plane(.init(repeating: 81, count: 64))
+        let u = plane(.init(repeating: 200, count: 16))
+        let v = plane(.init(repeating: 100, count: 16))
+        let uv = plane((0..<32).map { $0 % 2 == 0 ? 200 : 100 })
+        func answer(_ yuv: Image.YUV, _ matrix: Image.YUVMatrix = .bt601) throws -> [Float] {
+            try self.answer(Image(yuv: yuv, width: 8, height: 8, matrix: matrix))
+        }
+        let expected = try answer(.i420(y: y, u: u, v: v))
+        #expect(try answer(.nv12(y: y, uv: uv)) == expected)
+        #expect(try answer(.i420(y: y, u: v, v: u)) != expected)
+        #expect(try answer(.nv12(y: y, uv: uv), .bt709) != expected)
+
+        let short = plane(.init(repeating: 100, count: 15))
+        #expect(fails(.invalidArgument, "`v`") { _ = try answer(.i420(y: y, u: u, v: short)) })
+        var negative = uv
+        negative.stride = -1
+        #expect(fails(.invalidArgument, "uv.stride") { _ = try answer(.nv12(y: y, uv: negative)) })
+        #expect(
+            fails(.invalidArgument, "region") {
+                _ = try Image(
+                    yuv: .nv12(y: y, uv: uv), width: 8, height: 8, region: .init(x: 1, y: 0, width: 8, height: 8))
+            })
+    }
+
     @Test func batchesFeaturesAndOptions() throws {
         let features = try model.encode(image)
         let requests = [
