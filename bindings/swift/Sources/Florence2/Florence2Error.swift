@@ -45,16 +45,22 @@ public struct Florence2Error: Error, Equatable, CustomStringConvertible {
     public var description: String { message }
 }
 
-/// Calls the library, and throws what it says when it fails.
+extension Florence2Error {
+    /// The error of a call or of a request, which stays the caller's to free.
+    init(_ status: Int32, _ error: OpaquePointer?) {
+        let message = String(cString: florence2_error_message(error))
+        // A status that this library version does not know comes without an error.
+        self.init(status: .init(rawValue: status), message: message.isEmpty ? "florence2 status \(status)" : message)
+    }
+}
+
+/// Calls the library. Throws the error of a call that fails.
 func check(_ call: (UnsafeMutablePointer<OpaquePointer?>) -> Int32) throws(Florence2Error) {
     var error: OpaquePointer?
     let status = call(&error)
     guard status != 0 else { return }
     defer { florence2_error_free(error) }
-    let message = String(cString: florence2_error_message(error))
-    // A status of a later library has its number alone.
-    throw Florence2Error(
-        status: .init(rawValue: status), message: message.isEmpty ? "florence2 status \(status)" : message)
+    throw Florence2Error(status, error)
 }
 
 /// Calls the library for an object.

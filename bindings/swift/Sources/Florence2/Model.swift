@@ -100,7 +100,15 @@ public final class Model: Sendable {
     public func run(
         _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> [Answer] {
-        try run(requests, options, Cancel(), onToken)
+        try run(requests, options, Cancel(), onToken).map { try $0.get() }
+    }
+
+    /// Answers requests together. A request that fails has its error in the place of its answer, and the others keep
+    /// their answers. Throws for what concerns all requests: the options, the deadline, the device, the callback.
+    public func runEach(
+        _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
+    ) throws -> [Result<Answer, Florence2Error>] {
+        try run(requests, options, Cancel(), onToken, each: true)
     }
 
     /// Answers a request on another thread. Cancelling the task ends the run with `CancellationError`.
@@ -111,7 +119,18 @@ public final class Model: Sendable {
     /// Answers requests together on another thread. Cancelling the task ends the run with `CancellationError`.
     public func run(_ requests: [Request], options: RunOptions = .init()) async throws -> [Answer] {
         let cancel = try Cancel()
-        return try await inBackground(cancel) { try self.run(requests, options, cancel, nil) }
+        return try await inBackground(cancel) {
+            try self.run(requests, options, cancel, nil).map { try $0.get() }
+        }
+    }
+
+    /// Answers requests together on another thread, each with its answer or its error. Cancelling the task ends the run
+    /// with `CancellationError`.
+    public func runEach(
+        _ requests: [Request], options: RunOptions = .init()
+    ) async throws -> [Result<Answer, Florence2Error>] {
+        let cancel = try Cancel()
+        return try await inBackground(cancel) { try self.run(requests, options, cancel, nil, each: true) }
     }
 
     /// The answer's tokens as they are chosen, which one beam gives. Ending the iteration ends the run.
@@ -123,7 +142,7 @@ public final class Model: Sendable {
                 let cancel = try Cancel()
                 stream.onTermination = { _ in cancel.fire() }
                 DispatchQueue.global().async {
-                    let answers = Swift.Result {
+                    let answers = Result {
                         try self.run([request], options, cancel) { stream.yield($0) }
                     }
                     switch answers {
@@ -155,8 +174,9 @@ public final class Model: Sendable {
     }
 
     private func run(
-        _ requests: [Request], _ options: RunOptions, _ cancel: Cancel, _ onToken: ((Token) throws -> Void)?
-    ) throws -> [Answer] {
+        _ requests: [Request], _ options: RunOptions, _ cancel: Cancel, _ onToken: ((Token) throws -> Void)?,
+        each: Bool = false
+    ) throws -> [Result<Answer, Florence2Error>] {
         let arguments = CArguments()
         var natives: [florence2_request] = []
         for request in requests { natives.append(try request.native(arguments)) }
@@ -172,15 +192,26 @@ public final class Model: Sendable {
             native.on_token = { token, user in Callback<Token>.call(user, Token(token!.pointee)) }
         }
         var results = [OpaquePointer?](repeating: nil, count: requests.count)
-        defer { for result in results { florence2_result_free(result) } }
+        var errors = [OpaquePointer?](repeating: nil, count: requests.count)
+        defer {
+            for result in results { florence2_result_free(result) }
+            for error in errors { florence2_error_free(error) }
+        }
         do {
-            try check { florence2_model_run_batch(handle.pointer, natives, natives.count, &native, &results, $0) }
+            try check {
+                each
+                    ? florence2_model_run_batch_each(
+                        handle.pointer, natives, natives.count, &native, &results, &errors, $0)
+                    : florence2_model_run_batch(handle.pointer, natives, natives.count, &native, &results, $0)
+            }
         } catch {
             throw callback?.error ?? error
         }
         withExtendedLifetime((arguments, requests, cancel, callback)) {}
-        return try results.map {
-            try JSONDecoder().decode(Answer.self, from: Data(String(cString: florence2_result_json($0)).utf8))
+        return try zip(results, errors).map { result, error in
+            guard let result else { return .failure(Florence2Error(florence2_error_status(error), error)) }
+            let json = Data(String(cString: florence2_result_json(result)).utf8)
+            return .success(try JSONDecoder().decode(Answer.self, from: json))
         }
     }
 }
@@ -192,7 +223,7 @@ private func inBackground<Value: Sendable>(
     try await withTaskCancellationHandler {
         do {
             return try await withCheckedThrowingContinuation { continuation in
-                DispatchQueue.global().async { continuation.resume(with: Swift.Result(catching: work)) }
+                DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
             }
         } catch let error as Florence2Error where error.status == .cancelled {
             throw CancellationError()

@@ -212,6 +212,41 @@ struct Florence2Tests {
         #expect(try model.run([]).isEmpty)
     }
 
+    @Test func aRequestThatFailsLeavesTheOthersTheirAnswers() async throws {
+        let requests = [
+            Request(image, task: "<OD>"), Request(image, task: "<NOTHING>"),
+            Request(image, prompt: String(repeating: " a", count: 4096)), Request(image, task: "<CAPTION>"),
+        ]
+        let parts = [nil, "<NOTHING>", "positions", nil]
+        let options = RunOptions(numBeams: 1)
+        var tokens = [0, 0, 0, 0]
+        let outcomes = try model.runEach(requests, options: options) { tokens[$0.request] += 1 }
+        #expect(outcomes.count == requests.count)
+        for (index, outcome) in outcomes.enumerated() {
+            if let part = parts[index] {
+                #expect(fails(.invalidArgument, part) { _ = try outcome.get() })
+                #expect(tokens[index] == 0)
+            } else {
+                let alone = try await model.run(requests[index], options: options)
+                #expect(try outcome.get().tokenLogProbs == alone.tokenLogProbs)
+                #expect(tokens[index] == alone.tokenIDs.count - 1)
+            }
+        }
+        #expect(fails(.invalidArgument, "<NOTHING>") { _ = try model.run(requests, options: options) })
+        let elsewhere = try await model.runEach(requests, options: options)
+        #expect(elsewhere.map { (try? $0.get())?.tokenIDs } == outcomes.map { (try? $0.get())?.tokenIDs })
+        #expect(try await model.runEach([]).isEmpty)
+        // An option concerns all requests.
+        #expect(
+            fails(.invalidArgument, "`-1`") {
+                _ = try model.runEach(requests, options: RunOptions(numBeams: -1))
+            })
+        let task = Task { while true { _ = try await model.runEach(requests, options: long()) } }
+        try await Task.sleep(for: .milliseconds(30))
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+    }
+
     @Test func answersAreCodable() throws {
         let answer = try model.run(Request(image, task: "<OCR_WITH_REGION>"))
         #expect(try JSONDecoder().decode(Answer.self, from: JSONEncoder().encode(answer)) == answer)
