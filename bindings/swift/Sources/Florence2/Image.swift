@@ -81,8 +81,8 @@ public final class Image: Sendable {
         )
     }
 
-    /// Copies pixels, such as a camera's frame: `height` rows of `stride` bytes; 0 for rows without gaps. With a
-    /// `region`, the image is this part of them.
+    /// Copies pixels, such as a camera's frame: `height` rows of `stride` bytes; 0 for rows without gaps. `region` is
+    /// the part to copy; `nil` for the whole frame.
     public convenience init(
         pixels: Data, width: Int, height: Int, format: PixelFormat, stride: Int = 0, region: Region? = nil
     ) throws(Florence2Error) {
@@ -118,7 +118,7 @@ public final class Image: Sendable {
 
     /// The planes of a YUV frame with 4:2:0 subsampling: one chroma sample for 2x2 pixels, rounded up at odd sizes.
     public enum YUV: Sendable {
-        /// A plane of luma, and a plane with U and V in turn.
+        /// A plane of luma, and a plane in which U and V alternate.
         case nv12(y: Plane, uv: Plane)
         /// Planes of luma, U and V.
         case i420(y: Plane, u: Plane, v: Plane)
@@ -140,7 +140,7 @@ public final class Image: Sendable {
         case full
     }
 
-    /// Converts a YUV frame to RGB. With a `region`, the image is this part of the frame.
+    /// Converts a YUV frame to RGB. `region` is the part to convert; `nil` for the whole frame.
     public convenience init(
         yuv: YUV, width: Int, height: Int, matrix: YUVMatrix = .bt601, range: YUVRange = .limited,
         region: Region? = nil
@@ -176,14 +176,14 @@ public final class Image: Sendable {
         }
     }
 
-    /// Pixels across.
+    /// The width in pixels.
     public var width: Int { Int(florence2_image_width_px(handle.pointer)) }
 
-    /// Pixels down.
+    /// The height in pixels.
     public var height: Int { Int(florence2_image_height_px(handle.pointer)) }
 }
 
-/// An image that went through a model's vision tower once, for any number of requests about it. Immutable.
+/// The output of a model's vision tower for an image, for any number of requests to the same model. Immutable.
 public final class ImageFeatures: Sendable {
     let handle: Handle
 

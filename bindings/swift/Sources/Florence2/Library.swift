@@ -3,18 +3,18 @@ import Foundation
 
 /// The loaded library.
 public enum Library {
-    /// Its version, such as "1.2.3".
+    /// The version, such as "1.2.3".
     public static var version: String { String(cString: florence2_version()) }
 
-    /// What a model can be loaded onto.
+    /// The devices on which a model can be loaded, best first.
     public static var devices: [String] {
         (0..<florence2_device_count()).map { String(cString: florence2_device_name($0)) }
     }
 
-    /// The library and the machine as a JSON object, for reports of faults.
+    /// A description of the library and the machine as a JSON object, for bug reports.
     public static var systemInfo: String { String(cString: florence2_system_info_json()) }
 
-    /// Frees memory that the library keeps for later runs.
+    /// Returns memory that the library keeps for later runs to the system.
     public static func trim() { florence2_trim() }
 
     /// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
@@ -25,7 +25,7 @@ public enum Library {
         withExtendedLifetime(arguments) {}
     }
 
-    /// Refuses a library of another binary interface than this package was built with.
+    /// Throws if the ABI of the loaded library differs from the ABI that this package was built with.
     static func checkABI() throws(Florence2Error) {
         let found = florence2_abi_version()
         let expected = UInt32(FLORENCE2_ABI_VERSION)
@@ -36,9 +36,9 @@ public enum Library {
     }
 }
 
-/// An object of the library that any number of threads may use at once, freed with its last reference.
+/// An object of the library that any number of threads may use at once. The last reference frees it.
 class Handle: @unchecked Sendable {
-    // Immutable, and what it points to is: the library says so of each of these objects.
+    // The pointer is immutable, and the library documents each of these objects as thread-safe.
     let pointer: OpaquePointer
     private let free: @Sendable (OpaquePointer) -> Void
 

@@ -1,7 +1,7 @@
 import CFlorence2
 import Foundation
 
-/// A loaded model: captions, detects, grounds, segments and reads, by a prompt.
+/// A loaded model for captioning, detection, grounding, segmentation and OCR.
 ///
 /// Immutable: any number of threads and tasks may run it at once.
 public final class Model: Sendable {
@@ -60,7 +60,7 @@ public final class Model: Sendable {
         try self.init(.files(files), options, nil, onProgress)
     }
 
-    /// The embedded demo model, which knows coloured shapes and short words. `onProgress` is called as by
+    /// Loads the embedded demo model, which is trained on coloured shapes and short words. `onProgress` is called as by
     /// ``init(contentsOf:options:onProgress:)``.
     public static func demo(
         options: LoadOptions = .init(), onProgress: ((LoadProgress) throws -> Void)? = nil
@@ -78,33 +78,35 @@ public final class Model: Sendable {
         return try await inBackground(cancel) { try Model(source, options, cancel, onProgress) }
     }
 
-    /// Where the model is, such as "cpu".
+    /// The model's device, such as "cpu".
     public var device: String { String(cString: florence2_model_device(handle.pointer)) }
 
-    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    /// The settings and tensors of the model's files that are not used, one line each.
     public var warnings: [String] {
         (0..<florence2_model_warning_count(handle.pointer)).map {
             String(cString: florence2_model_warning(handle.pointer, $0))
         }
     }
 
-    /// Answers a request. `onToken` hears of each token as it is chosen, when the search has one beam; what it throws
-    /// ends the run and is thrown here.
+    /// Answers a request.
+    ///
+    /// `onToken` is called once per token: during the search with one beam, else after the search for the best answer.
+    /// An error that it throws ends the run and is thrown by this call.
     public func run(
         _ request: Request, options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> Answer {
         try run([request], options: options, onToken: onToken)[0]
     }
 
-    /// Answers requests together, each as it would be answered alone.
+    /// Answers requests in one batch. Each answer is the same as that of a run with this request alone.
     public func run(
         _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> [Answer] {
         try run(requests, options, Cancel(), onToken).map { try $0.get() }
     }
 
-    /// Answers requests together. A request that fails has its error in the place of its answer, and the others keep
-    /// their answers. Throws for what concerns all requests: the options, the deadline, the device, the callback.
+    /// Answers requests in one batch. Returns an answer or an error for each request: a request that fails does not
+    /// affect the others. Throws an error of the options, the deadline, the device or the callback.
     public func runEach(
         _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> [Result<Answer, Florence2Error>] {
@@ -116,7 +118,7 @@ public final class Model: Sendable {
         try await run([request], options: options)[0]
     }
 
-    /// Answers requests together on another thread. Cancelling the task ends the run with `CancellationError`.
+    /// Answers requests in one batch on another thread. Cancelling the task ends the run with `CancellationError`.
     public func run(_ requests: [Request], options: RunOptions = .init()) async throws -> [Answer] {
         let cancel = try Cancel()
         return try await inBackground(cancel) {
@@ -124,8 +126,8 @@ public final class Model: Sendable {
         }
     }
 
-    /// Answers requests together on another thread, each with its answer or its error. Cancelling the task ends the run
-    /// with `CancellationError`.
+    /// Answers requests in one batch on another thread. Returns an answer or an error for each request. Cancelling the
+    /// task ends the run with `CancellationError`.
     public func runEach(
         _ requests: [Request], options: RunOptions = .init()
     ) async throws -> [Result<Answer, Florence2Error>] {
@@ -133,7 +135,7 @@ public final class Model: Sendable {
         return try await inBackground(cancel) { try self.run(requests, options, cancel, nil, each: true) }
     }
 
-    /// The answer's tokens as they are chosen, which one beam gives. Ending the iteration ends the run.
+    /// The answer's tokens: during the search with one beam, else after it. Ending the iteration ends the run.
     public func tokens(
         _ request: Request, options: RunOptions = .init(numBeams: 1)
     ) -> AsyncThrowingStream<Token, any Error> {
@@ -156,13 +158,13 @@ public final class Model: Sendable {
         }
     }
 
-    /// Sends an image through the vision tower, once for any number of requests about it.
+    /// Runs the vision tower on an image, once for any number of requests.
     public func encode(_ image: Image) throws(Florence2Error) -> ImageFeatures {
         ImageFeatures(
             try make { florence2_model_encode_image(handle.pointer, image.handle.pointer, nil, $0, $1) })
     }
 
-    /// Tells how likely the model finds `target` as the answer.
+    /// Returns the likelihood of `target` as the answer.
     public func score(_ request: Request, target: String) throws -> Score {
         let arguments = CArguments()
         var native = try request.native(arguments)
@@ -216,7 +218,7 @@ public final class Model: Sendable {
     }
 }
 
-/// Does work on another thread; cancelling the task fires `cancel`, and gives `CancellationError`.
+/// Runs `work` on another thread. Cancelling the task fires `cancel` and throws `CancellationError`.
 private func inBackground<Value: Sendable>(
     _ cancel: Cancel, _ work: @escaping @Sendable () throws -> Value
 ) async throws -> Value {

@@ -44,7 +44,7 @@ private func fails(_ status: Florence2Error.Status, _ part: String, _ call: () t
     return false
 }
 
-/// The binding on the demo model, whose answers on its scene are known.
+/// Tests of the binding with the demo model, whose answers for its scene are known.
 struct Florence2Tests {
     let model: Model
     let image: Image
@@ -236,7 +236,7 @@ struct Florence2Tests {
         let elsewhere = try await model.runEach(requests, options: options)
         #expect(elsewhere.map { (try? $0.get())?.tokenIDs } == outcomes.map { (try? $0.get())?.tokenIDs })
         #expect(try await model.runEach([]).isEmpty)
-        // An option concerns all requests.
+        // An invalid option is an error of the call.
         #expect(
             fails(.invalidArgument, "`-1`") {
                 _ = try model.runEach(requests, options: RunOptions(numBeams: -1))
@@ -258,17 +258,17 @@ struct Florence2Tests {
         #expect(abs(score.loss + mean) < 1e-4)
     }
 
-    @Test func tokensAreHeard() async throws {
+    @Test func tokensAreStreamed() async throws {
         let request = Request(image, task: "<CAPTION>")
-        var heard = ""
-        let answer = try model.run(request, options: RunOptions(numBeams: 1)) { heard += $0.text }
-        #expect(heard.contains(answer.text) && !answer.text.isEmpty)
+        var received = ""
+        let answer = try model.run(request, options: RunOptions(numBeams: 1)) { received += $0.text }
+        #expect(received.contains(answer.text) && !answer.text.isEmpty)
         struct Mine: Error {}
         #expect(throws: Mine.self) { try model.run(request, options: RunOptions(numBeams: 1)) { _ in throw Mine() } }
         var streamed = ""
         for try await token in model.tokens(request) { streamed += token.text }
-        #expect(streamed == heard)
-        // Leaving the loop ends the run.
+        #expect(streamed == received)
+        // The end of the loop ends the run.
         for try await _ in model.tokens(request, options: long(1)) { break }
     }
 
@@ -277,7 +277,7 @@ struct Florence2Tests {
         let expected = try await model.run(request).tokenIDs
         #expect(try await model.run(request).tokenIDs == expected)
         let options = long()
-        // However late the sleep ends, a run is under way.
+        // The loop guarantees that a run is active when the sleep ends.
         let task = Task { while true { _ = try await model.run(request, options: options) } }
         try await Task.sleep(for: .milliseconds(30))
         task.cancel()
@@ -316,7 +316,7 @@ struct Florence2Tests {
         }
     }
 
-    @Test func theFirstErrorOfACallbackIsTheRuns() throws {
+    @Test func theFirstErrorOfACallbackIsTheErrorOfTheRun() throws {
         struct Numbered: Error, Equatable { let number: Int }
         var calls = 0
         let requests = [Request(image, task: "<CAPTION>"), Request(image, task: "<OD>")]
@@ -426,7 +426,7 @@ struct Florence2Tests {
             }
         }
         #expect(calls == 3)
-        // The last report ends it too.
+        // An error at the last report also ends the loading.
         #expect(throws: Stop(tensors: -1)) {
             try Model.demo { if $0.tensors == $0.totalTensors { throw Stop(tensors: -1) } }
         }
@@ -459,7 +459,7 @@ struct Florence2Tests {
         #expect(answers == Array(repeating: expected, count: 16))
     }
 
-    @Test func libraryTellsOfItself() {
+    @Test func libraryHasDevicesAndAVersion() {
         #expect(Library.devices.first == "cpu" && !Library.version.isEmpty)
     }
 }
