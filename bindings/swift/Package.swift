@@ -2,10 +2,10 @@
 import PackageDescription
 
 #if os(Linux)
-// libflorence2 as `cargo xtask dist` lays it out, found by pkg-config.
+// pkg-config finds libflorence2 in the folder that `cargo xtask dist` creates.
 let library: Target = .systemLibrary(name: "CFlorence2", pkgConfig: "florence2")
 #else
-// Made by make_xcframework.sh.
+// make_xcframework.sh creates the framework.
 let library: Target = .binaryTarget(name: "CFlorence2", path: "CFlorence2.xcframework")
 #endif
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes CFlorence2.xcframework beside this file: macOS, iOS and its simulator. Needs a Mac with Xcode and rustup.
+# Builds CFlorence2.xcframework in this folder for macOS, iOS and the iOS simulator. Requires a Mac with Xcode and
+# rustup.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 features=${FEATURES:-}
@@ -15,7 +16,7 @@ build() {
     cargo build --release --package florence2-ffi --features "$features" --target "$1"
 }
 
-# One archive of all architectures of a platform.
+# Builds one archive with all architectures of a platform.
 platform() {
     local name=$1 archives=() triple
     shift

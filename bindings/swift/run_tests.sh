@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints and tests the Swift binding against the library as it is laid out for others, once more with the address
-# sanitizer.
+# Lints the Swift binding and tests it against the library in the folder of `cargo xtask dist`: without and with the
+# address sanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
@@ -17,6 +17,6 @@ swift format lint --strict --recursive --configuration bindings/swift/.swift-for
     bindings/swift/{Package.swift,Sources,Tests} examples/swift/detect/{Package.swift,main.swift} \
     tests/conformance/swift-driver/{Package.swift,Sources}
 swift test --quiet --package-path bindings/swift --scratch-path "$target/swift" -Xswiftc -warnings-as-errors
-# XCTest itself leaks.
+# XCTest leaks memory.
 export ASAN_OPTIONS=detect_leaks=0
 swift test --quiet --package-path bindings/swift --scratch-path "$target/swift-address" --sanitize=address

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs a command where there is Swift: here, or in a Debian 13 root that is made at first use (550 MB, needs root).
+# Runs a command with Swift in PATH: on this system if it has Swift, else in a Debian 13 root file system, which the
+# first call creates (550 MB, requires root).
 #   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
-# FOLDER is the command's working directory. It and the folder SEEN have the same paths there as here.
+# FOLDER is the command's working directory. FOLDER and SEEN are mounted in the root file system at the same paths.
 set -euo pipefail
 folder=$(realpath "$1")
 shift
@@ -12,7 +13,7 @@ fi
 root=${SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/swift}
 if ! test -f "$root.ready"; then
     command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
-    # The mirror that this system's packages come from.
+    # The mirror of this system's packages.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'IDENTIFIER: Packages' "CODENAME: $(. /etc/os-release; echo "$VERSION_CODENAME")" | head -n 1)
     mkdir -p "$(dirname "$root")"
     rm -rf --one-file-system "$root"
@@ -24,7 +25,7 @@ if ! test -f "$root.ready"; then
         trixie "$root" "deb ${mirror%/} trixie main"
     touch "$root.ready"
 fi
-# The mounts are this command's own, and end with it.
+# The mounts are in a mount namespace of their own, which ends with the command.
 exec unshare --mount --propagation private -- bash -euc '
     root=$1 folder=$2 seen=$3
     shift 3

@@ -1,30 +1,33 @@
+import CFlorence2
+
 /// An answer.
 public struct Answer: Codable, Sendable, Equatable {
     /// The task's token, or the free prompt.
     public let task: String
     /// The answer without special tokens.
     public let text: String
-    /// The answer as the model wrote it.
+    /// The answer with special tokens, as the model generated it.
     public let rawText: String
-    /// What it says of places in the image, in its order.
+    /// The regions of the answer, in the order of its text.
     public let regions: [Region]
-    /// How sure the model was of the whole answer, 0 to 1; nil when nothing is known of its tokens.
+    /// The confidence in the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens. `nil`
+    /// without log-probabilities.
     public let score: Float?
     /// Hugging Face's `sequences_scores`.
     public let sequenceScore: Float
-    /// Why the answer ended: "end_of_text" or "length".
+    /// The reason for the end of the answer: "end_of_text" or "length".
     public let finishReason: String
-    /// The decoder's tokens, start token first.
+    /// The ids of the decoder's tokens, including the start token.
     public let tokenIDs: [UInt32]
-    /// Their natural log-probabilities; 0 for the start token and forced ones.
+    /// The natural log-probabilities of the tokens; 0 for the start token and for forced tokens.
     public let tokenLogProbs: [Float]
-    /// Pixels across of the image.
+    /// The width of the image in pixels.
     public let width: Int
-    /// Pixels down of the image.
+    /// The height of the image in pixels.
     public let height: Int
-    /// Where the time went, in milliseconds.
+    /// The durations of the run's stages, in milliseconds.
     public let timings: [String: Double]
-    /// The further answers of `num_return_sequences`, best first.
+    /// The other answers of `num_return_sequences`, best first.
     public let alternatives: [Answer]?
 
     enum CodingKeys: String, CodingKey {
@@ -41,7 +44,7 @@ public struct Answer: Codable, Sendable, Equatable {
 
 /// A box (two corners), a quad or a polygon, in pixels of the image.
 public struct Region: Codable, Sendable, Equatable {
-    /// What the points are.
+    /// The meaning of the points.
     public enum Kind: String, Codable, Sendable {
         /// Two corners.
         case box
@@ -51,23 +54,23 @@ public struct Region: Codable, Sendable, Equatable {
         case polygon
     }
 
-    /// What `points` are.
+    /// The meaning of `points`.
     public let kind: Kind
-    /// What is there; empty when the task names nothing.
+    /// The label; empty for a task without labels.
     public let label: String
-    /// Where it is.
+    /// The points of the box, quad or polygon.
     public let points: [Point]
-    /// How sure the model was; nil when nothing is known of the tokens.
+    /// The confidence in the region; `nil` without log-probabilities.
     public let score: RegionScore?
-    /// The object that this region belongs to: rings of one object share the number.
+    /// The index of the region's object: rings of one object have the same index.
     public let instance: Int
 }
 
 /// A position in pixels of the image, from its upper left corner; `[x, y]` in JSON.
 public struct Point: Codable, Sendable, Equatable {
-    /// Pixels to the right.
+    /// The distance from the left edge.
     public let x: Double
-    /// Pixels down.
+    /// The distance from the upper edge.
     public let y: Double
 
     /// Reads `[x, y]`.
@@ -87,29 +90,29 @@ public struct Point: Codable, Sendable, Equatable {
 
 /// Exponentials of mean log-probabilities, from 0 to 1.
 public struct RegionScore: Codable, Sendable, Equatable {
-    /// Over all of the region's tokens.
+    /// The value for all of the region's tokens.
     public let overall: Float
-    /// Over the label's.
+    /// The value for the label's tokens.
     public let label: Float?
-    /// Over the location's.
+    /// The value for the location's tokens.
     public let locations: Float?
 }
 
-/// How likely the model finds a given answer.
+/// The likelihood of a given answer.
 public struct Score: Codable, Sendable, Equatable {
     /// The mean of the tokens' negative log-probabilities.
     public let loss: Float
-    /// The target's tokens, `<s>` and `</s>` included.
+    /// The target's tokens, including `<s>` and `</s>`.
     public let tokens: [ScoredToken]
 }
 
 /// A token of a target.
 public struct ScoredToken: Codable, Sendable, Equatable {
-    /// Its number in the vocabulary.
+    /// The token's id in the vocabulary.
     public let id: UInt32
-    /// What it writes.
+    /// The token's text.
     public let text: String
-    /// Its natural log-probability, given those before it.
+    /// The natural log-probability, given the tokens before this one.
     public let logProb: Float
 
     enum CodingKeys: String, CodingKey {
@@ -119,14 +122,22 @@ public struct ScoredToken: Codable, Sendable, Equatable {
     }
 }
 
-/// A token as it is chosen.
+/// A generated token.
 public struct Token: Sendable, Equatable {
-    /// The request that it answers: its index in a batch, else 0.
+    /// The index of the token's request in a batch, else 0.
     public let request: Int
-    /// Its number in the vocabulary.
+    /// The token's id in the vocabulary.
     public let id: UInt32
-    /// What it writes.
+    /// The token's text.
     public let text: String
-    /// Its natural log-probability, given those before it.
+    /// The natural log-probability, given the tokens before this one.
     public let logProb: Float
+}
+
+extension Token {
+    init(_ native: florence2_token) {
+        self.init(
+            request: native.request, id: native.token_id, text: String(cString: native.text),
+            logProb: native.log_prob)
+    }
 }

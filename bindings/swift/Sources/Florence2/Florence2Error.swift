@@ -1,63 +1,69 @@
 import CFlorence2
 
-/// A call that failed.
+/// The error of a call or of a request in a batch.
 public struct Florence2Error: Error, Equatable, CustomStringConvertible {
-    /// Why a call failed: `florence2_status`.
+    /// The kind of an error: `florence2_status` of the C API.
     public struct Status: RawRepresentable, Hashable, Sendable {
-        /// Its number in the C API.
+        /// The number in the C API.
         public let rawValue: Int32
 
-        /// The status of a number, also of one that later versions of the library add.
+        /// The status with a number, which a later version of the library may have added.
         public init(rawValue: Int32) { self.rawValue = rawValue }
 
-        /// An argument, an option or the combination of several cannot be.
+        /// An argument, an option or a combination of them is invalid; the message names it.
         public static let invalidArgument = Status(rawValue: 1)
         /// A file could not be opened or read.
         public static let io = Status(rawValue: 2)
-        /// A file of the model is not what its name promises, or the weights do not fit it.
+        /// A file of the model has invalid content, or the weights do not match the configuration.
         public static let invalidModel = Status(rawValue: 3)
-        /// An image cannot be decoded, or has more pixels than are accepted.
+        /// An image cannot be decoded, or has more pixels than the limit.
         public static let invalidImage = Status(rawValue: 4)
-        /// The library or the machine has no such device.
+        /// The library or the machine does not have the device or its data type, or the device's memory is too small.
         public static let unsupportedDevice = Status(rawValue: 5)
-        /// The library was built without what the call needs.
+        /// The library was built without a feature that the call requires.
         public static let notInThisBuild = Status(rawValue: 6)
-        /// The run was cancelled.
+        /// The call was cancelled.
         public static let cancelled = Status(rawValue: 7)
         /// The deadline passed before the answer was complete.
         public static let deadlineExceeded = Status(rawValue: 8)
         /// The model computed NaN or infinity.
         public static let notFinite = Status(rawValue: 9)
-        /// A fault of the library.
+        /// A bug in the library.
         public static let panic = Status(rawValue: 10)
-        /// The model's device failed; only a model that is loaded anew gives answers.
+        /// The model's device failed. Load the model again to run it.
         public static let deviceFailed = Status(rawValue: 11)
         /// The process was forked after a model was loaded.
         public static let forked = Status(rawValue: 12)
     }
 
-    /// Why the call failed.
+    /// The kind of the error.
     public let status: Status
-    /// One line that names the argument, file or key, what was found and what was expected.
+    /// One line with the argument, file or key, the value found and the value expected.
     public let message: String
 
     /// The message.
     public var description: String { message }
 }
 
-/// Calls the library, and throws what it says when it fails.
+extension Florence2Error {
+    /// Copies an error of the library, which the caller frees.
+    init(_ status: Int32, _ error: OpaquePointer?) {
+        let message = String(cString: florence2_error_message(error))
+        // The library returns a status alone when it cannot create the error.
+        self.init(status: .init(rawValue: status), message: message.isEmpty ? "florence2 status \(status)" : message)
+    }
+}
+
+/// Calls the library. Throws the error of a call that fails.
 func check(_ call: (UnsafeMutablePointer<OpaquePointer?>) -> Int32) throws(Florence2Error) {
     var error: OpaquePointer?
     let status = call(&error)
     guard status != 0 else { return }
     defer { florence2_error_free(error) }
-    let message = String(cString: florence2_error_message(error))
-    // A status of a later library has its number alone.
-    throw Florence2Error(
-        status: .init(rawValue: status), message: message.isEmpty ? "florence2 status \(status)" : message)
+    throw Florence2Error(status, error)
 }
 
-/// Calls the library for an object.
+/// Calls a function of the library that creates an object, and returns the object.
 func make(
     _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
 ) throws(Florence2Error) -> OpaquePointer {

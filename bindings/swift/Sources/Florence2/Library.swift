@@ -1,30 +1,31 @@
 import CFlorence2
+import Foundation
 
 /// The loaded library.
 public enum Library {
-    /// Its version, such as "1.2.3".
+    /// The version, such as "1.2.3".
     public static var version: String { String(cString: florence2_version()) }
 
-    /// What a model can be loaded onto.
+    /// The devices on which a model can be loaded, best first.
     public static var devices: [String] {
         (0..<florence2_device_count()).map { String(cString: florence2_device_name($0)) }
     }
 
-    /// The library and the machine as a JSON object, for reports of faults.
+    /// A description of the library and the machine as a JSON object, for bug reports.
     public static var systemInfo: String { String(cString: florence2_system_info_json()) }
 
-    /// Frees memory that the library keeps for later runs.
+    /// Returns memory that the library keeps for later runs to the system.
     public static func trim() { florence2_trim() }
 
     /// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
     public static func setSIMDLevel(_ level: String) throws(Florence2Error) {
-        let texts = CStrings()
-        let level = try texts.of(level, "level")
+        let arguments = CArguments()
+        let level = try arguments.string(level, "level")
         try check { florence2_simd_level_set(level, $0) }
-        withExtendedLifetime(texts) {}
+        withExtendedLifetime(arguments) {}
     }
 
-    /// Refuses a library of another binary interface than this package was built with.
+    /// Throws if the ABI of the loaded library differs from the ABI that this package was built with.
     static func checkABI() throws(Florence2Error) {
         let found = florence2_abi_version()
         let expected = UInt32(FLORENCE2_ABI_VERSION)
@@ -35,9 +36,9 @@ public enum Library {
     }
 }
 
-/// An object of the library that any number of threads may use at once, freed with its last reference.
+/// An object of the library that any number of threads may use at once. The last reference frees it.
 class Handle: @unchecked Sendable {
-    // Immutable, and what it points to is: the library says so of each of these objects.
+    // The pointer is immutable, and the library documents each of these objects as thread-safe.
     let pointer: OpaquePointer
     private let free: @Sendable (OpaquePointer) -> Void
 
@@ -49,25 +50,59 @@ class Handle: @unchecked Sendable {
     deinit { free(pointer) }
 }
 
-/// C strings that live as long as this.
-final class CStrings {
-    private var texts: [UnsafeMutablePointer<CChar>] = []
+/// Arguments of a call as C reads them. The pointers are valid as long as this object lives.
+final class CArguments {
+    private var allocations: [UnsafeMutableRawPointer] = []
+    private var objects: [NSData] = []
 
-    /// The text as C reads it: UTF-8 that ends with NUL, so none may be inside.
-    func of(_ text: String?, _ argument: String) throws(Florence2Error) -> UnsafePointer<CChar>? {
-        guard let text else { return nil }
-        guard !text.utf8.contains(0) else {
+    /// Copies a string to UTF-8 that ends with NUL. Throws when the string contains a NUL character.
+    func string(_ string: String?, _ argument: String) throws(Florence2Error) -> UnsafePointer<CChar>? {
+        guard let string else { return nil }
+        guard !string.utf8.contains(0) else {
             throw Florence2Error(
                 status: .invalidArgument, message: "argument `\(argument)`: found a NUL character, expected none")
         }
-        let bytes = text.utf8CString
-        let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-        copy.initialize(from: Array(bytes), count: bytes.count)
-        texts.append(copy)
+        return array(Array(string.utf8CString))
+    }
+
+    /// Copies an array.
+    func array<Element>(_ elements: [Element]) -> UnsafePointer<Element>? {
+        let copy = UnsafeMutablePointer<Element>.allocate(capacity: elements.count)
+        copy.initialize(from: elements, count: elements.count)
+        allocations.append(copy)
         return UnsafePointer(copy)
     }
 
-    deinit {
-        for text in texts { text.deallocate() }
+    /// The bytes of `data`. Foundation copies them on Linux, and shares them on Apple's platforms.
+    func bytes(_ data: Data) -> UnsafePointer<UInt8> {
+        let object = data as NSData
+        objects.append(object)
+        return object.bytes.assumingMemoryBound(to: UInt8.self)
     }
+
+    /// Files by name, sorted so that the same files give the same error.
+    func files(_ files: [String: Data], _ argument: String) throws(Florence2Error) -> UnsafePointer<florence2_file>? {
+        var native: [florence2_file] = []
+        for (name, data) in files.sorted(by: { $0.key < $1.key }) {
+            native.append(
+                florence2_file(name: try string(name, argument), data: bytes(data), data_len: data.count))
+        }
+        return array(native)
+    }
+
+    deinit {
+        for allocation in allocations { allocation.deallocate() }
+    }
+}
+
+/// A number as a C type. Throws when the number is less than `least` or too large for the type.
+func exactly<Number: FixedWidthInteger>(
+    _ number: Int, _ argument: String, atLeast least: Int = 0
+) throws(Florence2Error) -> Number {
+    guard number >= least, let exact = Number(exactly: number) else {
+        throw Florence2Error(
+            status: .invalidArgument,
+            message: "argument `\(argument)`: found \(number), expected \(least) to \(Number.max)")
+    }
+    return exact
 }

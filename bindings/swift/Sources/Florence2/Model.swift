@@ -1,98 +1,116 @@
 import CFlorence2
 import Foundation
 
-/// A loaded model: captions, detects, grounds, segments and reads, by a prompt.
+/// A loaded model for captioning, detection, grounding, segmentation and OCR.
 ///
 /// Immutable: any number of threads and tasks may run it at once.
 public final class Model: Sendable {
     private let handle: Handle
 
-    /// How to load a model.
-    public struct LoadOptions: Sendable {
-        /// One of ``Library/devices``, or "auto".
-        public var device: String?
-        /// How weights are kept and multiplied: "f32", "f16", "bf16" or "int8", as the device has them; `nil` for f32.
-        public var dtype: String?
-        /// Folders of LoRA adapters, merged in order.
-        public var adapters: [String] = []
-        /// Threads that the model computes with, its own; 0 for the process's.
-        public var threads = 0
-
-        /// On a device, with weights of a type, with so many threads; on the best device in f32 by default.
-        public init(device: String? = nil, dtype: String? = nil, threads: Int = 0) {
-            self.device = device
-            self.dtype = dtype
-            self.threads = threads
-        }
-    }
-
     private init(
-        _ options: LoadOptions,
-        _ load: (
-            UnsafePointer<florence2_load_options>, UnsafeMutablePointer<OpaquePointer?>,
-            UnsafeMutablePointer<OpaquePointer?>
-        ) -> Int32
-    ) throws(Florence2Error) {
+        _ source: Source, _ options: LoadOptions, _ cancel: Cancel?, _ onProgress: ((LoadProgress) throws -> Void)?
+    ) throws {
         try Library.checkABI()
-        guard options.threads >= 0 else {
-            throw Florence2Error(
-                status: .invalidArgument, message: "argument `threads`: found \(options.threads), expected 0 or more")
-        }
-        let texts = CStrings()
-        var native = florence2_load_options()
-        florence2_load_options_init(&native, MemoryLayout<florence2_load_options>.size)
-        native.device = try texts.of(options.device, "device")
-        native.dtype = try texts.of(options.dtype, "dtype")
-        native.threads = options.threads
-        var adapters: [UnsafePointer<CChar>?] = []
-        for adapter in options.adapters { adapters.append(try texts.of(adapter, "adapters")) }
-        let model = try make { model, error in
-            adapters.withUnsafeBufferPointer { adapters in
-                native.adapters = adapters.baseAddress
-                native.adapters_len = adapters.count
-                return load(&native, model, error)
+        let arguments = CArguments()
+        var native = try options.native(arguments)
+        native.cancel = cancel?.pointer
+        let callback = onProgress.map(Callback<LoadProgress>.init)
+        if let callback {
+            native.user = callback.user
+            native.on_progress = { progress, user in
+                Callback<LoadProgress>.call(user, LoadProgress(progress!.pointee))
             }
         }
+        let model: OpaquePointer
+        do {
+            switch source {
+            case .folder(let directory):
+                let directory = try arguments.string(directory, "directory")
+                model = try make { florence2_model_load(directory, &native, $0, $1) }
+            case .files(let files):
+                let array = try arguments.files(files, "files")
+                model = try make { florence2_model_load_memory(array, files.count, &native, $0, $1) }
+            case .demo:
+                model = try make { florence2_model_load_demo(&native, $0, $1) }
+            }
+        } catch {
+            throw callback?.error ?? error
+        }
         handle = Handle(model) { florence2_model_free($0) }
-        withExtendedLifetime(texts) {}
+        withExtendedLifetime((arguments, cancel, callback)) {}
     }
 
     /// Loads a model folder in Microsoft's or Hugging Face's layout.
-    public convenience init(contentsOf directory: String, options: LoadOptions = .init()) throws(Florence2Error) {
-        let texts = CStrings()
-        let directory = try texts.of(directory, "directory")
-        try self.init(options) { florence2_model_load(directory, $0, $1, $2) }
-        withExtendedLifetime(texts) {}
+    ///
+    /// `onProgress` is called before the first tensor and after each, on this thread. An error that it throws ends the
+    /// loading and is thrown by this call.
+    public convenience init(
+        contentsOf directory: String, options: LoadOptions = .init(),
+        onProgress: ((LoadProgress) throws -> Void)? = nil
+    ) throws {
+        try self.init(.folder(directory), options, nil, onProgress)
     }
 
-    /// The embedded demo model, which knows coloured shapes and short words.
-    public static func demo(options: LoadOptions = .init()) throws(Florence2Error) -> Model {
-        try Model(options) { florence2_model_load_demo($0, $1, $2) }
+    /// Loads a model from the contents of its folder's files, by their names: config.json, generation_config.json where
+    /// the model has one, preprocessor_config.json or processor_config.json, the tokenizer's files, and the weights in
+    /// one file or in shards with their index. `onProgress` is called as by ``init(contentsOf:options:onProgress:)``.
+    public convenience init(
+        files: [String: Data], options: LoadOptions = .init(), onProgress: ((LoadProgress) throws -> Void)? = nil
+    ) throws {
+        try self.init(.files(files), options, nil, onProgress)
     }
 
-    /// Where the model is, such as "cpu".
+    /// Loads the embedded demo model, which is trained on coloured shapes and short words. `onProgress` is called as by
+    /// ``init(contentsOf:options:onProgress:)``.
+    public static func demo(
+        options: LoadOptions = .init(), onProgress: ((LoadProgress) throws -> Void)? = nil
+    ) throws -> Model {
+        try Model(.demo, options, nil, onProgress)
+    }
+
+    /// Loads a model on another thread, which calls `onProgress`. Cancelling the task ends the loading with
+    /// `CancellationError`.
+    public static func load(
+        _ source: Source, options: LoadOptions = .init(),
+        onProgress: (@Sendable (LoadProgress) throws -> Void)? = nil
+    ) async throws -> Model {
+        let cancel = try Cancel()
+        return try await inBackground(cancel) { try Model(source, options, cancel, onProgress) }
+    }
+
+    /// The model's device, such as "cpu".
     public var device: String { String(cString: florence2_model_device(handle.pointer)) }
 
-    /// Settings and tensors of the model's files that it was loaded without, one line each.
+    /// The settings and tensors of the model's files that are not used, one line each.
     public var warnings: [String] {
         (0..<florence2_model_warning_count(handle.pointer)).map {
             String(cString: florence2_model_warning(handle.pointer, $0))
         }
     }
 
-    /// Answers a request. `onToken` hears of each token as it is chosen, when the search has one beam; what it throws
-    /// ends the run and is thrown here.
+    /// Answers a request.
+    ///
+    /// `onToken` is called once per token: during the search with one beam, else after the search for the best answer.
+    /// An error that it throws ends the run and is thrown by this call.
     public func run(
         _ request: Request, options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> Answer {
         try run([request], options: options, onToken: onToken)[0]
     }
 
-    /// Answers requests together, each as it would be answered alone.
+    /// Answers requests in one batch. Each answer is the same as that of a run with this request alone.
     public func run(
         _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
     ) throws -> [Answer] {
-        try run(requests, options, Cancel(), onToken)
+        try run(requests, options, Cancel(), onToken).map { try $0.get() }
+    }
+
+    /// Answers requests in one batch. Returns an answer or an error for each request: a request that fails does not
+    /// affect the others. Throws an error of the options, the deadline, the device or the callback.
+    public func runEach(
+        _ requests: [Request], options: RunOptions = .init(), onToken: ((Token) throws -> Void)? = nil
+    ) throws -> [Result<Answer, Florence2Error>] {
+        try run(requests, options, Cancel(), onToken, each: true)
     }
 
     /// Answers a request on another thread. Cancelling the task ends the run with `CancellationError`.
@@ -100,13 +118,24 @@ public final class Model: Sendable {
         try await run([request], options: options)[0]
     }
 
-    /// Answers requests together on another thread. Cancelling the task ends the run with `CancellationError`.
+    /// Answers requests in one batch on another thread. Cancelling the task ends the run with `CancellationError`.
     public func run(_ requests: [Request], options: RunOptions = .init()) async throws -> [Answer] {
         let cancel = try Cancel()
-        return try await inBackground(cancel) { try self.run(requests, options, cancel, nil) }
+        return try await inBackground(cancel) {
+            try self.run(requests, options, cancel, nil).map { try $0.get() }
+        }
     }
 
-    /// The answer's tokens as they are chosen, which one beam gives. Ending the iteration ends the run.
+    /// Answers requests in one batch on another thread. Returns an answer or an error for each request. Cancelling the
+    /// task ends the run with `CancellationError`.
+    public func runEach(
+        _ requests: [Request], options: RunOptions = .init()
+    ) async throws -> [Result<Answer, Florence2Error>] {
+        let cancel = try Cancel()
+        return try await inBackground(cancel) { try self.run(requests, options, cancel, nil, each: true) }
+    }
+
+    /// The answer's tokens: during the search with one beam, else after it. Ending the iteration ends the run.
     public func tokens(
         _ request: Request, options: RunOptions = .init(numBeams: 1)
     ) -> AsyncThrowingStream<Token, any Error> {
@@ -115,7 +144,7 @@ public final class Model: Sendable {
                 let cancel = try Cancel()
                 stream.onTermination = { _ in cancel.fire() }
                 DispatchQueue.global().async {
-                    let answers = Swift.Result {
+                    let answers = Result {
                         try self.run([request], options, cancel) { stream.yield($0) }
                     }
                     switch answers {
@@ -129,65 +158,74 @@ public final class Model: Sendable {
         }
     }
 
-    /// Sends an image through the vision tower, once for any number of requests about it.
+    /// Runs the vision tower on an image, once for any number of requests.
     public func encode(_ image: Image) throws(Florence2Error) -> ImageFeatures {
         ImageFeatures(
             try make { florence2_model_encode_image(handle.pointer, image.handle.pointer, nil, $0, $1) })
     }
 
-    /// Tells how likely the model finds `target` as the answer.
+    /// Returns the likelihood of `target` as the answer.
     public func score(_ request: Request, target: String) throws -> Score {
-        let texts = CStrings()
-        var native = try request.native(texts)
-        let target = try texts.of(target, "target")
+        let arguments = CArguments()
+        var native = try request.native(arguments)
+        let target = try arguments.string(target, "target")
         let score = try make { florence2_model_score(handle.pointer, &native, target, nil, $0, $1) }
         defer { florence2_score_free(score) }
-        withExtendedLifetime((texts, request)) {}
+        withExtendedLifetime((arguments, request)) {}
         return try JSONDecoder().decode(Score.self, from: Data(String(cString: florence2_score_json(score)).utf8))
     }
 
     private func run(
-        _ requests: [Request], _ options: RunOptions, _ cancel: Cancel, _ onToken: ((Token) throws -> Void)?
-    ) throws -> [Answer] {
-        let texts = CStrings()
+        _ requests: [Request], _ options: RunOptions, _ cancel: Cancel, _ onToken: ((Token) throws -> Void)?,
+        each: Bool = false
+    ) throws -> [Result<Answer, Florence2Error>] {
+        let arguments = CArguments()
         var natives: [florence2_request] = []
-        for request in requests { natives.append(try request.native(texts)) }
+        for request in requests { natives.append(try request.native(arguments)) }
         var native = florence2_run_options()
         florence2_run_options_init(&native, MemoryLayout<florence2_run_options>.size)
-        native.generation_config = try texts.of(try options.json(), "options")
+        native.generation_config = try arguments.string(try options.json(), "options")
         native.compat = options.hfCompat ? 1 : 0
         native.deadline_ms = options.deadlineMilliseconds
         native.cancel = cancel.pointer
-        let listener = onToken.map(TokenListener.init)
-        if let listener {
-            native.user = Unmanaged.passUnretained(listener).toOpaque()
-            // The library passes back `user`, and a token.
-            native.on_token = { token, user in
-                Unmanaged<TokenListener>.fromOpaque(user!).takeUnretainedValue().hear(token!.pointee)
-            }
+        let callback = onToken.map(Callback<Token>.init)
+        if let callback {
+            native.user = callback.user
+            native.on_token = { token, user in Callback<Token>.call(user, Token(token!.pointee)) }
         }
         var results = [OpaquePointer?](repeating: nil, count: requests.count)
-        defer { for result in results { florence2_result_free(result) } }
-        do {
-            try check { florence2_model_run_batch(handle.pointer, natives, natives.count, &native, &results, $0) }
-        } catch {
-            throw listener?.failed ?? error
+        var errors = [OpaquePointer?](repeating: nil, count: requests.count)
+        defer {
+            for result in results { florence2_result_free(result) }
+            for error in errors { florence2_error_free(error) }
         }
-        withExtendedLifetime((texts, requests, cancel, listener)) {}
-        return try results.map {
-            try JSONDecoder().decode(Answer.self, from: Data(String(cString: florence2_result_json($0)).utf8))
+        do {
+            try check {
+                each
+                    ? florence2_model_run_batch_each(
+                        handle.pointer, natives, natives.count, &native, &results, &errors, $0)
+                    : florence2_model_run_batch(handle.pointer, natives, natives.count, &native, &results, $0)
+            }
+        } catch {
+            throw callback?.error ?? error
+        }
+        withExtendedLifetime((arguments, requests, cancel, callback)) {}
+        return try zip(results, errors).map { result, error in
+            guard let result else { return .failure(Florence2Error(florence2_error_status(error), error)) }
+            let json = Data(String(cString: florence2_result_json(result)).utf8)
+            return .success(try JSONDecoder().decode(Answer.self, from: json))
         }
     }
 }
 
-/// Does work on another thread; cancelling the task fires `cancel`, and gives `CancellationError`.
+/// Runs `work` on another thread. Cancelling the task fires `cancel` and throws `CancellationError`.
 private func inBackground<Value: Sendable>(
     _ cancel: Cancel, _ work: @escaping @Sendable () throws -> Value
 ) async throws -> Value {
     try await withTaskCancellationHandler {
         do {
             return try await withCheckedThrowingContinuation { continuation in
-                DispatchQueue.global().async { continuation.resume(with: Swift.Result(catching: work)) }
+                DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
             }
         } catch let error as Florence2Error where error.status == .cancelled {
             throw CancellationError()

@@ -1,16 +1,16 @@
 import CFlorence2
 
-/// A question about an image.
+/// A task or a prompt for an image.
 public struct Request: Sendable {
-    /// What is asked about.
+    /// The input image.
     public enum Subject: Sendable {
-        /// An image, which the run encodes.
+        /// An image that the run encodes.
         case image(Image)
         /// An image that the same model has encoded.
         case features(ImageFeatures)
     }
 
-    /// A place in the image.
+    /// A box in the image.
     public enum Region: Sendable {
         /// Corners in pixels of the image.
         case pixels(x1: Double, y1: Double, x2: Double, y2: Double)
@@ -18,25 +18,25 @@ public struct Request: Sendable {
         case normalized(x1: Double, y1: Double, x2: Double, y2: Double)
     }
 
-    /// What is asked about.
+    /// The input image.
     public var subject: Subject
     /// A task's token, such as `<OD>`.
     public var task: String?
-    /// Free text instead of a task, for fine-tunes.
+    /// Free text instead of a task, for fine-tuned models.
     public var prompt: String?
-    /// The task's text, where it needs one.
+    /// The input text of a task that requires one.
     public var input: String?
-    /// The task's place, where it needs one.
+    /// The input region of a task that requires one.
     public var region: Region?
 
-    /// A question about an image: a task, with its text or place where it needs one, or a free prompt.
+    /// A request for an image: a task, with the text or the region that the task requires, or a free prompt.
     public init(
         _ image: Image, task: String? = nil, input: String? = nil, region: Region? = nil, prompt: String? = nil
     ) {
         self.init(.image(image), task: task, input: input, region: region, prompt: prompt)
     }
 
-    /// A question about an encoded image.
+    /// A request for an encoded image.
     public init(
         _ features: ImageFeatures, task: String? = nil, input: String? = nil, region: Region? = nil,
         prompt: String? = nil
@@ -52,17 +52,17 @@ public struct Request: Sendable {
         self.region = region
     }
 
-    /// As C reads it, while `texts` and this live.
-    func native(_ texts: CStrings) throws(Florence2Error) -> florence2_request {
+    /// The request as C reads it, while `arguments` and the request live.
+    func native(_ arguments: CArguments) throws(Florence2Error) -> florence2_request {
         var native = florence2_request()
         florence2_request_init(&native, MemoryLayout<florence2_request>.size)
         switch subject {
         case .image(let image): native.image = image.handle.pointer
         case .features(let features): native.image_features = features.handle.pointer
         }
-        native.task = try texts.of(task, "task")
-        native.prompt = try texts.of(prompt, "prompt")
-        native.input = try texts.of(input, "input")
+        native.task = try arguments.string(task, "task")
+        native.prompt = try arguments.string(prompt, "prompt")
+        native.input = try arguments.string(input, "input")
         switch region {
         case .pixels(let x1, let y1, let x2, let y2):
             native.region = (x1, y1, x2, y2)

@@ -1,46 +1,47 @@
 import CFlorence2
 import Foundation
 
-/// How to run; what is nil is as the model's files say.
+/// Options of a run. The values of the model's files replace those that are `nil`.
 public struct RunOptions: Sendable {
-    /// Beams of the beam search; 1 for greedy search or sampling.
+    /// The number of beams of the beam search; 1 for greedy search or sampling.
     public var numBeams: Int?
-    /// Answers per request, at most `numBeams` without sampling.
+    /// The number of answers per request, at most `numBeams` without sampling.
     public var numReturnSequences: Int?
-    /// Tokens of an answer at most, the end token included.
+    /// The largest number of tokens of an answer, including the end token.
     public var maxNewTokens: Int?
-    /// Tokens of an answer at least.
+    /// The smallest number of tokens of an answer.
     public var minNewTokens: Int?
-    /// Exponent of the length by which a beam's score is divided.
+    /// The exponent of the length by which a beam's score is divided.
     public var lengthPenalty: Float?
-    /// Divides the scores of tokens already written.
+    /// The divisor of the scores of tokens that were already generated.
     public var repetitionPenalty: Float?
-    /// No sequence of this many tokens occurs twice.
+    /// The length of token sequences that must not occur twice.
     public var noRepeatNgramSize: Int?
-    /// Whether tokens are drawn by their probability.
+    /// Whether tokens are sampled.
     public var doSample: Bool?
-    /// Divides the scores before drawing.
+    /// The divisor of the scores before sampling.
     public var temperature: Float?
-    /// Draws are among this many most likely tokens.
+    /// Sample from the k most likely tokens.
     public var topK: Int?
-    /// Draws are among the most likely tokens that together reach this probability.
+    /// Sample from the most likely tokens that together reach this probability.
     public var topP: Float?
-    /// The same seed draws the same tokens.
+    /// The seed of the sampling: the same seed gives the same tokens.
     public var seed: UInt64?
-    /// Further options as a JSON object, by their names in generation_config.json.
+    /// Other options as a JSON object with keys of generation_config.json.
     public var generationConfig: String?
-    /// Whether coordinates are transformers' whole numbers.
+    /// Whether coordinates are integers, as in Hugging Face's transformers.
     public var hfCompat = false
-    /// Milliseconds until the run ends with ``Florence2Error/Status-swift.struct/deadlineExceeded``; 0 for never.
+    /// The deadline in milliseconds, after which the run fails with
+    /// ``Florence2Error/Status-swift.struct/deadlineExceeded``; 0 for none.
     public var deadlineMilliseconds: UInt64 = 0
 
-    /// Options that differ from the model's own; the others are set by their names.
+    /// The most frequent options. The other options are set by their names.
     public init(numBeams: Int? = nil, maxNewTokens: Int? = nil) {
         self.numBeams = numBeams
         self.maxNewTokens = maxNewTokens
     }
 
-    /// All generation options as one JSON object: the library checks their values.
+    /// All generation options as one JSON object. The library validates the values.
     func json() throws(Florence2Error) -> String? {
         var options: [String: Any] = [:]
         if let generationConfig {
@@ -70,7 +71,7 @@ public struct RunOptions: Sendable {
     }
 }
 
-/// Ends runs early, from any thread.
+/// A cancel token of the library: any thread can end a call with it.
 final class Cancel: Sendable {
     private let handle: Handle
 
@@ -83,24 +84,27 @@ final class Cancel: Sendable {
     func fire() { florence2_cancel_fire(handle.pointer) }
 }
 
-/// Carries a closure's error past the library, which nothing may unwind through.
-final class TokenListener {
-    let onToken: (Token) throws -> Void
-    var failed: (any Error)?
+/// A closure that C calls. It keeps the closure's error, because no error may unwind through the library.
+final class Callback<Value> {
+    private let closure: (Value) throws -> Void
+    /// The closure's first error.
+    private(set) var error: (any Error)?
 
-    init(_ onToken: @escaping (Token) throws -> Void) { self.onToken = onToken }
+    init(_ closure: @escaping (Value) throws -> Void) { self.closure = closure }
 
-    /// Returns non-zero to end the run. The library may report further tokens before it stops.
-    func hear(_ token: florence2_token) -> Int32 {
-        guard failed == nil else { return 1 }
+    /// The argument `user` of the C callback, valid as long as this object lives.
+    var user: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    /// Calls the closure of `user`. Returns non-zero to end the call of the library, which may report further values
+    /// before it stops.
+    static func call(_ user: UnsafeMutableRawPointer?, _ value: @autoclosure () -> Value) -> Int32 {
+        let callback = Unmanaged<Callback>.fromOpaque(user!).takeUnretainedValue()
+        guard callback.error == nil else { return 1 }
         do {
-            try onToken(
-                Token(
-                    request: token.request, id: token.token_id, text: String(cString: token.text),
-                    logProb: token.log_prob))
+            try callback.closure(value())
             return 0
         } catch {
-            failed = error
+            callback.error = error
             return 1
         }
     }
