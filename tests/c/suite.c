@@ -1215,7 +1215,7 @@ static void adapters_from_memory(void) {
     options.adapters_len = 1;
     adapters[0].files_len = 1;
     REFUSED(florence2_model_load_demo(&options, &none, &error), FLORENCE2_STATUS_IO,
-            "model.safetensors");
+            "adapter_model.safetensors");
 }
 
 enum { SIDE = 96, STRIDE = SIDE * 4 + 20, BMP_HEADER = 54 };

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 const CONFIG: &str = "config.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 const INDEX_SUFFIX: &str = ".index.json";
 
 /// The files of a model or of an adapter in memory, by the names that they have in its folder. Clones
@@ -61,8 +62,12 @@ impl MemoryFiles {
     /// The adapter that the files hold.
     pub(crate) fn adapter(&self) -> Result<Adapter> {
         self.check_names(&[ADAPTER_CONFIG])?;
-        let adapter = Adapter::from_files(self.required(ADAPTER_CONFIG)?, self.weights());
-        Ok(adapter?)
+        let config = self.required(ADAPTER_CONFIG)?;
+        let weights = self.weights();
+        if weights.is_empty() {
+            return Err(self.missing(ADAPTER_WEIGHTS));
+        }
+        Ok(Adapter::from_files(config, weights)?)
     }
 
     /// Checks that each file has a name that a model's file can have.
@@ -98,15 +103,17 @@ impl MemoryFiles {
     }
 
     fn required(&self, name: &'static str) -> Result<&[u8]> {
-        self.get(name).ok_or_else(|| {
-            let source = std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                format!("found no such file in memory, expected one beside {self:?}"),
-            );
-            Error::Model(florence2_core::Error::Io {
-                path: name.into(),
-                source,
-            })
+        self.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &'static str) -> Error {
+        let source = std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            format!("found no such file in memory, expected one beside {self:?}"),
+        );
+        Error::Model(florence2_core::Error::Io {
+            path: name.into(),
+            source,
         })
     }
 }
