@@ -8,20 +8,20 @@
 //	defer img.Close()
 //	result, err := model.Run(ctx, florence2.Request{Image: img, Task: "<OD>"}, nil)
 //
-// It is linked with libflorence2, which pkg-config finds: PKG_CONFIG_PATH says where `cargo xtask dist` put it.
+// The package is linked with libflorence2, which pkg-config finds: PKG_CONFIG_PATH must name the folder with florence2.pc,
+// which `cargo xtask dist` writes.
 package florence2
 
 /*
 #cgo pkg-config: florence2
 #include <florence2.h>
-#include <stdlib.h>
 */
 import "C"
 
-// Version is the library's version.
+// Version returns the version of the library.
 func Version() string { return C.GoString(C.florence2_version()) }
 
-// Devices are what a model can be loaded onto.
+// Devices returns the devices that a model can be loaded onto, best first.
 func Devices() []string {
 	names := make([]string, C.florence2_device_count())
 	for index := range names {
@@ -36,13 +36,14 @@ func SystemInfo() string { return C.GoString(C.florence2_system_info_json()) }
 // Trim frees memory that the library keeps for later runs.
 func Trim() { C.florence2_trim() }
 
-// SetSIMDLevel sets the SIMD level of the device cpu for the whole process, before the first model is loaded.
+// SetSIMDLevel sets the SIMD level of the device cpu for the whole process. It must be called before the first model is
+// loaded.
 func SetSIMDLevel(level string) error {
-	var texts cStrings
-	defer texts.free()
-	name := texts.of(level)
-	if texts.err != nil {
-		return texts.err
+	var args arguments
+	defer args.release()
+	name := args.text(level)
+	if args.err != nil {
+		return args.err
 	}
 	var raised *C.florence2_error
 	return check(C.florence2_simd_level_set(name, &raised), raised)

@@ -9,8 +9,8 @@ import (
 // ErrClosed is returned by calls on a closed handle.
 var ErrClosed = errors.New("florence2: already closed")
 
-// handle is an object of the library. Any number of calls may use it at once, also nested ones and several uses in one
-// call. It is freed when it is closed and no call uses it, by whichever of the two happens last.
+// handle is an object of the library. Any number of calls may use it at once; calls may be nested, and one call may use it
+// several times. It is freed when it is closed and no call uses it, by whichever of the two happens last.
 type handle struct {
 	lock    sync.Mutex
 	pointer unsafe.Pointer

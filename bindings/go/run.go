@@ -1,21 +1,17 @@
 package florence2
 
-/*
-#include <florence2.h>
-#include <stdlib.h>
-*/
+// #include <florence2.h>
 import "C"
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"runtime"
 	"time"
 	"unsafe"
 )
 
-// Features are an image that went through the vision tower once, to be asked often.
+// Features are the output of a model's vision tower for an image. Several requests can share them.
 type Features struct{ handle *handle }
 
 // Close frees the features, after the runs that use them have ended. It does not wait for them, and may be called more
@@ -25,21 +21,21 @@ func (f *Features) Close() error {
 	return nil
 }
 
-// Request is a question about an image, or about its features.
+// Request is a task or a prompt about an image or its features.
 type Request struct {
 	Image    *Image
 	Features *Features
 	// Task is a task's token, such as <OD>.
 	Task string
-	// Input is the task's text, where it needs one.
+	// Input is the task's text, if the task requires one.
 	Input string
-	// Region is the task's box in pixels, where it needs one: x1, y1, x2, y2.
+	// Region is the task's box in pixels, if the task requires one: x1, y1, x2, y2.
 	Region *[4]float64
-	// Prompt is free text instead of a task, for fine-tunes.
+	// Prompt is free text instead of a task, for fine-tuned models.
 	Prompt string
 }
 
-// Token is a token as it is chosen.
+// Token is a generated token. Request is the index of its request in the batch.
 type Token struct {
 	Request int
 	ID      uint32
@@ -47,17 +43,24 @@ type Token struct {
 	LogProb float32
 }
 
-// RunOptions says how to run; zero values are the model's own.
+// RunOptions are the options of a run. A zero value keeps the model's setting.
 type RunOptions struct {
 	// Generation holds options by their names in generation_config.json.
 	Generation map[string]any
-	// HFCompat gives transformers' integer coordinates.
+	// HFCompat selects transformers' integer coordinates.
 	HFCompat bool
-	// OnToken hears of each token; an error ends the run and is its error.
+	// OnToken is called once per generated token, in order, on the goroutine that runs. If it returns an error, the run
+	// ends with this error.
 	OnToken func(Token) error
 }
 
-// Run answers one request. It ends early when the context does, with the context's error.
+// Outcome is the result of one request of a batch, or its error. One of the two is nil.
+type Outcome struct {
+	Result *Result
+	Err    error
+}
+
+// Run runs one request. It ends early when the context ends, with the context's error.
 func (m *Model) Run(ctx context.Context, request Request, options *RunOptions) (*Result, error) {
 	results, err := m.RunBatch(ctx, []Request{request}, options)
 	if err != nil {
@@ -66,7 +69,8 @@ func (m *Model) Run(ctx context.Context, request Request, options *RunOptions) (
 	return results[0], nil
 }
 
-// RunBatch answers requests together, each as it would be answered alone.
+// RunBatch runs requests in one batch. Each result equals the result of the request alone. If one request fails, the batch
+// fails; RunBatchEach keeps the other results.
 func (m *Model) RunBatch(ctx context.Context, requests []Request, options *RunOptions) ([]*Result, error) {
 	if len(requests) == 0 {
 		return nil, nil
@@ -75,7 +79,10 @@ func (m *Model) RunBatch(ctx context.Context, requests []Request, options *RunOp
 	if err != nil {
 		return nil, err
 	}
-	defer call.release()
+	defer call.args.release()
+	if err := call.refusal(); err != nil {
+		return nil, err
+	}
 	made := make([]*C.florence2_result, len(requests))
 	var raised *C.florence2_error
 	status := C.florence2_model_run_batch(call.model, call.requests, C.size_t(len(requests)), call.options, unsafe.SliceData(made), &raised)
@@ -92,13 +99,61 @@ func (m *Model) RunBatch(ctx context.Context, requests []Request, options *RunOp
 	return results, nil
 }
 
-// EncodeImage runs the vision tower, once for many requests.
+// RunBatchEach runs requests in one batch, as RunBatch does, and returns an outcome for each: a request that fails does not
+// discard the results of the others. The call fails if the options are invalid, the context or a callback ends it, or the
+// device fails.
+func (m *Model) RunBatchEach(ctx context.Context, requests []Request, options *RunOptions) ([]Outcome, error) {
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	call, err := m.prepare(ctx, requests, options)
+	if err != nil {
+		return nil, err
+	}
+	defer call.args.release()
+	made := make([]*C.florence2_result, len(requests))
+	failed := make([]*C.florence2_error, len(requests))
+	var raised *C.florence2_error
+	status := C.florence2_model_run_batch_each(call.model, call.requests, C.size_t(len(requests)), call.options,
+		unsafe.SliceData(made), unsafe.SliceData(failed), &raised)
+	if err := call.failure(ctx, status, raised); err != nil {
+		return nil, err
+	}
+	outcomes := make([]Outcome, len(requests))
+	for index, outcome := range call.refused {
+		outcomes[index] = newOutcome(made[index], failed[index], outcome)
+	}
+	return outcomes, nil
+}
+
+// newOutcome converts the result or the error of a request, which it frees. The error of an argument that the binding
+// refused replaces the library's error about the empty request that was passed instead.
+func newOutcome(made *C.florence2_result, failed *C.florence2_error, refused error) Outcome {
+	defer C.florence2_result_free(made)
+	if made == nil {
+		err := takeError(failed)
+		if refused != nil {
+			err = refused
+		}
+		return Outcome{Err: err}
+	}
+	result, err := newResult(made)
+	if err != nil {
+		return Outcome{Err: err}
+	}
+	return Outcome{Result: result}
+}
+
+// EncodeImage runs the vision tower once, for any number of requests.
 func (m *Model) EncodeImage(ctx context.Context, img *Image) (*Features, error) {
 	call, err := m.prepare(ctx, []Request{{Image: img}}, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer call.release()
+	defer call.args.release()
+	if err := call.refusal(); err != nil {
+		return nil, err
+	}
 	var made *C.florence2_image_features
 	var raised *C.florence2_error
 	status := C.florence2_model_encode_image(call.model, call.requests.image, call.options, &made, &raised)
@@ -112,18 +167,16 @@ func (m *Model) EncodeImage(ctx context.Context, img *Image) (*Features, error) 
 	return features, nil
 }
 
-// Score tells how likely the model finds the target as the answer.
+// Score computes the probability of a target as the answer to a request.
 func (m *Model) Score(ctx context.Context, request Request, target string) (*Score, error) {
 	call, err := m.prepare(ctx, []Request{request}, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer call.release()
-	var texts cStrings
-	defer texts.free()
-	text := texts.of(target)
-	if texts.err != nil {
-		return nil, texts.err
+	defer call.args.release()
+	text := call.args.text(target)
+	if err := call.refusal(); err != nil {
+		return nil, err
 	}
 	var made *C.florence2_score
 	var raised *C.florence2_error
@@ -136,76 +189,65 @@ func (m *Model) Score(ctx context.Context, request Request, target string) (*Sco
 	return score, json.Unmarshal([]byte(C.GoString(C.florence2_score_json(made))), score)
 }
 
-// nativeCall is a call's arguments in C's memory, and what to undo after it.
+// nativeCall holds the arguments of a call on a model.
 type nativeCall struct {
+	args     arguments
 	model    *C.florence2_model
 	requests *C.florence2_request
-	options  *C.florence2_run_options
-	listener *tokenListener
-	undo     []func()
+	// refused holds an error for each request that the binding cannot pass to the library, else nil.
+	refused []error
+	options *C.florence2_run_options
+	tokens  *callback[Token]
 }
 
-func (c *nativeCall) release() {
-	for index := len(c.undo) - 1; index >= 0; index-- {
-		c.undo[index]()
+// refusal returns the first error of the arguments.
+func (c *nativeCall) refusal() error {
+	for _, err := range c.refused {
+		if err != nil {
+			return err
+		}
 	}
+	return c.args.err
 }
 
-// failure is a call's error: the callback's or the context's where one of them ended it.
+// failure returns the error of a call: the callback's or the context's, if one of them ended the call.
 func (c *nativeCall) failure(ctx context.Context, status C.florence2_status, raised *C.florence2_error) error {
-	err := check(status, raised)
-	if c.listener != nil && c.listener.paniced != nil {
-		panic(c.listener.paniced)
-	}
-	if err != nil && c.listener != nil && c.listener.failed != nil {
-		return c.listener.failed
-	}
-	if ended := ctx.Err(); ended != nil && (errors.Is(err, Cancelled) || errors.Is(err, DeadlineExceeded)) {
-		return ended
-	}
-	return err
+	return c.tokens.failure(contextError(ctx, check(status, raised)))
 }
 
-// prepare makes a call that the caller must release, unless it gives an error.
+// prepare converts the arguments of a call. The caller must release them, unless prepare returns an error.
 func (m *Model) prepare(ctx context.Context, requests []Request, options *RunOptions) (*nativeCall, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	call := &nativeCall{}
-	if err := call.fillAll(ctx, m, requests, options); err != nil {
-		call.release()
+	model, err := m.handle.borrow()
+	if err != nil {
+		return nil, err
+	}
+	call := &nativeCall{model: (*C.florence2_model)(model), refused: make([]error, len(requests))}
+	call.args.onRelease(m.handle.release)
+	call.requests = (*C.florence2_request)(call.args.array(len(requests), C.sizeof_florence2_request))
+	for index, request := range requests {
+		native := &unsafe.Slice(call.requests, len(requests))[index]
+		if call.refused[index] = call.setRequest(native, request); call.refused[index] != nil {
+			C.florence2_request_init(native, C.sizeof_florence2_request)
+		}
+	}
+	if err := call.setOptions(ctx, options); err != nil {
+		call.args.release()
 		return nil, err
 	}
 	return call, nil
 }
 
-func (c *nativeCall) fillAll(ctx context.Context, m *Model, requests []Request, options *RunOptions) error {
-	model, err := m.handle.borrow()
-	if err != nil {
-		return err
-	}
-	c.undo = append(c.undo, m.handle.release)
-	c.model = (*C.florence2_model)(model)
-	texts := &cStrings{}
-	c.undo = append(c.undo, texts.free)
-	c.requests = (*C.florence2_request)(C.calloc(C.size_t(len(requests)), C.sizeof_florence2_request))
-	c.undo = append(c.undo, func() { C.free(unsafe.Pointer(c.requests)) })
-	for index, request := range requests {
-		if err := c.fill(&unsafe.Slice(c.requests, len(requests))[index], request, texts); err != nil {
-			return err
-		}
-	}
-	return c.setOptions(ctx, options, texts)
-}
-
-func (c *nativeCall) fill(native *C.florence2_request, request Request, texts *cStrings) error {
+func (c *nativeCall) setRequest(native *C.florence2_request, request Request) error {
 	C.florence2_request_init(native, C.sizeof_florence2_request)
 	if request.Image != nil {
 		pointer, err := request.Image.handle.borrow()
 		if err != nil {
 			return err
 		}
-		c.undo = append(c.undo, request.Image.handle.release)
+		c.args.onRelease(request.Image.handle.release)
 		native.image = (*C.florence2_image)(pointer)
 	}
 	if request.Features != nil {
@@ -213,23 +255,22 @@ func (c *nativeCall) fill(native *C.florence2_request, request Request, texts *c
 		if err != nil {
 			return err
 		}
-		c.undo = append(c.undo, request.Features.handle.release)
+		c.args.onRelease(request.Features.handle.release)
 		native.image_features = (*C.florence2_image_features)(pointer)
 	}
-	native.task, native.prompt = texts.of(request.Task), texts.of(request.Prompt)
-	native.input = texts.of(request.Input)
+	native.task, native.prompt = c.args.text(request.Task), c.args.text(request.Prompt)
+	native.input = c.args.text(request.Input)
 	if request.Region != nil {
 		for index, coordinate := range request.Region {
 			native.region[index] = C.double(coordinate)
 		}
 		native.region_unit = C.FLORENCE2_REGION_UNIT_PX
 	}
-	return texts.err
+	return c.args.takeErr()
 }
 
-func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions, texts *cStrings) error {
-	c.options = (*C.florence2_run_options)(C.calloc(1, C.sizeof_florence2_run_options))
-	c.undo = append(c.undo, func() { C.free(unsafe.Pointer(c.options)) })
+func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions) error {
+	c.options = (*C.florence2_run_options)(c.args.array(1, C.sizeof_florence2_run_options))
 	C.florence2_run_options_init(c.options, C.sizeof_florence2_run_options)
 	if options == nil {
 		options = &RunOptions{}
@@ -239,43 +280,15 @@ func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions, texts 
 		if err != nil {
 			return err
 		}
-		c.options.generation_config = texts.of(string(generation))
+		c.options.generation_config = c.args.text(string(generation))
 	}
 	if options.HFCompat {
 		c.options.compat = C.FLORENCE2_COMPAT_HF
 	}
-	if options.OnToken != nil {
-		c.listener = &tokenListener{onToken: options.OnToken}
-		handle := listen(c.options, c.listener)
-		c.undo = append(c.undo, handle.Delete)
-	}
+	c.tokens = c.args.setTokenCallback(c.options, options.OnToken)
 	if deadline, ok := ctx.Deadline(); ok {
 		c.options.deadline_ms = C.uint64_t(max(1, time.Until(deadline).Milliseconds()))
 	}
-	return c.watch(ctx)
-}
-
-// watch fires the library's cancel when the context ends.
-func (c *nativeCall) watch(ctx context.Context) error {
-	if ctx.Done() == nil {
-		return nil
-	}
-	var cancel *C.florence2_cancel
-	var raised *C.florence2_error
-	if err := check(C.florence2_cancel_new(&cancel, &raised), raised); err != nil {
-		return err
-	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		C.florence2_cancel_fire(cancel)
-		close(fired)
-	})
-	c.undo = append(c.undo, func() {
-		if !stop() {
-			<-fired
-		}
-		C.florence2_cancel_free(cancel)
-	})
-	c.options.cancel = cancel
-	return nil
+	c.options.cancel = c.args.cancel(ctx)
+	return c.args.err
 }
