@@ -300,11 +300,11 @@ func TestRefusals(t *testing.T) {
 		refusal(model.Score(background, florence2.Request{Image: img, Task: "<OD>"}, "\x00")),
 	} {
 		if !errors.Is(refused, florence2.InvalidArgument) || !strings.Contains(refused.Error(), "NUL") {
-			t.Errorf("found %v, expected a refusal of NUL", refused)
+			t.Errorf("found %v, expected an error about NUL", refused)
 		}
 	}
 	if _, err := florence2.Demo(&florence2.LoadOptions{Dtype: "f99"}); !errors.Is(err, florence2.InvalidArgument) {
-		t.Errorf("found %v, expected a refusal of f99", err)
+		t.Errorf("found %v, expected an error about f99", err)
 	}
 	closed, err := florence2.OpenImage(scene)
 	if err != nil {
@@ -384,7 +384,7 @@ func TestHandlesAreClosedAndUsedInCallbacks(t *testing.T) {
 			t.Error(result, err)
 		}
 		if !errors.Is(nested, florence2.ErrClosed) {
-			t.Errorf("found %v, expected a refusal of the closed model", nested)
+			t.Errorf("found %v, expected the error of a closed model", nested)
 		}
 	})
 	if width, height := img.Size(); width != 0 || height != 0 {
@@ -454,6 +454,6 @@ func TestSystemAndWarnings(t *testing.T) {
 	}
 	florence2.Trim()
 	if err := florence2.SetSIMDLevel("abacus"); !errors.Is(err, florence2.InvalidArgument) {
-		t.Errorf("found %v, expected a refusal of the level", err)
+		t.Errorf("found %v, expected an error about the level", err)
 	}
 }
