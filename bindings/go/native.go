@@ -4,21 +4,36 @@ package florence2
 #include <florence2.h>
 #include <stdlib.h>
 
-extern int32_t florence2GoToken(florence2_token *token, void *user);
+extern int32_t florence2GoToken(florence2_token *token, uintptr_t callback);
+extern int32_t florence2GoLoadProgress(florence2_load_progress *progress, uintptr_t callback);
 
+// Go's stack must not hold the number of a cgo.Handle as a pointer: it is passed to Go as a uintptr_t.
 static int32_t florence2_go_on_token(const florence2_token *token, void *user) {
-    return florence2GoToken((florence2_token *)token, user);
+    return florence2GoToken((florence2_token *)token, (uintptr_t)user);
 }
 
-static void florence2_go_hear_tokens(florence2_run_options *options, uintptr_t handle) {
+static int32_t florence2_go_on_load_progress(const florence2_load_progress *progress, void *user) {
+    return florence2GoLoadProgress((florence2_load_progress *)progress, (uintptr_t)user);
+}
+
+static void florence2_go_set_token_callback(florence2_run_options *options, uintptr_t callback) {
     options->on_token = florence2_go_on_token;
-    options->user = (void *)handle;
+    options->user = (void *)callback;
+}
+
+static void florence2_go_set_load_callback(florence2_load_options *options, uintptr_t callback) {
+    options->on_progress = florence2_go_on_load_progress;
+    options->user = (void *)callback;
 }
 */
 import "C"
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"runtime/cgo"
 	"strings"
 	"unsafe"
@@ -30,85 +45,149 @@ func init() {
 	}
 }
 
-// Status says why a call failed. It is an error, so that errors.Is tells which:
-//
-//	errors.Is(err, florence2.InvalidImage)
-type Status int32
+// arguments holds what the arguments of a call need until release: C memory, pinned Go memory and functions that undo its
+// preparation. It keeps the first error of a conversion.
+type arguments struct {
+	undo   []func()
+	pinner runtime.Pinner
+	err    error
+}
 
-// The reasons that there are.
-const (
-	InvalidArgument   Status = C.FLORENCE2_STATUS_INVALID_ARGUMENT
-	IO                Status = C.FLORENCE2_STATUS_IO
-	InvalidModel      Status = C.FLORENCE2_STATUS_INVALID_MODEL
-	InvalidImage      Status = C.FLORENCE2_STATUS_INVALID_IMAGE
-	UnsupportedDevice Status = C.FLORENCE2_STATUS_UNSUPPORTED_DEVICE
-	NotInThisBuild    Status = C.FLORENCE2_STATUS_NOT_IN_THIS_BUILD
-	Cancelled         Status = C.FLORENCE2_STATUS_CANCELLED
-	DeadlineExceeded  Status = C.FLORENCE2_STATUS_DEADLINE_EXCEEDED
-	NotFinite         Status = C.FLORENCE2_STATUS_NOT_FINITE
-	Panic             Status = C.FLORENCE2_STATUS_PANIC
-	DeviceFailed      Status = C.FLORENCE2_STATUS_DEVICE_FAILED
-	Forked            Status = C.FLORENCE2_STATUS_FORKED
-)
-
-// Error is the status' name.
-func (s Status) Error() string {
-	if name := C.florence2_status_name(C.int32_t(s)); name != nil {
-		return C.GoString(name)
+// release undoes the preparation in reverse order.
+func (a *arguments) release() {
+	for index := len(a.undo) - 1; index >= 0; index-- {
+		a.undo[index]()
 	}
-	return fmt.Sprintf("florence2 status %d", int32(s))
+	a.pinner.Unpin()
 }
 
-// Error is a call that failed, with the library's message.
-type Error struct {
-	Status  Status
-	Message string
+func (a *arguments) onRelease(undo func()) { a.undo = append(a.undo, undo) }
+
+func (a *arguments) refuse(format string, values ...any) {
+	if a.err == nil {
+		a.err = &Error{InvalidArgument, fmt.Sprintf(format, values...)}
+	}
 }
 
-func (e *Error) Error() string { return "florence2: " + e.Message }
+// takeErr returns the error and clears it, so that the arguments of the next request are checked anew.
+func (a *arguments) takeErr() error {
+	err := a.err
+	a.err = nil
+	return err
+}
 
-// Unwrap gives the status, for errors.Is.
-func (e *Error) Unwrap() error { return e.Status }
-
-// check makes an error of a status and of what the library says about it, which it frees.
-func check(status C.florence2_status, raised *C.florence2_error) error {
-	if status == C.FLORENCE2_STATUS_OK {
+// array returns cleared C memory for a number of elements, or NULL for none.
+func (a *arguments) array(count int, size uintptr) unsafe.Pointer {
+	if count == 0 {
 		return nil
 	}
-	defer C.florence2_error_free(raised)
-	return &Error{Status(status), C.GoString(C.florence2_error_message(raised))}
+	made := C.calloc(C.size_t(count), C.size_t(size))
+	a.onRelease(func() { C.free(made) })
+	return made
 }
 
-// cStrings holds C strings until free, and the first text that C could not read.
-type cStrings struct {
-	made []unsafe.Pointer
-	err  error
-}
-
-// of gives the string, or NULL for an empty one. C's end with NUL, so none may be inside.
-func (s *cStrings) of(text string) *C.char {
+// text returns a C string, or NULL for an empty one. A NUL character ends a C string, so it is refused.
+func (a *arguments) text(text string) *C.char {
 	if text == "" {
 		return nil
 	}
 	if strings.ContainsRune(text, 0) {
-		s.err = &Error{InvalidArgument, fmt.Sprintf("text %q: found a NUL character, expected none", text)}
+		a.refuse("text %q: found a NUL character, expected none", text)
 		return nil
 	}
 	made := C.CString(text)
-	s.made = append(s.made, unsafe.Pointer(made))
+	a.onRelease(func() { C.free(unsafe.Pointer(made)) })
 	return made
 }
 
-func (s *cStrings) free() {
-	for _, text := range s.made {
-		C.free(text)
+// bytes pins a slice, so that C memory may point to its elements.
+func (a *arguments) bytes(data []byte) (*C.uint8_t, C.size_t) {
+	if len(data) == 0 {
+		return nil, 0
 	}
+	a.pinner.Pin(unsafe.SliceData(data))
+	return (*C.uint8_t)(unsafe.SliceData(data)), C.size_t(len(data))
+}
+
+// size converts an argument to size_t, which represents no negative numbers.
+func (a *arguments) size(name string, value int) C.size_t {
+	if value < 0 {
+		a.refuse("argument `%s`: found %d, expected 0 or more", name, value)
+	}
+	return C.size_t(value)
+}
+
+// pixels converts a coordinate or a length in pixels.
+func (a *arguments) pixels(name string, value int) C.uint32_t {
+	if int64(value) > math.MaxUint32 {
+		a.refuse("argument `%s`: found %d, expected at most %d", name, value, uint32(math.MaxUint32))
+	}
+	return C.uint32_t(a.size(name, value))
+}
+
+// cancel returns a cancel token that is fired when the context ends, or NULL if the context cannot end.
+func (a *arguments) cancel(ctx context.Context) *C.florence2_cancel {
+	if ctx.Done() == nil || a.err != nil {
+		return nil
+	}
+	var cancel *C.florence2_cancel
+	var raised *C.florence2_error
+	if a.err = check(C.florence2_cancel_new(&cancel, &raised), raised); a.err != nil {
+		return nil
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		C.florence2_cancel_fire(cancel)
+		close(fired)
+	})
+	a.onRelease(func() {
+		if !stop() {
+			<-fired
+		}
+		C.florence2_cancel_free(cancel)
+	})
+	return cancel
+}
+
+// callback is a Go callback that the library calls. It keeps the callback's error or panic until the library returns.
+type callback[T any] struct {
+	function func(T) error
+	failed   error
+	panicked any
+}
+
+// call returns non-zero to end the library's call. The library may report more values before it stops: they do not
+// replace the first error or panic.
+func (c *callback[T]) call(value T) (stop C.int32_t) {
+	if c.failed != nil || c.panicked != nil {
+		return 1
+	}
+	defer func() {
+		if c.panicked = recover(); c.panicked != nil {
+			stop = 1
+		}
+	}()
+	if c.failed = c.function(value); c.failed != nil {
+		return 1
+	}
+	return 0
+}
+
+// failure returns the callback's error instead of the library's, if the callback ended the call. It repeats the
+// callback's panic.
+func (c *callback[T]) failure(err error) error {
+	if c.panicked != nil {
+		panic(c.panicked)
+	}
+	if err != nil && c.failed != nil {
+		return c.failed
+	}
+	return err
 }
 
 //export florence2GoToken
-func florence2GoToken(token *C.florence2_token, user unsafe.Pointer) C.int32_t {
-	listener := cgo.Handle(uintptr(user)).Value().(*tokenListener)
-	return listener.hear(Token{
+func florence2GoToken(token *C.florence2_token, handle C.uintptr_t) C.int32_t {
+	return cgo.Handle(handle).Value().(*callback[Token]).call(Token{
 		Request: int(token.request),
 		ID:      uint32(token.token_id),
 		Text:    C.GoString(token.text),
@@ -116,33 +195,44 @@ func florence2GoToken(token *C.florence2_token, user unsafe.Pointer) C.int32_t {
 	})
 }
 
-// tokenListener carries a callback's error, or its panic, past the library.
-type tokenListener struct {
-	onToken func(Token) error
-	failed  error
-	paniced any
+//export florence2GoLoadProgress
+func florence2GoLoadProgress(progress *C.florence2_load_progress, handle C.uintptr_t) C.int32_t {
+	return cgo.Handle(handle).Value().(*callback[LoadProgress]).call(LoadProgress{
+		Tensors:         int(progress.tensors),
+		TotalTensors:    int(progress.total_tensors),
+		Parameters:      uint64(progress.parameters),
+		TotalParameters: uint64(progress.total_parameters),
+	})
 }
 
-// hear returns non-zero to end the run. The library may report further tokens before it stops: they must not replace the
-// first error or panic.
-func (l *tokenListener) hear(token Token) (stop C.int32_t) {
-	if l.failed != nil || l.paniced != nil {
-		return 1
+// setTokenCallback sets the callback of a run.
+func (a *arguments) setTokenCallback(options *C.florence2_run_options, function func(Token) error) *callback[Token] {
+	made := &callback[Token]{function: function}
+	if function != nil {
+		C.florence2_go_set_token_callback(options, a.callbackHandle(made))
 	}
-	defer func() {
-		if l.paniced = recover(); l.paniced != nil {
-			stop = 1
-		}
-	}()
-	if l.failed = l.onToken(token); l.failed != nil {
-		return 1
-	}
-	return 0
+	return made
 }
 
-// listen makes the options tell the listener of tokens, until the handle is deleted.
-func listen(options *C.florence2_run_options, listener *tokenListener) cgo.Handle {
-	handle := cgo.NewHandle(listener)
-	C.florence2_go_hear_tokens(options, C.uintptr_t(handle))
-	return handle
+// setLoadCallback sets the callback of a model's loading.
+func (a *arguments) setLoadCallback(options *C.florence2_load_options, function func(LoadProgress) error) *callback[LoadProgress] {
+	made := &callback[LoadProgress]{function: function}
+	if function != nil {
+		C.florence2_go_set_load_callback(options, a.callbackHandle(made))
+	}
+	return made
+}
+
+func (a *arguments) callbackHandle(made any) C.uintptr_t {
+	handle := cgo.NewHandle(made)
+	a.onRelease(handle.Delete)
+	return C.uintptr_t(handle)
+}
+
+// contextError returns the context's error instead of the library's, if the end of the context ended the call.
+func contextError(ctx context.Context, err error) error {
+	if ended := ctx.Err(); ended != nil && (errors.Is(err, Cancelled) || errors.Is(err, DeadlineExceeded)) {
+		return ended
+	}
+	return err
 }

@@ -8,7 +8,7 @@ import "encoding/json"
 // Point is a position in pixels of the image: x, y.
 type Point [2]float64
 
-// RegionScore says how sure the model is: exponentials of mean log-probabilities, from 0 to 1.
+// RegionScore is the model's confidence: exponentials of mean log-probabilities, from 0 to 1.
 type RegionScore struct {
 	Overall   float64 `json:"overall"`
 	Label     float64 `json:"label"`
@@ -24,7 +24,7 @@ type Region struct {
 	Instance int         `json:"instance"`
 }
 
-// Result is an answer.
+// Result is the answer to a request.
 type Result struct {
 	Task string `json:"task"`
 	// Text is the answer without special tokens.
@@ -37,25 +37,24 @@ type Result struct {
 	FinishReason  string    `json:"finish_reason"`
 	TokenIDs      []uint32  `json:"token_ids"`
 	TokenLogProbs []float64 `json:"token_log_probs"`
-	// Width and Height are the image's, in pixels.
+	// Width and Height are the size of the image in pixels.
 	Width     int                `json:"width"`
 	Height    int                `json:"height"`
 	TimingsMS map[string]float64 `json:"timings_ms"`
-	// HF is the answer as transformers' post_process_generation shapes it.
+	// HF is the answer in the shape of transformers' post_process_generation.
 	HF json.RawMessage `json:"result"`
 	// Alternatives are the further sequences of num_return_sequences, best first.
 	Alternatives []*Result `json:"alternatives"`
 }
 
-// ScoredToken is a token of a target.
+// ScoredToken is a token of a target with its log-probability.
 type ScoredToken struct {
 	ID      uint32  `json:"token_id"`
 	Text    string  `json:"text"`
 	LogProb float64 `json:"log_prob"`
 }
 
-// Score says how likely the model finds a target: the mean cross-entropy, and each token's
-// log-probability.
+// Score is the mean cross-entropy of a target, and the log-probability of each of its tokens.
 type Score struct {
 	Loss   float64       `json:"loss"`
 	Tokens []ScoredToken `json:"tokens"`

