@@ -64,8 +64,8 @@
  * which may be NULL. On failure it gets an error that the caller frees, on success NULL. Nothing is
  * kept in global or thread-local state. A fault of the library (a Rust panic) is
  * FLORENCE2_STATUS_PANIC, and leaves every handle usable; the log callback receives its message, and
- * nothing is printed. Functions that only read take NULL, and
- * then give NULL, 0, NaN or the empty string.
+ * nothing is printed. Functions that only read take NULL, and then return NULL, 0, NaN or the empty
+ * string.
  *
  * Threads. An argument that is a pointer to const may be used by any number of threads at once; one
  * that is not (florence2_x_free's) must be used by nobody else. Callbacks of a run are called on the
@@ -90,7 +90,7 @@
  * nothing.
  *
  * Threads. Models without threads of their own share one pool, with a thread for each CPU (or as many
- * as the environment variable RAYON_NUM_THREADS says), which lives until the process ends. The field
+ * as the environment variable RAYON_NUM_THREADS sets), which lives until the process ends. The field
  * `threads` of florence2_load_options gives a model its own pool, which ends with the model. During a
  * run on the CPU, up to 8 threads spin between operations; the field `spin_limit` limits them.
  *
@@ -297,7 +297,7 @@ enum florence2_status
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * The call did what it says.
+     * The call succeeded.
      */
     FLORENCE2_STATUS_OK = 0,
     /**
@@ -735,7 +735,7 @@ typedef struct florence2_model florence2_model;
  *
  * Made by a run, owned by the caller, to be freed with florence2_result_free; everything read from
  * it is borrowed until then. Immutable: any number of threads may read it at once. Every function
- * that reads it takes NULL and gives what it says for nothing there.
+ * that reads it takes NULL, and then returns the value that its documentation names.
  */
 typedef struct florence2_result florence2_result;
 
@@ -802,25 +802,26 @@ typedef struct florence2_pixels {
      */
     uint32_t reserved;
     /**
-     * The first column of the region that becomes the image.
+     * The first column of the region that becomes the image. The region is all pixels if its four
+     * fields are 0.
      */
     uint32_t region_x_px;
     /**
-     * The region's first row.
+     * The first row of the region.
      */
     uint32_t region_y_px;
     /**
-     * The region's columns; 0, as its rows, for all pixels.
+     * The number of columns of the region.
      */
     uint32_t region_width_px;
     /**
-     * The region's rows.
+     * The number of rows of the region.
      */
     uint32_t region_height_px;
 } florence2_pixels;
 
 /**
- * Hears a message: `target` names the part of the library, `message` is one line; both are UTF-8,
+ * Receives a message: `target` names the part of the library, `message` is one line; both are UTF-8,
  * borrowed for the call. Called on whichever thread has something to say, on several at once. Must
  * not unwind, and must not call florence2_log_set.
  */
@@ -1357,7 +1358,7 @@ typedef struct florence2_point {
  */
 typedef struct florence2_region {
     /**
-     * What is there: UTF-8, the empty string when the task names nothing.
+     * The label: UTF-8; the empty string if the task has no labels.
      */
     const char *label;
     /**
@@ -1365,7 +1366,7 @@ typedef struct florence2_region {
      */
     const struct florence2_point *points;
     /**
-     * How many there are at `points`.
+     * The number of points at `points`.
      */
     size_t points_len;
     /**
@@ -1480,19 +1481,20 @@ typedef struct florence2_yuv {
      */
     uint32_t reserved;
     /**
-     * The first column of the region that becomes the image.
+     * The first column of the region that becomes the image. The region is all pixels if its four
+     * fields are 0.
      */
     uint32_t region_x_px;
     /**
-     * The region's first row.
+     * The first row of the region.
      */
     uint32_t region_y_px;
     /**
-     * The region's columns; 0, as its rows, for all pixels.
+     * The number of columns of the region.
      */
     uint32_t region_width_px;
     /**
-     * The region's rows.
+     * The number of rows of the region.
      */
     uint32_t region_height_px;
 } florence2_yuv;
@@ -1502,7 +1504,7 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * How many devices this build has on this machine. Callable from any thread.
+ * The number of devices that this build can use on this machine. Callable from any thread.
  */
 size_t florence2_device_count(void);
 
@@ -1602,7 +1604,7 @@ void florence2_image_free(struct florence2_image *image);
 void florence2_image_features_free(struct florence2_image_features *image_features);
 
 /**
- * Sets who hears the library's messages, for the whole process; nobody does at first. When it
+ * Sets the receiver of the library's messages, for the whole process; there is none at first. When it
  * returns, the callback before it is not called any more, and its `user` may be freed.
  *
  * `callback`: NULL for nobody. `user`: passed to the callback as it is. `max_level`: the
@@ -1820,7 +1822,7 @@ uint32_t florence2_result_image_width_px(const struct florence2_result *result);
 uint32_t florence2_result_image_height_px(const struct florence2_result *result);
 
 /**
- * How many regions the answer has. 0 for NULL.
+ * The number of regions of the answer. 0 for NULL.
  */
 size_t florence2_result_region_count(const struct florence2_result *result);
 
@@ -1832,7 +1834,7 @@ const struct florence2_region *florence2_result_region(const struct florence2_re
                                                        size_t index);
 
 /**
- * How many tokens the answer has, the decoder's start token included. 0 for NULL.
+ * The number of tokens of the answer, the decoder's start token included. 0 for NULL.
  */
 size_t florence2_result_token_count(const struct florence2_result *result);
 
@@ -1849,7 +1851,7 @@ const uint32_t *florence2_result_token_ids(const struct florence2_result *result
 const float *florence2_result_token_log_probs(const struct florence2_result *result);
 
 /**
- * How many further answers there are, when `num_return_sequences` asked for several. 0 for NULL.
+ * The number of further answers, if `num_return_sequences` is greater than 1. 0 for NULL.
  */
 size_t florence2_result_alternative_count(const struct florence2_result *result);
 
@@ -1866,7 +1868,7 @@ const struct florence2_result *florence2_result_alternative(const struct florenc
 const struct florence2_timings *florence2_result_timings(const struct florence2_result *result);
 
 /**
- * Everything as a JSON object; its key "schema" says the version of its shape. UTF-8, borrowed from
+ * Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
  * the result, made at the first call. The empty string for NULL.
  */
 const char *florence2_result_json(const struct florence2_result *result);
@@ -1939,7 +1941,8 @@ florence2_status florence2_model_encode_image(const struct florence2_model *mode
                                               struct florence2_error **error);
 
 /**
- * Tells how likely the model finds `target` as the answer to a request.
+ * Computes the log-probability of `target` as the answer to a request: the loss of `forward` with
+ * labels, and the log-probability of each token.
  *
  * `target`: UTF-8, as the model would write it, without `<s>` and `</s>`. `options`: its
  * `deadline_ms` and `cancel` hold; NULL is allowed. `score`: where the score goes, to be freed with
@@ -1958,7 +1961,7 @@ florence2_status florence2_model_score(const struct florence2_model *model,
 float florence2_score_loss(const struct florence2_score *score);
 
 /**
- * How many tokens the target has, `<s>` and `</s>` included. 0 for NULL.
+ * The number of tokens of the target, `<s>` and `</s>` included. 0 for NULL.
  */
 size_t florence2_score_token_count(const struct florence2_score *score);
 
@@ -1970,7 +1973,7 @@ const struct florence2_token *florence2_score_token(const struct florence2_score
                                                     size_t index);
 
 /**
- * Everything as a JSON object; its key "schema" says the version of its shape. UTF-8, borrowed from
+ * Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
  * the score, made at the first call. The empty string for NULL.
  */
 const char *florence2_score_json(const struct florence2_score *score);
@@ -1981,7 +1984,7 @@ const char *florence2_score_json(const struct florence2_score *score);
 void florence2_score_free(struct florence2_score *score);
 
 /**
- * How many tasks there are. Callable from any thread.
+ * The number of tasks. Callable from any thread.
  */
 size_t florence2_task_count(void);
 

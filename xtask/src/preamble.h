@@ -21,8 +21,8 @@
  * which may be NULL. On failure it gets an error that the caller frees, on success NULL. Nothing is
  * kept in global or thread-local state. A fault of the library (a Rust panic) is
  * FLORENCE2_STATUS_PANIC, and leaves every handle usable; the log callback receives its message, and
- * nothing is printed. Functions that only read take NULL, and
- * then give NULL, 0, NaN or the empty string.
+ * nothing is printed. Functions that only read take NULL, and then return NULL, 0, NaN or the empty
+ * string.
  *
  * Threads. An argument that is a pointer to const may be used by any number of threads at once; one
  * that is not (florence2_x_free's) must be used by nobody else. Callbacks of a run are called on the
@@ -47,7 +47,7 @@
  * nothing.
  *
  * Threads. Models without threads of their own share one pool, with a thread for each CPU (or as many
- * as the environment variable RAYON_NUM_THREADS says), which lives until the process ends. The field
+ * as the environment variable RAYON_NUM_THREADS sets), which lives until the process ends. The field
  * `threads` of florence2_load_options gives a model its own pool, which ends with the model. During a
  * run on the CPU, up to 8 threads spin between operations; the field `spin_limit` limits them.
  *

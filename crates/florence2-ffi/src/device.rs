@@ -16,7 +16,7 @@ fn devices() -> &'static [CString] {
     })
 }
 
-/// How many devices this build has on this machine. Callable from any thread.
+/// The number of devices that this build can use on this machine. Callable from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_device_count() -> usize {
     boundary::value(0, || devices().len())

@@ -12,7 +12,7 @@ use crate::text::c_string;
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_status {
-    /// The call did what it says.
+    /// The call succeeded.
     Ok = 0,
     /// An argument, an option or the combination of several cannot be: the message names it.
     InvalidArgument = 1,

@@ -71,13 +71,14 @@ pub struct florence2_pixels {
     pub format: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The first column of the region that becomes the image.
+    /// The first column of the region that becomes the image. The region is all pixels if its four
+    /// fields are 0.
     pub region_x_px: u32,
-    /// The region's first row.
+    /// The first row of the region.
     pub region_y_px: u32,
-    /// The region's columns; 0, as its rows, for all pixels.
+    /// The number of columns of the region.
     pub region_width_px: u32,
-    /// The region's rows.
+    /// The number of rows of the region.
     pub region_height_px: u32,
 }
 

@@ -28,7 +28,7 @@ pub enum florence2_log_level {
     Trace = 5,
 }
 
-/// Hears a message: `target` names the part of the library, `message` is one line; both are UTF-8,
+/// Receives a message: `target` names the part of the library, `message` is one line; both are UTF-8,
 /// borrowed for the call. Called on whichever thread has something to say, on several at once. Must
 /// not unwind, and must not call florence2_log_set.
 pub type florence2_log_callback = Option<
@@ -103,7 +103,7 @@ impl Log for Forward {
     fn flush(&self) {}
 }
 
-/// Sets who hears the library's messages, for the whole process; nobody does at first. When it
+/// Sets the receiver of the library's messages, for the whole process; there is none at first. When it
 /// returns, the callback before it is not called any more, and its `user` may be freed.
 ///
 /// `callback`: NULL for nobody. `user`: passed to the callback as it is. `max_level`: the

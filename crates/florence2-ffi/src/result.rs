@@ -12,7 +12,7 @@ use crate::text::c_string;
 ///
 /// Made by a run, owned by the caller, to be freed with florence2_result_free; everything read from
 /// it is borrowed until then. Immutable: any number of threads may read it at once. Every function
-/// that reads it takes NULL and gives what it says for nothing there.
+/// that reads it takes NULL, and then returns the value that its documentation names.
 pub struct florence2_result {
     answer: Answer,
     image_name: String,
@@ -75,11 +75,11 @@ pub struct florence2_point {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct florence2_region {
-    /// What is there: UTF-8, the empty string when the task names nothing.
+    /// The label: UTF-8; the empty string if the task has no labels.
     pub label: *const c_char,
     /// Where it is.
     pub points: *const florence2_point,
-    /// How many there are at `points`.
+    /// The number of points at `points`.
     pub points_len: usize,
     /// The object that this region belongs to: rings of one object share the number.
     pub instance: usize,
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn florence2_result_image_height_px(result: *const florenc
     unsafe { boundary::read(result, 0, |result| result.answer.image_size.height) }
 }
 
-/// How many regions the answer has. 0 for NULL.
+/// The number of regions of the answer. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_region_count(result: *const florence2_result) -> usize {
     // SAFETY: the header asks for a living result or NULL.
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn florence2_result_region(
     }
 }
 
-/// How many tokens the answer has, the decoder's start token included. 0 for NULL.
+/// The number of tokens of the answer, the decoder's start token included. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_count(result: *const florence2_result) -> usize {
     // SAFETY: the header asks for a living result or NULL.
@@ -317,7 +317,7 @@ pub unsafe extern "C" fn florence2_result_token_log_probs(
     }
 }
 
-/// How many further answers there are, when `num_return_sequences` asked for several. 0 for NULL.
+/// The number of further answers, if `num_return_sequences` is greater than 1. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_alternative_count(
     result: *const florence2_result,
@@ -354,7 +354,7 @@ pub unsafe extern "C" fn florence2_result_timings(
     }
 }
 
-/// Everything as a JSON object; its key "schema" says the version of its shape. UTF-8, borrowed from
+/// Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
 /// the result, made at the first call. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_json(result: *const florence2_result) -> *const c_char {

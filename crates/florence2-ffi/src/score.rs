@@ -33,7 +33,8 @@ impl Handle for florence2_score {
     const NAME: &'static str = "score";
 }
 
-/// Tells how likely the model finds `target` as the answer to a request.
+/// Computes the log-probability of `target` as the answer to a request: the loss of `forward` with
+/// labels, and the log-probability of each token.
 ///
 /// `target`: UTF-8, as the model would write it, without `<s>` and `</s>`. `options`: its
 /// `deadline_ms` and `cancel` hold; NULL is allowed. `score`: where the score goes, to be freed with
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn florence2_score_loss(score: *const florence2_score) -> 
     unsafe { boundary::read(score, f32::NAN, |score| score.score.loss) }
 }
 
-/// How many tokens the target has, `<s>` and `</s>` included. 0 for NULL.
+/// The number of tokens of the target, `<s>` and `</s>` included. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_token_count(score: *const florence2_score) -> usize {
     // SAFETY: the header asks for a living score or NULL.
@@ -112,7 +113,7 @@ pub unsafe extern "C" fn florence2_score_token(
     }
 }
 
-/// Everything as a JSON object; its key "schema" says the version of its shape. UTF-8, borrowed from
+/// Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
 /// the score, made at the first call. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_json(score: *const florence2_score) -> *const c_char {

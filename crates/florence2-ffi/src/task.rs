@@ -18,7 +18,7 @@ fn tokens() -> &'static [CString] {
     })
 }
 
-/// How many tasks there are. Callable from any thread.
+/// The number of tasks. Callable from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_task_count() -> usize {
     boundary::value(0, || tokens().len())
