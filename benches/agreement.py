@@ -1,4 +1,4 @@
-"""How far bf16 and int8 answer as f32 does, on a folder of images.
+"""Measures the agreement of bf16 and int8 with f32 on a folder of images.
 
     cargo build --release -p florence2-cli
     python3 benches/agreement.py IMAGES [--model DIR] [--task OD]

@@ -1,8 +1,9 @@
-"""Runs what the README says of each language, and compares what it prints; code must stand in the file that it names.
+"""Runs the commands of the README for each language and compares their output. A block of code must be part of the file
+that the README names.
 
     python3 tests/readme.py [LANGUAGE..]      of Rust C C++ Go Swift Python; all by default
 
-Go, Swift and a fresh environment for Python are brought where they are missing, as in CI.
+Installs Go, Swift and a fresh Python environment if they are missing, as CI does.
 """
 
 import json

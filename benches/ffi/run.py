@@ -1,4 +1,4 @@
-"""What the C API costs over the facade, the two taking turns, on the demo model.
+"""Measures the cost of the C API over the facade on the demo model. The two alternate.
 
     python3 benches/ffi/run.py
 

@@ -249,7 +249,7 @@ def measure(rows, size, part, beams, engines):
 
 
 def measure_beams(size, ours):
-    """What a step of 3 beams takes of ours, over one of 1: the two take turns, since parts are minutes apart."""
+    """The ratio of a decoder step of 3 beams to one of 1 beam, ours. The two alternate, because the parts of a run are minutes apart."""
     ratios = {}
     for precision, engine in ours.items():
         turns = {"step 1": [], "step 3": []}
@@ -297,7 +297,7 @@ def start_ours(binary, precision, checkpoint, threads):
 
 
 def measure_starts(arguments, size, threads, checkpoint, vision):
-    """How every engine starts, each in a process of its own: ours and torch load the whole model, the others the vision tower."""
+    """Measures the start of every engine in a process of its own. Ours and torch load the whole model, the others the vision tower."""
     rows = []
     print("\n| model | engine | precision | load ms | first image ms | next image ms | MiB at most |\n|---|---|---|---|---|---|---|")
     engines = [("florence2", precision, checkpoint) for precision in ("f32", "bf16", "int8")]
@@ -345,7 +345,7 @@ def measure_avx2(arguments, threads, checkpoint, config):
 
 
 def measure_size(arguments, size, threads, report):
-    """All that is asked of a size. What it holds is freed with it: large takes most of 24 GB."""
+    """Measures one model size. Its memory is freed at the end, because large uses most of 24 GB."""
     torch.manual_seed(0)
     plain = Florence2ForConditionalGeneration(config(size)).eval()
     checkpoint = arguments.folder / f"{size}-checkpoint"

@@ -35,7 +35,7 @@ static long resident_kib(void) {
     return kib;
 }
 
-// What the system's allocator has handed out.
+// The memory that the system's allocator has allocated.
 static long allocated_kib(void) {
     struct mallinfo2 info = mallinfo2();
     return (long)((info.uordblks + info.hblkhd) >> 10);

@@ -24,7 +24,7 @@ static int checks, failures;
         }                                                                             \
     } while (0)
 
-// Checks a status and that the error is there, says `part`, and is freed.
+// Checks the status and that there is an error whose message contains `part`. Frees the error.
 #define REFUSED(call, expected, part)                                                 \
     do {                                                                              \
         florence2_error *error = NULL;                                                \
@@ -797,7 +797,7 @@ static void freed_handles_are_known(void) {
             FLORENCE2_STATUS_INVALID_ARGUMENT, "model");
     florence2_model_free((florence2_model *)image);
     CHECK(l.errors == 2 && florence2_image_width_px(image) == 192);
-    // What is borrowed is not the caller's to free.
+    // The caller must not free a borrowed object.
     florence2_run_options options = options_of(2);
     options.num_return_sequences = 2;
     TAKEN(florence2_model_run(model, &request, &options, &result, &error));

@@ -1,4 +1,4 @@
-"""Compares what a driver said of each case with what was expected.
+"""Compares the answers of a driver with the expected answers of each case.
 
     driver CASES MODEL | python check.py LANGUAGE
 

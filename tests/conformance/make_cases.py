@@ -1,8 +1,8 @@
-"""Makes cases.json: calls that every face of the library answers, and what transformers answers to them.
+"""Makes cases.json: requests for every language, with the answers of transformers.
 
     pip install -r ../fixtures/requirements.txt pillow && python make_cases.py
 
-The demo model is asked; coordinates are transformers' whole numbers.
+The model is the demo model. Coordinates are integers, as in transformers.
 """
 
 import json
@@ -152,7 +152,7 @@ def control_cases(reference, cases):
 
 
 def errors():
-    """What every face refuses, and a part of what it says."""
+    """Requests that every language must refuse, with a part of the error message."""
     caption = {"image": "scene-1.png", "task": "<CAPTION>"}
     for name, request, generation, says in [
         ("unknown task", caption | {"task": "<NOTHING>"}, {}, "<NOTHING>"),

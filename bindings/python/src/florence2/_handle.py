@@ -38,7 +38,7 @@ class Cancel(Handle):
 
     @property
     def fired(self) -> bool:
-        """Whether the token was fired."""
+        """True if the token was fired."""
         return call("cancel_is_fired", self._pointer)
 
 
