@@ -10,7 +10,7 @@ use florence2::{
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
-#[command(name = "florence2", version, about)]
+#[command(name = "florence2", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -20,11 +20,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a task on images.
     Run(RunArgs),
-    /// Tell how likely the model finds a given answer.
+    /// Compute the loss and the log-probabilities of a given answer.
     Score(ScoreArgs),
-    /// Show a model's configuration and tensors, and whether they fit.
+    /// Show the configuration and the tensors of a model, and check that they fit.
     Inspect(InspectArgs),
-    /// Bring a model of the Hugging Face hub into its cache.
+    /// Download a model of the Hugging Face hub into its cache.
     #[cfg(feature = "hub")]
     Pull(PullArgs),
     /// List the tasks and their prompts.
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Devices,
     /// Print the library's version and features and the machine's devices as JSON, for bug reports.
     Info,
-    /// Print a shell's completions.
+    /// Print the completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -51,7 +51,7 @@ pub(crate) struct RunArgs {
     pub(crate) question: QuestionArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
-    /// How to print answers.
+    /// Output format of answers.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
     /// Coordinates: bin centres, or transformers' integers.
@@ -80,7 +80,7 @@ pub(crate) struct ScoreArgs {
     pub(crate) target: String,
     #[command(flatten)]
     pub(crate) decoding: DecodingArgs,
-    /// How to print the score.
+    /// Output format of the score.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
@@ -142,7 +142,7 @@ pub(crate) struct ModelArgs {
     /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) adapter: Vec<PathBuf>,
-    /// A factor of an adapter's updates, 1 by default; the first is of the first adapter, and so on.
+    /// Scale of an adapter (default 1): the first scale belongs to the first adapter, and so on.
     #[arg(
         long,
         value_name = "FACTOR",
@@ -150,10 +150,10 @@ pub(crate) struct ModelArgs {
         allow_negative_numbers = true
     )]
     pub(crate) adapter_scale: Vec<f32>,
-    /// Where to run: auto, or one of `florence2 devices`.
+    /// Device: auto, or one of `florence2 devices`.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// How weights are kept and multiplied: f32, f16, bf16 or int8; int8 on the CPU alone.
+    /// Data type of the weights: f32, f16, bf16, or int8 (CPU only).
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
 }
@@ -178,7 +178,7 @@ pub(crate) struct QuestionArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Lines of text.
     Text,
     /// One JSON object, or an array of them for several images.
     Json,
@@ -212,7 +212,7 @@ pub(crate) struct GenerationArgs {
     /// Minimal length of the decoder's sequence; --min-new-tokens wins.
     #[arg(long)]
     min_length: Option<usize>,
-    /// Seconds after which answers end as they are.
+    /// Seconds after which generation stops with the tokens so far.
     #[arg(long, value_name = "SECONDS")]
     max_time: Option<f64>,
     /// A text that ends the answer; may be repeated.
