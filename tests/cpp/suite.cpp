@@ -1,4 +1,4 @@
-// The C++ header on the demo model. Run by run.sh with the model's folder.
+// Tests the C++ header with the demo model. tests/c/run.sh runs it with the model's folder as argument.
 #include <florence2.hpp>
 
 #include <cmath>
@@ -83,7 +83,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     } catch (const std::out_of_range &error) {
         CHECK(std::string(error.what()) == "mine");
     }
-    // The caller's C callbacks receive the caller's pointer, with and without a callback of C++ beside them.
+    // The C callbacks receive the caller's `user` pointer, with and without a C++ callback.
     struct counts {
         int tokens = 0, steps = 0;
     } counted;
@@ -115,7 +115,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
         CHECK(!"it throws");
     } catch (const std::out_of_range &) {
     }
-    // Of a batch's callbacks, the first exception ends the run and is thrown.
+    // In a batch, the first exception from a callback ends the run and is rethrown.
     int calls = 0;
     options.on_token = [&](const florence2_token &) -> bool { throw ++calls; };
     try {
@@ -131,7 +131,7 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
 }
 
-/// A function of a later library.
+/// A function that returns a status of a later version of the library.
 static florence2_status later(florence2_error **error) {
     *error = nullptr;
     return florence2_status(99);
