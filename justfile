@@ -1,4 +1,4 @@
-# Runs CI.
+# Runs all checks of CI.
 check:
     bash .ci/run
 
@@ -6,12 +6,12 @@ check:
 advisories:
     cargo deny check advisories
 
-# Fuzzes post-processing and the readers of weights files, for `seconds` each. Requires cargo-fuzz and Rust's nightly.
+# Fuzzes the post-processing and the weights file readers, for `seconds` each. Requires cargo-fuzz and nightly Rust.
 fuzz seconds="180":
     cargo +nightly fuzz run postprocess -- -dict=fuzz/postprocess.dict -max_total_time={{seconds}}
     mkdir -p fuzz/corpus/checkpoint
     cargo +nightly fuzz run checkpoint fuzz/corpus/checkpoint tests/fixtures/weights-files -- -max_total_time={{seconds}}
 
-# Checks that every backend compiles alone, and two GPU backends together.
+# Checks that every backend compiles alone, and with a second backend in one build.
 features:
     bash tests/features.sh

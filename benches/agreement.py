@@ -3,8 +3,8 @@
     cargo build --release -p florence2-cli
     python3 benches/agreement.py IMAGES [--model DIR] [--task OD]
 
-Prints, for each precision: how many answers have f32's token ids, how many have its labels, and how far the boxes of
-those lie from f32's on average, as intersection over union.
+Prints for each precision the number of answers with the same token ids as f32, the number with the same labels, and the
+mean intersection over union of the boxes in answers with the same labels.
 """
 
 import argparse
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def target():
-    """Cargo's target directory."""
+    """Returns cargo's target directory."""
     cargo = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
     return pathlib.Path(json.loads(subprocess.check_output(cargo, cwd=ROOT))["target_directory"])
 

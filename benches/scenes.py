@@ -1,9 +1,9 @@
-"""Draws scenes of the demo model's kind, coloured shapes and short words, which it has not seen.
+"""Draws held-out scenes for the demo model, with coloured shapes and short words.
 
     pip install pillow
     python3 benches/scenes.py FOLDER [COUNT] [SEED]
 
-What agreement.py compares precisions on.
+benches/agreement.py compares precisions on these scenes.
 """
 
 import math
@@ -26,7 +26,7 @@ SCALE = 2
 
 
 def outline(shape, x, y, radius):
-    """The corners of a shape around (x, y)."""
+    """Returns the corners of a shape around (x, y)."""
     if shape == "square":
         return [(x - radius, y - radius), (x + radius, y - radius), (x + radius, y + radius), (x - radius, y + radius)]
     if shape == "triangle":
@@ -52,7 +52,7 @@ def jittered(colour, by, rng):
 
 
 def draw_shape(draw, used, rng):
-    """Draws a shape where there is room, if there is."""
+    """Draws a shape at a free position. Draws nothing if it finds none."""
     for _ in range(30):
         radius = rng.choice([rng.uniform(13, 19), rng.uniform(27, 40)])
         x, y = (rng.uniform(radius + 3, SIDE - radius - 3) for _ in "xy")
@@ -69,7 +69,7 @@ def draw_shape(draw, used, rng):
 
 
 def draw_word(draw, used, background, rng):
-    """Writes a word where there is room, if there is."""
+    """Draws a word at a free position. Draws nothing if it finds none."""
     for _ in range(30):
         text, font = rng.choice(WORDS), ImageFont.load_default(size=SCALE * rng.randint(17, 28))
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)

@@ -1,9 +1,9 @@
-"""Runs the commands of the README for each language and compares their output. A block of code must be part of the file
-that the README names.
+"""Runs the README's commands for each language and compares their output with the README. Also checks that the README's
+code blocks are parts of the files that the README links.
 
     python3 tests/readme.py [LANGUAGE..]      of Rust C C++ Go Swift Python; all by default
 
-Installs Go, Swift and a fresh Python environment if they are missing, as CI does.
+As in CI, Go and Swift are installed if they are missing, and Python runs in a new virtual environment.
 """
 
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 METADATA = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"]
 TARGET = json.loads(subprocess.check_output(METADATA, cwd=ROOT))["target_directory"]
 LANGUAGES = ["Rust", "C", "C++", "Go", "Swift", "Python"]
-# The preparation of each language's commands, so that they work here like on a machine with the language installed.
+# Shell code that runs before a language's commands, so that they work as on a machine with the language installed.
 BEFORE = {
     "Go": "source bindings/go/toolchain.sh",
     "Swift": 'swift() { SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"; }',
@@ -34,7 +34,7 @@ def section(readme: str, language: str) -> str:
 
 
 def check_code(language: str, text: str) -> None:
-    """Every block of code is a part of the last file that is linked before it, but for its indentation."""
+    """Checks that every code block is a part of the last file linked before it, except for the indentation."""
     blocks = [block for block in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if block[1] != "console"]
     if not blocks:
         sys.exit(f"README.md, {language}: expected a block of code")
@@ -48,12 +48,12 @@ def check_code(language: str, text: str) -> None:
 
 
 def in_target(command: str) -> str:
-    """The command with cargo's target directory, which CARGO_TARGET_DIR may set, in place of `target`."""
+    """Returns the command with `target` replaced by cargo's target directory, which CARGO_TARGET_DIR may set."""
     return re.sub(r"(?<![\w/])(\$PWD/)?target/", f"{TARGET}/", command)
 
 
 def run_commands(language: str, text: str) -> None:
-    """Every command works, and those whose output is shown print it."""
+    """Runs the commands of the console block, and compares their output where the README prints it."""
     [console] = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     commands = [part.split("\n", 1) for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-// Times model loads, and the smallest request, through the C API: run by run.py.
+// Measures model loads and the smallest request with the C API. run.py runs it.
 //   calls MODEL_FOLDER IMAGE LOADS RUNS
 // "run" is a whole call, including the release of its result; "outside" is its time outside the model.
 #include <florence2.h>

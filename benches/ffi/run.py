@@ -1,9 +1,9 @@
-"""Measures the cost of the C API over the facade on the demo model. The two alternate.
+"""Measures the overhead of the C API over the facade, in alternation, with the demo model.
 
     python3 benches/ffi/run.py
 
-Prints medians over rounds, of each round's median. Overhead is the difference of "outside": the time of a call that the
-model itself does not take, which its jitter is not part of.
+Prints the median over rounds of each round's median. The overhead is the difference of "outside", the time of a call
+outside the model. It excludes the jitter of the model.
 """
 
 import json
@@ -19,7 +19,7 @@ RUNS = 300
 
 
 def build() -> dict[str, Path]:
-    """The two programs."""
+    """Builds the two programs and returns their paths."""
     cargo = ["cargo", "bench", "--bench", "calls", "--no-run", "--message-format=json"]
     messages = map(json.loads, subprocess.run(cargo, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.splitlines())
     [facade] = [message["executable"] for message in messages if message.get("target", {}).get("name") == "calls"]
@@ -35,7 +35,7 @@ def build() -> dict[str, Path]:
 
 
 def measure(program: Path) -> dict[str, float]:
-    """A round: microseconds by part."""
+    """Runs one round and returns the microseconds of each part."""
     arguments = [program, ASSETS, ASSETS / "scenes/scene-1.png", str(LOADS), str(RUNS)]
     lines = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()
     return {name: float(value) for name, value in map(str.split, lines)}
@@ -45,7 +45,7 @@ def main() -> None:
     programs = build()
     rounds: dict[str, list[dict[str, float]]] = {language: [] for language in programs}
     for index in range(ROUNDS):
-        # The order alternates, so that neither is always first.
+        # The order alternates, so that neither program is always first.
         for language in sorted(programs, reverse=index % 2 == 0):
             rounds[language].append(measure(programs[language]))
     print("| part | Rust µs | C µs | difference |\n|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""libflorence2 beside transformers on one GPU: the same random weights in bf16, one run.
+"""Compares libflorence2 with transformers on one GPU, in one run with the same random weights in bf16.
 
 Run by run.sh. Prints a table with ratios: transformers eager, and torch.compile with a static cache.
 """
@@ -46,7 +46,7 @@ def caption(model, batch, beams, **cache):
 
 
 def measure(work):
-    """Median seconds; the first calls warm up and compile."""
+    """Returns the median of the seconds. The first calls warm up and compile, and are not counted."""
     times = []
     with torch.inference_mode():
         for _ in range(3):
@@ -61,7 +61,7 @@ def measure(work):
 
 
 def engines(model):
-    """Each engine's way to do a part; none where it has none."""
+    """Returns a function per engine and part."""
     compiled_tower = torch.compile(model.model.vision_tower, mode="reduce-overhead")
 
     def compiled_vision(batch):
@@ -101,7 +101,7 @@ def main():
             try:
                 seconds = measure(lambda: engine[part](*size))
                 cells += [f"{seconds * 1e3:.2f}", f"{seconds / own:.2f}"]
-            except Exception as error:  # A peer that cannot do a part is told of, and the next goes on.
+            except Exception as error:  # The table shows the error, and the next peer is measured.
                 cells += [str(error).splitlines()[0][:60] if str(error) else type(error).__name__, ""]
         print(f"| {part} | {batch} | {beams} | {own * 1e3:.2f} | {' | '.join(cells)} |", flush=True)
     for (part, batch, beams), row in ours.items():

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-// The vector width of the instruction set that this is compiled for.
+// The vector width of the target instruction set.
 #ifdef __AVX512F__
 enum { LANES = 16 };
 #else

@@ -1,4 +1,4 @@
-"""libflorence2 beside its peers: the same random weights, every engine in turn, round after round.
+"""Compares libflorence2 with its peers on the same random weights. In each round, all engines run in turn.
 
 Run by run.sh. Prints a table with ratios; --json OUT writes the rows.
 """
@@ -28,8 +28,8 @@ logging.disable_progress_bar()
 SIDE, PROMPT_TOKENS, PAST_TOKENS, CAPTION_TOKENS, VOCABULARY = 768, 13, 32, 48, 51289
 IMAGE_TOKENS = 577
 ROUNDS = {"vision": 5, "encoder": 7, "step": 5, "caption": 3}
-# The number of steps in a turn. They run in a row, as in a caption: in the first, threads sleep and the weights are not
-# in the cache.
+# The number of steps in a turn. They run consecutively, as in a caption. In the first step, threads sleep and the weights
+# are not in the cache.
 STEPS_IN_A_TURN = 24
 
 
@@ -52,7 +52,7 @@ def config(size):
 
 
 class Vision(torch.nn.Module):
-    """Vision tower and projector."""
+    """The vision tower and the projector."""
 
     def __init__(self, model):
         super().__init__()
@@ -64,7 +64,7 @@ class Vision(torch.nn.Module):
 
 
 class Encoder(torch.nn.Module):
-    """The encoder on embeddings."""
+    """The encoder, with embeddings as input."""
 
     def __init__(self, model):
         super().__init__()
@@ -75,7 +75,7 @@ class Encoder(torch.nn.Module):
 
 
 class Step(torch.nn.Module):
-    """A decoder step over caches; written out because transformers' own cannot be exported."""
+    """A decoder step with KV caches. It is reimplemented because the step of transformers cannot be exported."""
 
     def __init__(self, model):
         super().__init__()
@@ -112,7 +112,7 @@ def step_inputs(model, beams):
 
 
 class Ours:
-    """The benches' binary, which does one part for each line that it reads."""
+    """The process of the benches' binary, which runs one part for each line that it reads."""
 
     def __init__(self, binary, precision, checkpoint, threads, **variables):
         environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), **variables}
@@ -139,7 +139,7 @@ def timed(work):
 
 
 def export(path, module, inputs):
-    """The module as ONNX, as ONNX Runtime's dynamic int8, and the vision tower as NNCF's int8 for OpenVINO."""
+    """Exports the module as ONNX and as ONNX Runtime's dynamic int8, and the vision tower also as NNCF's int8 for OpenVINO."""
     names = input_names(inputs)
     if not path.exists():
         with torch.no_grad():
@@ -161,7 +161,7 @@ def input_names(inputs):
     return [f"input{index}" for index in range(len(inputs))]
 
 
-# The suffixes of the files that `export` writes.
+# The suffixes of the files that `export` writes, by engine and precision.
 EXPORTED = {
     ("onnxruntime", "f32"): ".onnx",
     ("onnxruntime", "int8"): ".int8.onnx",
@@ -172,7 +172,7 @@ EXPORTED = {
 
 
 def load_exported(engine, precision, file, threads):
-    """A function of the inputs by name."""
+    """Returns a function that runs the model on inputs by name."""
     if engine == "onnxruntime":
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -229,13 +229,13 @@ def caption_engines(model):
 
 
 def turn(run, part):
-    """The median of what runs one after the other, of steps all but the first."""
+    """Returns the median time of consecutive runs. For steps, it excludes the first run."""
     times = [run() for _ in range(STEPS_IN_A_TURN if part == "step" else 1)]
     return statistics.median(times[1:] or times)
 
 
 def measure(rows, size, part, beams, engines):
-    """Every engine in turn; the first round warms up."""
+    """Runs all engines in turn. The first round warms up and is not counted."""
     times = {engine: [] for engine in engines}
     for _ in range(1 + ROUNDS[part]):
         for engine, run in engines.items():
@@ -249,7 +249,8 @@ def measure(rows, size, part, beams, engines):
 
 
 def measure_beams(size, ours):
-    """The ratio of a decoder step of 3 beams to one of 1 beam, ours. The two alternate, because the parts of a run are minutes apart."""
+    """Measures the ratio of libflorence2's step with 3 beams to that with 1 beam. The two alternate, because parts run
+    minutes apart."""
     ratios = {}
     for precision, engine in ours.items():
         turns = {"step 1": [], "step 3": []}
@@ -264,13 +265,14 @@ def measure_beams(size, ours):
 
 
 def kilobytes(pid, name):
-    """A line of a process's status."""
+    """Returns a value in kB from a process's status file."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
 
 def start(engine, precision, file, threads):
-    """A peer's start in this process: seconds to load and of the first and the next image, and the bytes that it took."""
+    """Measures the start of a peer in this process: the seconds of the load, the first image and the next, and the peak
+    memory in bytes without the libraries."""
     # Resets the peak, so that it excludes the libraries, which are loaded already.
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = kilobytes("self", "VmRSS")
@@ -289,7 +291,7 @@ def start(engine, precision, file, threads):
 
 
 def start_ours(binary, precision, checkpoint, threads):
-    """The same of ours, whose process is small before."""
+    """Measures the start of libflorence2 in a new process. The bytes include the process, which is small before the load."""
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     output = subprocess.check_output([binary, "--start", precision, str(checkpoint)], env=environment)
     load, first, warm, mebibytes = map(float, output.split())
@@ -297,7 +299,8 @@ def start_ours(binary, precision, checkpoint, threads):
 
 
 def measure_starts(arguments, size, threads, checkpoint, vision):
-    """Measures the start of every engine in a process of its own. Ours and torch load the whole model, the others the vision tower."""
+    """Measures the start of every engine in its own process. libflorence2 and torch load the whole model, the others the
+    vision tower."""
     rows = []
     print("\n| model | engine | precision | load ms | first image ms | next image ms | MiB at most |\n|---|---|---|---|---|---|---|")
     engines = [("florence2", precision, checkpoint) for precision in ("f32", "bf16", "int8")]
@@ -318,7 +321,7 @@ def measure_starts(arguments, size, threads, checkpoint, vision):
 
 
 def vision_gigaflop(config):
-    """Of the vision tower's products, for one image."""
+    """Returns the GFLOP of the vision tower's products for one image."""
     vision, total, side = config.vision_config, 0, SIDE
     inputs = [vision.in_channels, *vision.embed_dim[:-1]]
     for stage, dim in enumerate(vision.embed_dim):
@@ -331,7 +334,7 @@ def vision_gigaflop(config):
 
 
 def measure_avx2(arguments, threads, checkpoint, config):
-    """The f32 vision tower without AVX-512, and what share it reaches of what AVX2 can do at most."""
+    """Measures the f32 vision tower without AVX-512, and its share of AVX2's peak throughput."""
     peak = lambda: json.loads(subprocess.check_output([arguments.folder / "peaks-avx2", str(threads)]))["f32_gflops"]
     engine = Ours(arguments.ours, "f32", checkpoint, threads, FLORENCE2_CPU_LEVEL="avx2")
     peaks = [peak()]
@@ -345,7 +348,7 @@ def measure_avx2(arguments, threads, checkpoint, config):
 
 
 def measure_size(arguments, size, threads, report):
-    """Measures one model size. Its memory is freed at the end, because large uses most of 24 GB."""
+    """Measures the requested parts of a size. Its memory is freed on return, because large takes most of 24 GB."""
     torch.manual_seed(0)
     plain = Florence2ForConditionalGeneration(config(size)).eval()
     checkpoint = arguments.folder / f"{size}-checkpoint"

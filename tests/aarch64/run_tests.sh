@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the kernels' tests, and the demo model's answers in f32 and in narrow weights, on aarch64 under QEMU.
+# Runs the kernels' tests, and the demo model with f32 and with narrower weights, on aarch64 under QEMU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

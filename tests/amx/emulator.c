@@ -1,17 +1,18 @@
-/* Emulates AMX (amx-tile, amx-bf16, amx-int8) and the instructions of AVX512-BF16 and AVX-VNNI that the kernels use, on an
- * x86-64 processor with AVX-512 and without AMX. Test tool, loaded with LD_PRELOAD; tests/amx/run.sh builds and loads it.
+/* Emulates AMX (amx-tile, amx-bf16, amx-int8) and the AVX512-BF16 and AVX-VNNI instructions that the kernels use, on an
+ * x86-64 processor with AVX-512 and without AMX. This is a test tool. tests/amx/run.sh builds it and loads it with
+ * LD_PRELOAD.
  *
- *   - CPUID: the constructor replaces every CPUID instruction that Rust's `__cpuid_count` has left in the program by UD2.
- *     The signal handler executes it and adds the bits of the features that are emulated.
- *   - Permission: `syscall` is interposed and answers ARCH_REQ_XCOMP_PERM with success.
- *   - Instructions: an unknown instruction raises SIGILL. The handler decodes and executes it, on a tile state per thread.
- *     Arithmetic follows the pseudo code of Intel's Software Developer's Manual, volume 2: sums in its order, rounded to
- *     nearest even, with subnormal numbers read and written as zero.
+ *   - CPUID: the constructor replaces every CPUID instruction of Rust's `__cpuid_count` in the program with UD2. The signal
+ *     handler executes CPUID and adds the bits of the emulated features.
+ *   - Permission: `syscall` is interposed and returns success for ARCH_REQ_XCOMP_PERM.
+ *   - Instructions: an unknown instruction raises SIGILL. The handler decodes and executes it. Each thread has its own tile
+ *     state. Arithmetic follows the pseudocode of Intel's Software Developer's Manual, volume 2: the same order of
+ *     additions, rounding to nearest even, and subnormal numbers read and written as zero.
  *
- * The emulator ends the process with a message where the processor would raise an exception (a tile that is not
- * configured, shapes that do not match) and where an instruction's form is not implemented. With AMX_EMULATOR_COUNTS, the
- * number of executed instructions is written to the named file at exit, and the number of requests for the permission as
- * `arch_prctl`: "name number" per line.
+ * The emulator ends the process with a message if the processor would raise an exception (a tile that is not configured,
+ * shapes that do not match) or if the form of an instruction is not implemented. If AMX_EMULATOR_COUNTS names a file, the
+ * emulator writes the number of executed instructions to it at exit, with one "name number" per line. The line
+ * `arch_prctl` is the number of requests for the permission.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -78,20 +79,20 @@ static void check(int holds, const char *what) {
 
 static void count(int instruction) { atomic_fetch_add_explicit(&counts[instruction], 1, memory_order_relaxed); }
 
-/* An instruction's operands, decoded from its VEX or EVEX prefix, ModRM and SIB. */
+/* The operands of an instruction, decoded from its VEX or EVEX prefix, ModRM and SIB. */
 struct operands {
     unsigned map, prefix, wide, length, broadcast, mask, opcode;
-    unsigned reg, rm, vector; /* Register numbers: of ModRM's two fields and of the prefix's. */
+    unsigned reg, rm, vector; /* Register numbers from ModRM.reg, ModRM.rm and the prefix's vvvv field. */
     int is_memory;
     uintptr_t address;
-    long stride; /* The scaled index alone, for tile loads and stores. */
+    long stride; /* The scaled index, which tile loads and stores use as the row stride. */
     uintptr_t end;
 };
 
 static const int registers[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                   REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
-/* Decodes ModRM, SIB and displacement. `r`, `x` and `b` extend the register numbers; an 8-bit displacement counts
+/* Decodes ModRM, SIB and displacement. `r`, `x` and `b` extend the register numbers. An 8-bit displacement is in units of
  * `unit` bytes. */
 static void decode_modrm(struct operands *operands, const greg_t *values, const uint8_t *at, unsigned r, unsigned x,
                          unsigned b, unsigned unit) {
@@ -212,7 +213,7 @@ static __m512i first_half(__m512i pairs) { return _mm512_slli_epi32(pairs, 16); 
 
 static __m512i second_half(__m512i pairs) { return _mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000)); }
 
-/* `sums + a * b` of the first or second values of bf16 pairs. */
+/* Returns `sums + a * b` for the first or the second value of each bf16 pair. */
 static __m512 multiply_add(__m512 sums, __m512i a, __m512i b, int is_second) {
     __m512i left = is_second ? second_half(a) : first_half(a), right = is_second ? second_half(b) : first_half(b);
     return _mm512_fmadd_ps(_mm512_castsi512_ps(left), _mm512_castsi512_ps(right), sums);
@@ -240,13 +241,13 @@ static void multiply_bf16(struct tile *sums, const struct tile *a, const struct 
     }
 }
 
-/* One byte of every word, as a word. */
+/* Extends one byte of every 32-bit word to a word, with or without sign. */
 static __m512i byte_of(__m512i words, unsigned byte, int is_signed) {
     __m512i upper = _mm512_sll_epi32(words, _mm_cvtsi32_si128((int)(24 - 8 * byte)));
     return is_signed ? _mm512_srai_epi32(upper, 24) : _mm512_srli_epi32(upper, 24);
 }
 
-/* Adds the four products of bytes in each word. */
+/* Adds the products of the four byte pairs in each 32-bit word to `sums`. */
 static __m512i multiply_add_bytes(__m512i sums, __m512i a, __m512i b, int a_signed, int b_signed) {
     for (unsigned byte = 0; byte < 4; byte++) {
         sums = _mm512_add_epi32(sums, _mm512_mullo_epi32(byte_of(a, byte, a_signed), byte_of(b, byte, b_signed)));
@@ -283,7 +284,7 @@ static void multiply(const struct operands *operands, int instruction) {
     }
 }
 
-/* Executes an AMX instruction and returns which one it was, or -1 for any other. */
+/* Executes an AMX instruction and returns its index in `names`. Returns -1 for any other instruction. */
 static int execute_amx(const struct operands *operands) {
     enum { NONE, P66, PF3, PF2 };
     static const int int8_products[] = {TDPBUUD, TDPBUSD, TDPBSUD, TDPBSSD};
@@ -322,7 +323,7 @@ static int execute_amx(const struct operands *operands) {
     return -1;
 }
 
-/* Vector registers in the interrupted thread's XSAVE area. */
+/* Byte offsets of vector register components in the interrupted thread's XSAVE area. */
 static struct {
     unsigned upper_ymm, upper_zmm, high_zmm;
 } offsets;
@@ -340,7 +341,8 @@ static uint8_t *part(uint8_t *area, unsigned number, unsigned quarter) {
     return area + offsets.upper_zmm + 32 * number + 16 * (quarter - 2);
 }
 
-/* Gives components of the area that are in their initial state their zeros, so that they can be read and written. */
+/* Writes zeros to the components of the XSAVE area that are in their initial state and marks them as present, so that they
+ * can be read and written. */
 static void initialise_vectors(uint8_t *area) {
     static const unsigned components[] = {1, 2, 6, 7}, sizes[] = {256, 256, 512, 1024};
     uint64_t present;
@@ -383,7 +385,8 @@ static uint16_t to_bf16(uint32_t bits) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-/* Executes one of two AVX512-BF16 instructions, of 512 bits and without a mask, and returns which, or -1. */
+/* Executes VDPBF16PS or VCVTNE2PS2BF16 on 512 bits without a mask, and returns its index in `names`. Returns -1 for any
+ * other instruction. */
 static int execute_avx512_bf16(const struct operands *operands, uint8_t *area) {
     int is_product = operands->opcode == 0x52 && operands->prefix == 2;
     int is_conversion = operands->opcode == 0x72 && operands->prefix == 3;
@@ -422,7 +425,8 @@ static int execute_avx512_bf16(const struct operands *operands, uint8_t *area) {
     return VCVTNE2PS2BF16;
 }
 
-/* Executes AVX-VNNI's product of unsigned and signed bytes, of 256 bits, and returns which instruction it was, or -1. */
+/* Executes AVX-VNNI's VPDPBUSD (products of unsigned and signed bytes) on 256 bits, and returns its index in `names`.
+ * Returns -1 for any other instruction. */
 static int execute_avx_vnni(const struct operands *operands, uint8_t *area) {
     if (operands->map != 2 || operands->wide || !operands->length || operands->opcode != 0x50 || operands->prefix != 1) {
         return -1;
@@ -441,7 +445,7 @@ static int execute_avx_vnni(const struct operands *operands, uint8_t *area) {
     return VPDPBUSD;
 }
 
-/* Executes CPUID and adds the emulated features. */
+/* Executes CPUID and adds the bits of the emulated features. */
 static void execute_cpuid(greg_t *values) {
     unsigned leaf = (unsigned)values[REG_RAX], part = (unsigned)values[REG_RCX], a, b, c, d;
     __cpuid_count(leaf, part, a, b, c, d);
@@ -461,8 +465,8 @@ static void handle(int signal_number, siginfo_t *information, void *context) {
     (void)signal_number, (void)information;
     mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
     greg_t *values = machine->gregs;
-    /* All exceptions masked, to nearest, subnormal numbers are zero: what these instructions compute with. The
-     * interrupted thread's own setting returns with its other registers. */
+    /* The emulated instructions mask all exceptions, round to nearest, and treat subnormal numbers as zero. The return
+     * from the handler restores the interrupted thread's MXCSR with its other registers. */
     _mm_setcsr(0x9fc0);
     for (int executed = 0;; executed++) {
         const uint8_t *at = (const uint8_t *)values[REG_RIP];
@@ -494,7 +498,8 @@ static void handle(int signal_number, siginfo_t *information, void *context) {
     }
 }
 
-/* Replaces CPUID by UD2 where it stands as in Rust's `__cpuid_count`: mov REGISTER, rbx; cpuid; xchg REGISTER, rbx. */
+/* Replaces CPUID with UD2 in the sequence that Rust's `__cpuid_count` compiles to: mov REGISTER, rbx; cpuid;
+ * xchg REGISTER, rbx. */
 static int replace_cpuid(struct dl_phdr_info *program, size_t size, void *replaced) {
     (void)size;
     for (int index = 0; index < program->dlpi_phnum; index++) {
@@ -516,7 +521,7 @@ static int replace_cpuid(struct dl_phdr_info *program, size_t size, void *replac
         }
         mprotect(page, (size_t)(end - page), PROT_READ | PROT_EXEC);
     }
-    return 1; /* The program itself comes first, and alone counts. */
+    return 1; /* Stops after the first object, which is the program itself. */
 }
 
 static unsigned offset_of(unsigned component) {
@@ -530,7 +535,7 @@ static int replaced;
 static __attribute__((constructor)) void start(void) {
     dl_iterate_phdr(replace_cpuid, &replaced);
     if (replaced == 0) {
-        return; /* A shell or another program that the tests start. */
+        return; /* The process is a shell or another program that the tests start. */
     }
     offsets.upper_ymm = offset_of(2);
     offsets.upper_zmm = offset_of(6);
@@ -550,7 +555,7 @@ static __attribute__((destructor)) void report(void) {
     }
 }
 
-/* As glibc's, but for the permission to use tiles. */
+/* Replaces glibc's `syscall`. Counts requests for the AMX permission and returns success; other calls are unchanged. */
 long syscall(long number, ...) {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     long arguments[6];

@@ -21,8 +21,9 @@ trap 'rm -rf "$folder"' EXIT
 cc -std=c11 -O2 -Wall -Wextra -Werror -mavx512f -mavx512bw -mavx512dq -mfma -shared -fPIC tests/amx/emulator.c \
     -o "$folder/emulator.so"
 
-# Runs tests of a program at a level under the emulator, and fails unless the emulator executed the given instructions.
-#   emulated LEVEL TEST "INSTRUCTION.." [ARGUMENT..]
+# Runs tests of a program at a level under the emulator. Fails unless the emulator executed every INSTRUCTION, or if it
+# executed one that is given as no-INSTRUCTION.
+#   emulated LEVEL TEST "[no-]INSTRUCTION.." [ARGUMENT..]
 emulated() {
     local level=$1 instructions=$3 instruction
     program "$2"
@@ -41,7 +42,7 @@ emulated() {
     done
     echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
 }
-# Each emulated instruction takes some microseconds. The skipped test, which multiplies few rows beside many, takes minutes.
+# Each emulated instruction takes some microseconds, so the skipped test would take minutes.
 emulated avx512-dot florence2-kernels/flex "no-arch_prctl vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
 emulated avx2-vnni florence2-kernels/flex "no-arch_prctl vpdpbusd" narrow_products
 emulated amx florence2-kernels/flex "arch_prctl ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \

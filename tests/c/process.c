@@ -1,4 +1,4 @@
-// Effects of the library on its process, one per program run: process trim | process simd LEVEL
+// Tests the library's effects on the process, one effect per run: process trim | process simd LEVEL
 #define _DEFAULT_SOURCE
 #include <florence2.h>
 
@@ -28,7 +28,7 @@ static long resident_kib(void) {
     return pages * (sysconf(_SC_PAGESIZE) >> 10);
 }
 
-// Runs a batch about gray images with the demo model.
+// Runs a batch of gray images with the model.
 static void run(const florence2_model *model) {
     static uint8_t data[SIDE_PX * SIDE_PX];
     florence2_pixels pixels;
@@ -54,7 +54,7 @@ static void run(const florence2_model *model) {
     }
 }
 
-// florence2_trim returns at least half of the memory by which a run grew the process.
+// florence2_trim returns at least half of the resident memory that a run added.
 static int trim(void) {
     florence2_model *model = NULL;
     florence2_error *error = NULL;
@@ -76,17 +76,17 @@ static int trim(void) {
     return 0;
 }
 
-// Linux's answer to arch_prctl(ARCH_GET_XCOMP_PERM): whether the process may use AMX's tile registers.
+// Returns 1 if the process has permission for the AMX tile registers, from arch_prctl(ARCH_GET_XCOMP_PERM), and else 0.
 static int may_use_tiles(void) {
     enum { ARCH_GET_XCOMP_PERM = 0x1022, TILE_DATA = 18 };
     unsigned long permitted = 0;
     if (syscall(SYS_arch_prctl, ARCH_GET_XCOMP_PERM, &permitted) != 0) {
-        return 0; // Linux before 5.16 has no such permission.
+        return 0; // Linux before 5.16 does not support this permission.
     }
     return permitted >> TILE_DATA & 1;
 }
 
-// The permission to use AMX is requested at the level "amx" alone.
+// The library requests the AMX permission only at the level "amx".
 static int simd(const char *level) {
     florence2_error *error = NULL;
     florence2_status status = florence2_simd_level_set(level, &error);

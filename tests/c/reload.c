@@ -1,4 +1,4 @@
-// Loads the library at run time, unloads it while the threads of its pool live, and loads it again: reload LIBRARY
+// Loads the library at run time, closes it while the threads of its thread pool run, and loads it again: reload LIBRARY
 #include <florence2.h>
 
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
         }
         load_demo load;
         free_model unload;
-        // ISO C has no conversion of an object's pointer to a function's.
+        // ISO C does not define the conversion of an object pointer to a function pointer.
         *(void **)&load = symbol(library, "florence2_model_load_demo");
         *(void **)&unload = symbol(library, "florence2_model_free");
         florence2_model *model = NULL;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests the C API: its header in both languages, its symbols, its examples, its memory over many runs, and the suites in
-# C and C++. Afterwards, tests/c/valgrind.sh runs the programs that this leaves in c/ of cargo's target directory, and
-# tests/c/sanitizers.sh runs the same suites in a separate build.
+# Tests the C API: the header in C and C++, the exported symbols, the examples, the memory use over many runs, and the
+# suites in C and C++. The suites remain in c/ of cargo's target directory, and tests/c/valgrind.sh runs the suite in C
+# from there. tests/c/sanitizers.sh runs both suites in a separate build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
@@ -35,7 +35,7 @@ c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/re
 diff "$folder/expected" <("$folder/detect_cpp" "$scene")
 echo "the header's program and the examples print what the README says"
 
-# With the allocator that programs get.
+# These programs use the library's default allocator.
 cc -std=c11 "${strict[@]}" tests/c/process.c "$target/release/libflorence2.a" -lm -o "$folder/process"
 "$folder/process" trim
 if test "$(uname -m)" = x86_64; then

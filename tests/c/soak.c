@@ -1,7 +1,7 @@
-// Runs the smallest request 10,000 times and looks at the memory before and after: soak IMAGE
+// Runs the smallest request 10,000 times, and compares the memory before and after: soak IMAGE
 //
-// With a library that uses the system's allocator, the bytes that it has handed out are counted; with any other, what is
-// resident, which grows by what the allocator takes from the system at a time.
+// If the library uses the system's allocator, the allocated bytes show a leak. With another allocator, only the resident
+// memory does; it grows in the steps in which the allocator takes memory from the system.
 #include <florence2.h>
 
 #include <malloc.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum { WARM = 1000, RUNS = 10000 };
-// A leak of the smallest block in every run would be 312 KiB; the threads' caches fill with some tens.
+// A leak of the smallest block in every run would add 312 KiB. The caches of the threads add some tens of KiB.
 static const long MOST_GROWTH_KIB = 128;
 static const long MOST_RESIDENT_GROWTH_KIB = 8 << 10;
 

@@ -1,5 +1,5 @@
-// The C API as a C program meets it: what it answers, and what it does with what it must refuse.
-// Run by the scripts beside it:   suite DEMO_MODEL_FOLDER THREADS
+// Tests the C API: its results, and its errors on invalid arguments.
+// Usage:   suite DEMO_MODEL_FOLDER THREADS      (run by the scripts in this folder)
 #define _POSIX_C_SOURCE 200809L
 #define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
@@ -78,7 +78,7 @@ static florence2_run_options options_of(uint32_t beams) {
     return options;
 }
 
-// Every struct and every field of it lies as the library has it.
+// The layout of every struct and field equals the library's.
 static void layouts(void) {
 #define SIZE(name) CHECK(florence2_test_layout(#name) == sizeof(name))
 #define FIELD(name, field) CHECK(florence2_test_layout(#name "." #field) == offsetof(name, field))
@@ -277,11 +277,11 @@ static void versions_and_lists(void) {
             CHECK(!"the system's information is complete");
         }
     }
-    // It is static, and not made anew.
+    // The string is static: a second call returns the same pointer.
     CHECK(florence2_system_info_json() == info);
 }
 
-// A copy of the beginning of a struct, in memory that ends with it.
+// Copies the first `size` bytes of a struct into an allocation of exactly that size, and stores `size` in the first field.
 static void *cut(const void *options, size_t size) {
     char *copy = malloc(size);
     memcpy(copy, options, size);
@@ -289,7 +289,7 @@ static void *cut(const void *options, size_t size) {
     return copy;
 }
 
-// Programs that were built against the first version of the header have structs of these sizes.
+// Programs that were built with the first version of the header pass structs of these sizes.
 static void first_sizes(void) {
     const florence2_status bad = FLORENCE2_STATUS_INVALID_ARGUMENT;
     const int wide = sizeof(void *) == 8;
@@ -395,7 +395,7 @@ static void answers(void) {
     CHECK(florence2_result_timings(result)->vision_ms > 0);
     florence2_result_free(result);
 
-    // The further sequences of a beam search, best first.
+    // The alternatives of a beam search, best first.
     florence2_run_options options = options_of(2);
     options.num_return_sequences = 2;
     request = request_of("<CAPTION>");
@@ -439,7 +439,7 @@ static void batches_features_and_scores(void) {
     florence2_score_free(score);
 }
 
-// Fields and the JSON with the same options give the same answer, which is another than the model's own.
+// The same options as fields and as JSON give the same result, which differs from the result with the model's defaults.
 static void answers_as(const florence2_result *plain, const florence2_image_features *features,
                        const florence2_run_options *fields, const char *json) {
     florence2_request request = request_of("<CAPTION>");
@@ -516,7 +516,7 @@ static void fields_are_options(void) {
     options.eos_token_ids_len = 1;
     snprintf(json, sizeof json, "{\"eos_token_id\": [%u]}", ids[0]);
     answers_as(plain, features, &options, json);
-    // Sampling, whose seed is zero and counts.
+    // Sampling with seed 0, which `set` marks as set.
     options = options_of(1);
     options.do_sample = FLORENCE2_SWITCH_ON;
     options.temperature = 5.0f;
@@ -766,7 +766,7 @@ static void on_log(florence2_log_level level, const char *target, const char *me
     l->nested = florence2_log_set(NULL, NULL, FLORENCE2_LOG_LEVEL_OFF, NULL);
 }
 
-// The library is built with its feature handle-checks here, which debug builds have.
+// The tested library has the feature handle-checks, which is also active in debug builds.
 static void freed_handles_are_known(void) {
     logged l = {0, 0, FLORENCE2_STATUS_OK};
     TAKEN(florence2_log_set(on_log, &l, FLORENCE2_LOG_LEVEL_INFO, &error));
@@ -791,7 +791,7 @@ static void freed_handles_are_known(void) {
     florence2_result *result = NULL;
     REFUSED(florence2_model_run(model, &request, NULL, &result, &error),
             FLORENCE2_STATUS_INVALID_ARGUMENT, "image");
-    // A handle of another type is none, and stays what it is.
+    // A handle of another type is invalid, and the call does not change it.
     request = request_of("<OD>");
     REFUSED(florence2_model_run((florence2_model *)image, &request, NULL, &result, &error),
             FLORENCE2_STATUS_INVALID_ARGUMENT, "model");
@@ -830,7 +830,7 @@ static void on_panic(florence2_log_level level, const char *target, const char *
     }
 }
 
-// Panics become statuses and messages of the log, and nothing is printed.
+// A panic becomes a status and a log message, and nothing is printed.
 static void panics_are_statuses(void) {
     fflush(stderr);
     int saved = dup(STDERR_FILENO);
@@ -944,7 +944,7 @@ static int32_t on_counted(const florence2_token *token, void *user) {
     return 0;
 }
 
-// Requests of a batch that fail leave the others their answers.
+// If requests of a batch fail, the other requests still return results.
 static void failures_are_of_one_request(void) {
     static char prompt[8192];
     memset(prompt, 'a', sizeof prompt - 1);
@@ -986,7 +986,7 @@ static void failures_are_of_one_request(void) {
         florence2_result_free(results[i]);
         florence2_error_free(errors[i]);
     }
-    // Errors may be of no interest, and what concerns all requests fails the call.
+    // `errors` may be NULL. An error that concerns all requests fails the call.
     TAKEN(florence2_model_run_batch_each(model, requests, 2, NULL, results, NULL, &error));
     CHECK(results[0] != NULL && results[1] == NULL);
     florence2_result_free(results[0]);
@@ -1010,7 +1010,7 @@ static void failures_are_of_one_request(void) {
             FLORENCE2_STATUS_INVALID_ARGUMENT, "results");
 }
 
-// A forked process has no threads of its parent's pools: it gets a status, and does not wait.
+// A forked process lacks the threads of its parent's thread pools. Calls return a status instead of blocking.
 static void forks_are_refused(void) {
     fflush(stdout);
     fflush(stderr);
@@ -1033,7 +1033,7 @@ static void forks_are_refused(void) {
         florence2_trim();
         florence2_image_free(image);
         florence2_model_free(model);
-        // Another program ends the process: at `_exit` valgrind would report the memory of threads that fork left behind.
+        // exec ends the process, because at `_exit` valgrind would report the memory of threads that fork left behind.
         const char *program = refused ? "true" : "false";
         execlp(program, program, (char *)NULL);
         _exit(1);
@@ -1053,7 +1053,7 @@ static void trimmed_memory_is_allocated_again(void) {
     }
 }
 
-// The file of a folder, in memory; its data to be freed.
+// Reads a file of a folder into memory. The caller frees `data`.
 static florence2_file file_of(const char *folder, const char *name) {
     FILE *stream = fopen(in_folder(folder, name), "rb");
     if (stream == NULL) {
@@ -1075,7 +1075,7 @@ static void free_files(florence2_file *files, size_t len) {
     }
 }
 
-// The answer of a model to `<OD>`, as JSON, to be freed.
+// Returns a model's result for `<OD>` as JSON. The caller frees it.
 static char *objects_json(const florence2_model *asked) {
     florence2_request request = request_of("<OD>");
     florence2_result *result = NULL;
@@ -1117,7 +1117,7 @@ static void loading_from_memory(const char *folder) {
     florence2_load_options_init(&options, sizeof options);
     options.processor = folder;
     REFUSED(florence2_model_load_memory(files, FILES, &options, &other, &error), bad, "processor");
-    files[WEIGHTS].name = "fine-tuned.bin"; // Told by its content.
+    files[WEIGHTS].name = "fine-tuned.bin"; // The format is detected from the content.
     TAKEN(florence2_model_load_memory(files, FILES, NULL, &other, &error));
     free_files(files, FILES);
     char *expected = objects_json(model), *found = objects_json(other);
@@ -1127,7 +1127,7 @@ static void loading_from_memory(const char *folder) {
     florence2_model_free(other);
 }
 
-// Weights and processor that lie elsewhere than the configuration.
+// The weights and the processor are in other folders than the configuration.
 static void loading_from_several_folders(const char *folder) {
     char *weights = strdup(in_folder(folder, "model.safetensors"));
     florence2_load_options options;
@@ -1152,7 +1152,7 @@ static void put(uint8_t *bytes, size_t at, uint32_t value) {
     }
 }
 
-// Writes an adapter of the demo model, whose matrices are ones, as safetensors.
+// Writes a LoRA adapter of the demo model as safetensors. All values of its matrices are 1.
 static size_t write_adapter(uint8_t *bytes, size_t capacity) {
     enum { D_MODEL = 128, FFN_DIM = 512 };
     const float one = 1;
@@ -1174,7 +1174,7 @@ static size_t write_adapter(uint8_t *bytes, size_t capacity) {
     return needed;
 }
 
-// An adapter in memory changes the answers by its scale.
+// An adapter in memory changes the results according to its scale.
 static void adapters_from_memory(void) {
     static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 1, \"lora_alpha\": 1, "
                                  "\"target_modules\": [\"fc1\"]}";
@@ -1193,7 +1193,7 @@ static void adapters_from_memory(void) {
     florence2_model *changed = NULL, *unchanged = NULL, *none = NULL;
     TAKEN(florence2_model_load_demo(&options, &changed, &error));
     options.adapters_len = 2;
-    adapters[1].scale = -1; // The second takes away what the first adds.
+    adapters[1].scale = -1; // The second adapter cancels the first.
     TAKEN(florence2_model_load_demo(&options, &unchanged, &error));
     char *base = objects_json(model), *one = objects_json(changed), *both = objects_json(unchanged);
     CHECK(strcmp(base, one) != 0);
@@ -1220,14 +1220,14 @@ static void adapters_from_memory(void) {
 
 enum { SIDE = 96, STRIDE = SIDE * 4 + 20, BMP_HEADER = 54 };
 
-// An orange disc on light gray, as red, green and blue.
+// The RGB value of a pixel: an orange disc on a light gray background.
 static const uint8_t *colour_at(size_t x, size_t y) {
     static const uint8_t disc[3] = {240, 130, 20}, ground[3] = {211, 211, 211};
     double dx = (double)x - 40, dy = (double)y - 52;
     return dx * dx + dy * dy < 30 * 30 ? disc : ground;
 }
 
-// The disc as a BMP file: rows from the bottom up, blue first.
+// Writes the disc as a BMP file: rows from the bottom up, in BGR order.
 static void write_bmp(uint8_t *bmp, size_t len) {
     memset(bmp, 0, len);
     memcpy(bmp, "BM", 2);
@@ -1249,7 +1249,7 @@ static void write_bmp(uint8_t *bmp, size_t len) {
     }
 }
 
-// Asks about an image, which it frees.
+// Runs `<OD>` on an image, and frees the image.
 static florence2_result *objects_in(florence2_image *asked) {
     florence2_request request = request_of("<OD>");
     request.image = asked;
@@ -1268,7 +1268,7 @@ static int same_answer(const florence2_result *found, const florence2_result *ex
                   florence2_result_token_log_probs(expected), count * sizeof(float)) == 0;
 }
 
-// Pixels, with rows that end in a gap, answer as the same image from a file does.
+// Pixels in rows with padding give the same result as the same image from a file.
 static void pixels_answer_like_files(void) {
     static uint8_t bmp[BMP_HEADER + SIDE * SIDE * 3], rows[SIDE * STRIDE];
     write_bmp(bmp, sizeof bmp);
@@ -1284,7 +1284,7 @@ static void pixels_answer_like_files(void) {
         {FLORENCE2_PIXEL_FORMAT_RGBA, 4, 0, 1, 2},
         {FLORENCE2_PIXEL_FORMAT_BGR, 3, 2, 1, 0},
         {FLORENCE2_PIXEL_FORMAT_BGRA, 4, 2, 1, 0},
-        // One channel: what the file's disc has as green. It must answer otherwise.
+        // One channel with the green values of the file's image. The result must differ.
         {FLORENCE2_PIXEL_FORMAT_GRAY, 1, 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
@@ -1314,7 +1314,7 @@ static void pixels_answer_like_files(void) {
 
 enum { YUV_SIDE = SIDE - 1, CHROMA_SIDE = (YUV_SIDE + 1) / 2, YUV_STRIDE = SIDE + 9 };
 
-// A pixel of ITU-R BT.601 with the limited range, in double precision.
+// Converts a YUV pixel (ITU-R BT.601, limited range) to RGB, in double precision.
 static void to_rgb(uint8_t y, uint8_t u, uint8_t v, uint8_t *rgb) {
     double luma = (y - 16) * 255.0 / 219, blue = (u - 128) * 255.0 / 112, red = (v - 128) * 255.0 / 112;
     double channels[3] = {luma + 0.701 * red,
@@ -1325,7 +1325,7 @@ static void to_rgb(uint8_t y, uint8_t u, uint8_t v, uint8_t *rgb) {
     }
 }
 
-// A YUV frame answers as its pixels do, and a region of pixels as these pixels alone.
+// A YUV frame gives the same result as its RGB pixels, and a crop of the frame the same result as a crop of the pixels.
 static void yuv_and_regions_answer_like_pixels(void) {
     static uint8_t y[YUV_SIDE * YUV_STRIDE], u[CHROMA_SIDE * CHROMA_SIDE], v[CHROMA_SIDE * CHROMA_SIDE],
         uv[2 * CHROMA_SIDE * CHROMA_SIDE], rgb[YUV_SIDE * YUV_SIDE * 3];
@@ -1353,7 +1353,7 @@ static void yuv_and_regions_answer_like_pixels(void) {
     yuv.y_len = sizeof y;
     yuv.y_stride_bytes = YUV_STRIDE;
     yuv.width_px = yuv.height_px = YUV_SIDE;
-    // All of it, then from an odd pixel to the lower right corner.
+    // The whole frame, then a crop from an odd pixel to the lower right corner.
     for (uint32_t edge = 0; edge < 6; edge += 5) {
         pixels.region_x_px = pixels.region_y_px = yuv.region_x_px = yuv.region_y_px = edge;
         uint32_t side = edge == 0 ? 0 : YUV_SIDE - edge;

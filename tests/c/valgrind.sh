@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the suite in C under valgrind, as tests/c/run.sh built it. It takes ten minutes of one core, builds and installs
-# nothing, and can run beside other work. Valgrind runs threads one at a time, so few are used.
+# Runs the suite in C, which tests/c/run.sh built, under valgrind. This takes ten minutes on one core. It builds and
+# installs nothing, and can run in parallel with other stages. Valgrind runs threads one at a time, so few are used.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

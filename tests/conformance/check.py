@@ -1,8 +1,9 @@
-"""Compares the answers of a driver with the expected answers of each case.
+"""Compares a driver's output for each case with the expected output.
 
     driver CASES MODEL | python check.py LANGUAGE
 
-Texts, ids, labels and coordinates are equal; scores and log-probabilities differ by 1e-3 at most.
+Strings, ids, labels and coordinates must be equal. Scores and log-probabilities may differ by 1e-3, absolute or
+relative.
 """
 
 import json
@@ -14,7 +15,7 @@ TOLERANCE = 1e-3
 
 
 def differences(found, expected, path=""):
-    """Where the two differ, by the keys of what is expected."""
+    """Yields a message for each difference. Only the keys of `expected` are compared."""
     if isinstance(expected, dict):
         for key, value in expected.items():
             if not isinstance(found, dict) or key not in found:

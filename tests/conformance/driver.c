@@ -1,4 +1,4 @@
-/* Answers cases.json through the C API: driver CASES MODEL_FOLDER. Prints one JSON object a line. */
+/* Runs the cases of cases.json with the C API: driver CASES MODEL_FOLDER. Prints one JSON object per line. */
 #include <florence2.h>
 
 #include <cjson/cJSON.h>
@@ -73,7 +73,7 @@ static cJSON *answer_of(const florence2_result *result) {
     return answer;
 }
 
-/* What the token callback heard, and after how many tokens it stops. */
+/* The text and the number of tokens that the token callback received, and the number of tokens after which it stops. */
 struct listener {
     char heard[4096];
     int tokens, stop_after;
@@ -99,7 +99,7 @@ static void *fire_later(void *argument) {
     return NULL;
 }
 
-/* A request's handles, freed after the run. */
+/* The handles of a request, which are freed after the run. */
 struct subject {
     florence2_image *image;
     florence2_image_features *features;

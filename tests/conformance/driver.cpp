@@ -1,4 +1,4 @@
-// Answers cases.json through the C++ binding: driver CASES MODEL_FOLDER. Prints one JSON object a line.
+// Runs the cases of cases.json with the C++ binding: driver CASES MODEL_FOLDER. Prints one JSON object per line.
 #include <florence2.hpp>
 
 #include <chrono>

@@ -1,4 +1,4 @@
-"""Answers cases.json through the Python binding: driver.py CASES MODEL_FOLDER. Prints one JSON object a line."""
+"""Runs the cases of cases.json with the Python binding: driver.py CASES MODEL_FOLDER. Prints one JSON object per line."""
 
 import json
 import sys

@@ -1,4 +1,5 @@
-//! Answers cases.json through the facade: `driver CASES MODEL_FOLDER`. Prints one JSON object a line.
+//! Runs the cases of cases.json with the facade: `driver CASES MODEL_FOLDER`. Prints one JSON object
+//! per line.
 #![allow(clippy::unwrap_used)]
 
 use std::ops::ControlFlow;
@@ -101,7 +102,7 @@ impl Driver<'_> {
             ..RunOptions::default()
         };
         if let Some(generation) = asked.get("generation") {
-            // An option that is not known is refused in reading it.
+            // Deserialisation rejects unknown options.
             options.generation = match serde_json::from_value(generation.clone()) {
                 Ok(generation) => generation,
                 Err(error) => return Ok(json!({ "error": error.to_string() })),

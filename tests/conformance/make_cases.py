@@ -1,8 +1,8 @@
-"""Makes cases.json: requests for every language, with the answers of transformers.
+"""Writes cases.json: calls for the library in every language, and the results of transformers.
 
     pip install -r ../fixtures/requirements.txt pillow && python make_cases.py
 
-The model is the demo model. Coordinates are integers, as in transformers.
+The cases use the demo model. Coordinates are the integers that transformers returns.
 """
 
 import json
@@ -23,7 +23,7 @@ LONG = {"num_beams": 8, "min_new_tokens": 200, "max_new_tokens": 200}
 
 
 class Reference:
-    """transformers, on the first scene."""
+    """The model and the processor of transformers, with the image of the first scene."""
 
     def __init__(self):
         self.processor = processor()
@@ -39,7 +39,7 @@ class Reference:
         return {"pixel_values": self.pixels, "input_ids": torch.tensor([ids])}
 
     def generate(self, task, text, options):
-        """Token ids and scores of the answers, best first."""
+        """Returns the token ids and the scores of the generated sequences, best first."""
         beams = options.get("num_beams", self.model.generation_config.num_beams) > 1
         with torch.no_grad():
             output = self.model.generate(
@@ -72,7 +72,7 @@ class Reference:
 
 
 def flatten(result):
-    """transformers' results as regions: kind, label, points."""
+    """Converts a result of transformers to regions with kind, label and points."""
     if isinstance(result, str):
         return []
     pairs = lambda flat: [list(pair) for pair in zip(flat[::2], flat[1::2])]
@@ -100,7 +100,7 @@ def scene_cases(reference):
 
 
 def option_cases(reference):
-    """Calls whose options are not the model's."""
+    """Yields calls with other generation options than the model's."""
     caption, grounding = "<CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>"
     for name, task, text, options in [
         ("greedy", "<OD>", None, {"num_beams": 1}),
@@ -121,7 +121,7 @@ def option_cases(reference):
 
 
 def batches(cases):
-    """Requests of one image and of both at once; each is answered as alone."""
+    """Yields batches with one image and with both. The results equal those of the requests alone."""
     first = [case for case in cases if case["name"].startswith("scene-1")]
     every = lambda chosen: {
         "requests": [case["requests"][0] for case in chosen],
@@ -152,7 +152,7 @@ def control_cases(reference, cases):
 
 
 def errors():
-    """Requests that every language must refuse, with a part of the error message."""
+    """Yields calls that fail in every language, and a part of the error message."""
     caption = {"image": "scene-1.png", "task": "<CAPTION>"}
     for name, request, generation, says in [
         ("unknown task", caption | {"task": "<NOTHING>"}, {}, "<NOTHING>"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks every face of the library the questions of cases.json, and compares with transformers' answers.
+# Runs the cases of cases.json with the library in every language, and compares the results with those of transformers.
 #   tests/conformance/run.sh [LANGUAGE..]      of rust c cpp go swift python; all by default
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,9 +15,9 @@ debian_package() {
     dpkg -s "$1" > /dev/null 2>&1 || { apt-get -qq update; apt-get -qq install --no-install-recommends "$1" > /dev/null; }
 }
 
-# Each builds a program that prints what the library said, one line for a case, and sets the command that runs it.
+# Each of these functions builds a driver and sets `driver` to the command that runs it. A driver prints one line per case.
 build_rust() {
-    # Of the whole workspace, as its tests are, so that nothing is built twice.
+    # This builds for the whole workspace, as the tests do, so that no crate is compiled again with other features.
     cargo build --release --quiet --example conformance
     driver=("$target/release/examples/conformance")
 }

@@ -1,6 +1,7 @@
-//! A second Rust library that a program links beside libflorence2.
+//! A second Rust library that is linked into a program together with libflorence2.
 
-/// Catches its own panic, with its own copy of Rust's runtime.
+/// Panics, catches the panic with this library's copy of Rust's runtime, and returns whether that
+/// succeeded.
 #[unsafe(no_mangle)]
 pub extern "C" fn neighbour_catches() -> bool {
     std::panic::catch_unwind(|| std::panic::resume_unwind(Box::new(1))).is_err()

@@ -1,4 +1,4 @@
-// A program that links the static libflorence2 beside functions with mimalloc's names and another Rust library.
+// A program that links the static libflorence2, another Rust library, and its own functions with mimalloc's names.
 #include <florence2.h>
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that the output of `cargo xtask dist` is sufficient for C programs: the examples build from it alone, with
-# CMake and with pkg-config, with the shared and with the static library. Also checks its size.
+# Checks that C and C++ programs require only the output of `cargo xtask dist`: the examples build with CMake and with
+# pkg-config, with the shared and with the static library. Also checks the size of the shared library.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
@@ -20,7 +20,7 @@ if readelf -S "$folder/dist/lib/libflorence2.so.1" | grep '\.symtab\|\.debug' > 
 
 cmake -DVERSION_FILE="$folder/dist/lib/cmake/florence2/florence2ConfigVersion.cmake" -P tests/packaging/versions.cmake
 
-# Programs may link another allocator and another Rust library beside the static library.
+# Programs may link the static library together with another allocator and another Rust library.
 diff tests/c/symbols.txt <(nm --defined-only --extern-only "$folder/dist/lib/libflorence2.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort)
 rustc --edition 2024 --crate-type staticlib -C panic=unwind tests/packaging/neighbour.rs --out-dir "$folder"
 cc -std=c11 -Wall -Werror -I"$folder/dist/include" tests/packaging/neighbours.c "$folder/dist/lib/libflorence2.a" \
@@ -28,7 +28,7 @@ cc -std=c11 -Wall -Werror -I"$folder/dist/include" tests/packaging/neighbours.c 
 "$folder/neighbours"
 grep '^libmimalloc-sys ' "$folder/dist/share/licenses/florence2/THIRD-PARTY.txt"
 
-# From here on, nothing else of the project is accessible.
+# The following commands run in a folder that contains no other files of the project.
 cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
 sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"
 cd "$folder"
@@ -64,7 +64,7 @@ for program in build-c-ON/detect build-cpp-ON/detect c-florence2-static cpp-flor
     if readelf -d "$program" | grep 'NEEDED.*libflorence2' > /dev/null; then echo "$program: found the shared library in it"; exit 1; fi
 done
 
-# The same program with a library without the demo model.
+# The same program with a library that does not embed the demo model returns an error.
 if refused=$(LD_LIBRARY_PATH=$folder/without-demo/lib ./c-florence2 scene-1.png 2>&1); then
     echo "found an answer of a demo model that is not there: $refused"
     exit 1

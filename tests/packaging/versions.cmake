@@ -1,4 +1,4 @@
-# Which requested versions the package's version file accepts: cmake -DVERSION_FILE=.. -P versions.cmake
+# Checks which requested versions the package's version file accepts: cmake -DVERSION_FILE=.. -P versions.cmake
 file(READ "${VERSION_FILE}" text)
 set(folder "$ENV{TMPDIR}")
 if(NOT folder)
@@ -7,7 +7,7 @@ endif()
 string(RANDOM LENGTH 12 name)
 set(copy "${folder}/florence2-version-${name}.cmake")
 
-# As find_package sets the variables of a version file, for a package of this version.
+# Sets the variables of a version file like find_package, for a package of the given version, and checks the outcome.
 function(check version requested expected)
   string(REGEX REPLACE "set\\(PACKAGE_VERSION \"[^\"]*\"\\)" "set(PACKAGE_VERSION \"${version}\")" with_version "${text}")
   file(WRITE "${copy}" "${with_version}")

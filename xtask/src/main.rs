@@ -1,4 +1,4 @@
-//! `cargo xtask`: the project's own tasks.
+//! `cargo xtask`: the project's build tasks.
 
 #[cfg(test)]
 mod boundary;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The project's own tasks.
+/// The project's build tasks.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 struct Xtask {
@@ -23,13 +23,13 @@ struct Xtask {
 enum Task {
     /// Writes include/florence2.h from the crate florence2-ffi.
     Header {
-        /// Writes nothing, and fails when the committed header is not what would be written.
+        /// Writes nothing, and fails if the committed header is out of date.
         #[arg(long)]
         check: bool,
     },
-    /// Builds libflorence2 and lays it out for C toolchains: lib/, include/, pkg-config and CMake.
+    /// Builds libflorence2 and installs it for C toolchains: lib/, include/, pkg-config and CMake.
     Dist {
-        /// The folder to write; dist/ of cargo's target directory by default.
+        /// The output folder; by default, dist/ in cargo's target directory.
         #[arg(long)]
         out: Option<PathBuf>,
         /// Features of the crate florence2-ffi, such as demo.
@@ -38,7 +38,7 @@ enum Task {
     },
 }
 
-/// The error of a task: one line.
+/// A task's error message, on one line.
 type Failure = String;
 
 fn main() -> ExitCode {
@@ -58,15 +58,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     // INVARIANT: this crate is a folder of the workspace.
     xtask.parent().expect("a workspace around").to_owned()
 }
 
-/// Cargo's target directory. A relative path is relative to the folder that cargo is started in,
-/// which is [`root`].
+/// Returns cargo's target directory. A relative path in `CARGO_TARGET_DIR` is relative to [`root`],
+/// the folder in which `dist` and `header` start cargo.
 fn target() -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR");
     root().join(named.unwrap_or_else(|| "target".into()))

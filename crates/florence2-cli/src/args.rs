@@ -1,4 +1,4 @@
-//! The arguments of the command line.
+//! Command-line arguments.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -20,20 +20,20 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a task on images.
     Run(RunArgs),
-    /// Compute the loss and the log-probabilities of a given answer.
+    /// Compute the log-probability of a given answer.
     Score(ScoreArgs),
-    /// Show the configuration and the tensors of a model, and check that they fit.
+    /// Print a model's configuration and tensors, and check that they match.
     Inspect(InspectArgs),
-    /// Download a model of the Hugging Face hub into its cache.
+    /// Download a model of the Hugging Face hub into the hub's cache.
     #[cfg(feature = "hub")]
     Pull(PullArgs),
     /// List the tasks and their prompts.
     Tasks,
-    /// List the devices of this machine that this build can compute on, best first.
+    /// List the devices of this machine that this build supports, best first.
     Devices,
     /// Print the library's version and features and the machine's devices as JSON, for bug reports.
     Info,
-    /// Print the completions for a shell.
+    /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -51,13 +51,13 @@ pub(crate) struct RunArgs {
     pub(crate) question: QuestionArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
-    /// Output format of answers.
+    /// Output format of the answers.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// Coordinates: bin centres, or transformers' integers.
+    /// Coordinates of regions: bin centres, or the integers that transformers returns.
     #[arg(long, value_enum, default_value_t = CompatArg::Centers)]
     pub(crate) compat: CompatArg,
-    /// Draw the regions into a PNG file; with several images, their index is added to its name.
+    /// Draw the regions into a PNG file; with several images, the index is added to the name.
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,
     /// Images per batch.
@@ -126,7 +126,7 @@ pub(crate) struct PullArgs {
 
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model's folder, or its name on the hub; the embedded demo model when none is given.
+    /// The model's folder, or its name on the hub; by default, the embedded demo model.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: Option<PathBuf>,
     /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
@@ -139,10 +139,10 @@ pub(crate) struct ModelArgs {
     /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
     #[arg(long, value_name = "DIR", requires = "model")]
     pub(crate) processor: Option<PathBuf>,
-    /// A LoRA adapter's folder, or its name on the hub, merged at load; may be repeated.
+    /// A LoRA adapter's folder, or its name on the hub; merged at load; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) adapter: Vec<PathBuf>,
-    /// Scale of an adapter (default 1): the first scale belongs to the first adapter, and so on.
+    /// Scale of an adapter, 1 by default; the first applies to the first adapter, and so on.
     #[arg(
         long,
         value_name = "FACTOR",
@@ -150,10 +150,10 @@ pub(crate) struct ModelArgs {
         allow_negative_numbers = true
     )]
     pub(crate) adapter_scale: Vec<f32>,
-    /// Device: auto, or one of `florence2 devices`.
+    /// Device: auto, or a name that `florence2 devices` lists.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// Data type of the weights: f32, f16, bf16, or int8 (CPU only).
+    /// Number type of weights and matrix products: f32, f16, bf16 or int8; int8 on the CPU only.
     #[arg(long, default_value = "f32", value_parser = precision)]
     pub(crate) dtype: Precision,
 }
@@ -165,10 +165,10 @@ fn precision(name: &str) -> Result<Precision, String> {
 
 #[derive(Args)]
 pub(crate) struct QuestionArgs {
-    /// A task (`OD` or `<OD>`, see `florence2 tasks`), or a fine-tune's own prompt.
+    /// A task (`OD` or `<OD>`, see `florence2 tasks`), or the prompt of a fine-tuned model.
     #[arg(long, default_value = "OD")]
     pub(crate) task: String,
-    /// The task's input: words, or a region as <loc_..>.
+    /// The task's input: text, or a region as <loc_..>.
     #[arg(long, conflicts_with = "box")]
     pub(crate) input: Option<String>,
     /// The task's input: a region in pixels.
@@ -178,7 +178,7 @@ pub(crate) struct QuestionArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Lines of text.
+    /// Human-readable text.
     Text,
     /// One JSON object, or an array of them for several images.
     Json,
@@ -190,7 +190,7 @@ pub(crate) enum Format {
 pub(crate) enum CompatArg {
     /// Bin centres.
     Centers,
-    /// Integers, as transformers gives them.
+    /// The integers that transformers returns.
     Hf,
 }
 
@@ -203,16 +203,16 @@ pub(crate) struct GenerationArgs {
     /// Maximal number of generated tokens.
     #[arg(long)]
     max_new_tokens: Option<usize>,
-    /// Maximal length of the decoder's sequence; --max-new-tokens wins.
+    /// Maximal length of the decoder's sequence; --max-new-tokens has priority.
     #[arg(long)]
     max_length: Option<usize>,
     /// Minimal number of generated tokens.
     #[arg(long)]
     min_new_tokens: Option<usize>,
-    /// Minimal length of the decoder's sequence; --min-new-tokens wins.
+    /// Minimal length of the decoder's sequence; --min-new-tokens has priority.
     #[arg(long)]
     min_length: Option<usize>,
-    /// Seconds after which generation stops with the tokens so far.
+    /// Time limit of generation; longer answers are truncated.
     #[arg(long, value_name = "SECONDS")]
     max_time: Option<f64>,
     /// A text that ends the answer; may be repeated.
@@ -221,49 +221,49 @@ pub(crate) struct GenerationArgs {
     /// Sample tokens.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     do_sample: Option<bool>,
-    /// Divides the scores before sampling.
+    /// Divide the scores by this temperature before sampling.
     #[arg(long)]
     temperature: Option<f32>,
     /// Sample from this many most likely tokens; 0 disables the limit.
     #[arg(long, allow_hyphen_values = true)]
     top_k: Option<i64>,
-    /// Sample from the most likely tokens that reach this probability.
+    /// Sample from the most likely tokens whose total probability reaches this value.
     #[arg(long, allow_hyphen_values = true)]
     top_p: Option<f32>,
-    /// Sample from the tokens at least this likely, relative to the most likely.
+    /// Sample from the tokens with at least this probability, relative to the most likely token's.
     #[arg(long)]
     min_p: Option<f32>,
-    /// Sample from the tokens that hold at most this part of the entropy.
+    /// Sample from the most likely tokens, up to this fraction of the entropy.
     #[arg(long)]
     top_h: Option<f32>,
-    /// Sample from the most typical tokens that reach this probability.
+    /// Sample from the most typical tokens whose total probability reaches this value.
     #[arg(long)]
     typical_p: Option<f32>,
-    /// Sample from tokens of at least this probability; 0 disables the limit.
+    /// Sample from the tokens with at least this probability; 0 disables the limit.
     #[arg(long)]
     epsilon_cutoff: Option<f32>,
-    /// Sample from tokens above an entropy-dependent threshold; 0 disables it.
+    /// Sample from the tokens above an entropy-dependent threshold; 0 disables the limit.
     #[arg(long)]
     eta_cutoff: Option<f32>,
     /// Seed of the random number generator.
     #[arg(long)]
     seed: Option<u64>,
-    /// No sequence of this many tokens occurs twice; 0 allows all.
+    /// Ban repeated n-grams of this many tokens; 0 disables the ban.
     #[arg(long)]
     no_repeat_ngram_size: Option<usize>,
-    /// No sequence of this many prompt tokens is generated; 0 allows all.
+    /// Ban the n-grams of this many tokens that the prompt contains; 0 disables the ban.
     #[arg(long)]
     encoder_no_repeat_ngram_size: Option<usize>,
-    /// Divides the score of tokens that are already in the answer.
+    /// Penalty for tokens that are already in the answer; 1 disables it.
     #[arg(long)]
     repetition_penalty: Option<f32>,
-    /// Multiplies the score of the prompt's tokens.
+    /// Penalty for tokens that are not in the prompt; 1 disables it.
     #[arg(long)]
     encoder_repetition_penalty: Option<f32>,
     /// Exponent of the length by which a beam's score is divided.
     #[arg(long, allow_hyphen_values = true)]
     length_penalty: Option<f32>,
-    /// Grow the end token's score after START tokens, exponentially with base FACTOR.
+    /// Increase the end token's score after START tokens, exponentially with base FACTOR.
     #[arg(long, value_name = "START,FACTOR", value_parser = parse_decay)]
     exponential_decay_length_penalty: Option<(usize, f64)>,
     /// When the beam search may stop: true, false or never.
@@ -281,34 +281,34 @@ pub(crate) struct GenerationArgs {
     /// Tokens that are never generated.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     suppress_tokens: Option<Vec<u32>>,
-    /// Tokens that do not begin an answer.
+    /// Tokens that are never generated first.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     begin_suppress_tokens: Option<Vec<u32>>,
     /// A token sequence that is never generated; may be repeated.
     #[arg(long, value_name = "ID,..", value_parser = parse_ids)]
     bad_words_ids: Option<Vec<Ids>>,
-    /// A token sequence and what is added to its last token's score; may be repeated.
+    /// A token sequence and the bias that is added to its last token's score; may be repeated.
     #[arg(long, value_name = "ID,..=BIAS", value_parser = parse_bias)]
     sequence_bias: Option<Vec<Bias>>,
-    /// Replace scores that are not finite.
+    /// Replace NaN and infinite scores.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     remove_invalid_values: Option<bool>,
-    /// Normalise processed scores again.
+    /// Normalise the scores again after processing.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     renormalize_logits: Option<bool>,
     /// Tokens that end an answer.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     eos_token_id: Option<Vec<u32>>,
-    /// The decoder's first token, one for all images or one for each.
+    /// The decoder's first token: one for all images, or one per image.
     #[arg(long, value_delimiter = ',', value_name = "ID,..")]
     decoder_start_token_id: Option<Vec<u32>>,
 }
 
-/// A list of ids as one value.
+/// A list of token ids, parsed from one argument.
 #[derive(Clone)]
 pub(crate) struct Ids(Vec<u32>);
 
-/// A token sequence and its bias as one value.
+/// A token sequence and its bias, parsed from one argument.
 #[derive(Clone)]
 pub(crate) struct Bias(Vec<u32>, f32);
 
@@ -360,7 +360,10 @@ impl GenerationArgs {
 }
 
 impl QuestionArgs {
-    /// The prompt: a task by name or token, or text that begins with a fine-tune's own token.
+    /// Returns the prompt: a task by name or token, or the text of a prompt for a fine-tuned model.
+    ///
+    /// # Errors
+    /// The task or its input is invalid.
     pub(crate) fn prompt(&self) -> Result<Prompt, florence2::Error> {
         let input = match (&self.input, self.r#box) {
             (Some(text), _) => Some(TaskInput::Text(text.clone())),
@@ -442,7 +445,7 @@ mod tests {
         }
     }
 
-    /// Every supported key of `generation_config.json` has a flag of its name, as the README states.
+    /// Every supported key of `generation_config.json` has a flag of its name, as in the README.
     #[test]
     fn every_supported_key_has_a_flag() {
         let command = Cli::command();

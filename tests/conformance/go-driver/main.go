@@ -1,4 +1,4 @@
-// Answers cases.json through the Go binding: driver CASES MODEL_FOLDER. Prints one JSON object a line.
+// Runs the cases of cases.json with the Go binding: driver CASES MODEL_FOLDER. Prints one JSON object per line.
 package main
 
 import (

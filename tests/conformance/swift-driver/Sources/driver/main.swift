@@ -1,4 +1,4 @@
-// Answers cases.json through the Swift binding: driver CASES MODEL_FOLDER. Prints one JSON object a line.
+// Runs the cases of cases.json with the Swift binding: driver CASES MODEL_FOLDER. Prints one JSON object per line.
 import Florence2
 import Foundation
 
