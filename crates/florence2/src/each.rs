@@ -24,9 +24,9 @@ impl Florence2 {
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Result<Answer>>> {
         let config = options.generation.apply(self.generation_config());
-        config.validate(&self.config().text_config)?;
-        let starts = &config.decoder_start_token_id;
-        check_starts(starts, requests.len())?;
+        let text_config = &self.config().text_config;
+        config.validate(text_config)?;
+        let starts = config.start_tokens(text_config, requests.len())?;
         let mut results: Vec<Option<Result<Answer>>> = requests
             .iter()
             .map(|request| self.check_whole(request).err().map(Err))
@@ -40,7 +40,7 @@ impl Florence2 {
             .collect();
         let mut emitted = Emitted::new(requests.len());
         let answers = emitted.observe(&places, observer, |observer| {
-            self.run_requests(&sound, &options_of(options, starts, &places), observer)
+            self.run_requests(&sound, &options_of(options, &starts, &places), observer)
         });
         match answers {
             Ok(answers) => {
@@ -54,7 +54,11 @@ impl Florence2 {
                 for index in places {
                     let request = std::slice::from_ref(&requests[index]);
                     let answers = emitted.observe(&[index], observer, |observer| {
-                        self.run_requests(request, &options_of(options, starts, &[index]), observer)
+                        self.run_requests(
+                            request,
+                            &options_of(options, &starts, &[index]),
+                            observer,
+                        )
                     });
                     results[index] = Some(match answers {
                         // INVARIANT: one request, one answer.
@@ -79,27 +83,13 @@ impl Florence2 {
     }
 }
 
-/// The options of the requests at `places`: a list with a start token for each request of the batch
-/// becomes a list for these.
+/// The options of the requests at `places`, of whose batch `starts` has a start token for each
+/// request.
 fn options_of(options: &RunOptions, starts: &[u32], places: &[usize]) -> RunOptions {
     let mut options = options.clone();
-    if starts.len() > 1 {
-        let starts = places.iter().map(|place| starts[*place]);
-        options.generation.decoder_start_token_id = Some(starts.collect());
-    }
+    let starts = places.iter().map(|place| starts[*place]);
+    options.generation.decoder_start_token_id = Some(starts.collect());
     options
-}
-
-/// Checks that there is at most one start token, or one for each request.
-fn check_starts(starts: &[u32], requests: usize) -> Result<()> {
-    if starts.len() <= 1 || starts.len() == requests {
-        return Ok(());
-    }
-    Err(Error::Model(ModelError::Argument {
-        argument: "decoder_start_token_id",
-        found: format!("{} tokens", starts.len()),
-        expected: format!("one, or one for each of {requests} requests"),
-    }))
 }
 
 /// Returns true if an error concerns all requests of a batch.

@@ -417,16 +417,12 @@ impl GenerationConfig {
         own.unwrap_or(&model.eos_token_id).clone()
     }
 
-    /// The first token of each of `batch` entries.
+    /// The decoder's start token of each of `batch` requests.
     ///
     /// # Errors
     /// [`Error::Argument`] if there is none, or if their number is neither one nor the number of
     /// entries.
-    pub(super) fn start_tokens(
-        &self,
-        model: &Florence2TextConfig,
-        batch: usize,
-    ) -> Result<Vec<u32>> {
+    pub fn start_tokens(&self, model: &Florence2TextConfig, batch: usize) -> Result<Vec<u32>> {
         let argument = "decoder_start_token_id";
         let own = self.decoder_start_token_id.as_slice();
         let models = model.decoder_start_token_id.or(model.bos_token_id);
