@@ -137,12 +137,12 @@
 #define FLORENCE2_SET_NUM_RETURN_SEQUENCES 2
 
 /**
- * In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero or empty.
+ * In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero.
  */
 #define FLORENCE2_SET_MAX_NEW_TOKENS 4
 
 /**
- * In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero or empty.
+ * In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero.
  */
 #define FLORENCE2_SET_MIN_NEW_TOKENS 8
 
@@ -232,12 +232,13 @@
 #define FLORENCE2_SET_ENCODER_REPETITION_PENALTY 1048576
 
 /**
- * In `set` of florence2_run_options: `exponential_decay_length_penalty` counts, also when it is zero.
+ * In `set` of florence2_run_options: `exponential_decay_start` and
+ * `exponential_decay_factor` count, also when they are zero.
  */
 #define FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY 2097152
 
 /**
- * In `set` of florence2_run_options: `max_time` counts, also when it is zero.
+ * In `set` of florence2_run_options: `max_time_s` counts, also when it is zero.
  */
 #define FLORENCE2_SET_MAX_TIME 4194304
 
@@ -289,7 +290,7 @@
 #define FLORENCE2_ABI_VERSION 1
 
 /**
- * How a call ended. The numbers are fixed; later versions may add further ones.
+ * The outcome of a call. The numbers are fixed; later versions may add further ones.
  */
 enum florence2_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -361,7 +362,7 @@ typedef int32_t florence2_status;
 #endif // __cplusplus
 
 /**
- * How much a message matters.
+ * The severity of a message.
  */
 enum florence2_log_level
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -373,23 +374,23 @@ enum florence2_log_level
      */
     FLORENCE2_LOG_LEVEL_OFF = 0,
     /**
-     * What should not happen, such as a handle freed twice.
+     * A fault of the program or the library, such as a handle freed twice.
      */
     FLORENCE2_LOG_LEVEL_ERROR = 1,
     /**
-     * What is probably not meant.
+     * A setting or file that is probably unintended.
      */
     FLORENCE2_LOG_LEVEL_WARN = 2,
     /**
-     * What was done: a model was loaded.
+     * Completed operations, such as a loaded model.
      */
     FLORENCE2_LOG_LEVEL_INFO = 3,
     /**
-     * How it was done: every failed call.
+     * Details, such as every failed call.
      */
     FLORENCE2_LOG_LEVEL_DEBUG = 4,
     /**
-     * Everything.
+     * All messages.
      */
     FLORENCE2_LOG_LEVEL_TRACE = 5,
 };
@@ -402,7 +403,7 @@ typedef int32_t florence2_log_level;
 #endif // __cplusplus
 
 /**
- * Why an answer ended.
+ * The reason for the end of an answer.
  */
 enum florence2_finish_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -414,11 +415,11 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The model wrote the end token.
+     * The answer ended with an end token or a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer reached its greatest length.
+     * The answer reached its maximal length, or `max_time_s` passed.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
@@ -949,7 +950,7 @@ typedef struct florence2_load_options {
      */
     uint32_t reserved;
     /**
-     * Called for each tensor that is loaded; NULL for no callback.
+     * Called before the first tensor and after each; NULL for no callback.
      */
     florence2_load_progress_callback on_progress;
     /**
@@ -1077,7 +1078,7 @@ typedef struct florence2_run_options {
      */
     uint32_t num_beams;
     /**
-     * Answers per request, at most `num_beams` without sampling.
+     * Answers per request, at most `num_beams`; with sampling and one beam, any number.
      */
     uint32_t num_return_sequences;
     /**
@@ -1203,7 +1204,7 @@ typedef struct florence2_run_options {
      */
     float eta_cutoff;
     /**
-     * Divides the scores of tokens that the prompt lacks.
+     * Above 1, raises the scores of the prompt's tokens, of the first beam or sample alone.
      */
     float encoder_repetition_penalty;
     /**
@@ -1219,7 +1220,7 @@ typedef struct florence2_run_options {
      */
     uint32_t exponential_decay_start;
     /**
-     * The factor of that decay; 0 for none.
+     * The base of its exponential growth; 1 for none.
      */
     double exponential_decay_factor;
     /**
@@ -1629,8 +1630,9 @@ void florence2_load_options_init(struct florence2_load_options *options, size_t 
  *
  * `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
  * Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
- * that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED,
- * FLORENCE2_STATUS_FORKED. Callable from any thread.
+ * that do not fit), FLORENCE2_STATUS_INVALID_ARGUMENT (naming the option),
+ * FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_FORKED. Callable
+ * from any thread.
  */
 florence2_status florence2_model_load(const char *directory,
                                       const struct florence2_load_options *options,
@@ -1707,8 +1709,8 @@ florence2_status florence2_model_token_id(const struct florence2_model *model,
                                           struct florence2_error **error);
 
 /**
- * Frees a model, when no call uses it any more. Its images, features and results stay usable. NULL
- * is allowed.
+ * Frees a model, which no call may use any more. Images and results stay usable; image features of
+ * the model can only be freed. NULL is allowed.
  */
 void florence2_model_free(struct florence2_model *model);
 
@@ -1795,8 +1797,8 @@ const char *florence2_result_raw_text(const struct florence2_result *result);
 const char *florence2_result_task(const struct florence2_result *result);
 
 /**
- * How sure the model was of the whole answer, 0 to 1: the exponential of the mean log-probability
- * of its tokens. NaN for NULL.
+ * The score of the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens
+ * without `<s>` and `</s>`. NaN for NULL.
  */
 float florence2_result_score(const struct florence2_result *result);
 
@@ -1885,7 +1887,7 @@ void florence2_result_free(struct florence2_result *result);
  * `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
  * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
  * FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
- * FLORENCE2_STATUS_DEVICE_FAILED.
+ * FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
  */
 florence2_status florence2_model_run(const struct florence2_model *model,
                                      const struct florence2_request *request,
@@ -1918,7 +1920,7 @@ florence2_status florence2_model_run_batch(const struct florence2_model *model,
  * florence2_error_free, the others are NULL. `errors` may be NULL.
  * Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
  * concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
- * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED.
+ * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
  */
 florence2_status florence2_model_run_batch_each(const struct florence2_model *model,
                                                 const struct florence2_request *requests,

@@ -25,7 +25,7 @@ pub enum Error {
     Malformed {
         /// The file, or the name of the buffer.
         file: String,
-        /// What was found and what was expected.
+        /// The value found and the value expected.
         reason: String,
     },
     /// A configuration field has a value with which no model can be built.

@@ -327,7 +327,7 @@ unsafe fn write<T>(place: *mut T, value: T) {
 /// Which values callers may point to: looked up in debug builds and with the feature
 /// `handle-checks`.
 mod live {
-    /// Who frees a value.
+    /// The owner of a value, who frees it.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Owner {
         Caller,

@@ -8,7 +8,7 @@ use florence2::{Error, ModelError, ProcessorError};
 use crate::boundary::{self, Handle};
 use crate::text::c_string;
 
-/// How a call ended. The numbers are fixed; later versions may add further ones.
+/// The outcome of a call. The numbers are fixed; later versions may add further ones.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_status {

@@ -1,4 +1,4 @@
-//! What the library has to say, to whoever wants to hear it.
+//! Log messages of the library, passed to a callback of the program.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -10,21 +10,21 @@ use crate::boundary;
 use crate::error::{Failure, florence2_error, florence2_status};
 use crate::text::c_string;
 
-/// How much a message matters.
+/// The severity of a message.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_log_level {
     /// Nothing at all.
     Off = 0,
-    /// What should not happen, such as a handle freed twice.
+    /// A fault of the program or the library, such as a handle freed twice.
     Error = 1,
-    /// What is probably not meant.
+    /// A setting or file that is probably unintended.
     Warn = 2,
-    /// What was done: a model was loaded.
+    /// Completed operations, such as a loaded model.
     Info = 3,
-    /// How it was done: every failed call.
+    /// Details, such as every failed call.
     Debug = 4,
-    /// Everything.
+    /// All messages.
     Trace = 5,
 }
 

@@ -81,7 +81,7 @@ pub struct florence2_load_options {
     pub spin_limit: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// Called for each tensor that is loaded; NULL for no callback.
+    /// Called before the first tensor and after each; NULL for no callback.
     pub on_progress: florence2_load_progress_callback,
     /// Passed to the callback as it is.
     pub user: *mut c_void,
@@ -147,8 +147,9 @@ pub unsafe extern "C" fn florence2_load_options_init(
 ///
 /// `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
 /// Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
-/// that do not fit), FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED,
-/// FLORENCE2_STATUS_FORKED. Callable from any thread.
+/// that do not fit), FLORENCE2_STATUS_INVALID_ARGUMENT (naming the option),
+/// FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_FORKED. Callable
+/// from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load(
     directory: *const c_char,
@@ -487,8 +488,8 @@ pub unsafe extern "C" fn florence2_model_token_id(
     }
 }
 
-/// Frees a model, when no call uses it any more. Its images, features and results stay usable. NULL
-/// is allowed.
+/// Frees a model, which no call may use any more. Images and results stay usable; image features of
+/// the model can only be freed. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_free(model: *mut florence2_model) {
     // SAFETY: the header asks for a model that nobody uses any more, or NULL.

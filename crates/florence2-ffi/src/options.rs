@@ -123,9 +123,9 @@ pub type florence2_progress_callback =
 pub const FLORENCE2_SET_NUM_BEAMS: u64 = 1;
 /// In `set` of florence2_run_options: `num_return_sequences` counts, also when it is zero.
 pub const FLORENCE2_SET_NUM_RETURN_SEQUENCES: u64 = 2;
-/// In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero or empty.
+/// In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero.
 pub const FLORENCE2_SET_MAX_NEW_TOKENS: u64 = 4;
-/// In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero or empty.
+/// In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero.
 pub const FLORENCE2_SET_MIN_NEW_TOKENS: u64 = 8;
 /// In `set` of florence2_run_options: `top_k` counts, also when it is zero.
 pub const FLORENCE2_SET_TOP_K: u64 = 16;
@@ -161,9 +161,10 @@ pub const FLORENCE2_SET_EPSILON_CUTOFF: u64 = 262_144;
 pub const FLORENCE2_SET_ETA_CUTOFF: u64 = 524_288;
 /// In `set` of florence2_run_options: `encoder_repetition_penalty` counts, also when it is zero.
 pub const FLORENCE2_SET_ENCODER_REPETITION_PENALTY: u64 = 1_048_576;
-/// In `set` of florence2_run_options: `exponential_decay_length_penalty` counts, also when it is zero.
+/// In `set` of florence2_run_options: `exponential_decay_start` and
+/// `exponential_decay_factor` count, also when they are zero.
 pub const FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY: u64 = 2_097_152;
-/// In `set` of florence2_run_options: `max_time` counts, also when it is zero.
+/// In `set` of florence2_run_options: `max_time_s` counts, also when it is zero.
 pub const FLORENCE2_SET_MAX_TIME: u64 = 4_194_304;
 /// In `set` of florence2_run_options: `forced_bos_token_ids` counts, also when it is zero or empty.
 pub const FLORENCE2_SET_FORCED_BOS_TOKEN_IDS: u64 = 8_388_608;
@@ -216,7 +217,7 @@ pub struct florence2_run_options {
     pub struct_size: usize,
     /// Beams of the beam search; 1 for greedy search or sampling.
     pub num_beams: u32,
-    /// Answers per request, at most `num_beams` without sampling.
+    /// Answers per request, at most `num_beams`; with sampling and one beam, any number.
     pub num_return_sequences: u32,
     /// Tokens of an answer at most, the end token included.
     pub max_new_tokens: u32,
@@ -280,7 +281,7 @@ pub struct florence2_run_options {
     pub epsilon_cutoff: f32,
     /// The cutoff of eta sampling.
     pub eta_cutoff: f32,
-    /// Divides the scores of tokens that the prompt lacks.
+    /// Above 1, raises the scores of the prompt's tokens, of the first beam or sample alone.
     pub encoder_repetition_penalty: f32,
     /// A florence2_switch: whether scores that are not finite are replaced.
     pub remove_invalid_values: i32,
@@ -288,7 +289,7 @@ pub struct florence2_run_options {
     pub renormalize_logits: i32,
     /// The number of tokens after which the exponential decay of the length penalty begins.
     pub exponential_decay_start: u32,
-    /// The factor of that decay; 0 for none.
+    /// The base of its exponential growth; 1 for none.
     pub exponential_decay_factor: f64,
     /// Seconds after which generation ends with the tokens that it has.
     pub max_time_s: f64,

@@ -37,15 +37,15 @@ impl Drop for florence2_result {
     }
 }
 
-/// Why an answer ended.
+/// The reason for the end of an answer.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_finish_reason {
     /// There is no answer: the result was NULL.
     None = 0,
-    /// The model wrote the end token.
+    /// The answer ended with an end token or a stop string.
     EndOfText = 1,
-    /// The answer reached its greatest length.
+    /// The answer reached its maximal length, or `max_time_s` passed.
     Length = 2,
 }
 
@@ -211,8 +211,8 @@ pub unsafe extern "C" fn florence2_result_task(result: *const florence2_result) 
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.task.as_ptr()) }
 }
 
-/// How sure the model was of the whole answer, 0 to 1: the exponential of the mean log-probability
-/// of its tokens. NaN for NULL.
+/// The score of the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens
+/// without `<s>` and `</s>`. NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result) -> f32 {
     // SAFETY: the header asks for a living result or NULL.

@@ -21,7 +21,7 @@ use crate::text::c_string;
 /// `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
 /// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
 /// FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
-/// FLORENCE2_STATUS_DEVICE_FAILED.
+/// FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run(
     model: *const florence2_model,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn florence2_model_run_batch(
 /// florence2_error_free, the others are NULL. `errors` may be NULL.
 /// Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
 /// concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
-/// FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED.
+/// FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run_batch_each(
     model: *const florence2_model,

@@ -13,7 +13,7 @@ type Callback = dyn Fn(LoadProgress) -> ControlFlow<()> + Send + Sync;
 pub struct LoadCallback(Option<Arc<Callback>>);
 
 impl LoadCallback {
-    /// Calls `callback` after each tensor, on the thread that loads the model. `Break` ends the
+    /// Calls `callback` before the first tensor and after each, on the thread that loads the model. `Break` ends the
     /// loading with [`Cancelled`](florence2_core::Error::Cancelled).
     pub fn new(callback: impl Fn(LoadProgress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(callback)))

@@ -36,7 +36,7 @@ pub struct LoadOptions {
     /// run's own among them. None for 8; 0 and 1 for no spinning: idle threads then sleep, and
     /// a run takes longer.
     pub spin_limit: Option<usize>,
-    /// Called after each tensor that is loaded.
+    /// Called before the first tensor and after each.
     pub progress: LoadCallback,
     /// Ends the loading early.
     pub cancel: CancelToken,
@@ -190,7 +190,7 @@ overrides! {
         |config, value| config.encoder_no_repeat_ngram_size = value;
     /// Divides the score of tokens that are already in the sequence.
     repetition_penalty: f32 => |config, value| config.repetition_penalty = value;
-    /// Multiplies the score of the prompt's tokens.
+    /// Above 1, raises the scores of the prompt's tokens, of the first beam or sample alone.
     encoder_repetition_penalty: f32 => |config, value| config.encoder_repetition_penalty = value;
     /// Exponent of the length by which a beam's score is divided.
     length_penalty: f32 => |config, value| config.length_penalty = value;
