@@ -12,6 +12,7 @@ mod config;
 mod error;
 pub mod generate;
 pub mod language_model;
+pub mod layers;
 mod model;
 pub mod multi_modal_projector;
 pub mod vision_tower;

@@ -2,12 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Backend, Precision};
 
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::generate::CancelToken;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
+use crate::layers::Linear;
 use crate::multi_modal_projector::MultiModalProjector;
 use crate::vision_tower::VisionTower;
 
@@ -43,7 +44,7 @@ pub struct EncoderOutput<B: Backend> {
     /// `[batch, image tokens + prompt tokens, d_model]`.
     pub last_hidden_state: Tensor<B, 3>,
     /// `[batch, 1, 1, image tokens + prompt tokens]`, true where a prompt is padded.
-    pub masked: Option<Tensor<B, 4, Bool>>,
+    pub key_padding_mask: Option<Tensor<B, 4, Bool>>,
 }
 
 /// The input of [`Florence2ForConditionalGeneration::forward`].
@@ -179,7 +180,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let [batch, image_tokens, _] = image_features.dims();
         let tokens = image_tokens + input_ids.dims()[1];
         self.check_positions("encoder input (image and prompt)", tokens)?;
-        let masked = attention_mask.map(|attention_mask| {
+        let key_padding_mask = attention_mask.map(|attention_mask| {
             let image = Tensor::ones([batch, image_tokens], &attention_mask.device());
             Tensor::cat(vec![image, attention_mask], 1)
                 .equal_elem(0)
@@ -189,17 +190,17 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
         let encoder = &self.model.language_model.encoder;
         Ok(EncoderOutput {
-            last_hidden_state: encoder.forward(inputs_embeds, masked.as_ref()),
-            masked,
+            last_hidden_state: encoder.forward(inputs_embeds, key_padding_mask.as_ref()),
+            key_padding_mask,
         })
     }
 
     /// Cross-attention keys and values of every decoder layer, read by all steps and beams.
     pub fn cross_attention_cache(&self, encoded: &EncoderOutput<B>) -> CrossAttentionCache<B> {
-        self.model
-            .language_model
-            .decoder
-            .cross_attention_cache(&encoded.last_hidden_state, encoded.masked.clone())
+        self.model.language_model.decoder.cross_attention_cache(
+            &encoded.last_hidden_state,
+            encoded.key_padding_mask.as_ref(),
+        )
     }
 
     /// Extends the cached sequences by `input_ids` and computes the logits of every next token.
@@ -300,9 +301,9 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
         let hidden_states = hidden_states.cast(DType::F32);
         if let Some(lm_head) = &self.lm_head {
-            return B::apply_linear(hidden_states, lm_head);
+            return lm_head.forward(hidden_states);
         }
-        B::tied_logits(hidden_states, &self.model.language_model.shared.weight)
+        self.model.language_model.shared.logits(hidden_states)
     }
 
     fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {

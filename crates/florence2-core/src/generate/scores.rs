@@ -1,7 +1,7 @@
 //! The transfer of scores to the host, one per step.
 //!
 //! A search considers a few tokens of tens of thousands. If no other can be chosen, the backend
-//! normalises the scores and sends these few ([`Backend::likeliest`]). If others can be chosen, as
+//! normalises the scores and sends these few ([`Backend::top_k_log_softmax`]). If others can be chosen, as
 //! in sampling, all logits are sent. Each row has the form that its own search requires,
 //! independently of its neighbours.
 
@@ -30,7 +30,7 @@ pub(super) fn to_host<B: Backend>(
     let count = count.filter(|count| *count < vocab_size).unwrap_or(0);
     let likeliest = match count {
         0 => None,
-        _ => B::likeliest(logits.clone().reshape([rows, vocab_size]), count),
+        _ => B::top_k_log_softmax(logits.clone().reshape([rows, vocab_size]), count),
     };
     let likeliest = likeliest.map(read).transpose()?;
     let all = match likeliest.is_none() || deciding.contains(&None) {

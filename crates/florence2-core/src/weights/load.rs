@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::{Backend, Precision};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -18,6 +18,7 @@ use super::tensors::{NamedTensors, Ties};
 use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
+use crate::layers::{Linear, TokenEmbedding};
 use crate::model::Florence2ForConditionalGeneration;
 use crate::multi_modal_projector::sinusoids;
 use crate::warning::Warning;
