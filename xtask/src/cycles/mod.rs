@@ -15,6 +15,7 @@ mod tokens;
 mod tree;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -100,10 +101,11 @@ fn describe(names: &Names, graph: &Graph, cycle: &BTreeSet<FileId>) -> String {
         if !(cycle.contains(from) && cycle.contains(to)) {
             continue;
         }
+        let (from, to) = (names.file(*from), names.file(*to));
         for (item, lines) in items {
             let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            let (from, to) = (names.file(*from), names.file(*to));
-            description += &format!("\n  {from}:{} names {item} ({to})", lines.join(","));
+            let lines = lines.join(",");
+            let _ = write!(description, "\n  {from}:{lines} names {item} ({to})");
         }
     }
     description

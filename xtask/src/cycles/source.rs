@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Expr, ForeignItem, ImplItem, Item, ItemFn, ItemMacro, ItemMod, ItemUse, Lit, Macro,
-    Meta, PatIdent, Token, TraitItem, UseTree, Visibility,
+    Attribute, Expr, ForeignItem, ImplItem, Item, ItemMacro, ItemMod, ItemUse, Lit, Macro, Meta,
+    PatIdent, Token, TraitItem, UseTree, Visibility,
 };
 
 use super::conditions::{attributes_of_impl_item, attributes_of_item, is_test_only};
@@ -357,11 +357,6 @@ impl<'ast> Visit<'ast> for Locals {
         for argument in arguments(call).iter().flatten() {
             self.visit_expr(argument);
         }
-    }
-
-    /// The function's own variables are no variables of a function within it.
-    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
-        visit::visit_item_fn(self, function);
     }
 }
 
