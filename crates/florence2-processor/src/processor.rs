@@ -7,7 +7,7 @@ use florence2_postprocess::{Compat, ImageSize, ScoredText, TaskResult, TokenSpan
 use crate::config::{PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, PreprocessorConfig};
 use crate::error::{Error, Result};
 use crate::preprocess::ImageProcessor;
-use crate::task::Prompt;
+use crate::prompt::Prompt;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer_files::{NAMES as TOKENIZER_FILES, TokenizerFiles};
 
