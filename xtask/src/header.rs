@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Failure, read, root};
+use crate::workspace::{self, Failure, read, root};
 
 /// The text before the declarations: the example, and the rules that apply to all of them.
 const PREAMBLE: &str = include_str!("preamble.h");
@@ -13,7 +13,7 @@ fn path() -> PathBuf {
 
 /// Writes the header.
 pub(crate) fn write() -> Result<(), Failure> {
-    crate::write(&path(), generate()?.as_bytes())
+    workspace::write(&path(), generate()?.as_bytes())
 }
 
 /// Returns an error if the header on disk differs from the generated one.

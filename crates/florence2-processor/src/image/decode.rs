@@ -1,22 +1,13 @@
-//! Images in memory, decoded from files or copied from pixel buffers.
+//! Decoding of image files: JPEG, PNG, WebP, BMP, GIF and TIFF, with their EXIF orientation.
 
 use std::io::Cursor;
 use std::path::Path;
 
-use florence2_postprocess::ImageSize;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
+use super::tiff::{Tiff, is_tiff};
+use super::{Image, bmp, check_sides, gif, jpeg, png};
 use crate::error::{Error, Result};
-use crate::tiff::{Tiff, is_tiff};
-use crate::{bmp, gif, png};
-
-/// An image of 8-bit RGB pixels in row-major order, without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    width: u32,
-    height: u32,
-    rgb: Vec<u8>,
-}
 
 /// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,47 +22,6 @@ impl Default for DecodeOptions {
     fn default() -> Self {
         Self {
             max_pixels: Image::DEFAULT_MAX_PIXELS,
-        }
-    }
-}
-
-/// The channel order of a pixel buffer, one byte per channel. Alpha is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PixelFormat {
-    /// Red, green, blue.
-    Rgb,
-    /// Red, green, blue, alpha.
-    Rgba,
-    /// Blue, green, red.
-    Bgr,
-    /// Blue, green, red, alpha.
-    Bgra,
-    /// Gray.
-    Gray,
-}
-
-/// A borrowed pixel buffer, such as a camera frame.
-#[derive(Debug, Clone, Copy)]
-pub struct PixelBuffer<'a> {
-    /// `height` rows of `stride` bytes. The last row may end after its last pixel, without padding.
-    pub data: &'a [u8],
-    /// The width in pixels.
-    pub width: u32,
-    /// The height in pixels.
-    pub height: u32,
-    /// Bytes from the start of a row to the start of the next.
-    pub stride: usize,
-    /// The order of the channels.
-    pub format: PixelFormat,
-}
-
-impl PixelFormat {
-    /// Bytes per pixel.
-    pub fn bytes_per_pixel(self) -> usize {
-        match self {
-            Self::Rgb | Self::Bgr => 3,
-            Self::Rgba | Self::Bgra => 4,
-            Self::Gray => 1,
         }
     }
 }
@@ -124,86 +74,6 @@ impl Image {
     /// Those of [`Self::from_bytes`].
     pub fn from_bytes_with(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
         Self::decode(bytes, "image", *options)
-    }
-
-    /// Copies a pixel buffer and converts it to RGB. [`DecodeOptions::max_pixels`] does not apply.
-    ///
-    /// # Errors
-    /// [`Error::PixelBuffer`] if the buffer is too short or its stride is too small,
-    /// [`Error::Image`] if a side is 0.
-    pub fn from_pixels(buffer: &PixelBuffer<'_>) -> Result<Self> {
-        let PixelBuffer {
-            data,
-            width,
-            height,
-            stride,
-            format,
-        } = *buffer;
-        check_sides(width, height, "pixel buffer")?;
-        let row_length = width as usize * format.bytes_per_pixel();
-        if stride < row_length {
-            return Err(Error::PixelBuffer {
-                field: "stride",
-                found: format!("{stride} bytes"),
-                expected: format!("at least {row_length}"),
-            });
-        }
-        let needed = (height as usize - 1)
-            .checked_mul(stride)
-            .and_then(|rows| rows.checked_add(row_length));
-        if needed.is_none_or(|needed| data.len() < needed) {
-            return Err(Error::PixelBuffer {
-                field: "data",
-                found: format!("{} bytes", data.len()),
-                expected: needed.map_or("a smaller stride".to_owned(), |n| format!("at least {n}")),
-            });
-        }
-        let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
-        for row in data.chunks(stride).take(height as usize) {
-            push_rgb(&row[..row_length], format, &mut rgb);
-        }
-        Ok(Self { width, height, rgb })
-    }
-
-    /// Creates an image from RGB pixels in row-major order, without padding.
-    ///
-    /// # Errors
-    /// [`Error::PixelBuffer`] if `rgb` does not have `width * height * 3` bytes, [`Error::Image`]
-    /// if a side is 0.
-    pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self> {
-        check_sides(width, height, "pixel buffer")?;
-        let expected = u128::from(width) * u128::from(height) * 3;
-        if rgb.len() as u128 != expected {
-            return Err(Error::PixelBuffer {
-                field: "data",
-                found: format!("{} bytes", rgb.len()),
-                expected: format!("{expected}"),
-            });
-        }
-        Ok(Self { width, height, rgb })
-    }
-
-    /// The width in pixels.
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    /// The height in pixels.
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// The width and height in pixels.
-    pub fn size(&self) -> ImageSize {
-        ImageSize {
-            width: self.width,
-            height: self.height,
-        }
-    }
-
-    /// The pixels in row-major order: `width * height * 3` bytes.
-    pub fn as_rgb(&self) -> &[u8] {
-        &self.rgb
     }
 
     fn decode(bytes: &[u8], name: &str, options: DecodeOptions) -> Result<Self> {
@@ -292,7 +162,7 @@ impl Decoding<'_> {
         let (width, height) = decoder.dimensions();
         self.check_size(width, height)?;
         let orientation = decoder.orientation().map_err(unreadable)?;
-        if is_cut_jpeg(bytes) {
+        if jpeg::is_truncated(bytes) {
             return Err(self.unreadable("the file ends before the image does"));
         }
         let mut decoded = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
@@ -306,31 +176,6 @@ impl Decoding<'_> {
         }
         Ok(rgb)
     }
-}
-
-/// Returns true if a JPEG is truncated. The decoder would fill the missing part with gray; Pillow
-/// rejects the file.
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    const START_OF_IMAGE: [u8; 2] = [0xFF, 0xD8];
-    const END_OF_IMAGE: u8 = 0xD9;
-    if !bytes.starts_with(&START_OF_IMAGE) {
-        return false;
-    }
-    let mut at = START_OF_IMAGE.len();
-    // Entropy-coded data contains no markers except restarts (D0 to D7): any other 0xFF in it is
-    // followed by 0.
-    while let [byte, marker, rest @ ..] = &bytes[at..] {
-        match (byte, marker) {
-            (0xFF, &END_OF_IMAGE) => return false,
-            (0xFF, 0xC0..=0xCF | 0xDA..=0xFE) => {
-                let [high, low, ..] = rest else { return true };
-                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
-                at = at.min(bytes.len());
-            }
-            _ => at += 1,
-        }
-    }
-    true
 }
 
 /// Converts to 8-bit RGB. 16-bit channels are reduced to their high byte, as in Pillow; the `image`
@@ -348,27 +193,5 @@ fn to_rgb8(decoded: DynamicImage) -> image::RgbImage {
             image::RgbImage::from_raw(width, height, high.collect()).expect("same size")
         }
         other => other.into_rgb8(),
-    }
-}
-
-fn check_sides(width: u32, height: u32, name: &str) -> Result<()> {
-    if width == 0 || height == 0 {
-        return Err(Error::Image {
-            name: name.to_owned(),
-            reason: format!("{width}x{height} pixels, expected at least 1x1"),
-        });
-    }
-    Ok(())
-}
-
-fn push_rgb(row: &[u8], format: PixelFormat, rgb: &mut Vec<u8>) {
-    match format {
-        PixelFormat::Rgb => rgb.extend_from_slice(row),
-        PixelFormat::Gray => rgb.extend(row.iter().flat_map(|value| [*value; 3])),
-        PixelFormat::Rgba => rgb.extend(row.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]])),
-        PixelFormat::Bgr | PixelFormat::Bgra => {
-            let pixels = row.chunks_exact(format.bytes_per_pixel());
-            rgb.extend(pixels.flat_map(|p| [p[2], p[1], p[0]]));
-        }
     }
 }

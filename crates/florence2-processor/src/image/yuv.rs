@@ -1,20 +1,8 @@
-//! Frames of cameras and video decoders: YUV planes and regions of interest.
+//! Frames of cameras and video decoders: YUV planes, converted to RGB.
 
+use super::Image;
+use super::raw::PixelRect;
 use crate::error::{Error, Result};
-use crate::image::{Image, PixelBuffer};
-
-/// A rectangle of pixels in an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PixelRect {
-    /// The first column.
-    pub x: u32,
-    /// The first row.
-    pub y: u32,
-    /// The number of columns.
-    pub width: u32,
-    /// The number of rows.
-    pub height: u32,
-}
 
 /// One plane of a frame: 8-bit samples, row by row.
 #[derive(Debug, Clone, Copy)]
@@ -72,51 +60,6 @@ pub struct YuvBuffer<'a> {
     pub range: YuvRange,
     /// The part of the frame to convert; `None` converts the whole frame.
     pub region: Option<PixelRect>,
-}
-
-impl PixelRect {
-    /// Checks that the rectangle has pixels and lies within an image.
-    fn check(self, width: u32, height: u32) -> Result<()> {
-        let fits = |start: u32, length: u32, limit: u32| {
-            length > 0 && start.checked_add(length).is_some_and(|end| end <= limit)
-        };
-        if fits(self.x, self.width, width) && fits(self.y, self.height, height) {
-            return Ok(());
-        }
-        Err(Error::PixelBuffer {
-            field: "region",
-            found: format!(
-                "{}x{} pixels at ({}, {})",
-                self.width, self.height, self.x, self.y
-            ),
-            expected: format!("at least 1x1 within {width}x{height}"),
-        })
-    }
-}
-
-impl<'a> PixelBuffer<'a> {
-    /// Returns a view of a region of the pixels.
-    ///
-    /// # Errors
-    /// [`Error::PixelBuffer`] if the region has no pixels, reaches beyond the buffer's size, or
-    /// begins beyond its data.
-    pub fn region(&self, region: PixelRect) -> Result<PixelBuffer<'a>> {
-        region.check(self.width, self.height)?;
-        let start = (region.y as usize)
-            .checked_mul(self.stride)
-            .and_then(|rows| rows.checked_add(region.x as usize * self.format.bytes_per_pixel()));
-        let data = start.and_then(|start| self.data.get(start..));
-        Ok(PixelBuffer {
-            data: data.ok_or_else(|| Error::PixelBuffer {
-                field: "data",
-                found: format!("{} bytes", self.data.len()),
-                expected: format!("{} rows of {} bytes", self.height, self.stride),
-            })?,
-            width: region.width,
-            height: region.height,
-            ..*self
-        })
-    }
 }
 
 impl Plane<'_> {

@@ -1,13 +1,12 @@
-//! Florence-2's tasks and their prompts.
+//! Florence-2's tasks: their tokens, prompts and answers.
 
 use std::fmt;
 use std::str::FromStr;
 
-use florence2_postprocess::{AnswerFamily, ImageSize};
+use florence2_postprocess::AnswerFamily;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::region::region_text;
 
 /// A task of Florence-2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,7 +53,7 @@ struct TaskRow {
     family: AnswerFamily,
 }
 
-const fn asks(token: &'static str, prompt: &'static str, family: AnswerFamily) -> TaskRow {
+const fn without_input(token: &'static str, prompt: &'static str, family: AnswerFamily) -> TaskRow {
     TaskRow {
         token,
         prompt: (prompt, None),
@@ -62,7 +61,7 @@ const fn asks(token: &'static str, prompt: &'static str, family: AnswerFamily) -
     }
 }
 
-const fn asks_about(
+const fn with_input(
     token: &'static str,
     before: &'static str,
     after: &'static str,
@@ -102,7 +101,7 @@ impl Task {
 
     /// Returns true if the prompt needs an input: a text or a region.
     pub fn needs_input(self) -> bool {
-        self.row().prompt.1.is_some()
+        self.prompt().1.is_some()
     }
 
     /// Returns true if the prompt's input is a region.
@@ -118,7 +117,7 @@ impl Task {
 
     /// The prompt, with `{input}` as the placeholder of the input.
     pub fn prompt_template(self) -> String {
-        let (before, after) = self.row().prompt;
+        let (before, after) = self.prompt();
         match after {
             None => before.to_owned(),
             Some(after) => format!("{before}{{input}}{after}"),
@@ -130,78 +129,83 @@ impl Task {
         self.row().family
     }
 
+    /// The prompt: its only part, or its parts before and after the input.
+    pub(super) fn prompt(self) -> (&'static str, Option<&'static str>) {
+        self.row().prompt
+    }
+
     fn row(self) -> TaskRow {
         use AnswerFamily::{
             Boxes, BoxesOrPolygons, BoxesWithoutLabels, Grounding, Ocr, Polygons, Text,
         };
         match self {
-            Self::Caption => asks("<CAPTION>", "What does the image describe?", Text),
-            Self::DetailedCaption => asks(
+            Self::Caption => without_input("<CAPTION>", "What does the image describe?", Text),
+            Self::DetailedCaption => without_input(
                 "<DETAILED_CAPTION>",
                 "Describe in detail what is shown in the image.",
                 Text,
             ),
-            Self::MoreDetailedCaption => asks(
+            Self::MoreDetailedCaption => without_input(
                 "<MORE_DETAILED_CAPTION>",
                 "Describe with a paragraph what is shown in the image.",
                 Text,
             ),
-            Self::ObjectDetection => asks(
+            Self::ObjectDetection => without_input(
                 "<OD>",
                 "Locate the objects with category name in the image.",
                 Boxes,
             ),
-            Self::DenseRegionCaption => asks(
+            Self::DenseRegionCaption => without_input(
                 "<DENSE_REGION_CAPTION>",
                 "Locate the objects in the image, with their descriptions.",
                 Boxes,
             ),
-            Self::RegionProposal => asks(
+            Self::RegionProposal => without_input(
                 "<REGION_PROPOSAL>",
                 "Locate the region proposals in the image.",
                 BoxesWithoutLabels,
             ),
-            Self::Ocr => asks("<OCR>", "What is the text in the image?", Text),
-            Self::OcrWithRegion => asks(
+            Self::Ocr => without_input("<OCR>", "What is the text in the image?", Text),
+            Self::OcrWithRegion => without_input(
                 "<OCR_WITH_REGION>",
                 "What is the text in the image, with regions?",
                 Ocr,
             ),
-            Self::CaptionToPhraseGrounding => asks_about(
+            Self::CaptionToPhraseGrounding => with_input(
                 "<CAPTION_TO_PHRASE_GROUNDING>",
                 "Locate the phrases in the caption: ",
                 "",
                 Grounding,
             ),
-            Self::ReferringExpressionSegmentation => asks_about(
+            Self::ReferringExpressionSegmentation => with_input(
                 "<REFERRING_EXPRESSION_SEGMENTATION>",
                 "Locate ",
                 " in the image with mask",
                 Polygons,
             ),
-            Self::RegionToSegmentation => asks_about(
+            Self::RegionToSegmentation => with_input(
                 "<REGION_TO_SEGMENTATION>",
                 "What is the polygon mask of region ",
                 "",
                 Polygons,
             ),
-            Self::OpenVocabularyDetection => asks_about(
+            Self::OpenVocabularyDetection => with_input(
                 "<OPEN_VOCABULARY_DETECTION>",
                 "Locate ",
                 " in the image.",
                 BoxesOrPolygons,
             ),
             Self::RegionToCategory => {
-                asks_about("<REGION_TO_CATEGORY>", "What is the region ", "?", Text)
+                with_input("<REGION_TO_CATEGORY>", "What is the region ", "?", Text)
             }
-            Self::RegionToDescription => asks_about(
+            Self::RegionToDescription => with_input(
                 "<REGION_TO_DESCRIPTION>",
                 "What does the region ",
                 " describe?",
                 Text,
             ),
             Self::RegionToOcr => {
-                asks_about("<REGION_TO_OCR>", "What text is in the region ", "?", Text)
+                with_input("<REGION_TO_OCR>", "What text is in the region ", "?", Text)
             }
         }
     }
@@ -228,157 +232,5 @@ impl FromStr for Task {
             .into_iter()
             .find(|task| task.token()[1..].strip_suffix('>') == Some(name.as_str()))
             .ok_or_else(|| Error::UnknownTask(text.to_owned()))
-    }
-}
-
-/// The input of a task.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TaskInput {
-    /// Text, or a region as `<loc_..>` tokens.
-    Text(String),
-    /// A box (x1, y1, x2, y2) in pixels of the image.
-    Region([f64; 4]),
-    /// A box (x1, y1, x2, y2) as fractions of the image's size, 0 to 1.
-    NormalizedRegion([f64; 4]),
-}
-
-/// A prompt of the model.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Prompt {
-    /// One of the known tasks.
-    Task {
-        /// The task.
-        task: Task,
-        /// The input, if the task needs one.
-        input: Option<TaskInput>,
-    },
-    /// Free text, passed to the model unchanged, such as the prompts of a fine-tuned model. The
-    /// answer is text.
-    Text(String),
-}
-
-impl Prompt {
-    /// Creates the prompt of a task with an input.
-    pub fn with_input(task: Task, input: TaskInput) -> Self {
-        Self::Task {
-            task,
-            input: Some(input),
-        }
-    }
-
-    /// Parses a prompt as HF's processor does: a known task token with its input, otherwise free
-    /// text.
-    ///
-    /// # Errors
-    /// [`Error::UnexpectedInput`] if text accompanies the token of a task that takes no input.
-    pub fn parse(text: &str) -> Result<Self> {
-        let contained = Task::ALL
-            .into_iter()
-            .find(|task| text.contains(task.token()));
-        let Some(task) = contained else {
-            return Ok(Self::Text(text.to_owned()));
-        };
-        let rest = text.replace(task.token(), "");
-        let input = match (task.needs_input(), rest.trim()) {
-            (false, _) if text == task.token() => None,
-            (false, _) => {
-                return Err(Error::UnexpectedInput {
-                    task: task.token(),
-                    input: rest,
-                });
-            }
-            (true, "") => None,
-            (true, input) => Some(TaskInput::Text(input.to_owned())),
-        };
-        Ok(Self::Task { task, input })
-    }
-
-    /// The task; `None` for free text.
-    pub fn task(&self) -> Option<Task> {
-        match self {
-            Self::Task { task, .. } => Some(*task),
-            Self::Text(_) => None,
-        }
-    }
-
-    /// The format of the answer.
-    pub fn family(&self) -> AnswerFamily {
-        self.task().map_or(AnswerFamily::Text, Task::family)
-    }
-
-    /// The key of the answer in HF's JSON: the task's token. For free text, the key is a token at
-    /// its start, otherwise the text itself.
-    pub fn key(&self) -> String {
-        match self {
-            Self::Task { task, .. } => task.token().to_owned(),
-            Self::Text(text) => match (text.starts_with('<'), text.find('>')) {
-                (true, Some(end)) => text[..=end].to_owned(),
-                _ => text.clone(),
-            },
-        }
-    }
-
-    /// The input as text, with a region as `<loc_..>` tokens; `None` if there is no input.
-    ///
-    /// # Errors
-    /// [`Error::Region`] if the region is not a box within the image.
-    pub fn input_text(&self, image_size: ImageSize) -> Result<Option<String>> {
-        let Self::Task {
-            input: Some(input), ..
-        } = self
-        else {
-            return Ok(None);
-        };
-        Ok(Some(match input {
-            TaskInput::Text(text) => text.trim().to_owned(),
-            TaskInput::Region(region) => region_text(*region, image_size)?,
-            TaskInput::NormalizedRegion([x1, y1, x2, y2]) => {
-                let (width, height) = (f64::from(image_size.width), f64::from(image_size.height));
-                region_text(
-                    [x1 * width, y1 * height, x2 * width, y2 * height],
-                    image_size,
-                )?
-            }
-        }))
-    }
-
-    /// The prompt's text as the tokenizer encodes it.
-    ///
-    /// # Errors
-    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`].
-    pub fn expand(&self, image_size: ImageSize) -> Result<String> {
-        let task = match self {
-            Self::Text(text) => return Ok(text.clone()),
-            Self::Task { task, .. } => *task,
-        };
-        let (before, after) = task.row().prompt;
-        match (after, self.input_text(image_size)?) {
-            (None, None) => Ok(before.to_owned()),
-            (None, Some(input)) => Err(Error::UnexpectedInput {
-                task: task.token(),
-                input,
-            }),
-            (Some(_), None) => Err(missing_input(task)),
-            (Some(_), Some(input)) if input.is_empty() => Err(missing_input(task)),
-            (Some(after), Some(input)) => Ok(format!("{before}{input}{after}")),
-        }
-    }
-}
-
-fn missing_input(task: Task) -> Error {
-    let expected = if task.needs_region() {
-        "a region: a box, or its <loc_..> text"
-    } else {
-        "a text"
-    };
-    Error::MissingInput {
-        task: task.token(),
-        expected,
-    }
-}
-
-impl From<Task> for Prompt {
-    fn from(task: Task) -> Self {
-        Self::Task { task, input: None }
     }
 }
