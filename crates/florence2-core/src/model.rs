@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::{Backend, Linear, Precision};
 
+use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
-use crate::generate::CancelToken;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
 use crate::multi_modal_projector::MultiModalProjector;
 use crate::vision_tower::VisionTower;

@@ -6,11 +6,13 @@
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 
-use super::greedy::{draw, generator};
+use super::config::{EarlyStopping, GenerationConfig};
 use super::logits_processor::LogitsProcessors;
+use super::sample::{draw, generator};
 use super::scores::Row;
-use super::stopping::StoppingCriteria;
-use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
+use super::search::{Search, Step};
+use super::sequence::{FinishReason, GeneratedSequence};
+use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
 /// The reference's score of continuations that must not be chosen.
@@ -74,64 +76,9 @@ impl BeamSearch {
         }
     }
 
-    pub(super) fn advance(
-        &mut self,
-        scores: &mut [Row],
-        processors: &LogitsProcessors<'_>,
-        stopping: &StoppingCriteria<'_>,
-    ) -> Result<Step> {
-        let num_beams = self.running.len();
-        let candidates = self.candidates(scores, processors, stopping)?;
-        let ends = candidates
-            .iter()
-            .all(|candidate| candidate.hits_stopping_criteria);
-        let running = self.next_running(&candidates);
-        self.update_finished(&candidates);
-
-        let parents = running
-            .iter()
-            .map(|index| candidates[*index].parent)
-            .collect();
-        self.running = running
-            .iter()
-            .map(|index| {
-                let candidate = &candidates[*index];
-                let mut beam = candidate.beam.clone();
-                beam.score += impossible_if(candidate.hits_stopping_criteria);
-                beam
-            })
-            .collect();
-        self.improvable &= self.can_improve();
-        let full = self.finished.iter().all(|beam| beam.finished);
-        let stopped_early = full && self.early_stopping == EarlyStopping::True;
-        if ends || stopped_early || !self.improvable {
-            return Ok(Step::Done);
-        }
-        debug_assert_eq!(self.running.len(), num_beams);
-        Ok(Step::Continue {
-            parents,
-            next_tokens: self
-                .running
-                .iter()
-                .map(|beam| beam.token_ids.last().copied().unwrap_or_default())
-                .collect(),
-        })
-    }
-
     /// The number of continuations that are considered, over all running beams.
     fn keep(&self, processors: &LogitsProcessors<'_>) -> usize {
         (1 + processors.end_tokens()).max(2) * self.running.len()
-    }
-
-    /// See [`super::Search::deciding`].
-    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
-        let few = |beam: &Beam| {
-            processors
-                .banned(&beam.token_ids)
-                .is_some_and(|count| count <= SPARE)
-        };
-        let all_few = self.running.iter().all(few);
-        (self.sampler.is_none() && all_few).then(|| self.keep(processors) + SPARE)
     }
 
     /// The best continuations over all running beams: enough that `num_beams` remain if the end
@@ -230,8 +177,69 @@ impl BeamSearch {
     fn length_factor(&self, new_tokens: usize) -> f32 {
         (new_tokens as f64).powf(f64::from(self.length_penalty)) as f32
     }
+}
 
-    pub(super) fn finish(self) -> Vec<GeneratedSequence> {
+impl Search for BeamSearch {
+    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
+        let few = |beam: &Beam| {
+            processors
+                .banned(&beam.token_ids)
+                .is_some_and(|count| count <= SPARE)
+        };
+        let all_few = self.running.iter().all(few);
+        (self.sampler.is_none() && all_few).then(|| self.keep(processors) + SPARE)
+    }
+
+    fn advance(
+        &mut self,
+        scores: &mut [Row],
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
+    ) -> Result<Step> {
+        let num_beams = self.running.len();
+        let candidates = self.candidates(scores, processors, stopping)?;
+        let ends = candidates
+            .iter()
+            .all(|candidate| candidate.hits_stopping_criteria);
+        let running = self.next_running(&candidates);
+        self.update_finished(&candidates);
+
+        let parents = running
+            .iter()
+            .map(|index| candidates[*index].parent)
+            .collect();
+        self.running = running
+            .iter()
+            .map(|index| {
+                let candidate = &candidates[*index];
+                let mut beam = candidate.beam.clone();
+                beam.score += impossible_if(candidate.hits_stopping_criteria);
+                beam
+            })
+            .collect();
+        self.improvable &= self.can_improve();
+        let full = self.finished.iter().all(|beam| beam.finished);
+        let stopped_early = full && self.early_stopping == EarlyStopping::True;
+        if ends || stopped_early || !self.improvable {
+            return Ok(Step::Done);
+        }
+        debug_assert_eq!(self.running.len(), num_beams);
+        Ok(Step::Continue {
+            parents,
+            next_tokens: self
+                .running
+                .iter()
+                .map(|beam| beam.token_ids.last().copied().unwrap_or_default())
+                .collect(),
+        })
+    }
+
+    /// None: until the search ends, another beam may become the best one.
+    fn last_token(&self) -> Option<(u32, f32)> {
+        None
+    }
+
+    fn finish(self: Box<Self>) -> Vec<GeneratedSequence> {
         let max_length = self.max_length;
         self.finished
             .into_iter()

@@ -3,9 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Search;
-use super::beam::BeamSearch;
-use super::greedy::GreedySearch;
 use super::keys::{self, FileOptions, canonical_options};
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
@@ -444,13 +441,6 @@ impl GenerationConfig {
         match self.num_beams {
             1 => self.num_return_sequences,
             beams => beams,
-        }
-    }
-
-    pub(super) fn search(&self, start: u32, max_length: usize) -> Search {
-        match self.num_beams {
-            1 => Search::Greedy(GreedySearch::new(self, start)),
-            _ => Search::Beam(BeamSearch::new(self, start, max_length)),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::config::GenerationConfig;
 use super::logits_processor::LogitsProcessors;
+use super::sample::{draw, generator};
 use super::scores::Row;
-use super::stopping::StoppingCriteria;
-use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
+use super::search::{Search, Step};
+use super::sequence::{FinishReason, GeneratedSequence};
+use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
 /// The sequences of one batch entry, which grow independently.
@@ -40,8 +42,22 @@ impl GreedySearch {
             length_penalty: config.length_penalty,
         }
     }
+}
 
-    pub(super) fn advance(
+impl Search for GreedySearch {
+    /// One, unless banned tokens change its probability.
+    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
+        let running = self
+            .sequences
+            .iter()
+            .zip(&self.ended)
+            .filter(|(_, ended)| !**ended);
+        let mut banned = running.map(|(sequence, _)| processors.banned(&sequence.token_ids));
+        let none_banned = banned.all(|count| count == Some(0));
+        (self.generators.is_none() && none_banned).then_some(1)
+    }
+
+    fn advance(
         &mut self,
         scores: &mut [Row],
         processors: &LogitsProcessors<'_>,
@@ -79,27 +95,14 @@ impl GreedySearch {
         })
     }
 
-    /// See [`super::Search::deciding`]: one, unless banned tokens change its probability.
-    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
-        let running = self
-            .sequences
-            .iter()
-            .zip(&self.ended)
-            .filter(|(_, ended)| !**ended);
-        let mut banned = running.map(|(sequence, _)| processors.banned(&sequence.token_ids));
-        let none_banned = banned.all(|count| count == Some(0));
-        (self.generators.is_none() && none_banned).then_some(1)
-    }
-
-    /// The token chosen last, if there is only one sequence.
-    pub(super) fn last_token(&self) -> Option<(u32, f32)> {
+    fn last_token(&self) -> Option<(u32, f32)> {
         let [sequence] = self.sequences.as_slice() else {
             return None;
         };
         Some((*sequence.token_ids.last()?, *sequence.log_probs.last()?))
     }
 
-    pub(super) fn finish(mut self) -> Vec<GeneratedSequence> {
+    fn finish(mut self: Box<Self>) -> Vec<GeneratedSequence> {
         for sequence in &mut self.sequences {
             let length = (sequence.token_ids.len() - 1) as f32;
             let sum: f32 = sequence.log_probs.iter().sum();
@@ -107,13 +110,6 @@ impl GreedySearch {
         }
         self.sequences
     }
-}
-
-/// A generator that gives the same random numbers on every machine.
-pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    generator.set_stream(stream);
-    generator
 }
 
 /// The most likely token, or a sampled one.
@@ -125,25 +121,4 @@ fn choose(log_probs: &Row, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
     // INVARIANT: rows without a usable score are rejected when they are normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");
     (log_probs.token(index), log_prob)
-}
-
-/// Draws `count` indices without replacement by their probability, in the order drawn.
-///
-/// By the Gumbel-max trick, the largest of log-probability + Gumbel noise is a draw.
-pub(super) fn draw(
-    log_probs: &[f32],
-    count: usize,
-    generator: &mut ChaCha8Rng,
-) -> Vec<(usize, f32)> {
-    let keys: Vec<f32> = log_probs
-        .iter()
-        .map(|log_prob| {
-            let uniform = (f64::from(generator.next_u32()) + 0.5) / (f64::from(u32::MAX) + 1.0);
-            log_prob + (-(-uniform.ln()).ln()) as f32
-        })
-        .collect();
-    top_k(&keys, count)
-        .into_iter()
-        .map(|(index, _)| (index, log_probs[index]))
-        .collect()
 }

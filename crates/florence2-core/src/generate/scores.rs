@@ -8,7 +8,7 @@
 use burn::tensor::Tensor;
 use florence2_kernels::Backend;
 
-use super::logits_processor::log_softmax;
+use super::log_softmax::log_softmax;
 use crate::error::{Error, Result};
 
 /// The scores of a row.

@@ -19,9 +19,9 @@ pub use conv_embed::ConvEmbed;
 pub use mlp::Mlp;
 pub use spatial_block::{SpatialBlock, WindowAttention};
 
+use crate::cancel::CancelToken;
 use crate::config::Florence2VisionConfig;
 use crate::error::Result;
-use crate::generate::CancelToken;
 
 /// The vision tower: per stage one [`ConvEmbed`] and `depths[stage]` [`VisionBlock`]s.
 #[derive(Module, Debug)]

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FinishReason, GenerationConfig, TokenBytes};
+use super::config::GenerationConfig;
+use super::sequence::FinishReason;
 use crate::error::{Error, Result};
+
+/// The bytes of a token's text.
+pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
 
 /// The criteria of one call, for all of its sequences.
 pub(super) struct StoppingCriteria<'a> {

@@ -3,7 +3,7 @@
 
 use florence2_kernels::top_k;
 
-use super::GenerationConfig;
+use crate::generate::config::GenerationConfig;
 
 /// The number of tokens that `TopHLogitsWarper` considers.
 const TOP_H_TOKENS: usize = 100;
