@@ -3,19 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, LM_HEAD_KEY, SHARED_KEY};
+use super::key_map::{SHARED_KEY, TOKEN_EMBEDDING_KEYS};
 use super::lora::{Adapter, Entry, Replacement};
 use super::merge::{LowRank, TokenRows, Update, merge, merge_bias};
 use super::tensors::{NamedTensors, Ties};
 use crate::error::{Error, Result};
-
-/// Copies of the token embedding, in the order in which PEFT assigns them.
-const COPIES: [&str; 4] = [
-    SHARED_KEY,
-    ENCODER_EMBEDDING_KEY,
-    DECODER_EMBEDDING_KEY,
-    LM_HEAD_KEY,
-];
 
 /// Adapters, merged in order.
 pub(super) struct Adapters<'a> {
@@ -45,7 +37,8 @@ impl<'a> Adapters<'a> {
         &'s self,
         source: &str,
     ) -> impl Iterator<Item = &'a TokenRows> + 's {
-        let shared = (self.tied_output && COPIES.contains(&source)).then_some(SHARED_KEY);
+        let shared =
+            (self.tied_output && TOKEN_EMBEDDING_KEYS.contains(&source)).then_some(SHARED_KEY);
         let entries = shared.into_iter().flat_map(move |key| self.entries(key));
         entries.filter_map(|(_, entry)| entry.rows.as_ref())
     }
@@ -74,7 +67,7 @@ impl<'a> Adapters<'a> {
     /// its tensor. PEFT copies them into the tensor, so the last ones apply.
     pub(super) fn base(&self, source: &str) -> Option<&'a Replacement> {
         let is_copy = |key: &&str| self.ties.is_tied(key) && self.ties.source(key) == source;
-        let copies: Vec<&str> = COPIES.into_iter().filter(is_copy).collect();
+        let copies: Vec<&str> = TOKEN_EMBEDDING_KEYS.into_iter().filter(is_copy).collect();
         let keys = if copies.is_empty() {
             vec![source]
         } else {
@@ -162,7 +155,7 @@ impl<'a> Adapters<'a> {
         shapes: &BTreeMap<String, Vec<usize>>,
         tensors: &NamedTensors<'_>,
     ) -> Option<Vec<Vec<usize>>> {
-        let is_copy = COPIES.contains(&key);
+        let is_copy = TOKEN_EMBEDDING_KEYS.contains(&key);
         let configured = shapes.get(if is_copy { SHARED_KEY } else { key })?.clone();
         let stored = tensors.get(self.ties.source(key)).filter(|_| is_copy);
         let stored = stored.map(|stored| stored.tensor.shape.clone());

@@ -146,6 +146,14 @@ pub(super) const DECODER_EMBEDDING_KEY: &str = "model.language_model.decoder.emb
 /// The output matrix.
 pub(super) const LM_HEAD_KEY: &str = "lm_head.weight";
 
+/// The names that the token embedding may have, in the order in which PEFT assigns the copies.
+pub(super) const TOKEN_EMBEDDING_KEYS: [&str; 4] = [
+    SHARED_KEY,
+    ENCODER_EMBEDDING_KEY,
+    DECODER_EMBEDDING_KEY,
+    LM_HEAD_KEY,
+];
+
 /// The projector's matrix.
 pub(super) const IMAGE_PROJECTION_KEY: &str = "model.multi_modal_projector.image_projection.weight";
 

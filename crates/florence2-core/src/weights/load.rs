@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
+use florence2_checkpoint::{Checkpoint, StoredTensor};
 use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::adapters::Adapters;
 use super::cast::stays_f32;
-use super::keys::{
+use super::key_map::{
     DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, IMAGE_PROJECTION_KEY, LM_HEAD_KEY, SHARED_KEY,
-    TEMPORAL_EMBEDDING_KEY,
+    TEMPORAL_EMBEDDING_KEY, TOKEN_EMBEDDING_KEYS,
 };
+use super::lora::Adapter;
+use super::report::{ShapeMismatch, WeightsReport};
 use super::tensors::{NamedTensors, Ties};
-use super::{Adapter, Checkpoint, ShapeMismatch, StoredTensor, WeightsReport};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
@@ -290,13 +292,6 @@ impl<'a> Loader<'a> {
         embeddings: &'a Embeddings,
         precision: Precision,
     ) -> Self {
-        // Every copy of the token embedding belongs to the model, whichever of them is read.
-        let copies = [
-            SHARED_KEY,
-            ENCODER_EMBEDDING_KEY,
-            DECODER_EMBEDDING_KEY,
-            LM_HEAD_KEY,
-        ];
         Self {
             progress: LoadProgress::default(),
             monitor: None,
@@ -312,7 +307,8 @@ impl<'a> Loader<'a> {
             failure: None,
             reads: true,
             precision,
-            expected: copies.map(str::to_owned).into(),
+            // Every copy of the token embedding belongs to the model, whichever of them is read.
+            expected: TOKEN_EMBEDDING_KEYS.map(str::to_owned).into(),
         }
     }
 
@@ -457,16 +453,11 @@ fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
     }
 }
 
+/// Returns whether a tensor has the expected shape. The vocabulary of a token embedding may be
+/// padded.
 fn fits(key: &str, found: &[usize], expected: &[usize]) -> bool {
-    let padded_vocabulary = [
-        SHARED_KEY,
-        ENCODER_EMBEDDING_KEY,
-        DECODER_EMBEDDING_KEY,
-        LM_HEAD_KEY,
-    ]
-    .contains(&key);
     found == expected
-        || padded_vocabulary
+        || TOKEN_EMBEDDING_KEYS.contains(&key)
             && found.len() == 2
             && found[1] == expected[1]
             && found[0] > expected[0]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use florence2_checkpoint::{Checkpoint, StoredTensor};
+
 use super::adapter_config::AdapterConfig;
-use super::keys::{is_transposed, to_hugging_face_key, without_wrappers};
+use super::key_map::{is_transposed, to_hugging_face_key, without_wrappers};
 use super::merge::{LowRank, TokenRows, Update};
-use super::{Checkpoint, StoredTensor};
 use crate::error::{Error, Result};
 
 const CONFIG_FILE: &str = "adapter_config.json";

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::keys::{
+use florence2_checkpoint::{Checkpoint, StoredTensor};
+
+use super::key_map::{
     DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, FINAL_LOGITS_BIAS_KEY, LM_HEAD_KEY, SHARED_KEY,
     is_ignored, is_transposed, to_hugging_face_key,
 };
-use super::{Checkpoint, StoredTensor};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
