@@ -24,6 +24,6 @@ pub use config::{Florence2Config, Florence2TextConfig, Florence2VisionConfig};
 pub use error::{Error, Result};
 pub use model::{
     EncoderOutput, Florence2ForConditionalGeneration, Florence2Model, ForwardInput, ForwardOutput,
-    ForwardText, IGNORED_LABEL,
+    ForwardText, IGNORE_INDEX,
 };
 pub use warning::Warning;

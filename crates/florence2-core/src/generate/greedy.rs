@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::GenerationConfig;
 use super::logits_processor::LogitsProcessors;
-use super::sample::{draw, generator};
-use super::scores::Row;
+use super::sample::{sample_without_replacement, seeded_rng};
+use super::scores::ScoreRow;
 use super::search::{Search, Step};
 use super::sequence::{FinishReason, GeneratedSequence};
 use super::stopping_criteria::StoppingCriteria;
@@ -17,7 +17,7 @@ pub(super) struct GreedySearch {
     sequences: Vec<GeneratedSequence>,
     /// True for each ended sequence. It keeps its decoder row until all sequences have ended.
     ended: Vec<bool>,
-    generators: Option<Vec<ChaCha8Rng>>,
+    rngs: Option<Vec<ChaCha8Rng>>,
     length_penalty: f32,
 }
 
@@ -30,15 +30,15 @@ impl GreedySearch {
             score: 0.0,
             finish_reason: FinishReason::Length,
         };
-        let generators = config.do_sample.then(|| {
+        let rngs = config.do_sample.then(|| {
             (0..count as u64)
-                .map(|stream| generator(config.seed, stream))
+                .map(|stream| seeded_rng(config.seed, stream))
                 .collect()
         });
         Self {
             sequences: vec![sequence; count],
             ended: vec![false; count],
-            generators,
+            rngs,
             length_penalty: config.length_penalty,
         }
     }
@@ -46,20 +46,20 @@ impl GreedySearch {
 
 impl Search for GreedySearch {
     /// One, unless banned tokens change its probability.
-    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
+    fn candidates_needed(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         let running = self
             .sequences
             .iter()
             .zip(&self.ended)
             .filter(|(_, ended)| !**ended);
-        let mut banned = running.map(|(sequence, _)| processors.banned(&sequence.token_ids));
+        let mut banned = running.map(|(sequence, _)| processors.max_banned(&sequence.token_ids));
         let none_banned = banned.all(|count| count == Some(0));
-        (self.generators.is_none() && none_banned).then_some(1)
+        (self.rngs.is_none() && none_banned).then_some(1)
     }
 
     fn advance(
         &mut self,
-        scores: &mut [Row],
+        scores: &mut [ScoreRow],
         processors: &LogitsProcessors<'_>,
         stopping: &StoppingCriteria<'_>,
     ) -> Result<Step> {
@@ -70,14 +70,11 @@ impl Search for GreedySearch {
             let sequence = &mut self.sequences[row];
             processors.apply(row, &sequence.token_ids, scores)?;
             scores.normalise()?;
-            let generator = self
-                .generators
-                .as_mut()
-                .map(|generators| &mut generators[row]);
-            let (token_id, log_prob) = choose(scores, generator);
+            let rng = self.rngs.as_mut().map(|rngs| &mut rngs[row]);
+            let (token_id, log_prob) = choose(scores, rng);
             sequence.token_ids.push(token_id);
             sequence.log_probs.push(log_prob);
-            if let Some(reason) = stopping.reason(&sequence.token_ids) {
+            if let Some(reason) = stopping.finish_reason(&sequence.token_ids) {
                 sequence.finish_reason = reason;
                 self.ended[row] = true;
             }
@@ -113,10 +110,10 @@ impl Search for GreedySearch {
 }
 
 /// The most likely token, or a sampled one.
-fn choose(log_probs: &Row, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
-    let best = match generator {
+fn choose(log_probs: &ScoreRow, rng: Option<&mut ChaCha8Rng>) -> (u32, f32) {
+    let best = match rng {
         None => top_k(&log_probs.values, 1),
-        Some(generator) => draw(&log_probs.values, 1, generator),
+        Some(rng) => sample_without_replacement(&log_probs.values, 1, rng),
     };
     // INVARIANT: rows without a usable score are rejected when they are normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");

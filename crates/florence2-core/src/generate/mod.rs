@@ -7,8 +7,8 @@
 
 mod beam;
 mod config;
+mod config_keys;
 mod greedy;
-mod keys;
 mod log_softmax;
 mod logits_processor;
 mod observer;
@@ -23,7 +23,7 @@ use florence2_kernels::Backend;
 
 pub use crate::cancel::CancelToken;
 pub use config::{EarlyStopping, GenerationConfig};
-pub use keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
+pub use config_keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
 pub use log_softmax::log_softmax;
 pub use observer::{GenerationEvent, GenerationObserver};
 pub use sequence::{FinishReason, GeneratedSequence};
@@ -129,15 +129,15 @@ pub fn generate_with<B: Backend>(
         let input_ids = Tensor::<B, 1, Int>::from_ints(input_ids.as_slice(), &model.device())
             .reshape([rows, 1]);
         let logits = model.decode(input_ids, &cross_attention, &mut cache)?;
-        let deciding: Vec<Option<usize>> = active
+        let candidates_needed: Vec<Option<usize>> = active
             .iter()
             .flat_map(|entry| {
-                let deciding = searches[*entry].deciding(&processors[*entry]);
-                std::iter::repeat_n(deciding, rows_per_entry)
+                let count = searches[*entry].candidates_needed(&processors[*entry]);
+                std::iter::repeat_n(count, rows_per_entry)
             })
             .collect();
         let mut scores =
-            scores::to_host(logits, &deciding).map_err(|error| at_step(error, step))?;
+            scores::to_host(logits, &candidates_needed).map_err(|error| at_step(error, step))?;
 
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);

@@ -1,7 +1,7 @@
 //! The interface of the search algorithms: one [`Search`] chooses the tokens of one batch entry.
 
 use super::logits_processor::LogitsProcessors;
-use super::scores::Row;
+use super::scores::ScoreRow;
 use super::sequence::GeneratedSequence;
 use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::error::Result;
 pub(super) trait Search {
     /// The number of a row's most likely tokens that suffice for the choice; `None` if any may be
     /// chosen.
-    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize>;
+    fn candidates_needed(&self, processors: &LogitsProcessors<'_>) -> Option<usize>;
 
     /// Chooses the next tokens from the scores of this search's rows.
     ///
@@ -18,7 +18,7 @@ pub(super) trait Search {
     /// [`Error::NotFinite`](crate::Error::NotFinite) if a row has no usable score.
     fn advance(
         &mut self,
-        scores: &mut [Row],
+        scores: &mut [ScoreRow],
         processors: &LogitsProcessors<'_>,
         stopping: &StoppingCriteria<'_>,
     ) -> Result<Step>;

@@ -40,20 +40,21 @@ impl<'a> Adapters<'a> {
         let shared =
             (self.tied_output && TOKEN_EMBEDDING_KEYS.contains(&source)).then_some(SHARED_KEY);
         let entries = shared.into_iter().flat_map(move |key| self.entries(key));
-        entries.filter_map(|(_, entry)| entry.rows.as_ref())
+        entries.filter_map(|(_, entry)| entry.token_rows.as_ref())
     }
 
     /// The single tokens of one embedding only.
     fn tokens<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'a TokenRows> + 's {
         let own = !(self.tied_output && key == SHARED_KEY);
         let entries = self.entries(key).filter(move |_| own);
-        entries.filter_map(|(_, entry)| entry.rows.as_ref())
+        entries.filter_map(|(_, entry)| entry.token_rows.as_ref())
     }
 
     /// Returns whether the values of one copy of the embedding differ from those of the base model.
     pub(super) fn modify(&self, key: &str) -> bool {
         let mut entries = self.entries(key);
-        let is_modified = entries.any(|(_, entry)| entry.saved.is_some() || entry.update.is_some());
+        let is_modified =
+            entries.any(|(_, entry)| entry.modules_to_save.is_some() || entry.update.is_some());
         is_modified || self.tokens(key).next().is_some()
     }
 
@@ -65,7 +66,7 @@ impl<'a> Adapters<'a> {
 
     /// The values that an adapter stores for a parameter of the base model, or for one that shares
     /// its tensor. PEFT copies them into the tensor, so the last ones apply.
-    pub(super) fn base(&self, source: &str) -> Option<&'a Replacement> {
+    pub(super) fn base_layer(&self, source: &str) -> Option<&'a Replacement> {
         let is_copy = |key: &&str| self.ties.is_tied(key) && self.ties.source(key) == source;
         let copies: Vec<&str> = TOKEN_EMBEDDING_KEYS.into_iter().filter(is_copy).collect();
         let keys = if copies.is_empty() {
@@ -73,17 +74,17 @@ impl<'a> Adapters<'a> {
         } else {
             copies
         };
-        let bases = self.adapters.iter().flat_map(|adapter| {
+        let base_layers = self.adapters.iter().flat_map(|adapter| {
             let entries = keys.iter().filter_map(move |key| adapter.entries.get(*key));
-            entries.filter_map(|entry| entry.base.as_ref())
+            entries.filter_map(|entry| entry.base_layer.as_ref())
         });
-        bases.last()
+        base_layers.last()
     }
 
     /// The values of a parameter that was trained as a whole.
-    pub(super) fn saved(&self, key: &str) -> Option<&'a Replacement> {
+    pub(super) fn modules_to_save(&self, key: &str) -> Option<&'a Replacement> {
         let mut entries = self.entries(key);
-        entries.find_map(|(_, entry)| entry.saved.as_ref())
+        entries.find_map(|(_, entry)| entry.modules_to_save.as_ref())
     }
 
     /// Returns whether all updates of a key are of a weight with this number of rows.
@@ -174,7 +175,8 @@ impl<'a> Adapters<'a> {
                 ));
             }
         }
-        let is_whole = |entry: &Entry| entry.saved.is_some() || entry.rows.is_some();
+        let is_whole =
+            |entry: &Entry| entry.modules_to_save.is_some() || entry.token_rows.is_some();
         for (key, entry) in &adapter.entries {
             if is_whole(entry) && entry.update.is_some() {
                 let names = entry.names().join(", ");

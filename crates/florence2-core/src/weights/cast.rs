@@ -21,7 +21,7 @@ pub fn cast<B: Backend>(
 /// Layer norms are f32 because squares of f16 values overflow. The output matrix is f32 because the
 /// scores of neighbouring locations differ by less than the precision of f16. Token embeddings are
 /// f32 because a tied output matrix is one of them.
-pub(super) fn stays_f32(path: &[String]) -> bool {
+pub(super) fn keep_in_fp32(path: &[String]) -> bool {
     let norm = path
         .last()
         .is_some_and(|name| name == "gamma" || name == "beta");
@@ -45,7 +45,7 @@ impl<B: Backend> ModuleMapper<B> for Cast {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        match stays_f32(&self.path) {
+        match keep_in_fp32(&self.path) {
             true => param,
             false => param.map(|tensor| tensor.cast(self.dtype)),
         }

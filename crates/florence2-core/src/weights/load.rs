@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::adapters::Adapters;
-use super::cast::stays_f32;
+use super::cast::keep_in_fp32;
 use super::key_map::{
     DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, IMAGE_PROJECTION_KEY, LM_HEAD_KEY, SHARED_KEY,
     TEMPORAL_EMBEDDING_KEY, TOKEN_EMBEDDING_KEYS,
@@ -192,7 +192,7 @@ fn bias_of(weight: &str) -> String {
 
 /// The data type of the parameter at a path of the module.
 fn dtype_of<B: Backend>(path: &[String], precision: Precision) -> DType {
-    if stays_f32(path) {
+    if keep_in_fp32(path) {
         DType::F32
     } else {
         B::parameter_dtype(precision)
@@ -348,7 +348,7 @@ impl<'a> Loader<'a> {
     fn read(&mut self, key: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
         self.expected.insert(key.to_owned());
         let adapted = self.embeddings.adapted(key);
-        let saved = adapted.and_then(|key| self.adapters.saved(key));
+        let saved = adapted.and_then(|key| self.adapters.modules_to_save(key));
         let source = match key {
             // The encoder's own parameter is the prompt's embedding, whose base values are the
             // shared one's.
@@ -402,7 +402,7 @@ impl<'a> Loader<'a> {
         if !self.reads {
             return Ok(None);
         }
-        let mut values = match self.adapters.base(key) {
+        let mut values = match self.adapters.base_layer(key) {
             Some(base) => read_tensor(&base.tensor, base.is_transposed())?,
             None => read_tensor(stored.tensor, stored.is_transposed())?,
         };

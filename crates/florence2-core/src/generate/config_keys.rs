@@ -167,7 +167,7 @@ pub const GENERATION_KEYS: &[GenerationKey] = &[
 ];
 
 /// Keys that tools write and no library reads.
-const SILENT: [&str; 2] = ["trust_remote_code", "_name_or_path"];
+const METADATA_KEYS: [&str; 2] = ["trust_remote_code", "_name_or_path"];
 
 impl GenerationKey {
     fn named(name: &str) -> Option<&'static Self> {
@@ -259,7 +259,7 @@ pub(super) struct FileOptions {
 
 /// The options of `generation_config.json`. If it exists, transformers reads no option of
 /// `config.json`.
-pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
+pub(super) fn from_generation_config(json: &[u8]) -> Result<FileOptions> {
     let file = "generation_config.json";
     let map: Map<String, Value> =
         serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
@@ -271,7 +271,7 @@ pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
 
 /// The options of a `config.json` without a `generation_config.json`: those at the top level, then
 /// those of the decoder's configuration. HF `GenerationConfig.from_model_config`.
-pub(super) fn of_model_config(config: &Value) -> Result<FileOptions> {
+pub(super) fn from_model_config(config: &Value) -> Result<FileOptions> {
     let part = ["decoder", "generator", "text_config"]
         .into_iter()
         .filter_map(|name| Some((name, config.get(name)?.as_object()?)))
@@ -316,7 +316,7 @@ impl FileOptions {
                 used: format!("nothing: {reason}"),
             };
             let Some(key) = GenerationKey::named(&name) else {
-                if !SILENT.contains(&name.as_str()) {
+                if !METADATA_KEYS.contains(&name.as_str()) {
                     warnings.push(warning("the option is unknown"));
                 }
                 continue;
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_config_json_is_read_beside_the_file() {
+    fn config_json_is_not_read_beside_generation_config_json() {
         let (config, warnings) = read(
             Some(json!({"bos_token_id": 0})),
             json!({"num_beams": 4, "text_config": {"eos_token_id": 2, "max_length": 9}}),
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_file_config_json_is_read() {
+    fn config_json_is_read_without_generation_config_json() {
         let (config, warnings) = read(
             None,
             json!({
