@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::key_map::{SHARED_KEY, TOKEN_EMBEDDING_KEYS};
 use super::lora::{Adapter, Entry, Replacement};
 use super::merge::{LowRank, TokenRows, Update, merge, merge_bias};
-use super::tensors::{NamedTensors, Ties};
+use super::tensors::NamedTensors;
+use super::ties::Ties;
 use crate::error::{Error, Result};
 
 /// Adapters, merged in order.

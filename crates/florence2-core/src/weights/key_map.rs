@@ -131,6 +131,17 @@ pub(super) fn is_transposed(key: &str) -> bool {
     key.strip_prefix("model.").unwrap_or(&key) == MICROSOFT_IMAGE_PROJECTION
 }
 
+/// Converts a module path to a key: burn names the parameters of a layer norm gamma and beta.
+pub(super) fn module_path_to_key(path: &[String]) -> String {
+    let mut key = path.join(".");
+    for (burn, hugging_face) in [(".gamma", ".weight"), (".beta", ".bias")] {
+        if let Some(module) = key.strip_suffix(burn) {
+            key = format!("{module}{hugging_face}");
+        }
+    }
+    key
+}
+
 /// The prefix of the output matrix's module.
 const LM_HEAD: &str = "lm_head.";
 

@@ -35,15 +35,21 @@ mod adapters;
 mod cast;
 mod key_map;
 mod load;
+mod loader;
 mod lora;
 mod merge;
+mod progress;
 mod report;
+mod sizes;
 mod tensors;
+mod ties;
+mod untied_embeddings;
 
 pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file};
 
 pub use cast::cast;
 pub use key_map::{KeyLayout, to_hugging_face_key};
-pub use load::{LoadMonitor, LoadProgress, inspect, load, load_monitored};
+pub use load::{inspect, load, load_monitored};
 pub use lora::Adapter;
+pub use progress::{LoadMonitor, LoadProgress};
 pub use report::{ShapeMismatch, WeightsReport};
