@@ -4,16 +4,16 @@ use burn::module::Module;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::{Backend, Precision};
 
+use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
-use crate::generate::CancelToken;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
 use crate::layers::Linear;
 use crate::multi_modal_projector::MultiModalProjector;
 use crate::vision_tower::VisionTower;
 
-/// The label of positions that are excluded from the loss.
-pub const IGNORED_LABEL: i64 = -100;
+/// The label of positions that are excluded from the loss: torch's `ignore_index`.
+pub const IGNORE_INDEX: i64 = -100;
 
 /// Florence-2 with its output matrix: HF `Florence2ForConditionalGeneration`.
 #[derive(Module, Debug)]
@@ -67,7 +67,7 @@ pub struct ForwardText<B: Backend> {
     /// `[batch, tokens]`; if it is `None`, made from `labels`, or a single start token without
     /// labels.
     pub decoder_input_ids: Option<Tensor<B, 2, Int>>,
-    /// `[batch, tokens]`; positions with [`IGNORED_LABEL`] are excluded from the loss.
+    /// `[batch, tokens]`; positions with [`IGNORE_INDEX`] are excluded from the loss.
     pub labels: Option<Tensor<B, 2, Int>>,
 }
 
@@ -277,7 +277,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let start = self.token("decoder_start_token_id")?;
         let start = Tensor::full([batch, 1], start, &labels.device());
         let shifted = Tensor::cat(vec![start, labels.narrow(1, 0, tokens - 1)], 1);
-        let ignored = shifted.clone().equal_elem(IGNORED_LABEL);
+        let ignored = shifted.clone().equal_elem(IGNORE_INDEX);
         Ok(shifted.mask_fill(ignored, self.token("pad_token_id")?))
     }
 
@@ -315,10 +315,10 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     }
 }
 
-/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`]; NaN without such labels, as
+/// Mean cross-entropy over the labels that are not [`IGNORE_INDEX`]; NaN without such labels, as
 /// in torch. No value is read back from the device.
 fn cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: Tensor<B, 2, Int>) -> Tensor<B, 1> {
-    let ignored = labels.clone().equal_elem(IGNORED_LABEL);
+    let ignored = labels.clone().equal_elem(IGNORE_INDEX);
     let targets = labels.mask_fill(ignored.clone(), 0).unsqueeze_dim::<3>(2);
     let log_probs = activation::log_softmax(logits, 2)
         .gather(2, targets)

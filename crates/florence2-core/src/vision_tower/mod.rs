@@ -20,9 +20,9 @@ pub use spatial_block::{SpatialBlock, WindowAttention};
 
 use depthwise::channels_last;
 
+use crate::cancel::CancelToken;
 use crate::config::Florence2VisionConfig;
 use crate::error::Result;
-use crate::generate::CancelToken;
 
 /// The vision tower: per stage one [`ConvEmbed`] and `depths[stage]` [`VisionBlock`]s.
 #[derive(Module, Debug)]

@@ -131,6 +131,17 @@ pub(super) fn is_transposed(key: &str) -> bool {
     key.strip_prefix("model.").unwrap_or(&key) == MICROSOFT_IMAGE_PROJECTION
 }
 
+/// Converts a module path to a key: burn names the parameters of a layer norm gamma and beta.
+pub(super) fn module_path_to_key(path: &[String]) -> String {
+    let mut key = path.join(".");
+    for (burn, hugging_face) in [(".gamma", ".weight"), (".beta", ".bias")] {
+        if let Some(module) = key.strip_suffix(burn) {
+            key = format!("{module}{hugging_face}");
+        }
+    }
+    key
+}
+
 /// The prefix of the output matrix's module.
 const LM_HEAD: &str = "lm_head.";
 
@@ -145,6 +156,14 @@ pub(super) const DECODER_EMBEDDING_KEY: &str = "model.language_model.decoder.emb
 
 /// The output matrix.
 pub(super) const LM_HEAD_KEY: &str = "lm_head.weight";
+
+/// The names that the token embedding may have, in the order in which PEFT assigns the copies.
+pub(super) const TOKEN_EMBEDDING_KEYS: [&str; 4] = [
+    SHARED_KEY,
+    ENCODER_EMBEDDING_KEY,
+    DECODER_EMBEDDING_KEY,
+    LM_HEAD_KEY,
+];
 
 /// The projector's matrix.
 pub(super) const IMAGE_PROJECTION_KEY: &str = "model.multi_modal_projector.image_projection.weight";

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FinishReason, GenerationConfig, TokenBytes};
+use super::config::GenerationConfig;
+use super::sequence::FinishReason;
 use crate::error::{Error, Result};
+
+/// The bytes of a token's text.
+pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
 
 /// The criteria of one call, for all of its sequences.
 pub(super) struct StoppingCriteria<'a> {
@@ -12,7 +16,7 @@ pub(super) struct StoppingCriteria<'a> {
     stop_strings: Vec<&'a [u8]>,
     token_bytes: Option<TokenBytes<'a>>,
     deadline: Option<Instant>,
-    late: bool,
+    timed_out: bool,
 }
 
 impl<'a> StoppingCriteria<'a> {
@@ -40,24 +44,24 @@ impl<'a> StoppingCriteria<'a> {
             stop_strings,
             token_bytes,
             deadline: time.and_then(|time| Instant::now().checked_add(time)),
-            late: false,
+            timed_out: false,
         })
     }
 
     /// Reads the clock, so that all sequences of a step end together when `max_time` has passed.
     pub(super) fn begin_step(&mut self) {
-        self.late = self
+        self.timed_out = self
             .deadline
             .is_some_and(|deadline| Instant::now() > deadline);
     }
 
     /// The reason why `sequence`, whose last token is new, ends; `None` if it continues.
-    pub(super) fn reason(&self, sequence: &[u32]) -> Option<FinishReason> {
+    pub(super) fn finish_reason(&self, sequence: &[u32]) -> Option<FinishReason> {
         let last = sequence.last()?;
         if self.eos_token_id.contains(last) || self.ends_in_stop_string(sequence) {
             return Some(FinishReason::EndOfText);
         }
-        (self.late || sequence.len() >= self.max_length).then_some(FinishReason::Length)
+        (self.timed_out || sequence.len() >= self.max_length).then_some(FinishReason::Length)
     }
 
     /// Returns whether a stop string ends within the last token. The token may continue after it.
@@ -104,7 +108,7 @@ mod tests {
         let bytes = |id: u32| tokens[id as usize].as_bytes().to_vec();
         let criteria = StoppingCriteria::new(&config, Vec::new(), 99, Some(&bytes)).unwrap();
         let sequence: Vec<u32> = (0..tokens.len() as u32).collect();
-        criteria.reason(&sequence) == Some(FinishReason::EndOfText)
+        criteria.finish_reason(&sequence) == Some(FinishReason::EndOfText)
     }
 
     #[test]
@@ -137,10 +141,13 @@ mod tests {
             ..GenerationConfig::default()
         };
         let mut criteria = StoppingCriteria::new(&config, vec![2], 9, None).unwrap();
-        assert_eq!(criteria.reason(&[2, 5]), None);
+        assert_eq!(criteria.finish_reason(&[2, 5]), None);
         std::thread::sleep(Duration::from_millis(2));
         criteria.begin_step();
-        assert_eq!(criteria.reason(&[2, 5]), Some(FinishReason::Length));
-        assert_eq!(criteria.reason(&[2, 2]), Some(FinishReason::EndOfText));
+        assert_eq!(criteria.finish_reason(&[2, 5]), Some(FinishReason::Length));
+        assert_eq!(
+            criteria.finish_reason(&[2, 2]),
+            Some(FinishReason::EndOfText)
+        );
     }
 }

@@ -1,16 +1,16 @@
-//! The restrictions of sampling: the warpers of HF `generation/logits_process.py`, in the order of
-//! `_get_logits_processor`.
+//! The logits warpers, which restrict sampling: those of HF `generation/logits_process.py`, in the
+//! order of `_get_logits_processor`.
 
 use florence2_kernels::top_k;
 
-use super::GenerationConfig;
+use crate::generate::config::GenerationConfig;
 
 /// The number of tokens that `TopHLogitsWarper` considers.
 const TOP_H_TOKENS: usize = 100;
 
-/// Applies every warper that the configuration sets. At least `least` tokens remain, except after
-/// `top_h`.
-pub(super) fn warp(config: &GenerationConfig, scores: &mut [f32], least: usize) {
+/// Applies every warper that the configuration sets. At least `min_tokens_to_keep` tokens remain,
+/// except after `top_h`.
+pub(super) fn warp(config: &GenerationConfig, scores: &mut [f32], min_tokens_to_keep: usize) {
     if config.temperature != 1.0 {
         for score in scores.iter_mut() {
             *score /= config.temperature;
@@ -21,25 +21,25 @@ pub(super) fn warp(config: &GenerationConfig, scores: &mut [f32], least: usize) 
     }
     if config.top_k > 0 {
         let k = usize::try_from(config.top_k).unwrap_or(usize::MAX);
-        keep_top_k(scores, k.max(least));
+        keep_top_k(scores, k.max(min_tokens_to_keep));
     }
     if config.top_p < 1.0 {
-        keep_top_p(scores, config.top_p, least);
+        keep_top_p(scores, config.top_p, min_tokens_to_keep);
     }
     if let Some(min_p) = config.min_p {
-        keep_min_p(scores, min_p, least);
+        keep_min_p(scores, min_p, min_tokens_to_keep);
     }
     if config.typical_p < 1.0 {
-        keep_typical(scores, config.typical_p, least);
+        keep_typical(scores, config.typical_p, min_tokens_to_keep);
     }
     if is_cutoff(config.epsilon_cutoff) {
-        keep_above(scores, |_| config.epsilon_cutoff, least);
+        keep_above(scores, |_| config.epsilon_cutoff, min_tokens_to_keep);
     }
     if is_cutoff(config.eta_cutoff) {
         let epsilon = config.eta_cutoff;
         let eta =
             |probabilities: &[f32]| epsilon.min(epsilon.sqrt() * (-entropy(probabilities)).exp());
-        keep_above(scores, eta, least);
+        keep_above(scores, eta, min_tokens_to_keep);
     }
 }
 
@@ -102,22 +102,22 @@ fn keep_top_h(scores: &mut [f32], top_h: f32) {
 
 /// HF `TopKLogitsWarper`.
 fn keep_top_k(scores: &mut [f32], k: usize) {
-    let Some((_, least)) = top_k(scores, k.min(scores.len())).pop() else {
+    let Some((_, threshold)) = top_k(scores, k.min(scores.len())).pop() else {
         return;
     };
-    for score in scores.iter_mut().filter(|score| **score < least) {
+    for score in scores.iter_mut().filter(|score| **score < threshold) {
         *score = f32::NEG_INFINITY;
     }
 }
 
 /// HF `TopPLogitsWarper`.
-fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
+fn keep_top_p(scores: &mut [f32], top_p: f32, min_tokens_to_keep: usize) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     // Of equal scores, the first is the most likely, as in a search.
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)));
     let max = order.last().map_or(0.0, |index| scores[*index]);
     let total: f32 = scores.iter().map(|score| (score - max).exp()).sum();
-    let removable = order.len().saturating_sub(least);
+    let removable = order.len().saturating_sub(min_tokens_to_keep);
     let mut cumulative = 0.0;
     for index in &order[..removable] {
         cumulative += (scores[*index] - max).exp() / total;
@@ -129,10 +129,10 @@ fn keep_top_p(scores: &mut [f32], top_p: f32, least: usize) {
 }
 
 /// HF `MinPLogitsWarper`.
-fn keep_min_p(scores: &mut [f32], min_p: f32, least: usize) {
+fn keep_min_p(scores: &mut [f32], min_p: f32, min_tokens_to_keep: usize) {
     let probabilities = probabilities(scores.iter().copied());
     let max = probabilities.iter().copied().fold(0.0, f32::max);
-    let best = top_k(&probabilities, least.min(scores.len()));
+    let best = top_k(&probabilities, min_tokens_to_keep.min(scores.len()));
     retain(scores, |index| {
         probabilities[index] >= min_p * max || best.iter().any(|(kept, _)| *kept == index)
     });
@@ -140,7 +140,7 @@ fn keep_min_p(scores: &mut [f32], min_p: f32, least: usize) {
 
 /// HF `TypicalLogitsWarper`: the tokens whose information is closest to the entropy, until their
 /// total probability is `mass`.
-fn keep_typical(scores: &mut [f32], mass: f32, least: usize) {
+fn keep_typical(scores: &mut [f32], mass: f32, min_tokens_to_keep: usize) {
     let probabilities = probabilities(scores.iter().copied());
     let entropy = entropy(&probabilities);
     let distances: Vec<f32> = probabilities
@@ -158,7 +158,7 @@ fn keep_typical(scores: &mut [f32], mass: f32, least: usize) {
         return;
     };
     let farthest = distances[order[last]];
-    let always = &order[..least.min(order.len())];
+    let always = &order[..min_tokens_to_keep.min(order.len())];
     retain(scores, |index| {
         distances[index] <= farthest || always.contains(&index)
     });
@@ -166,13 +166,13 @@ fn keep_typical(scores: &mut [f32], mass: f32, least: usize) {
 
 /// HF `EpsilonLogitsWarper` and `EtaLogitsWarper`: bans tokens whose probability is below a
 /// threshold, which is computed from all probabilities.
-fn keep_above(scores: &mut [f32], threshold: impl Fn(&[f32]) -> f32, least: usize) {
+fn keep_above(scores: &mut [f32], threshold: impl Fn(&[f32]) -> f32, min_tokens_to_keep: usize) {
     let probabilities = probabilities(scores.iter().copied());
     let threshold = threshold(&probabilities);
-    let Some((_, best)) = top_k(scores, least.min(scores.len())).pop() else {
+    let Some((_, kept_score)) = top_k(scores, min_tokens_to_keep.min(scores.len())).pop() else {
         return;
     };
-    let kept: Vec<bool> = scores.iter().map(|score| *score >= best).collect();
+    let kept: Vec<bool> = scores.iter().map(|score| *score >= kept_score).collect();
     retain(scores, |index| {
         probabilities[index] >= threshold || kept[index]
     });
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nucleus_keeps_the_likely() {
+    fn top_p_keeps_the_most_likely_tokens() {
         let mut scores = [0.5f32.ln(), 0.3f32.ln(), 0.15f32.ln(), 0.05f32.ln()];
         keep_top_p(&mut scores, 0.75, 1);
         assert!(scores[..2].iter().all(|score| score.is_finite()));

@@ -1,14 +1,14 @@
 //! The processing of scores before a token is chosen: HF `generation/logits_process.py`, in the
 //! order of `_get_logits_processor`.
 
+mod warpers;
+
 use std::collections::{BTreeSet, HashMap};
 
-use florence2_kernels::exp;
-
-use super::GenerationConfig;
-use super::scores::Row;
-use super::warpers::warp;
-use crate::error::{Error, Result};
+use super::config::GenerationConfig;
+use super::scores::ScoreRow;
+use crate::error::Result;
+use warpers::warp;
 
 /// All processors of one batch entry.
 pub(super) struct LogitsProcessors<'a> {
@@ -71,32 +71,32 @@ impl<'a> LogitsProcessors<'a> {
 
     /// The maximum number of tokens that [`Self::apply`] bans after `sequence`; `None` if it also
     /// changes scores in other ways.
-    pub(super) fn banned(&self, sequence: &[u32]) -> Option<usize> {
-        let rewrites = self.padded
+    pub(super) fn max_banned(&self, sequence: &[u32]) -> Option<usize> {
+        let changes_scores = self.padded
             || !self.forced_tokens(sequence).is_empty()
             || self.decay(sequence).is_some()
-            || rewrites_every_row(self.config);
-        if rewrites {
+            || changes_all_scores(self.config);
+        if changes_scores {
             return None;
         }
         let suppressed = self.config.suppress_tokens.len() + self.begin_suppressed(sequence).len();
-        Some(self.impossible_after(sequence).count() + suppressed)
+        Some(self.banned_after(sequence).count() + suppressed)
     }
 
     /// Changes the scores of the token that follows `sequence`: of all tokens, or of the most
-    /// likely ones if [`Self::banned`] shows that only bans change them. `row` is the index of the
-    /// sequence within its batch entry.
+    /// likely ones if [`Self::max_banned`] shows that only bans change them. `row` is the index of
+    /// the sequence within its batch entry.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if scores that are to be normalised again are not usable.
-    pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut Row) -> Result<()> {
+    /// [`NotFinite`](crate::Error::NotFinite) if scores that are to be normalised again are not usable.
+    pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut ScoreRow) -> Result<()> {
         let config = self.config;
         let all = scores.tokens.is_none();
         if all {
             self.ban_padding(&mut scores.values);
             self.rescale(row, sequence, &mut scores.values);
         }
-        scores.ban(self.impossible_after(sequence));
+        scores.ban(self.banned_after(sequence));
         let forced = self.forced_tokens(sequence);
         if !forced.is_empty() {
             force(&mut scores.values, forced);
@@ -118,11 +118,11 @@ impl<'a> LogitsProcessors<'a> {
         scores.ban(self.begin_suppressed(sequence).iter().copied());
         if config.do_sample {
             // A beam needs a continuation other than the end tokens.
-            let least = match config.num_beams {
+            let min_tokens_to_keep = match config.num_beams {
                 1 => 1,
                 _ => self.eos_token_id.len() + 1,
             };
-            warp(config, &mut scores.values, least);
+            warp(config, &mut scores.values, min_tokens_to_keep);
         }
         if all && config.renormalize_logits {
             scores.normalise()?;
@@ -131,15 +131,15 @@ impl<'a> LogitsProcessors<'a> {
     }
 
     /// The number of tokens that end a sequence.
-    pub(super) fn end_tokens(&self) -> usize {
+    pub(super) fn eos_token_count(&self) -> usize {
         self.eos_token_id.len()
     }
 
     /// Converts logits to log-probabilities.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if no score is usable, unless invalid values are removed later.
-    pub(super) fn normalise(&self, scores: &mut Row) -> Result<()> {
+    /// [`NotFinite`](crate::Error::NotFinite) if no score is usable, unless invalid values are removed later.
+    pub(super) fn normalise(&self, scores: &mut ScoreRow) -> Result<()> {
         if self.config.remove_invalid_values {
             scores.normalise_or_nan();
             return Ok(());
@@ -172,7 +172,7 @@ impl<'a> LogitsProcessors<'a> {
 
     /// The tokens that must not follow `sequence`: repetitions, bad words, an end that comes too
     /// early.
-    fn impossible_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
+    fn banned_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         let ends: &[u32] = match self.is_too_short(sequence) {
             true => self.eos_token_id,
             false => &[],
@@ -194,7 +194,7 @@ impl<'a> LogitsProcessors<'a> {
     fn is_too_short(&self, sequence: &[u32]) -> bool {
         // The start token is not a new token.
         match self.config.min_new_tokens {
-            Some(least) => sequence.len() - 1 < least,
+            Some(min_new_tokens) => sequence.len() - 1 < min_new_tokens,
             None => sequence.len() < self.config.min_length,
         }
     }
@@ -235,7 +235,7 @@ impl<'a> LogitsProcessors<'a> {
 
     fn bad_words_after(&self, sequence: &[u32]) -> impl Iterator<Item = u32> {
         self.config.bad_words_ids.iter().filter_map(move |word| {
-            let last = follower(word, sequence)?;
+            let last = completing_token(word, sequence)?;
             // The end token alone is not a bad word: banning it would make every sequence endless.
             let is_end = word.len() == 1 && self.eos_token_id.contains(&last);
             (!is_end).then_some(last)
@@ -244,7 +244,7 @@ impl<'a> LogitsProcessors<'a> {
 }
 
 /// Returns whether a configuration changes scores at every step in other ways than by bans.
-fn rewrites_every_row(config: &GenerationConfig) -> bool {
+fn changes_all_scores(config: &GenerationConfig) -> bool {
     config.do_sample
         || config.repetition_penalty != 1.0
         || config.encoder_repetition_penalty != 1.0
@@ -253,9 +253,9 @@ fn rewrites_every_row(config: &GenerationConfig) -> bool {
         || config.renormalize_logits
 }
 
-/// The last token of `words`, if `sequence` ends with the others. As in transformers, a sequence
-/// that is shorter than `words` has no follower, unless `words` is one token.
-fn follower(words: &[u32], sequence: &[u32]) -> Option<u32> {
+/// The last token of `words`, if `sequence` ends with the others. As in transformers, there is none
+/// if `sequence` is shorter than `words`, unless `words` is one token.
+fn completing_token(words: &[u32], sequence: &[u32]) -> Option<u32> {
     let (last, prefix) = words.split_last()?;
     let long_enough = prefix.is_empty() || words.len() <= sequence.len();
     (long_enough && sequence.ends_with(prefix)).then_some(*last)
@@ -265,8 +265,8 @@ fn follower(words: &[u32], sequence: &[u32]) -> Option<u32> {
 fn add_biases(biases: &[(Vec<u32>, f32)], sequence: &[u32], scores: &mut [f32]) {
     let mut sums: HashMap<u32, f32> = HashMap::new();
     for (index, (words, bias)) in biases.iter().enumerate() {
-        let replaced = biases[index + 1..].iter().any(|(later, _)| later == words);
-        if let Some(last) = follower(words, sequence).filter(|_| !replaced) {
+        let is_overridden = biases[index + 1..].iter().any(|(later, _)| later == words);
+        if let Some(last) = completing_token(words, sequence).filter(|_| !is_overridden) {
             *sums.entry(last).or_default() += bias;
         }
     }
@@ -324,39 +324,6 @@ fn remove_invalid(scores: &mut [f32]) {
     }
 }
 
-/// Converts scores to log-probabilities in place.
-///
-/// # Errors
-/// [`Error::NotFinite`] if no score is usable.
-pub fn log_softmax(scores: &mut [f32]) -> Result<()> {
-    // In parts that are computed side by side, since there are as many scores as tokens.
-    const PARTS: usize = 16;
-    let (chunks, tail) = scores.as_chunks::<PARTS>();
-    let mut maxima = [f32::NEG_INFINITY; PARTS];
-    for chunk in chunks {
-        for (max, score) in maxima.iter_mut().zip(chunk) {
-            *max = if *score > *max { *score } else { *max };
-        }
-    }
-    let max = maxima.iter().chain(tail).copied();
-    let max = max.fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0_f64; PARTS];
-    for chunk in chunks {
-        for (sum, score) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(exp(score - max));
-        }
-    }
-    let tail: f64 = tail.iter().map(|score| f64::from(exp(score - max))).sum();
-    let normalizer = max + (sums.iter().sum::<f64>() + tail).ln() as f32;
-    if !normalizer.is_finite() {
-        return Err(Error::NotFinite { step: 0 });
-    }
-    for score in scores {
-        *score -= normalizer;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -377,8 +344,8 @@ mod tests {
 
     /// Compares with the scores that transformers keeps of random scores, all processors together.
     #[test]
-    fn samples_are_drawn_from_what_the_reference_leaves() {
-        let goldens = include_str!("../../../../tests/fixtures/sampling.json");
+    fn processed_scores_are_those_of_transformers() {
+        let goldens = include_str!("../../../../../tests/fixtures/sampling.json");
         let goldens: Value = serde_json::from_str(goldens).unwrap();
         let ids = |name: &str| serde_json::from_value::<Vec<u32>>(goldens[name].clone()).unwrap();
         let (sequence, encoder) = (ids("sequence"), ids("encoder_input_ids"));
@@ -392,7 +359,7 @@ mod tests {
             };
             let scores: Vec<f32> = serde_json::from_value(case["scores"].clone()).unwrap();
             let size = scores.len();
-            let mut row = Row {
+            let mut row = ScoreRow {
                 values: scores,
                 tokens: None,
             };
@@ -425,7 +392,7 @@ mod tests {
         };
         // Rows that are not tokens stay impossible.
         let processors = LogitsProcessors::new(&config, &[1], 9, &[], [3, 4]);
-        let mut row = Row {
+        let mut row = ScoreRow {
             values: vec![f32::NAN; 4],
             tokens: None,
         };
@@ -436,11 +403,11 @@ mod tests {
 
     /// By default, a search receives the few tokens that it considers, not whole rows.
     #[test]
-    fn only_options_that_rewrite_scores_need_every_score() {
+    fn options_that_change_scores_require_all_scores() {
         let banned = |config: &GenerationConfig, length: u32| {
             let sequence: Vec<u32> = (20..20 + length).collect();
             let encoder = [30, 31, 30, 32];
-            LogitsProcessors::new(config, &[2], 9, &encoder, [40, 40]).banned(&sequence)
+            LogitsProcessors::new(config, &[2], 9, &encoder, [40, 40]).max_banned(&sequence)
         };
         let plain = GenerationConfig::default();
         assert_eq!(banned(&plain, 3), Some(0));
@@ -453,20 +420,14 @@ mod tests {
         assert_eq!(banned(&bans, 1), Some(3 + 2));
         assert_eq!(banned(&bans, 4), Some(3));
         assert_eq!(banned(&bans, 5), None);
-        for rewrites in [
+        for options in [
             r#"{"sequence_bias": [[[5], 1.0]]}"#,
             r#"{"encoder_repetition_penalty": 2}"#,
             r#"{"renormalize_logits": true}"#,
             r#"{"remove_invalid_values": true}"#,
             r#"{"do_sample": true}"#,
         ] {
-            assert_eq!(banned(&serde_json::from_str(rewrites).unwrap(), 3), None);
+            assert_eq!(banned(&serde_json::from_str(options).unwrap(), 3), None);
         }
-    }
-
-    #[test]
-    fn not_a_number_is_an_error() {
-        assert!(log_softmax(&mut [0.0, f32::NAN]).is_err());
-        assert!(log_softmax(&mut [BANNED, BANNED]).is_err());
     }
 }

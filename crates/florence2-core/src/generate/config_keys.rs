@@ -29,7 +29,7 @@ pub enum KeyTreatment {
     /// It is not read; a value that is not neutral is a [`Warning`].
     Warned,
     /// It is not supported; a value that is not neutral is an error.
-    Refused,
+    Rejected,
 }
 
 /// The forms of a value that transformers treats as equal.
@@ -79,10 +79,10 @@ const fn warned(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
     }
 }
 
-const fn refused(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
+const fn rejected(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
     GenerationKey {
         neutral,
-        ..key(name, KeyTreatment::Refused, Form::Plain)
+        ..key(name, KeyTreatment::Rejected, Form::Plain)
     }
 }
 
@@ -155,19 +155,19 @@ pub const GENERATION_KEYS: &[GenerationKey] = &[
     ignored("_from_model_config"),
     ignored("transformers_version"),
     warned("diversity_penalty", &[0.0]),
-    refused("guidance_scale", &[1.0]),
-    refused("penalty_alpha", &[0.0]),
-    refused("dola_layers", &[]),
-    refused("num_beam_groups", &[0.0, 1.0]),
-    refused("constraints", &[]),
-    refused("force_words_ids", &[]),
-    refused("token_healing", &[0.0]),
-    refused("is_assistant", &[0.0]),
-    refused("watermarking_config", &[]),
+    rejected("guidance_scale", &[1.0]),
+    rejected("penalty_alpha", &[0.0]),
+    rejected("dola_layers", &[]),
+    rejected("num_beam_groups", &[0.0, 1.0]),
+    rejected("constraints", &[]),
+    rejected("force_words_ids", &[]),
+    rejected("token_healing", &[0.0]),
+    rejected("is_assistant", &[0.0]),
+    rejected("watermarking_config", &[]),
 ];
 
 /// Keys that tools write and no library reads.
-const SILENT: [&str; 2] = ["trust_remote_code", "_name_or_path"];
+const METADATA_KEYS: [&str; 2] = ["trust_remote_code", "_name_or_path"];
 
 impl GenerationKey {
     fn named(name: &str) -> Option<&'static Self> {
@@ -259,7 +259,7 @@ pub(super) struct FileOptions {
 
 /// The options of `generation_config.json`. If it exists, transformers reads no option of
 /// `config.json`.
-pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
+pub(super) fn from_generation_config(json: &[u8]) -> Result<FileOptions> {
     let file = "generation_config.json";
     let map: Map<String, Value> =
         serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
@@ -271,7 +271,7 @@ pub(super) fn of_generation_config(json: &[u8]) -> Result<FileOptions> {
 
 /// The options of a `config.json` without a `generation_config.json`: those at the top level, then
 /// those of the decoder's configuration. HF `GenerationConfig.from_model_config`.
-pub(super) fn of_model_config(config: &Value) -> Result<FileOptions> {
+pub(super) fn from_model_config(config: &Value) -> Result<FileOptions> {
     let part = ["decoder", "generator", "text_config"]
         .into_iter()
         .filter_map(|name| Some((name, config.get(name)?.as_object()?)))
@@ -304,7 +304,7 @@ impl FileOptions {
     fn new(file: &'static str, entries: Vec<(String, String, Value)>) -> Result<Self> {
         let mut options = Map::new();
         let mut warnings = Vec::new();
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         for (name, full_name, value) in entries {
             if value.is_null() {
                 continue;
@@ -316,7 +316,7 @@ impl FileOptions {
                 used: format!("nothing: {reason}"),
             };
             let Some(key) = GenerationKey::named(&name) else {
-                if !SILENT.contains(&name.as_str()) {
+                if !METADATA_KEYS.contains(&name.as_str()) {
                     warnings.push(warning("the option is unknown"));
                 }
                 continue;
@@ -328,16 +328,16 @@ impl FileOptions {
                 KeyTreatment::Warned if !key.is_neutral(&value) => {
                     warnings.push(warning("the option has no effect on this model"));
                 }
-                KeyTreatment::Refused if !key.is_neutral(&value) => {
-                    refused.push(format!("{full_name}: found {value}"));
+                KeyTreatment::Rejected if !key.is_neutral(&value) => {
+                    rejected.push(format!("{full_name}: found {value}"));
                 }
                 _ => (),
             }
         }
-        if !refused.is_empty() {
+        if !rejected.is_empty() {
             let reason = format!(
                 "{}, expected no such option: it is not supported",
-                refused.join(", ")
+                rejected.join(", ")
             );
             return Err(Error::malformed(file, reason));
         }
@@ -400,7 +400,7 @@ mod tests {
                 KeyTreatment::File => "files alone",
                 KeyTreatment::Ignored => "ignored",
                 KeyTreatment::Warned => "warning",
-                KeyTreatment::Refused => "error",
+                KeyTreatment::Rejected => "error",
             };
             (key.name.to_owned(), treatment.to_owned())
         });
@@ -469,8 +469,8 @@ mod tests {
             let error = read(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-        let refused = r#"{"guidance_scale": 2, "dola_layers": "low", "num_beam_groups": 1}"#;
-        let error = read(refused).unwrap_err().to_string();
+        let rejected = r#"{"guidance_scale": 2, "dola_layers": "low", "num_beam_groups": 1}"#;
+        let error = read(rejected).unwrap_err().to_string();
         assert!(error.contains("guidance_scale: found 2"), "{error}");
         assert!(error.contains("dola_layers: found \"low\""), "{error}");
         assert!(!error.contains("num_beam_groups"), "{error}");
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_config_json_is_read_beside_the_file() {
+    fn config_json_is_not_read_beside_generation_config_json() {
         let (config, warnings) = read(
             Some(json!({"bos_token_id": 0})),
             json!({"num_beams": 4, "text_config": {"eos_token_id": 2, "max_length": 9}}),
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_file_config_json_is_read() {
+    fn config_json_is_read_without_generation_config_json() {
         let (config, warnings) = read(
             None,
             json!({
