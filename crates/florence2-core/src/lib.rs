@@ -12,6 +12,7 @@ mod cancel;
 mod config;
 mod error;
 pub mod generate;
+mod image_placeholders;
 pub mod language_model;
 pub mod layers;
 mod model;

@@ -7,6 +7,7 @@ use florence2_kernels::{Backend, Precision};
 use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
+use crate::image_placeholders::Prompts;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
 use crate::layers::Linear;
 use crate::multi_modal_projector::MultiModalProjector;
@@ -59,10 +60,11 @@ pub struct ForwardInput<B: Backend> {
 /// The text of a [`ForwardInput`].
 #[derive(Debug, Clone)]
 pub struct ForwardText<B: Backend> {
-    /// The prompt's ids, `[batch, tokens]`, without HF's leading `<image>` placeholders, which the
-    /// image embeddings replace.
+    /// The prompt's ids, `[batch, tokens]`, with the `<image>` placeholders of HF's processor before
+    /// them or without them.
     pub input_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`, 1 for the prompt and 0 for padding; `None` if nothing is padded.
+    /// `[batch, tokens]`, as wide as `input_ids`: 1 for the prompt and 0 for padding; `None` if
+    /// nothing is padded.
     pub attention_mask: Option<Tensor<B, 2, Int>>,
     /// `[batch, tokens]`; if it is `None`, made from `labels`, or a single start token without
     /// labels.
@@ -167,7 +169,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ///
     /// # Shapes
     /// - `image_features`: `[batch, image tokens, d_model]`
-    /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right
+    /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right, without `<image>`
+    ///   placeholders
     ///
     /// # Errors
     /// [`Error::TooManyPositions`] if image and prompt exceed the encoder's positions.
@@ -238,13 +241,23 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// [`Self::forward`] with an encoded image, `[batch, image tokens, d_model]`.
     ///
     /// # Errors
-    /// Those of [`Self::encode`] and [`Self::decode`].
+    /// Those of [`Self::encode`] and [`Self::decode`]; [`Error::Argument`] if `input_ids` has another
+    /// number of placeholders than the image has tokens.
     pub fn forward_text(
         &self,
         image_features: Tensor<B, 3>,
         text: ForwardText<B>,
     ) -> Result<ForwardOutput<B>> {
-        let encoded = self.encode(image_features.clone(), text.input_ids, text.attention_mask)?;
+        let image_tokens = image_features.dims()[1];
+        let image_token_id = self.config.image_token_id;
+        let prompts = Prompts::new(
+            text.input_ids,
+            text.attention_mask,
+            image_token_id,
+            image_tokens,
+        )?;
+        let (input_ids, mask) = (prompts.input_ids, prompts.attention_mask);
+        let encoded = self.encode(image_features.clone(), input_ids, mask)?;
         let decoder_input_ids = match (text.decoder_input_ids, &text.labels) {
             (Some(ids), _) => ids,
             (None, Some(labels)) => self.shift_tokens_right(labels.clone())?,

@@ -30,6 +30,7 @@ pub use sequence::{FinishReason, GeneratedSequence};
 pub use stopping_criteria::TokenBytes;
 
 use crate::error::{Error, Result};
+use crate::image_placeholders::Prompts;
 use crate::language_model::KvCache;
 use crate::model::{EncoderOutput, Florence2ForConditionalGeneration};
 use beam::BeamSearch;
@@ -49,6 +50,75 @@ pub struct GenerationContext<'a> {
     pub prompts: &'a [Vec<u32>],
     /// The bytes of each token's text, which `stop_strings` require.
     pub token_bytes: Option<TokenBytes<'a>>,
+}
+
+/// The optional inputs of [`Florence2ForConditionalGeneration::generate`].
+#[derive(Default)]
+pub struct GenerateOptions<'a, B: Backend> {
+    /// `[batch, tokens]`, 1 for the prompt and 0 for padding, as wide as `input_ids`; `None` if
+    /// nothing is padded.
+    pub attention_mask: Option<Tensor<B, 2, Int>>,
+    /// The number of the tokenizer's entries. Rows of a padded vocabulary from this number on are
+    /// never generated. By default, all rows of the vocabulary.
+    pub vocab_size: Option<usize>,
+    /// The bytes of each token's text, which `stop_strings` require.
+    pub token_bytes: Option<TokenBytes<'a>>,
+    /// Cancels the run, or ends it at a deadline.
+    pub cancel: CancelToken,
+    /// Receives the tokens and the progress.
+    pub observer: GenerationObserver<'a>,
+}
+
+impl<B: Backend> Florence2ForConditionalGeneration<B> {
+    /// Generates the answers to images and prompts: HF `generate`. Returns `num_return_sequences`
+    /// sequences per batch entry, best first.
+    ///
+    /// # Shapes
+    /// - `pixel_values`: `[batch, channels, height, width]`, normalised
+    /// - `input_ids`: `[batch, tokens]`, padded on the right; the prompt, with the `<image>`
+    ///   placeholders of HF's processor before it or without them
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the option or the input that is invalid,
+    /// [`Error::TooManyPositions`], [`Error::NotFinite`], [`Error::Cancelled`],
+    /// [`Error::DeadlineExceeded`].
+    pub fn generate(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        input_ids: Tensor<B, 2, Int>,
+        config: &GenerationConfig,
+        options: GenerateOptions<'_, B>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        let image_features = self.encode_image(pixel_values, &options.cancel)?;
+        self.generate_from_features(image_features, input_ids, config, options)
+    }
+
+    /// [`Self::generate`] with encoded images, `[batch, image tokens, d_model]`.
+    ///
+    /// # Errors
+    /// Those of [`Self::generate`].
+    pub fn generate_from_features(
+        &self,
+        image_features: Tensor<B, 3>,
+        input_ids: Tensor<B, 2, Int>,
+        config: &GenerationConfig,
+        mut options: GenerateOptions<'_, B>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        let image_tokens = image_features.dims()[1];
+        let image_token_id = self.config().image_token_id;
+        let attention_mask = options.attention_mask.take();
+        let prompts = Prompts::new(input_ids, attention_mask, image_token_id, image_tokens)?;
+        let context = GenerationContext {
+            vocab_size: options
+                .vocab_size
+                .unwrap_or(self.config().text_config.vocab_size),
+            prompts: &prompts.unpadded(),
+            token_bytes: options.token_bytes,
+        };
+        let encoded = self.encode(image_features, prompts.input_ids, prompts.attention_mask)?;
+        let (cancel, observer) = (&options.cancel, &mut options.observer);
+        generate_with(self, &encoded, config, &context, cancel, observer)
+    }
 }
 
 /// [`generate_with`] with only the size of a tokenizer.
