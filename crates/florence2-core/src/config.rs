@@ -1,9 +1,9 @@
 //! `config.json` of either layout, as one checked [`Florence2Config`].
 //!
-//! Field names are those of Hugging Face's `configuration_florence2.py`. Microsoft's names
-//! (`dim_embed`, `image_pos_embed.max_pos_embeddings`,
-//! `visual_temporal_embedding.max_temporal_embeddings`) are renamed before the fields are read. If a
-//! file has both names, Hugging Face's has precedence.
+//! Field names are those of Hugging Face's `configuration_florence2.py`. Microsoft's names are
+//! renamed before the fields are read: `dim_embed`, `image_pos_embed.max_pos_embeddings` and
+//! `visual_temporal_embedding.max_temporal_embeddings`. If a file has both names, Hugging Face's has
+//! precedence.
 
 use florence2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
