@@ -91,6 +91,21 @@ impl StoredTensor {
         Ok(values)
     }
 
+    /// Reads the values of a matrix `[rows, columns]` as f32, transposed to `[columns, rows]`. Other
+    /// tensors are read as by [`Self::to_f32`].
+    ///
+    /// # Errors
+    /// Those of [`Self::to_f32`].
+    pub fn to_f32_transposed(&self) -> Result<Vec<f32>> {
+        let values = self.to_f32()?;
+        Ok(match self.shape[..] {
+            [rows, columns] if !values.is_empty() => {
+                gather(&values, &[columns, rows], &[1, columns])
+            }
+            _ => values,
+        })
+    }
+
     fn read(&self, count: usize, format: FloatFormat) -> Result<Vec<f32>> {
         let values = self.storage.read(self.offset, count, format);
         values.map_err(|error| match error {

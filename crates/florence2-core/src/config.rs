@@ -1,9 +1,9 @@
 //! `config.json` of either layout, as one checked [`Florence2Config`].
 //!
-//! Field names are those of Hugging Face's `configuration_florence2.py`. Microsoft's names
-//! (`dim_embed`, `image_pos_embed.max_pos_embeddings`,
-//! `visual_temporal_embedding.max_temporal_embeddings`) are renamed before the fields are read. If a
-//! file has both names, Hugging Face's has precedence.
+//! Field names are those of Hugging Face's `configuration_florence2.py`. Microsoft's names are
+//! renamed before the fields are read: `dim_embed`, `image_pos_embed.max_pos_embeddings` and
+//! `visual_temporal_embedding.max_temporal_embeddings`. If a file has both names, Hugging Face's has
+//! precedence.
 
 use florence2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -535,4 +535,48 @@ fn activation(field: &str, name: &str) -> Result<()> {
 pub(crate) fn activation_named(name: &str) -> Activation {
     // INVARIANT: `validate` rejects other names.
     Activation::named(name).expect("a name that was validated")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn vision_config(vision: &Value) -> Result<Florence2VisionConfig, String> {
+        let config = json!({"vision_config": vision, "text_config": {}}).to_string();
+        Florence2Config::from_json(config.as_bytes(), "config.json")
+            .map(|config| config.vision_config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn null_numbers_of_embeddings_are_absent() {
+        let nulls = json!({"max_temporal_embeddings": null, "max_position_embeddings": null});
+        assert_eq!(
+            vision_config(&nulls).unwrap(),
+            Florence2VisionConfig::default()
+        );
+        let config = vision_config(&json!({
+            "max_position_embeddings": null,
+            "image_pos_embed": {"max_pos_embeddings": 40},
+        }));
+        assert_eq!(config.unwrap().max_position_embeddings, 40);
+    }
+
+    #[test]
+    fn errors_have_the_path_in_the_file() {
+        for (vision, path) in [
+            (json!({"dim_embed": [1, "2"]}), "vision_config.dim_embed[1]"),
+            (
+                json!({"image_pos_embed": {"max_pos_embeddings": null}, "embed_dim": [8]}),
+                "vision_config.image_pos_embed.max_pos_embeddings",
+            ),
+            (json!({"embed_dim": [null]}), "vision_config.embed_dim[0]"),
+        ] {
+            let error = vision_config(&vision).unwrap_err();
+            assert!(error.contains(path), "{vision}: {error}");
+        }
+    }
 }

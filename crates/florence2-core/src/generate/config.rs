@@ -437,7 +437,7 @@ impl GenerationConfig {
     }
 
     /// The number of decoder rows per batch entry.
-    pub(super) fn rows(&self) -> usize {
+    pub(super) fn rows_per_entry(&self) -> usize {
         match self.num_beams {
             1 => self.num_return_sequences,
             beams => beams,

@@ -4,6 +4,9 @@
 //! per batch entry, so that the result of an entry never depends on its neighbours. Backends
 //! normalise the scores, and send only the most likely ones if no other token can be chosen
 //! (`scores.rs`).
+//!
+//! The modules, from the bottom: `sequence` and `config`; `scores`, `logits_processor` and
+//! `stopping_criteria`; `search`, the interface of `greedy` and `beam`; the loop in this file.
 
 mod beam;
 mod config;
@@ -175,7 +178,7 @@ pub fn generate_with<B: Backend>(
         .iter()
         .map(|ids| LogitsProcessors::new(config, &eos_token_id, max_length, ids, vocab_sizes))
         .collect();
-    let rows_per_entry = config.rows();
+    let rows_per_entry = config.rows_per_entry();
 
     let mut searches: Vec<Box<dyn Search>> = starts
         .iter()

@@ -9,7 +9,7 @@ use super::loader::Loader;
 use super::lora::Adapter;
 use super::progress::{LoadMonitor, LoadProgress};
 use super::report::WeightsReport;
-use super::sizes::Sizes;
+use super::sizes::ParameterSizes;
 use super::tensors::NamedTensors;
 use super::ties::Ties;
 use super::untied_embeddings::UntiedEmbeddings;
@@ -68,7 +68,7 @@ pub fn load_monitored<B: Backend>(
     let adapters = Adapters::new(adapters, &ties, config.tie_word_embeddings);
     let embeddings = UntiedEmbeddings::new(&ties, &adapters);
     let model = embeddings.build_model::<B>(config, &adapters, precision, device)?;
-    let sizes = Sizes::of(&model, precision);
+    let sizes = ParameterSizes::of(&model, precision);
     sizes.check(B::largest_buffer(device))?;
     adapters.check(&sizes.shapes, &tensors)?;
     let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, precision);

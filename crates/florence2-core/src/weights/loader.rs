@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_checkpoint::StoredTensor;
 use florence2_kernels::{Backend, Precision};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -71,7 +70,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The differences found; the unexpected tensors are those that no parameter has read.
+    /// The differences between the checkpoint and the model.
     pub(super) fn into_report(mut self) -> WeightsReport {
         self.report.unexpected = self.tensors.unexpected(&self.expected);
         self.report
@@ -120,7 +119,7 @@ impl<'a> Loader<'a> {
             _ => self.ties.source(key),
         };
         let mut values = match (saved, self.read_base(source, expected)?) {
-            (Some(saved), Some(_)) => read_tensor(&saved.tensor, saved.is_transposed())?,
+            (Some(saved), Some(_)) => saved.as_named().read()?,
             (_, Some(values)) => values,
             (_, None) => return Ok(None),
         };
@@ -151,10 +150,7 @@ impl<'a> Loader<'a> {
         let Some(stored) = self.tensors.get(key) else {
             return Ok(self.compute_missing(key, expected));
         };
-        let mut shape = stored.tensor.shape.clone();
-        if stored.is_transposed() {
-            shape.reverse();
-        }
+        let shape = stored.shape();
         if !is_expected_shape(key, &shape, expected) {
             self.report.mismatched.push(ShapeMismatch {
                 key: key.to_owned(),
@@ -167,8 +163,8 @@ impl<'a> Loader<'a> {
             return Ok(None);
         }
         let mut values = match self.adapters.base_layer(key) {
-            Some(base) => read_tensor(&base.tensor, base.is_transposed())?,
-            None => read_tensor(stored.tensor, stored.is_transposed())?,
+            Some(base_layer) => base_layer.as_named().read()?,
+            None => stored.read()?,
         };
         for tokens in self.adapters.tokens_of_copies(key) {
             tokens.replace(&mut values, shape[1])?;
@@ -190,14 +186,6 @@ impl<'a> Loader<'a> {
             }
         }
     }
-}
-
-fn read_tensor(tensor: &StoredTensor, is_transposed: bool) -> Result<Vec<f32>> {
-    let values = tensor.to_f32()?;
-    Ok(match tensor.shape[..] {
-        [rows, columns] if is_transposed => transpose(&values, rows, columns),
-        _ => values,
-    })
 }
 
 /// Larger values would be infinite in f16, and no result would be finite.
@@ -267,22 +255,4 @@ fn data_of(values: Vec<f32>, shape: Vec<usize>, dtype: DType) -> TensorData {
         DType::BF16 => TensorData::new(converted(values, bf16::from_f32), shape),
         _ => TensorData::new(values, shape),
     }
-}
-
-/// Transposes `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    const TILE: usize = 32;
-    let mut transposed = vec![0.0; values.len()];
-    let stripes = transposed.par_chunks_mut(TILE * rows).enumerate();
-    stripes.for_each(|(tile, stripe)| {
-        for row_tile in (0..rows).step_by(TILE) {
-            for (column, line) in stripe.chunks_exact_mut(rows).enumerate() {
-                let column = tile * TILE + column;
-                for row in row_tile..rows.min(row_tile + TILE) {
-                    line[row] = values[row * columns + column];
-                }
-            }
-        }
-    });
-    transposed
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use florence2_checkpoint::{Checkpoint, StoredTensor};
 
 use super::adapter_config::AdapterConfig;
-use super::key_map::{is_transposed, to_hugging_face_key, without_wrappers};
+use super::key_map::{to_hugging_face_key, without_wrappers};
 use super::merge::{LowRank, TokenRows, Update};
+use super::tensors::NamedTensor;
 use crate::error::{Error, Result};
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -47,7 +48,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Replacement {
     pub(super) name: String,
-    pub(super) tensor: StoredTensor,
+    tensor: StoredTensor,
 }
 
 /// The tensors of one module's update, as found in the file.
@@ -427,16 +428,15 @@ impl Entry {
 }
 
 impl Replacement {
-    /// Returns whether the values are stored transposed.
-    pub(super) fn is_transposed(&self) -> bool {
-        is_transposed(&self.name)
+    pub(super) fn as_named(&self) -> NamedTensor<'_> {
+        NamedTensor {
+            name: &self.name,
+            tensor: &self.tensor,
+        }
     }
 
     fn check(&self, shapes: &[Vec<usize>], problems: &mut Vec<String>) {
-        let mut found = self.tensor.shape.clone();
-        if self.is_transposed() {
-            found.reverse();
-        }
+        let found = self.as_named().shape();
         if !shapes.contains(&found) {
             let expected = &shapes[0];
             problems.push(format!(

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::Florence2ForConditionalGeneration;
 
 /// The parameters of a module, without their values.
-pub(super) struct Sizes {
+pub(super) struct ParameterSizes {
     precision: Precision,
     path: Vec<String>,
     /// The shape of each parameter by its key.
@@ -23,7 +23,7 @@ pub(super) struct Sizes {
     largest_bytes: u64,
 }
 
-impl Sizes {
+impl ParameterSizes {
     pub(super) fn of<B: Backend>(
         model: &Florence2ForConditionalGeneration<B>,
         precision: Precision,
@@ -62,7 +62,7 @@ impl Sizes {
     }
 }
 
-impl<B: Backend> ModuleVisitor<B> for Sizes {
+impl<B: Backend> ModuleVisitor<B> for ParameterSizes {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }

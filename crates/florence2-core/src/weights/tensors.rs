@@ -31,9 +31,25 @@ pub(super) struct NamedTensor<'a> {
 }
 
 impl NamedTensor<'_> {
-    /// Returns whether the values are stored transposed.
-    pub(super) fn is_transposed(&self) -> bool {
-        is_transposed(self.name)
+    /// The shape of the model's parameter: that of the file, or its transpose.
+    pub(super) fn shape(&self) -> Vec<usize> {
+        let mut shape = self.tensor.shape.clone();
+        if is_transposed(self.name) {
+            shape.reverse();
+        }
+        shape
+    }
+
+    /// Reads the values of the model's parameter, in row-major order of [`Self::shape`].
+    ///
+    /// # Errors
+    /// Those of [`StoredTensor::to_f32`].
+    pub(super) fn read(&self) -> Result<Vec<f32>> {
+        Ok(if is_transposed(self.name) {
+            self.tensor.to_f32_transposed()?
+        } else {
+            self.tensor.to_f32()?
+        })
     }
 }
 

@@ -25,15 +25,15 @@ pub(super) struct Ties {
 }
 
 impl Ties {
-    /// Compares the values of tied names if `reads` is set. Otherwise, names that are present are
-    /// untied.
+    /// Compares the values of tied names if `compares_values` is true. Otherwise, no tensor is read
+    /// and names that are present are untied.
     ///
     /// # Errors
     /// Those of reading a tensor.
     pub(super) fn new(
         config: &Florence2Config,
         tensors: &NamedTensors<'_>,
-        reads: bool,
+        compares_values: bool,
     ) -> Result<Self> {
         let tied_text = config.text_config.tie_word_embeddings;
         let copies: Vec<&'static str> = [
@@ -55,7 +55,8 @@ impl Ties {
         for key in copies {
             let is_equal = match (tensors.get(ties.source), tensors.get(key)) {
                 (Some(source), Some(copy)) if key != ties.source => {
-                    reads && is_equal(source.tensor, copy.tensor, config.text_config.vocab_size)?
+                    compares_values
+                        && is_equal(source.tensor, copy.tensor, config.text_config.vocab_size)?
                 }
                 _ => true,
             };
