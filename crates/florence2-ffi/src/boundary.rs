@@ -1,4 +1,4 @@
-//! The boundary between C and Rust: it catches panics, checks pointers and clears outputs. Every
+//! The boundary between C and Rust. It catches panics, checks pointers and clears outputs. Every
 //! exported function consists of one call of a function of this module.
 
 use std::ffi::{CStr, c_char};
@@ -6,23 +6,24 @@ use std::ffi::{CStr, c_char};
 use crate::error::{Failure, florence2_error, florence2_status};
 use crate::panics::catch;
 
-/// The result of an exported function's body.
+/// The result of the body of an exported function.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// The largest count of anything. A larger one is refused before memory is read.
+/// The maximum length of an array. A larger length is an error, which is returned before memory is
+/// read.
 pub(crate) const MAX_COUNT: usize = 65_536;
 
-/// Runs the body of an exported function that makes a handle: its value becomes the output, its
-/// failure or panic the error.
+/// Runs the body of an exported function that creates a handle. Writes the handle to `output`, or
+/// the failure or panic to `error`.
 ///
 /// # Safety
-/// `output` and `error` are null, or may be written.
+/// `output` and `error` are null or writable.
 pub(crate) unsafe fn create<T: Handle>(
     output: *mut *mut T,
     error: *mut *mut florence2_error,
     body: impl FnOnce() -> Outcome<T>,
 ) -> florence2_status {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         call(error, || {
             write(output, std::ptr::null_mut());
@@ -36,15 +37,16 @@ pub(crate) unsafe fn create<T: Handle>(
     }
 }
 
-/// [`create`] for a function whose output is no handle.
+/// Runs the body of an exported function that returns a status and creates no handle. Writes its
+/// failure or panic to `error`.
 ///
 /// # Safety
-/// `error` is null, or may be written.
+/// `error` is null or writable.
 pub(crate) unsafe fn call(
     error: *mut *mut florence2_error,
     body: impl FnOnce() -> Outcome<()>,
 ) -> florence2_status {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe { write(error, std::ptr::null_mut()) };
     let Err(failure) = catch(body).and_then(|outcome| outcome) else {
         return florence2_status::Ok;
@@ -52,88 +54,89 @@ pub(crate) unsafe fn call(
     let status = failure.status;
     let report = || {
         log::debug!("{status:?}: {}", failure.message);
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         unsafe {
             if !error.is_null() {
                 error.write(into_handle(florence2_error::from(failure)));
             }
         }
     };
-    // A failure that cannot be reported still has its status.
+    // If reporting the failure panics, the caller still receives the status.
     let _ = catch(report);
     status
 }
 
 /// Runs the body of an exported function that has neither outputs nor errors. Returns `otherwise`
-/// when it panics.
+/// if it panics.
 pub(crate) fn value<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
     catch(body).unwrap_or(otherwise)
 }
 
-/// Reads something of a handle; `otherwise` when the handle is null or was freed.
+/// Reads a value from a handle. Returns `otherwise` if the handle is null, or known to be freed, or
+/// if `body` panics.
 ///
 /// # Safety
-/// `handle` is null, or points to a living `T`, which outlives `'a`.
+/// `handle` is null, or points to a live `T` that outlives `'a`.
 pub(crate) unsafe fn read<'a, T: Handle + 'a, R>(
     handle: *const T,
     otherwise: R,
     body: impl FnOnce(&'a T) -> R,
 ) -> R {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let read = catch(|| unsafe { borrow(handle) }.map(body));
     read.and_then(|read| read).unwrap_or(otherwise)
 }
 
-/// A type of which callers own pointers.
+/// A type to which callers own pointers.
 pub(crate) trait Handle {
-    /// The argument's name, as in the header.
+    /// The argument's name in the header.
     const NAME: &'static str;
 }
 
-/// Gives a value to the caller.
+/// Moves a value to the heap and passes its ownership to the caller.
 pub(crate) fn into_handle<T: Handle>(value: T) -> *mut T {
     let handle = Box::into_raw(Box::new(value));
     live::insert(handle, live::Owner::Caller);
     handle
 }
 
-/// Lets the caller read a value that one of its handles holds, until [`take_back`].
+/// Registers a value that a handle owns, so that the caller may read it, until [`take_back`].
 pub(crate) fn lend<T: Handle>(value: &T) {
     live::insert(value, live::Owner::Handle);
 }
 
-/// Ends [`lend`].
+/// Ends the registration by [`lend`].
 pub(crate) fn take_back<T: Handle>(value: &T) {
     live::remove(value, live::Owner::Handle);
 }
 
-/// The value that the caller points to.
+/// Returns a reference to the value behind a handle. Null is an error.
 ///
 /// # Safety
-/// `handle` is null, or points to a living `T`, which outlives `'a`.
+/// `handle` is null, or points to a live `T` that outlives `'a`.
 pub(crate) unsafe fn borrow<'a, T: Handle>(handle: *const T) -> Outcome<&'a T> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe { borrow_optional(handle) }?
         .ok_or_else(|| Failure::argument(T::NAME, "NULL", "a pointer from this library"))
 }
 
-/// [`borrow`] where null is allowed.
+/// Returns a reference to the value behind a handle, or `None` for null.
 ///
 /// # Safety
-/// As [`borrow`].
+/// `handle` is null, or points to a live `T` that outlives `'a`.
 pub(crate) unsafe fn borrow_optional<'a, T: Handle>(handle: *const T) -> Outcome<Option<&'a T>> {
     if !handle.is_null() && !live::contains(handle) {
         let expected = "one that this library made and that is not freed";
         return Err(Failure::argument(T::NAME, "an unknown pointer", expected));
     }
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     Ok(unsafe { handle.as_ref() })
 }
 
-/// Takes a value back from the caller and drops it.
+/// Takes the ownership of a handle from the caller and drops its value. Null is allowed.
 ///
 /// # Safety
-/// `handle` is null, or was made by [`into_handle`] and not freed; nobody uses it any more.
+/// `handle` is null, or was returned by [`into_handle`] and not freed. No other thread uses it.
 pub(crate) unsafe fn free<T: Handle>(handle: *mut T) {
     value((), || {
         if handle.is_null() {
@@ -143,15 +146,15 @@ pub(crate) unsafe fn free<T: Handle>(handle: *mut T) {
             log::error!("{}: freed twice, or not made by this library", T::NAME);
             return;
         }
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         drop(unsafe { Box::from_raw(handle) });
     });
 }
 
-/// The text that a caller's string holds; none when it is null.
+/// Returns the text of a caller's string, or `None` for null. Text that is not UTF-8 is an error.
 ///
 /// # Safety
-/// `string` is null, or ends with a NUL and stays unchanged during `'a`.
+/// `string` is null, or ends with a NUL and does not change during `'a`.
 pub(crate) unsafe fn optional_text<'a>(
     argument: &str,
     string: *const c_char,
@@ -159,7 +162,7 @@ pub(crate) unsafe fn optional_text<'a>(
     if string.is_null() {
         return Ok(None);
     }
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let bytes = unsafe { CStr::from_ptr(string) };
     match bytes.to_str() {
         Ok(text) => Ok(Some(text)),
@@ -170,36 +173,36 @@ pub(crate) unsafe fn optional_text<'a>(
     }
 }
 
-/// [`optional_text`] that must be there.
+/// Returns the text of a caller's string. Null is an error.
 ///
 /// # Safety
-/// As [`optional_text`].
+/// Those of [`optional_text`].
 pub(crate) unsafe fn text<'a>(argument: &str, string: *const c_char) -> Outcome<&'a str> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe { optional_text(argument, string) }?
         .ok_or_else(|| Failure::argument(argument, "NULL", "a string"))
 }
 
-/// A caller's bytes.
+/// Returns a caller's byte buffer as a slice.
 ///
 /// # Safety
-/// `data` is null, or `len` bytes can be read there, unchanged during `'a`.
+/// `data` is null, or `len` bytes are readable there and do not change during `'a`.
 pub(crate) unsafe fn bytes<'a>(argument: &str, data: *const u8, len: usize) -> Outcome<&'a [u8]> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe { slice(argument, data, len, isize::MAX as usize) }
 }
 
-/// A caller's array.
+/// Returns a caller's array of at most [`MAX_COUNT`] elements as a slice.
 ///
 /// # Safety
-/// `data` is null, or `len` values can be read there, unchanged during `'a`.
+/// `data` is null, or `len` values are readable there and do not change during `'a`.
 pub(crate) unsafe fn array<'a, T>(argument: &str, data: *const T, len: usize) -> Outcome<&'a [T]> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe { slice(argument, data, len, MAX_COUNT) }
 }
 
 /// # Safety
-/// As [`array`].
+/// Those of [`array`].
 unsafe fn slice<'a, T>(
     argument: &str,
     data: *const T,
@@ -217,23 +220,24 @@ unsafe fn slice<'a, T>(
         let expected = format!("{len} of them, as {argument}_len says");
         return Err(Failure::argument(argument, "NULL", expected));
     }
-    // SAFETY: as this function's; not null, and no longer than a slice may be.
+    // SAFETY: the caller guarantees it; not null, and no longer than a slice may be.
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
-/// A struct of options, which later versions of this library lengthen at its end.
+/// An option struct. Later versions of the library append fields to it.
 ///
 /// # Safety
-/// The type is `repr(C)`, begins with its `struct_size`, and is valid with every byte zero.
+/// The type is `repr(C)`, its first field is `struct_size`, and it is valid if all its bytes are
+/// zero.
 pub(crate) unsafe trait Options: Copy {
-    /// The argument's name, as in the header.
+    /// The argument's name in the header.
     const NAME: &'static str;
-    /// The size of the struct in the ABI's first version: a number, which does not change when the
-    /// struct gets new fields.
+    /// The size of the struct in the first version of the ABI: a constant, which does not change
+    /// when the struct gets new fields.
     const FIRST_SIZE: usize;
 }
 
-/// A size that depends on the size of pointers.
+/// Returns the size for the target's pointer width.
 pub(crate) const fn first_size(on_64_bit: usize, on_32_bit: usize) -> usize {
     if cfg!(target_pointer_width = "64") {
         on_64_bit
@@ -242,14 +246,14 @@ pub(crate) const fn first_size(on_64_bit: usize, on_32_bit: usize) -> usize {
     }
 }
 
-/// No struct of options grows this large; a greater size was never set.
+/// The maximum size of an option struct. A larger `struct_size` is uninitialised memory.
 const MAX_OPTIONS_SIZE: usize = 4096;
 
-/// A caller's options as this version has them: what the caller's version lacks is zero, what only
-/// a newer version knows must be.
+/// Copies a caller's option struct to this version's struct. Fields that the caller's version lacks
+/// are zero. Fields that this version lacks must be zero. Returns `None` for null.
 ///
 /// # Safety
-/// `options` is null, or as many bytes as its `struct_size` says can be read there.
+/// `options` is null, or the number of bytes in its `struct_size` is readable there.
 pub(crate) unsafe fn options<T: Options>(options: *const T) -> Outcome<Option<T>> {
     const { assert!(T::FIRST_SIZE <= size_of::<T>()) };
     if options.is_null() {
@@ -258,7 +262,7 @@ pub(crate) unsafe fn options<T: Options>(options: *const T) -> Outcome<Option<T>
     // SAFETY: every options struct begins with its size.
     let size = unsafe { options.cast::<usize>().read() };
     check_size::<T>(size)?;
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
     let (known, unknown) = given.split_at(size.min(size_of::<T>()));
     if unknown.iter().any(|byte| *byte != 0) {
@@ -276,7 +280,7 @@ pub(crate) unsafe fn options<T: Options>(options: *const T) -> Outcome<Option<T>
     }
 }
 
-/// Checks the size of a struct of options, before more of it is read.
+/// Checks the size of an option struct, before further fields are read.
 pub(crate) fn check_size<T: Options>(size: usize) -> Outcome<()> {
     if (T::FIRST_SIZE..=MAX_OPTIONS_SIZE).contains(&size) {
         return Ok(());
@@ -290,7 +294,7 @@ fn refuse_size<T: Options, R>(size: usize, expected: &str) -> Outcome<R> {
     Err(Failure::argument(&name, size, expected))
 }
 
-/// A field that a later version may give a meaning.
+/// Checks that a reserved field is zero. A later version may define the field.
 pub(crate) fn reserved(argument: &str, value: u32) -> Outcome<()> {
     match value {
         0 => Ok(()),
@@ -298,16 +302,16 @@ pub(crate) fn reserved(argument: &str, value: u32) -> Outcome<()> {
     }
 }
 
-/// Clears a struct of options and sets its size.
+/// Clears an option struct and sets its size.
 ///
 /// # Safety
-/// `options` is null, or `size` bytes can be written there.
+/// `options` is null, or `size` bytes are writable there.
 pub(crate) unsafe fn init_options<T: Options>(options: *mut T, size: usize) {
     value((), || {
         if options.is_null() || !(size_of::<usize>()..=MAX_OPTIONS_SIZE).contains(&size) {
             return;
         }
-        // SAFETY: as this function's; there is room for the size.
+        // SAFETY: the caller guarantees it; there is room for the size.
         unsafe {
             std::ptr::write_bytes(options.cast::<u8>(), 0, size);
             options.cast::<usize>().write(size);
@@ -316,18 +320,18 @@ pub(crate) unsafe fn init_options<T: Options>(options: *mut T, size: usize) {
 }
 
 /// # Safety
-/// `place` is null, or may be written.
+/// `place` is null or writable.
 unsafe fn write<T>(place: *mut T, value: T) {
     if !place.is_null() {
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         unsafe { place.write(value) };
     }
 }
 
-/// Which values callers may point to: looked up in debug builds and with the feature
-/// `handle-checks`.
+/// The registry of the values to which callers may point. It checks pointers in debug builds and
+/// with the feature `handle-checks`, and does nothing otherwise.
 mod live {
-    /// The owner of a value, who frees it.
+    /// The owner, which frees a value.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Owner {
         Caller,
@@ -342,7 +346,7 @@ mod live {
 
         use super::Owner;
 
-        /// Addresses, each with its type's name: a value and its first field share one.
+        /// Owners by address and type name: a value and its first field have the same address.
         type Values = BTreeMap<(usize, &'static str), Owner>;
 
         static VALUES: Mutex<Values> = Mutex::new(Values::new());

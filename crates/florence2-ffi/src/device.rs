@@ -1,4 +1,4 @@
-//! The devices that a model can be loaded onto.
+//! The devices on which a model can be loaded.
 
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
@@ -16,14 +16,20 @@ fn devices() -> &'static [CString] {
     })
 }
 
-/// The number of devices that this build can use on this machine. Callable from any thread.
+/// Returns the number of devices of this machine that this build supports.
+///
+/// The first call of this function or of florence2_device_name searches for GPUs. Thread safety:
+/// callable from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_device_count() -> usize {
     boundary::value(0, || devices().len())
 }
 
-/// The name of a device, best first, as the field `device` of florence2_load_options takes it: static.
-/// NULL when there is no such index. Callable from any thread.
+/// Returns the name of a device, for the field `device` of florence2_load_options.
+///
+/// `index`: from 0 to florence2_device_count - 1, best device first.
+/// Returns a static string; NULL if the index is out of range. Thread safety: callable from any
+/// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_device_name(index: usize) -> *const c_char {
     boundary::value(std::ptr::null(), || {

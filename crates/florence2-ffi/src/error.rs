@@ -1,4 +1,4 @@
-//! Statuses, and the errors that say more.
+//! Statuses and errors.
 
 use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
@@ -8,43 +8,43 @@ use florence2::{Error, ModelError, ProcessorError};
 use crate::boundary::{self, Handle};
 use crate::text::c_string;
 
-/// The outcome of a call. The numbers are fixed; later versions may add further ones.
+/// The status of a call. The numbers are fixed. Later versions may add values.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_status {
     /// The call succeeded.
     Ok = 0,
-    /// An argument, an option or the combination of several cannot be: the message names it.
+    /// An argument, an option or a combination of them is invalid. The message names it.
     InvalidArgument = 1,
     /// A file could not be opened or read.
     Io = 2,
-    /// A file of the model is not what its name promises, or the weights do not fit it.
+    /// A file of the model is malformed, or the weights do not match the configuration.
     InvalidModel = 3,
-    /// An image cannot be decoded, or has more pixels than are accepted.
+    /// An image cannot be decoded, has no pixels, or has more pixels than the limit.
     InvalidImage = 4,
-    /// This build or this machine has no such device, or no such number type on it, or no room for the
-    /// model.
+    /// The device is not available in this build or on this machine, does not support the dtype, or
+    /// has too little memory for the model.
     UnsupportedDevice = 5,
-    /// This build was made without what the call needs.
+    /// The library was built without the feature that the call requires.
     NotInThisBuild = 6,
-    /// The caller's cancel token was fired, or a callback asked to stop.
+    /// The cancel token was fired, or a callback returned a number other than 0.
     Cancelled = 7,
-    /// The deadline passed before the answer was complete.
+    /// The deadline passed before the call completed.
     DeadlineExceeded = 8,
-    /// The model computed NaN or infinity: its weights or its input hold such numbers.
+    /// The model computed NaN or infinity, because its weights or its input contain such numbers.
     NotFinite = 9,
-    /// A fault of this library. Its handles stay usable.
+    /// The library has a bug. All handles remain valid.
     Panic = 10,
-    /// The model's device failed: its memory ran out, or its driver refused. The model gives no more
-    /// answers; one that is loaded anew does.
+    /// The model's device failed: it ran out of memory, or its driver reported an error. All
+    /// further runs of the model fail. Load the model again.
     DeviceFailed = 11,
-    /// This process was forked after a model was loaded, and lacks the threads of its parent. A
-    /// process that loads its models itself has them.
+    /// The process was forked after a model was loaded, and has none of the library's threads. Load
+    /// the model in a process that was not forked after the first load.
     Forked = 12,
 }
 
 impl florence2_status {
-    /// The name, as in the header.
+    /// The name in the header.
     pub(crate) fn name(self) -> &'static CStr {
         match self {
             Self::Ok => c"FLORENCE2_STATUS_OK",
@@ -84,11 +84,11 @@ impl florence2_status {
     }
 }
 
-/// Why a call failed: a status, and one line that names the argument, file or key, what was found
-/// and what was expected.
+/// An error: a status, and a message of one line that names the argument, file or key, the value
+/// found and the value expected.
 ///
-/// Made by the failing call, owned by the caller, to be freed with florence2_error_free. Immutable:
-/// any number of threads may read it at once.
+/// Ownership: the failed call creates it; the caller frees it with florence2_error_free. Thread
+/// safety: immutable; any number of threads may read it at the same time.
 pub struct florence2_error {
     status: florence2_status,
     message: CString,
@@ -107,28 +107,34 @@ impl From<Failure> for florence2_error {
     }
 }
 
-/// The error's status. FLORENCE2_STATUS_OK for NULL.
+/// Returns the error's status; FLORENCE2_STATUS_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_status(error: *const florence2_error) -> florence2_status {
-    // SAFETY: the header asks for a living error or NULL.
+    // SAFETY: the header requires a live error or NULL.
     unsafe { boundary::read(error, florence2_status::Ok, |error| error.status) }
 }
 
-/// The error's message: one line of UTF-8, borrowed from the error. The empty string for NULL.
+/// Returns the error's message.
+///
+/// Returns one line of UTF-8, borrowed from the error; the empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_message(error: *const florence2_error) -> *const c_char {
-    // SAFETY: the header asks for a living error or NULL.
+    // SAFETY: the header requires a live error or NULL.
     unsafe { boundary::read(error, c"".as_ptr(), |error| error.message.as_ptr()) }
 }
 
 /// Frees an error. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_free(error: *mut florence2_error) {
-    // SAFETY: the header asks for an error that nobody uses any more, or NULL.
+    // SAFETY: the header requires an error that no other thread uses, or NULL.
     unsafe { boundary::free(error) };
 }
 
-/// The name of a status, such as "FLORENCE2_STATUS_IO": static. NULL for a number that is none.
+/// Returns the name of a status, such as "FLORENCE2_STATUS_IO".
+///
+/// `status`: a florence2_status.
+/// Returns a static string; NULL if no status has the number. Thread safety: callable from any
+/// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_status_name(status: i32) -> *const c_char {
     boundary::value(std::ptr::null(), || {
@@ -137,7 +143,7 @@ pub extern "C" fn florence2_status_name(status: i32) -> *const c_char {
     })
 }
 
-/// A refusal on its way to the caller.
+/// A failure before its conversion to a [`florence2_error`].
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: florence2_status,

@@ -1,4 +1,4 @@
-//! Images, from whatever form the caller holds.
+//! Images from files, from encoded data and from pixels.
 
 use std::ffi::c_char;
 
@@ -9,19 +9,24 @@ use crate::error::{Failure, florence2_error, florence2_status};
 
 /// An image: 8-bit RGB pixels in memory.
 ///
-/// Made by one of florence2_image_from_*, owned by the caller, to be freed with florence2_image_free.
-/// Immutable: any number of threads and models may use it at once.
+/// Ownership: one of florence2_image_from_* creates it; the caller frees it with
+/// florence2_image_free. Thread safety: immutable; any number of threads and models may use it at
+/// the same time.
 pub struct florence2_image {
     pub(crate) image: Image,
-    /// The path, where there was one.
+    /// The path of the file; empty if the image is not from a file.
     pub(crate) name: String,
 }
 
-/// An image that went through a model's vision tower once, for any number of requests about it.
+/// The output of a model's vision tower for an image. It serves any number of requests about the
+/// image, each of which then skips the vision tower.
 ///
-/// Made by florence2_model_encode_image, owned by the caller, to be freed with
-/// florence2_image_features_free; neither the image nor the model need outlive it. Immutable: any
-/// number of threads may use it at once. Only the model that made it understands it.
+/// Only the model that created it accepts it. It does not refer to the image, which may be freed
+/// before.
+///
+/// Ownership: florence2_model_encode_image creates it; the caller frees it with
+/// florence2_image_features_free, before or after the model. Thread safety: immutable; any number
+/// of threads may use it at the same time.
 pub struct florence2_image_features {
     pub(crate) features: ImageFeatures,
     pub(crate) name: String,
@@ -35,7 +40,7 @@ impl Handle for florence2_image_features {
     const NAME: &'static str = "image_features";
 }
 
-/// The order of a pixel's channels, one byte each. Alpha is dropped.
+/// The order of a pixel's channels. A channel is one byte. Alpha is ignored.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_pixel_format {
@@ -51,81 +56,84 @@ pub enum florence2_pixel_format {
     Gray = 4,
 }
 
-/// Pixels that the caller holds, such as a camera's frame. To be cleared with florence2_pixels_init.
+/// Pixels in the caller's memory, such as a camera frame. Initialise it with florence2_pixels_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_pixels {
-    /// The size of this struct, as florence2_pixels_init sets it.
+    /// The size of this struct in bytes. florence2_pixels_init sets it.
     pub struct_size: usize,
-    /// `height_px` rows of `stride_bytes` each; the last row may end with its last pixel.
+    /// The pixels: `height_px` rows that begin `stride_bytes` apart. Padding after the last row may
+    /// be absent. Required.
     pub data: *const u8,
-    /// Bytes at `data`.
+    /// The number of readable bytes at `data`.
     pub data_len: usize,
-    /// Bytes from one row's begin to the next's; 0 for rows without gaps.
+    /// Bytes from the start of a row to the start of the next row. 0 (default): rows without
+    /// padding.
     pub stride_bytes: usize,
-    /// Pixels across.
+    /// Width in pixels. Required.
     pub width_px: u32,
-    /// Pixels down.
+    /// Height in pixels. Required.
     pub height_px: u32,
-    /// A florence2_pixel_format.
+    /// A florence2_pixel_format. Default: FLORENCE2_PIXEL_FORMAT_RGB.
     pub format: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The first column of the region that becomes the image. The region is all pixels if its four
-    /// fields are 0.
+    /// Left edge in pixels of the region to copy. The image consists of this region alone. If all
+    /// four region fields are 0 (default), the image consists of all pixels.
     pub region_x_px: u32,
-    /// The first row of the region.
+    /// Top edge of the region in pixels.
     pub region_y_px: u32,
-    /// The number of columns of the region.
+    /// Width of the region in pixels.
     pub region_width_px: u32,
-    /// The number of rows of the region.
+    /// Height of the region in pixels.
     pub region_height_px: u32,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers and pointers.
 unsafe impl Options for florence2_pixels {
     const NAME: &'static str = "pixels";
     const FIRST_SIZE: usize = first_size(48, 32);
 }
 
-/// Options of decoding an image file. To be cleared with florence2_decode_options_init; zero is the
-/// default everywhere.
+/// Options for decoding an image file. Initialise it with florence2_decode_options_init. Zero
+/// selects the default of every field.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_decode_options {
-    /// The size of this struct, as florence2_decode_options_init sets it.
+    /// The size of this struct in bytes. florence2_decode_options_init sets it.
     pub struct_size: usize,
-    /// The largest number of pixels that are decoded; 0 for 178,956,970. A larger image is refused
-    /// before it is decoded, since a small file can claim any size. Decoding takes 3 to 17 bytes of
-    /// memory per pixel.
+    /// The maximum number of pixels to decode. 0 (default): 178,956,970. An image with more pixels
+    /// is an error, which is returned before it is decoded, because a small file can declare any
+    /// size. Decoding takes 3 to 17 bytes of memory per pixel.
     pub max_pixels: u64,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers.
 unsafe impl Options for florence2_decode_options {
     const NAME: &'static str = "options";
     #[cfg(not(target_arch = "x86"))]
     const FIRST_SIZE: usize = 16;
-    /// 64-bit integers have an alignment of 4 bytes there.
+    /// On x86, 64-bit integers are aligned to 4 bytes.
     #[cfg(target_arch = "x86")]
     const FIRST_SIZE: usize = 12;
 }
 
-/// Clears `options` and sets its struct_size: `size` is sizeof(florence2_decode_options). NULL is
-/// allowed.
+/// Clears an option struct and sets its struct_size.
+///
+/// `options`: the struct to initialise; NULL is allowed. `size`: sizeof(florence2_decode_options).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_decode_options_init(
     options: *mut florence2_decode_options,
     size: usize,
 ) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(options, size) };
 }
 
 /// # Safety
-/// As the header asks for options.
+/// `options` satisfies the header's rules for option structs.
 unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<DecodeOptions> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let options = unsafe { boundary::options(options) }?;
     Ok(match options.map_or(0, |options| options.max_pixels) {
         0 => DecodeOptions::default(),
@@ -133,20 +141,22 @@ unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<De
     })
 }
 
-/// Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
+/// Clears a struct and sets its struct_size.
+///
+/// `pixels`: the struct to initialise; NULL is allowed. `size`: sizeof(florence2_pixels).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(pixels, size) };
 }
 
-/// Decodes a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file held in memory, and applies its
-/// EXIF orientation.
+/// Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
+/// WebP, BMP, GIF (first frame) and TIFF.
 ///
-/// `data`: `data_len` bytes, read during the call only. `options`: NULL for the defaults. `image`:
-/// where the image goes.
-/// Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more pixels than the options allow. Callable
-/// from any thread.
+/// `data`: `data_len` bytes, read only during the call. `options`: NULL for the defaults.
+/// `image`: receives the image; free it with florence2_image_free.
+/// Fails with FLORENCE2_STATUS_INVALID_IMAGE if the data cannot be decoded or has more pixels than
+/// `max_pixels`. Thread safety: callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_encoded(
     data: *const u8,
@@ -155,7 +165,7 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for `data_len` readable bytes, options of their own size and writable
+    // SAFETY: the header requires `data_len` readable bytes, options of their own size and writable
     // outputs.
     unsafe {
         boundary::create(image, error, || {
@@ -168,10 +178,14 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     }
 }
 
-/// Reads an image file, of the formats of florence2_image_from_encoded.
+/// Reads and decodes an image file, as florence2_image_from_encoded does.
 ///
-/// `path`: UTF-8; it becomes the image's name in a result's JSON. `options`: NULL for the defaults.
-/// Fails with FLORENCE2_STATUS_IO or FLORENCE2_STATUS_INVALID_IMAGE. Callable from any thread.
+/// `path`: UTF-8. It becomes the image's name in the JSON of results. `options`: NULL for the
+/// defaults.
+/// `image`: receives the image; free it with florence2_image_free.
+/// Fails with FLORENCE2_STATUS_IO if the file cannot be read, and with
+/// FLORENCE2_STATUS_INVALID_IMAGE as florence2_image_from_encoded does. Thread safety: callable
+/// from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_path(
     path: *const c_char,
@@ -179,7 +193,7 @@ pub unsafe extern "C" fn florence2_image_from_path(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string, options of their own size and writable outputs.
+    // SAFETY: the header requires a string, options of their own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
             let name = boundary::text("path", path)?.to_owned();
@@ -189,19 +203,20 @@ pub unsafe extern "C" fn florence2_image_from_path(
     }
 }
 
-/// Copies pixels that the caller holds.
+/// Creates an image from pixels in the caller's memory. The pixels are copied.
 ///
-/// `pixels`: read during the call only.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
-/// stride too small for the width, the format unknown or the region not within the pixels, and with
-/// FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
+/// `pixels`: read only during the call.
+/// `image`: receives the image; free it with florence2_image_free.
+/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT if the buffer is too short for the size, the stride
+/// is smaller than a row, the format is unknown or the region is not within the pixels. Fails with
+/// FLORENCE2_STATUS_INVALID_IMAGE if there are no pixels. Thread safety: callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_pixels(
     pixels: *const florence2_pixels,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a struct of its own size and writable outputs.
+    // SAFETY: the header requires a struct of its own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
             let Some(pixels) = boundary::options(pixels)? else {
@@ -236,7 +251,7 @@ pub unsafe extern "C" fn florence2_image_from_pixels(
     }
 }
 
-/// The region that its begin and size say; none when all are 0.
+/// Returns a region from its edges and size; `None` if all four numbers are 0.
 pub(crate) fn region([x, y, width, height]: [u32; 4]) -> Option<PixelRect> {
     let is_set = [x, y, width, height] != [0; 4];
     is_set.then_some(PixelRect {
@@ -267,24 +282,24 @@ fn pixel_format(number: i32) -> Outcome<PixelFormat> {
     }
 }
 
-/// Pixels across. 0 for NULL.
+/// Returns the image's width in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_width_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header asks for a living image or NULL.
+    // SAFETY: the header requires a live image or NULL.
     unsafe { boundary::read(image, 0, |image| image.image.width()) }
 }
 
-/// Pixels down. 0 for NULL.
+/// Returns the image's height in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_height_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header asks for a living image or NULL.
+    // SAFETY: the header requires a live image or NULL.
     unsafe { boundary::read(image, 0, |image| image.image.height()) }
 }
 
 /// Frees an image. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
-    // SAFETY: the header asks for an image that nobody uses any more, or NULL.
+    // SAFETY: the header requires an image that no other thread uses, or NULL.
     unsafe { boundary::free(image) };
 }
 
@@ -293,6 +308,6 @@ pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
 pub unsafe extern "C" fn florence2_image_features_free(
     image_features: *mut florence2_image_features,
 ) {
-    // SAFETY: the header asks for features that nobody uses any more, or NULL.
+    // SAFETY: the header requires features that no other thread uses, or NULL.
     unsafe { boundary::free(image_features) };
 }

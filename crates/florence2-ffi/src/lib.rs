@@ -1,14 +1,15 @@
-//! libflorence2: the C API over the `florence2` crate.
+//! libflorence2: the C API of the `florence2` crate.
 //!
-//! `include/florence2.h` is made of this crate by `cargo xtask header`: the comments on exported
-//! items are its documentation, and are written for callers in C. Names are C's, on both sides.
+//! `cargo xtask header` generates `include/florence2.h` from this crate. The comments of exported
+//! items become the header's documentation, so they are written for C programmers. Exported items
+//! have their C names in Rust too.
 //!
-//! Every exported function consists of one call of [`boundary`], which turns a panic into a status,
-//! checks pointers and clears outputs. A test of xtask enforces it.
+//! Every exported function consists of one call of a function of [`boundary`], which converts a
+//! panic to a status, checks pointers and clears outputs. A test of xtask enforces this rule.
 #![allow(non_camel_case_types, unsafe_code)]
-// The header states of every pointer what it must be: that is the safety contract.
+// The header documents the requirements on every pointer, which are the safety contract.
 #![allow(clippy::missing_safety_doc)]
-// The status and the error say it, in the same words for all functions, at the header's beginning.
+// The header documents the errors of all functions at its beginning.
 #![allow(clippy::missing_errors_doc)]
 
 mod boundary;

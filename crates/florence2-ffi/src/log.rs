@@ -1,4 +1,4 @@
-//! Log messages of the library, passed to a callback of the program.
+//! The log callback: it receives the library's log messages.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -10,17 +10,17 @@ use crate::boundary;
 use crate::error::{Failure, florence2_error, florence2_status};
 use crate::text::c_string;
 
-/// The severity of a message.
+/// The severity of a log message.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_log_level {
-    /// Nothing at all.
+    /// No messages.
     Off = 0,
-    /// A fault of the program or the library, such as a handle freed twice.
+    /// Errors that no status reports, such as a handle that is freed twice.
     Error = 1,
-    /// A setting or file that is probably unintended.
+    /// Probable mistakes, such as settings of a model that have no effect.
     Warn = 2,
-    /// Completed operations, such as a loaded model.
+    /// Major events, such as a loaded model.
     Info = 3,
     /// Details, such as every failed call.
     Debug = 4,
@@ -28,9 +28,16 @@ pub enum florence2_log_level {
     Trace = 5,
 }
 
-/// Receives a message: `target` names the part of the library, `message` is one line; both are UTF-8,
-/// borrowed for the call. Called on whichever thread has something to say, on several at once. Must
-/// not unwind, and must not call florence2_log_set.
+/// Called once per log message.
+///
+/// `level`: the severity. `target`: the module that logs the message. `message`: one line. Both
+/// strings are UTF-8 and are valid only during the callback. `user`: the pointer passed to
+/// florence2_log_set.
+///
+/// The callback must not unwind: no exception and no longjmp may leave it. It must not call
+/// florence2_log_set. Messages that the library logs on this thread during the callback are
+/// dropped. Thread safety: any thread may call it, and several threads may call it at the same
+/// time.
 pub type florence2_log_callback = Option<
     unsafe extern "C" fn(
         level: florence2_log_level,
@@ -40,14 +47,14 @@ pub type florence2_log_callback = Option<
     ),
 >;
 
-/// Who listens, to what.
+/// The callback, its argument and the maximum level.
 struct Listener {
     callback: florence2_log_callback,
     user: *mut c_void,
     level: LevelFilter,
 }
 
-// SAFETY: the header asks for a callback that any thread may call with its `user`.
+// SAFETY: the header requires that any thread may call the callback with its `user`.
 unsafe impl Send for Listener {}
 // SAFETY: as above.
 unsafe impl Sync for Listener {}
@@ -59,15 +66,16 @@ static LISTENER: RwLock<Listener> = RwLock::new(Listener {
 });
 
 thread_local! {
-    /// Whether this thread is in the callback: what is said from there is not heard, or it would
-    /// never end.
+    /// True while this thread is in the callback. Messages logged then are dropped, because
+    /// forwarding them would recurse without end.
     static LISTENING: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Forward;
 
 impl Log for Forward {
-    /// What the drivers' libraries say has lines of its own, and is no part of this one.
+    /// Excludes the messages of dependencies, such as GPU drivers' libraries: they are not part of
+    /// the API, and may have several lines.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("florence2")
     }
@@ -88,7 +96,7 @@ impl Log for Forward {
             c_string(&record.args().to_string()),
         );
         LISTENING.set(true);
-        // SAFETY: the header asks for a function of this type that does not unwind.
+        // SAFETY: the header requires a function of this type that does not unwind.
         unsafe {
             callback(
                 level(record.level()),
@@ -103,13 +111,17 @@ impl Log for Forward {
     fn flush(&self) {}
 }
 
-/// Sets the receiver of the library's messages, for the whole process; there is none at first. When it
-/// returns, the callback before it is not called any more, and its `user` may be freed.
+/// Sets the log callback of the process. It replaces the previous callback. Initially, there is
+/// none.
 ///
-/// `callback`: NULL for nobody. `user`: passed to the callback as it is. `max_level`: the
-/// florence2_log_level of the least important messages to be heard.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT for no such level, and from within the callback.
-/// Callable from any thread.
+/// When the function returns, the previous callback is no longer running and is not called again.
+/// Its `user` may then be freed.
+///
+/// `callback`: NULL for no callback. `user`: passed to the callback unchanged; it must be valid
+/// until the callback is replaced. `max_level`: a florence2_log_level; messages of this level and
+/// of the more severe levels are forwarded.
+/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT if the level does not exist, or if it is called
+/// from within the callback. Thread safety: callable from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_log_set(
     callback: florence2_log_callback,
@@ -117,7 +129,7 @@ pub unsafe extern "C" fn florence2_log_set(
     max_level: i32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: the header requires a writable error or NULL.
     unsafe {
         boundary::call(error, || {
             let Some(level) = LevelFilter::iter().nth(max_level as usize) else {
@@ -128,7 +140,7 @@ pub unsafe extern "C" fn florence2_log_set(
                 let found = "a call from within the callback";
                 return Err(Failure::argument("callback", found, "one from outside"));
             }
-            // Only a program that links this library statically can have a logger already: its own.
+            // Only a program that links this library statically can have installed another logger.
             INSTALL.call_once(|| drop(log::set_logger(&Forward)));
             *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = Listener {
                 callback,

@@ -138,7 +138,7 @@ pub unsafe extern "C" fn florence2_load_options_init(
     options: *mut florence2_load_options,
     size: usize,
 ) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(options, size) };
 }
 
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn florence2_model_load(
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string, options of their own size and writable outputs.
+    // SAFETY: the header requires a string, options of their own size and writable outputs.
     unsafe {
         boundary::create(model, error, || {
             let directory = boundary::text("directory", directory)?;
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn florence2_model_load_memory(
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for an array, what it points to, options of their own size, and writable
+    // SAFETY: the header requires an array, what it points to, options of their own size, and writable
     // outputs.
     unsafe {
         boundary::create(model, error, || {
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn florence2_model_load_demo(
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for options of their own size and writable outputs.
+    // SAFETY: the header requires options of their own size and writable outputs.
     unsafe {
         boundary::create(model, error, || {
             let options = load_options(options)?;
@@ -258,9 +258,9 @@ fn timed(
 }
 
 /// # Safety
-/// As the header asks for options.
+/// As the header requires options.
 unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOptions> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let Some(options) = boundary::options(options)? else {
             return Ok(LoadOptions::default());
@@ -321,7 +321,7 @@ impl Progress {
             parameters: progress.parameters,
             total_parameters: progress.total_parameters,
         };
-        // SAFETY: the header asks for a function of this type that does not unwind.
+        // SAFETY: the header requires a function of this type that does not unwind.
         match unsafe { (self.callback)(&raw const progress, self.user) } {
             0 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
@@ -348,10 +348,10 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
 }
 
 /// # Safety
-/// As the header asks for an adapter.
+/// As the header requires an adapter.
 unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcome<AdapterOptions> {
     boundary::reserved(&format!("{argument}.reserved"), adapter.reserved)?;
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let (folder, files) = unsafe {
         (
             boundary::optional_text(&format!("{argument}.folder"), adapter.folder)?,
@@ -383,18 +383,18 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
 }
 
 /// # Safety
-/// As the header asks for files in memory.
+/// As the header requires files in memory.
 unsafe fn memory_files(
     argument: &str,
     files: *const florence2_file,
     len: usize,
 ) -> Outcome<MemoryFiles> {
     let mut read = MemoryFiles::new();
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let files = unsafe { boundary::array(argument, files, len) }?;
     for (index, file) in files.iter().enumerate() {
         let name_argument = format!("{argument}[{index}].name");
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         let (name, data) = unsafe {
             (
                 boundary::text(&name_argument, file.name)?,
@@ -418,7 +418,7 @@ unsafe fn memory_files(
 /// empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_device(model: *const florence2_model) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: the header requires a live model or NULL.
     unsafe { boundary::read(model, c"".as_ptr(), |model| model.device.as_ptr()) }
 }
 
@@ -427,7 +427,7 @@ pub unsafe extern "C" fn florence2_model_device(model: *const florence2_model) -
 /// leave unset). UTF-8, borrowed from the model. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_info_json(model: *const florence2_model) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: the header requires a live model or NULL.
     unsafe { boundary::read(model, c"".as_ptr(), |model| model.info_json.as_ptr()) }
 }
 
@@ -435,7 +435,7 @@ pub unsafe extern "C" fn florence2_model_info_json(model: *const florence2_model
 /// without. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_warning_count(model: *const florence2_model) -> usize {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: the header requires a live model or NULL.
     unsafe { boundary::read(model, 0, |model| model.warnings.len()) }
 }
 
@@ -446,7 +446,7 @@ pub unsafe extern "C" fn florence2_model_warning(
     model: *const florence2_model,
     index: usize,
 ) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: the header requires a live model or NULL.
     unsafe {
         boundary::read(model, std::ptr::null(), |model| {
             let warning = model.warnings.get(index);
@@ -467,7 +467,7 @@ pub unsafe extern "C" fn florence2_model_token_id(
     token_id: *mut u32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a living model, a string and writable outputs.
+    // SAFETY: the header requires a live model, a string and writable outputs.
     unsafe {
         boundary::call(error, || {
             let model = boundary::borrow(model)?;
@@ -492,6 +492,6 @@ pub unsafe extern "C" fn florence2_model_token_id(
 /// the model can only be freed. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_free(model: *mut florence2_model) {
-    // SAFETY: the header asks for a model that nobody uses any more, or NULL.
+    // SAFETY: the header requires a model that no other thread uses, or NULL.
     unsafe { boundary::free(model) };
 }

@@ -27,7 +27,7 @@ pub unsafe extern "C" fn florence2_cancel_new(
     cancel: *mut *mut florence2_cancel,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for writable outputs.
+    // SAFETY: the header requires writable outputs.
     unsafe {
         boundary::create(cancel, error, || {
             let token = CancelToken::default();
@@ -41,21 +41,21 @@ pub unsafe extern "C" fn florence2_cancel_new(
 /// times, also while calls run. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_cancel_fire(cancel: *const florence2_cancel) {
-    // SAFETY: the header asks for a living token or NULL.
+    // SAFETY: the header requires a live token or NULL.
     unsafe { boundary::read(cancel, (), |cancel| cancel.token.cancel()) }
 }
 
 /// Whether the token was fired. False for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_cancel_is_fired(cancel: *const florence2_cancel) -> bool {
-    // SAFETY: the header asks for a living token or NULL.
+    // SAFETY: the header requires a live token or NULL.
     unsafe { boundary::read(cancel, false, |cancel| cancel.token.is_cancelled()) }
 }
 
 /// Frees a cancel token. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_cancel_free(cancel: *mut florence2_cancel) {
-    // SAFETY: the header asks for a token that nobody uses any more, or NULL.
+    // SAFETY: the header requires a token that no other thread uses, or NULL.
     unsafe { boundary::free(cancel) };
 }
 
@@ -344,7 +344,7 @@ pub unsafe extern "C" fn florence2_run_options_init(
     options: *mut florence2_run_options,
     size: usize,
 ) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(options, size) };
 }
 
@@ -363,9 +363,9 @@ pub(crate) struct ReadOptions {
 }
 
 /// # Safety
-/// As the header asks for options.
+/// As the header requires options.
 pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<ReadOptions> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let options = unsafe { boundary::options(options)? };
     let Some(options) = options else {
         return Ok(ReadOptions {
@@ -380,10 +380,10 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
     boundary::reserved("options.reserved", options.reserved)?;
     Ok(ReadOptions {
         run: RunOptions {
-            // SAFETY: as this function's.
+            // SAFETY: the caller guarantees it.
             generation: unsafe { generation(&options)? },
             compat: compat(options.compat)?,
-            // SAFETY: as this function's.
+            // SAFETY: the caller guarantees it.
             cancel: unsafe { cancel(&options)? },
         },
         callbacks: Callbacks {
@@ -395,9 +395,9 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
 }
 
 /// # Safety
-/// As the header asks for options.
+/// As the header requires options.
 unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverrides> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let (json, lists) = unsafe {
         let json = boundary::optional_text("options.generation_config", options.generation_config)?;
         (json, Lists::read(options)?)
@@ -488,14 +488,14 @@ struct Lists {
 
 impl Lists {
     /// # Safety
-    /// As the header asks for options.
+    /// As the header requires options.
     unsafe fn read(options: &florence2_run_options) -> Outcome<Self> {
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         let ids = |name: &str, data: *const u32, len: usize| unsafe {
             let argument = format!("options.{name}");
             boundary::array(&argument, data, len).map(<[u32]>::to_vec)
         };
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         let (words, biases, strings) = unsafe {
             (
                 boundary::array(
@@ -531,7 +531,7 @@ impl Lists {
             Ok((ids(&name, bias.token_ids, bias.token_ids_len)?, bias.bias))
         });
         let strings = strings.iter().enumerate().map(|(index, string)| {
-            // SAFETY: as this function's.
+            // SAFETY: the caller guarantees it.
             let text =
                 unsafe { boundary::text(&format!("options.stop_strings[{index}]"), *string) };
             text.map(ToOwned::to_owned)
@@ -659,9 +659,9 @@ fn compat(number: i32) -> Outcome<Compat> {
 }
 
 /// # Safety
-/// As the header asks for options.
+/// As the header requires options.
 unsafe fn cancel(options: &florence2_run_options) -> Outcome<CancelToken> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let cancel = unsafe { boundary::borrow_optional(options.cancel)? };
     let token = cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone());
     let deadline = match options.deadline_ms {

@@ -41,7 +41,7 @@ pub unsafe extern "C" fn florence2_simd_level_set(
     level: *const c_char,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string and a writable error or NULL.
+    // SAFETY: the header requires a string and a writable error or NULL.
     unsafe {
         boundary::call(error, || {
             let level = boundary::text("level", level)?;

@@ -58,7 +58,7 @@ unsafe impl Options for florence2_request {
 /// Clears `request` and sets its struct_size: `size` is sizeof(florence2_request). NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_request_init(request: *mut florence2_request, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(request, size) };
 }
 
@@ -69,9 +69,9 @@ pub(crate) struct ReadRequest<'a> {
 }
 
 /// # Safety
-/// As the header asks for a request.
+/// As the header requires a request.
 pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<ReadRequest<'a>> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let Some(request) = boundary::options(request)? else {
             return Err(Failure::argument("request", "NULL", "a florence2_request"));
@@ -87,7 +87,7 @@ pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<Read
 }
 
 /// # Safety
-/// As the header asks for an array of requests: each begins `struct_size` bytes after the one before.
+/// As the header requires an array of requests: each begins `struct_size` bytes after the one before.
 pub(crate) unsafe fn read_all<'a>(
     requests: *const florence2_request,
     count: usize,
@@ -98,7 +98,7 @@ pub(crate) unsafe fn read_all<'a>(
             format!("requests[{index}]: {}", failure.message),
         )
     };
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let requests = unsafe { read_each(requests, count)? };
     let requests = requests.into_iter().enumerate();
     requests
@@ -125,11 +125,11 @@ pub(crate) unsafe fn read_each<'a>(
         let expected = format!("{count} of them, as requests_len says");
         return Err(Failure::argument("requests", "NULL", expected));
     }
-    // SAFETY: as this function's: the caller's compiler knows the struct by this size.
+    // SAFETY: the caller guarantees it: the caller's compiler knows the struct by this size.
     let stride = unsafe { (*requests).struct_size };
     boundary::check_size::<florence2_request>(stride)?;
     let read_one = |index: usize| {
-        // SAFETY: as this function's. The size is checked before anything behind it is read.
+        // SAFETY: the caller guarantees it. The size is checked before anything behind it is read.
         unsafe {
             let request = requests.byte_add(index * stride);
             if (*request).struct_size != stride {
@@ -144,9 +144,9 @@ pub(crate) unsafe fn read_each<'a>(
 }
 
 /// # Safety
-/// As the header asks for a request.
+/// As the header requires a request.
 unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a str)> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let (image, features) = unsafe {
         (
             boundary::borrow_optional(request.image)?,
@@ -169,16 +169,16 @@ unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a 
 }
 
 /// # Safety
-/// As the header asks for a request.
+/// As the header requires a request.
 unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let (task, prompt) = unsafe {
         (
             boundary::optional_text("request.task", request.task)?,
             boundary::optional_text("request.prompt", request.prompt)?,
         )
     };
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let input = unsafe { input(request)? };
     match (task, prompt, input) {
         (Some(task), None, input) => Ok(Prompt::Task {
@@ -204,12 +204,12 @@ unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
 }
 
 /// # Safety
-/// As the header asks for a request.
+/// As the header requires a request.
 unsafe fn input(request: &florence2_request) -> Outcome<Option<TaskInput>> {
     const NONE: i32 = florence2_region_unit::None as i32;
     const PX: i32 = florence2_region_unit::Px as i32;
     const NORMALIZED: i32 = florence2_region_unit::Normalized as i32;
-    // SAFETY: as this function's.
+    // SAFETY: the caller guarantees it.
     let text = unsafe { boundary::optional_text("request.input", request.input)? };
     let region = match request.region_unit {
         NONE => None,

@@ -189,7 +189,7 @@ fn view(region: &Region, label: &CString) -> florence2_region {
 /// "<loc_123>". UTF-8, borrowed from the result. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_text(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.text.as_ptr()) }
 }
 
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn florence2_result_text(result: *const florence2_result) 
 pub unsafe extern "C" fn florence2_result_raw_text(
     result: *const florence2_result,
 ) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.raw_text.as_ptr()) }
 }
 
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn florence2_result_raw_text(
 /// string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_task(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.task.as_ptr()) }
 }
 
@@ -215,7 +215,7 @@ pub unsafe extern "C" fn florence2_result_task(result: *const florence2_result) 
 /// without `<s>` and `</s>`. NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result) -> f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, f32::NAN, |result| {
             result.answer.result.score.unwrap_or(f32::NAN)
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result)
 /// to the power of `length_penalty`. NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_sequence_score(result: *const florence2_result) -> f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, f32::NAN, |result| result.answer.sequence_score) }
 }
 
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn florence2_result_sequence_score(result: *const florence
 pub unsafe extern "C" fn florence2_result_finish_reason(
     result: *const florence2_result,
 ) -> florence2_finish_reason {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, florence2_finish_reason::None, |result| match result
             .answer
@@ -251,21 +251,21 @@ pub unsafe extern "C" fn florence2_result_finish_reason(
 /// Pixels across of the image that the regions are in. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_image_width_px(result: *const florence2_result) -> u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, 0, |result| result.answer.image_size.width) }
 }
 
 /// Pixels down of the image that the regions are in. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_image_height_px(result: *const florence2_result) -> u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, 0, |result| result.answer.image_size.height) }
 }
 
 /// The number of regions of the answer. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_region_count(result: *const florence2_result) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, 0, |result| result.regions.len()) }
 }
 
@@ -276,7 +276,7 @@ pub unsafe extern "C" fn florence2_result_region(
     result: *const florence2_result,
     index: usize,
 ) -> *const florence2_region {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             pointer(result.regions.get(index))
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn florence2_result_region(
 /// The number of tokens of the answer, the decoder's start token included. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_count(result: *const florence2_result) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, 0, |result| result.answer.token_ids.len()) }
 }
 
@@ -295,7 +295,7 @@ pub unsafe extern "C" fn florence2_result_token_count(result: *const florence2_r
 /// result. NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_ids(result: *const florence2_result) -> *const u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             result.answer.token_ids.as_ptr()
@@ -309,7 +309,7 @@ pub unsafe extern "C" fn florence2_result_token_ids(result: *const florence2_res
 pub unsafe extern "C" fn florence2_result_token_log_probs(
     result: *const florence2_result,
 ) -> *const f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             result.answer.token_log_probs.as_ptr()
@@ -322,7 +322,7 @@ pub unsafe extern "C" fn florence2_result_token_log_probs(
 pub unsafe extern "C" fn florence2_result_alternative_count(
     result: *const florence2_result,
 ) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe { boundary::read(result, 0, |result| result.alternatives.len()) }
 }
 
@@ -333,7 +333,7 @@ pub unsafe extern "C" fn florence2_result_alternative(
     result: *const florence2_result,
     index: usize,
 ) -> *const florence2_result {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             pointer(result.alternatives.get(index))
@@ -346,7 +346,7 @@ pub unsafe extern "C" fn florence2_result_alternative(
 pub unsafe extern "C" fn florence2_result_timings(
     result: *const florence2_result,
 ) -> *const florence2_timings {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             std::ptr::from_ref(&result.timings)
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn florence2_result_timings(
 /// the result, made at the first call. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_json(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: the header requires a live result or NULL.
     unsafe {
         boundary::read(result, c"".as_ptr(), |result| {
             let make = || {
@@ -373,7 +373,7 @@ pub unsafe extern "C" fn florence2_result_json(result: *const florence2_result) 
 /// Frees a result and all that was borrowed from it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_free(result: *mut florence2_result) {
-    // SAFETY: the header asks for a result that nobody uses any more, or NULL.
+    // SAFETY: the header requires a result that no other thread uses, or NULL.
     unsafe { boundary::free(result) };
 }
 

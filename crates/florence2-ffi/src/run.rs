@@ -30,7 +30,7 @@ pub unsafe extern "C" fn florence2_model_run(
     result: *mut *mut florence2_result,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(result, error, || {
             let model = boundary::borrow(model)?;
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn florence2_model_run_batch(
     results: *mut *mut florence2_result,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::call(error, || {
             clear_places(results, requests_len);
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
     errors: *mut *mut florence2_error,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::call(error, || {
             clear_places(results, requests_len);
@@ -131,7 +131,7 @@ fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()
 /// `places` is null, or `count` pointers can be written there, unless they are too many.
 unsafe fn clear_places<T>(places: *mut *mut T, count: usize) {
     if !places.is_null() && count <= boundary::MAX_COUNT {
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         (0..count).for_each(|index| unsafe { places.add(index).write(std::ptr::null_mut()) });
     }
 }
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn florence2_model_encode_image(
     image_features: *mut *mut florence2_image_features,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(image_features, error, || {
             let model = boundary::borrow(model)?;
@@ -277,7 +277,7 @@ fn notify(
                 token_id,
                 log_prob,
             };
-            // SAFETY: the header asks for a function of this type that does not unwind.
+            // SAFETY: the header requires a function of this type that does not unwind.
             unsafe { on_token(&raw const token, callbacks.user) == 0 }
         }),
         GenerationEvent::Progress {
@@ -288,7 +288,7 @@ fn notify(
                 new_tokens,
                 max_new_tokens,
             };
-            // SAFETY: the header asks for a function of this type that does not unwind.
+            // SAFETY: the header requires a function of this type that does not unwind.
             unsafe { on_progress(&raw const progress, callbacks.user) == 0 }
         }),
     };

@@ -48,7 +48,7 @@ pub unsafe extern "C" fn florence2_model_score(
     score: *mut *mut florence2_score,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(score, error, || {
             let model = boundary::borrow(model)?;
@@ -86,14 +86,14 @@ pub unsafe extern "C" fn florence2_model_score(
 /// The loss: the mean of the tokens' negative log-probabilities. NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_loss(score: *const florence2_score) -> f32 {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: the header requires a live score or NULL.
     unsafe { boundary::read(score, f32::NAN, |score| score.score.loss) }
 }
 
 /// The number of tokens of the target, `<s>` and `</s>` included. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_token_count(score: *const florence2_score) -> usize {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: the header requires a live score or NULL.
     unsafe { boundary::read(score, 0, |score| score.tokens.len()) }
 }
 
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn florence2_score_token(
     score: *const florence2_score,
     index: usize,
 ) -> *const florence2_token {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: the header requires a live score or NULL.
     unsafe {
         boundary::read(score, std::ptr::null(), |score| {
             let token = score.tokens.get(index);
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn florence2_score_token(
 /// the score, made at the first call. The empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_json(score: *const florence2_score) -> *const c_char {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: the header requires a live score or NULL.
     unsafe {
         boundary::read(score, c"".as_ptr(), |score| {
             let florence2_score {
@@ -135,6 +135,6 @@ pub unsafe extern "C" fn florence2_score_json(score: *const florence2_score) -> 
 /// Frees a score and all that was borrowed from it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_free(score: *mut florence2_score) {
-    // SAFETY: the header asks for a score that nobody uses any more, or NULL.
+    // SAFETY: the header requires a score that no other thread uses, or NULL.
     unsafe { boundary::free(score) };
 }

@@ -21,7 +21,7 @@ use crate::yuv::florence2_yuv;
 pub unsafe extern "C" fn florence2_test_panic(
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: the header requires a writable error or NULL.
     unsafe { boundary::call(error, || panic!("as the test asked")) }
 }
 
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn florence2_test_panic(
 pub unsafe extern "C" fn florence2_test_panic_in_pool(
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: the header requires a writable error or NULL.
     unsafe {
         boundary::call(error, || {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -102,7 +102,7 @@ const LAYOUT: &[(&str, usize)] = layout! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_test_layout(name: *const c_char) -> usize {
     boundary::value(usize::MAX, || {
-        // SAFETY: the header asks for a string.
+        // SAFETY: the header requires a string.
         let name = unsafe { boundary::text("name", name) };
         let is_named = |known: &&(&str, usize)| name.as_ref().is_ok_and(|name| *name == known.0);
         LAYOUT

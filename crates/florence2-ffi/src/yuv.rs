@@ -94,7 +94,7 @@ unsafe impl Options for florence2_yuv {
 /// Clears `yuv` and sets its struct_size: `size` is sizeof(florence2_yuv). NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_yuv_init(yuv: *mut florence2_yuv, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
+    // SAFETY: the header requires room for `size` bytes.
     unsafe { boundary::init_options(yuv, size) };
 }
 
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn florence2_image_from_yuv(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a struct of its own size and writable outputs.
+    // SAFETY: the header requires a struct of its own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
             let Some(yuv) = boundary::options(yuv)? else {
@@ -130,12 +130,12 @@ pub unsafe extern "C" fn florence2_image_from_yuv(
 }
 
 /// # Safety
-/// As the header asks for a frame.
+/// As the header requires a frame.
 unsafe fn buffer<'a>(yuv: &florence2_yuv) -> Outcome<YuvBuffer<'a>> {
     const NV12: i32 = florence2_yuv_format::Nv12 as i32;
     const I420: i32 = florence2_yuv_format::I420 as i32;
     let plane = |argument: &str, data, len, stride, row_length| {
-        // SAFETY: as this function's.
+        // SAFETY: the caller guarantees it.
         let data = unsafe { boundary::bytes(argument, data, len) }?;
         let stride = match stride {
             0 => row_length,
