@@ -4,8 +4,13 @@ use std::ffi::c_char;
 
 use florence2::{DecodeOptions, Image, ImageFeatures, PixelBuffer, PixelFormat, PixelRect};
 
-use crate::boundary::{self, Handle, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle::Handle;
+use crate::option_struct::{self, Options, first_size};
+use crate::status::florence2_status;
 
 /// An image: 8-bit RGB pixels in memory.
 ///
@@ -127,14 +132,14 @@ pub unsafe extern "C" fn florence2_decode_options_init(
     size: usize,
 ) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(options, size) };
+    unsafe { boundary::init_struct(options, size) };
 }
 
 /// # Safety
 /// `options` satisfies the header's rules for option structs.
 unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<DecodeOptions> {
     // SAFETY: the caller guarantees it.
-    let options = unsafe { boundary::options(options) }?;
+    let options = unsafe { option_struct::read_struct(options) }?;
     Ok(match options.map_or(0, |options| options.max_pixels) {
         0 => DecodeOptions::default(),
         max_pixels => DecodeOptions { max_pixels },
@@ -147,7 +152,7 @@ unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<De
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, size: usize) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(pixels, size) };
+    unsafe { boundary::init_struct(pixels, size) };
 }
 
 /// Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
@@ -170,7 +175,7 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     unsafe {
         boundary::create(image, error, || {
             let options = decode_options(options)?;
-            let data = boundary::bytes("data", data, data_len)?;
+            let data = arguments::bytes("data", data, data_len)?;
             let image = Image::from_bytes_with(data, &options)?;
             let name = String::new();
             Ok(florence2_image { image, name })
@@ -196,7 +201,7 @@ pub unsafe extern "C" fn florence2_image_from_path(
     // SAFETY: the header requires a string, options of their own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
-            let name = boundary::text("path", path)?.to_owned();
+            let name = arguments::text("path", path)?.to_owned();
             let image = Image::open_with(&name, &decode_options(options)?)?;
             Ok(florence2_image { image, name })
         })
@@ -219,14 +224,14 @@ pub unsafe extern "C" fn florence2_image_from_pixels(
     // SAFETY: the header requires a struct of its own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
-            let Some(pixels) = boundary::options(pixels)? else {
+            let Some(pixels) = option_struct::read_struct(pixels)? else {
                 return Err(Failure::argument("pixels", "NULL", "a florence2_pixels"));
             };
             let format = pixel_format(pixels.format)?;
-            boundary::reserved("pixels.reserved", pixels.reserved)?;
+            option_struct::check_reserved("pixels.reserved", pixels.reserved)?;
             let row_length = (pixels.width_px as usize).saturating_mul(format.bytes_per_pixel());
             let buffer = PixelBuffer {
-                data: boundary::bytes("pixels.data", pixels.data, pixels.data_len)?,
+                data: arguments::bytes("pixels.data", pixels.data, pixels.data_len)?,
                 width: pixels.width_px,
                 height: pixels.height_px,
                 stride: match pixels.stride_bytes {

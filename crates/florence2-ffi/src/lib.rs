@@ -12,19 +12,25 @@
 // The header documents the errors of all functions at its beginning.
 #![allow(clippy::missing_errors_doc)]
 
+mod arguments;
 mod boundary;
 pub mod device;
 pub mod error;
+mod failure;
+mod handle;
 pub mod image;
 pub mod log;
 pub mod model;
+mod option_struct;
 pub mod options;
 mod panics;
 pub mod process;
+mod registry;
 pub mod request;
 pub mod result;
 pub mod run;
 pub mod score;
+pub mod status;
 pub mod task;
 #[cfg(feature = "test-hooks")]
 pub mod test_hooks;

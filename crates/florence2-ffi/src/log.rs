@@ -7,7 +7,9 @@ use std::sync::{Once, PoisonError, RwLock};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::boundary;
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::error::florence2_error;
+use crate::failure::Failure;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
 /// The severity of a log message.

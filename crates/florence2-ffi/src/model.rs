@@ -13,9 +13,14 @@ use florence2::{
 };
 use serde_json::json;
 
-use crate::boundary::{self, Handle, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle::{self, Handle};
+use crate::option_struct::{self, Options, first_size};
 use crate::options::florence2_cancel;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
 /// A loaded model.
@@ -139,7 +144,7 @@ pub unsafe extern "C" fn florence2_load_options_init(
     size: usize,
 ) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(options, size) };
+    unsafe { boundary::init_struct(options, size) };
 }
 
 /// Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
@@ -160,7 +165,7 @@ pub unsafe extern "C" fn florence2_model_load(
     // SAFETY: the header requires a string, options of their own size and writable outputs.
     unsafe {
         boundary::create(model, error, || {
-            let directory = boundary::text("directory", directory)?;
+            let directory = arguments::text("directory", directory)?;
             let options = load_options(options)?;
             timed(|| Florence2::load_with(directory, &options), directory)
         })
@@ -262,19 +267,20 @@ fn timed(
 unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOptions> {
     // SAFETY: the caller guarantees it.
     unsafe {
-        let Some(options) = boundary::options(options)? else {
+        let Some(options) = option_struct::read_struct(options)? else {
             return Ok(LoadOptions::default());
         };
-        let adapters = boundary::array("options.adapters", options.adapters, options.adapters_len)?;
+        let adapters =
+            arguments::array("options.adapters", options.adapters, options.adapters_len)?;
         let adapters = adapters.iter().enumerate().map(|(index, adapter)| {
             adapter_options(&format!("options.adapters[{index}]"), adapter)
         });
-        let device = boundary::optional_text("options.device", options.device)?;
-        let dtype = dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
-        let weights = boundary::optional_text("options.weights", options.weights)?;
-        let processor = boundary::optional_text("options.processor", options.processor)?;
-        boundary::reserved("options.reserved", options.reserved)?;
-        let cancel = boundary::borrow_optional(options.cancel)?;
+        let device = arguments::optional_text("options.device", options.device)?;
+        let dtype = dtype(arguments::optional_text("options.dtype", options.dtype)?)?;
+        let weights = arguments::optional_text("options.weights", options.weights)?;
+        let processor = arguments::optional_text("options.processor", options.processor)?;
+        option_struct::check_reserved("options.reserved", options.reserved)?;
+        let cancel = handle::borrow_optional(options.cancel)?;
         Ok(LoadOptions {
             dtype,
             device: device.unwrap_or("auto").to_owned(),
@@ -350,11 +356,11 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
 /// # Safety
 /// As the header requires an adapter.
 unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcome<AdapterOptions> {
-    boundary::reserved(&format!("{argument}.reserved"), adapter.reserved)?;
+    option_struct::check_reserved(&format!("{argument}.reserved"), adapter.reserved)?;
     // SAFETY: the caller guarantees it.
     let (folder, files) = unsafe {
         (
-            boundary::optional_text(&format!("{argument}.folder"), adapter.folder)?,
+            arguments::optional_text(&format!("{argument}.folder"), adapter.folder)?,
             memory_files(
                 &format!("{argument}.files"),
                 adapter.files,
@@ -391,14 +397,14 @@ unsafe fn memory_files(
 ) -> Outcome<MemoryFiles> {
     let mut read = MemoryFiles::new();
     // SAFETY: the caller guarantees it.
-    let files = unsafe { boundary::array(argument, files, len) }?;
+    let files = unsafe { arguments::array(argument, files, len) }?;
     for (index, file) in files.iter().enumerate() {
         let name_argument = format!("{argument}[{index}].name");
         // SAFETY: the caller guarantees it.
         let (name, data) = unsafe {
             (
-                boundary::text(&name_argument, file.name)?,
-                boundary::bytes(
+                arguments::text(&name_argument, file.name)?,
+                arguments::bytes(
                     &format!("{argument}[{index}].data"),
                     file.data,
                     file.data_len,
@@ -470,8 +476,8 @@ pub unsafe extern "C" fn florence2_model_token_id(
     // SAFETY: the header requires a live model, a string and writable outputs.
     unsafe {
         boundary::call(error, || {
-            let model = boundary::borrow(model)?;
-            let token = boundary::text("token", token)?;
+            let model = handle::borrow(model)?;
+            let token = arguments::text("token", token)?;
             if token_id.is_null() {
                 return Err(Failure::argument("token_id", "NULL", "a place for the id"));
             }

@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 
 use florence2::{CancelToken, Compat, EarlyStopping, GenerationOverrides, RunOptions};
 
-use crate::boundary::{self, Handle, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle::{self, Handle};
+use crate::option_struct::{self, Options, first_size};
 use crate::result::florence2_token;
+use crate::status::florence2_status;
 
 /// Ends calls early, from any thread.
 ///
@@ -345,7 +350,7 @@ pub unsafe extern "C" fn florence2_run_options_init(
     size: usize,
 ) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(options, size) };
+    unsafe { boundary::init_struct(options, size) };
 }
 
 /// The callbacks of a run.
@@ -366,7 +371,7 @@ pub(crate) struct ReadOptions {
 /// As the header requires options.
 pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<ReadOptions> {
     // SAFETY: the caller guarantees it.
-    let options = unsafe { boundary::options(options)? };
+    let options = unsafe { option_struct::read_struct(options)? };
     let Some(options) = options else {
         return Ok(ReadOptions {
             run: RunOptions::default(),
@@ -377,7 +382,7 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
             },
         });
     };
-    boundary::reserved("options.reserved", options.reserved)?;
+    option_struct::check_reserved("options.reserved", options.reserved)?;
     Ok(ReadOptions {
         run: RunOptions {
             // SAFETY: the caller guarantees it.
@@ -399,7 +404,8 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
 unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverrides> {
     // SAFETY: the caller guarantees it.
     let (json, lists) = unsafe {
-        let json = boundary::optional_text("options.generation_config", options.generation_config)?;
+        let json =
+            arguments::optional_text("options.generation_config", options.generation_config)?;
         (json, Lists::read(options)?)
     };
     let others = match json {
@@ -493,22 +499,22 @@ impl Lists {
         // SAFETY: the caller guarantees it.
         let ids = |name: &str, data: *const u32, len: usize| unsafe {
             let argument = format!("options.{name}");
-            boundary::array(&argument, data, len).map(<[u32]>::to_vec)
+            arguments::array(&argument, data, len).map(<[u32]>::to_vec)
         };
         // SAFETY: the caller guarantees it.
         let (words, biases, strings) = unsafe {
             (
-                boundary::array(
+                arguments::array(
                     "options.bad_words_ids",
                     options.bad_words_ids,
                     options.bad_words_ids_len,
                 )?,
-                boundary::array(
+                arguments::array(
                     "options.sequence_bias",
                     options.sequence_bias,
                     options.sequence_bias_len,
                 )?,
-                boundary::array(
+                arguments::array(
                     "options.stop_strings",
                     options.stop_strings,
                     options.stop_strings_len,
@@ -523,7 +529,7 @@ impl Lists {
             )
         });
         let biases = biases.iter().enumerate().map(|(index, bias)| {
-            boundary::reserved(
+            option_struct::check_reserved(
                 &format!("options.sequence_bias[{index}].reserved"),
                 bias.reserved,
             )?;
@@ -533,7 +539,7 @@ impl Lists {
         let strings = strings.iter().enumerate().map(|(index, string)| {
             // SAFETY: the caller guarantees it.
             let text =
-                unsafe { boundary::text(&format!("options.stop_strings[{index}]"), *string) };
+                unsafe { arguments::text(&format!("options.stop_strings[{index}]"), *string) };
             text.map(ToOwned::to_owned)
         });
         Ok(Self {
@@ -662,7 +668,7 @@ fn compat(number: i32) -> Outcome<Compat> {
 /// As the header requires options.
 unsafe fn cancel(options: &florence2_run_options) -> Outcome<CancelToken> {
     // SAFETY: the caller guarantees it.
-    let cancel = unsafe { boundary::borrow_optional(options.cancel)? };
+    let cancel = unsafe { handle::borrow_optional(options.cancel)? };
     let token = cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone());
     let deadline = match options.deadline_ms {
         0 => None,

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
-use crate::error::Failure;
+use crate::failure::Failure;
 
 thread_local! {
     /// Calls of exported functions that this thread is in: callbacks may call the library again.

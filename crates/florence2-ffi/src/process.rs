@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::{Mutex, PoisonError};
 
+use crate::arguments;
 use crate::boundary;
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::error::florence2_error;
+use crate::failure::Failure;
+use crate::status::florence2_status;
 use crate::text::c_string;
 use crate::version::FLORENCE2_ABI_VERSION;
 
@@ -44,7 +47,7 @@ pub unsafe extern "C" fn florence2_simd_level_set(
     // SAFETY: the header requires a string and a writable error or NULL.
     unsafe {
         boundary::call(error, || {
-            let level = boundary::text("level", level)?;
+            let level = arguments::text("level", level)?;
             florence2::set_cpu_level(level)
                 .map_err(|error| Failure::argument("level", error.found, error.expected))
         })

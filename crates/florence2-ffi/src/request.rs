@@ -4,9 +4,12 @@ use std::ffi::c_char;
 
 use florence2::{Prompt, Request, Subject, Task, TaskInput};
 
-use crate::boundary::{self, Options, Outcome, first_size};
-use crate::error::Failure;
+use crate::arguments;
+use crate::boundary;
+use crate::failure::{Failure, Outcome};
+use crate::handle;
 use crate::image::{florence2_image, florence2_image_features};
+use crate::option_struct::{self, Options, first_size};
 
 /// The unit of a request's region.
 #[repr(i32)]
@@ -59,7 +62,7 @@ unsafe impl Options for florence2_request {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_request_init(request: *mut florence2_request, size: usize) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(request, size) };
+    unsafe { boundary::init_struct(request, size) };
 }
 
 /// A request in Rust's types, and its image's name.
@@ -73,10 +76,10 @@ pub(crate) struct ReadRequest<'a> {
 pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<ReadRequest<'a>> {
     // SAFETY: the caller guarantees it.
     unsafe {
-        let Some(request) = boundary::options(request)? else {
+        let Some(request) = option_struct::read_struct(request)? else {
             return Err(Failure::argument("request", "NULL", "a florence2_request"));
         };
-        boundary::reserved("request.reserved", request.reserved)?;
+        option_struct::check_reserved("request.reserved", request.reserved)?;
         let (subject, image_name) = subject(&request)?;
         let prompt = prompt(&request)?;
         Ok(ReadRequest {
@@ -114,8 +117,8 @@ pub(crate) unsafe fn read_each<'a>(
     requests: *const florence2_request,
     count: usize,
 ) -> Outcome<Vec<Outcome<ReadRequest<'a>>>> {
-    if count > boundary::MAX_COUNT {
-        let expected = format!("at most {}", boundary::MAX_COUNT);
+    if count > arguments::MAX_COUNT {
+        let expected = format!("at most {}", arguments::MAX_COUNT);
         return Err(Failure::argument("requests_len", count, expected));
     }
     if count == 0 {
@@ -127,7 +130,7 @@ pub(crate) unsafe fn read_each<'a>(
     }
     // SAFETY: the caller guarantees it: the caller's compiler knows the struct by this size.
     let stride = unsafe { (*requests).struct_size };
-    boundary::check_size::<florence2_request>(stride)?;
+    option_struct::check_size::<florence2_request>(stride)?;
     let read_one = |index: usize| {
         // SAFETY: the caller guarantees it. The size is checked before anything behind it is read.
         unsafe {
@@ -149,8 +152,8 @@ unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a 
     // SAFETY: the caller guarantees it.
     let (image, features) = unsafe {
         (
-            boundary::borrow_optional(request.image)?,
-            boundary::borrow_optional(request.image_features)?,
+            handle::borrow_optional(request.image)?,
+            handle::borrow_optional(request.image_features)?,
         )
     };
     match (image, features) {
@@ -174,8 +177,8 @@ unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
     // SAFETY: the caller guarantees it.
     let (task, prompt) = unsafe {
         (
-            boundary::optional_text("request.task", request.task)?,
-            boundary::optional_text("request.prompt", request.prompt)?,
+            arguments::optional_text("request.task", request.task)?,
+            arguments::optional_text("request.prompt", request.prompt)?,
         )
     };
     // SAFETY: the caller guarantees it.
@@ -210,7 +213,7 @@ unsafe fn input(request: &florence2_request) -> Outcome<Option<TaskInput>> {
     const PX: i32 = florence2_region_unit::Px as i32;
     const NORMALIZED: i32 = florence2_region_unit::Normalized as i32;
     // SAFETY: the caller guarantees it.
-    let text = unsafe { boundary::optional_text("request.input", request.input)? };
+    let text = unsafe { arguments::optional_text("request.input", request.input)? };
     let region = match request.region_unit {
         NONE => None,
         PX => Some(TaskInput::Region(request.region)),

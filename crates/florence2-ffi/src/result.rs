@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use florence2::{Answer, FinishReason, Region, RegionKind};
 
-use crate::boundary::{self, Handle};
+use crate::boundary;
+use crate::handle::{self, Handle};
 use crate::text::c_string;
 
 /// An answer.
@@ -33,7 +34,9 @@ impl Handle for florence2_result {
 
 impl Drop for florence2_result {
     fn drop(&mut self) {
-        self.alternatives.iter().for_each(boundary::take_back);
+        self.alternatives
+            .iter()
+            .for_each(handle::unregister_borrowed);
     }
 }
 
@@ -137,7 +140,7 @@ impl florence2_result {
             .into_iter()
             .map(|alternative| Self::new(alternative, image_name))
             .collect();
-        alternatives.iter().for_each(boundary::lend);
+        alternatives.iter().for_each(handle::register_borrowed);
         Self {
             task: c_string(&answer.prompt.key()),
             text: c_string(&answer.result.text),

@@ -4,8 +4,11 @@ use std::ops::ControlFlow;
 
 use florence2::{GenerationEvent, GenerationObserver, Request, TextStream};
 
-use crate::boundary::{self, Outcome};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle;
 use crate::image::{florence2_image, florence2_image_features};
 use crate::model::florence2_model;
 use crate::options::{
@@ -13,6 +16,7 @@ use crate::options::{
 };
 use crate::request::{ReadRequest, florence2_request, read, read_all, read_each};
 use crate::result::{florence2_result, florence2_token};
+use crate::status::florence2_status;
 use crate::text::c_string;
 
 /// Answers a request.
@@ -33,7 +37,7 @@ pub unsafe extern "C" fn florence2_model_run(
     // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(result, error, || {
-            let model = boundary::borrow(model)?;
+            let model = handle::borrow(model)?;
             let requests = [read(request)?];
             let results = run(model, &requests, &read_options(options)?)?;
             // INVARIANT: one request, one answer.
@@ -62,12 +66,12 @@ pub unsafe extern "C" fn florence2_model_run_batch(
     unsafe {
         boundary::call(error, || {
             clear_places(results, requests_len);
-            let model = boundary::borrow(model)?;
+            let model = handle::borrow(model)?;
             let requests = read_all(requests, requests_len)?;
             check_places(results, requests_len)?;
             let answers = run(model, &requests, &read_options(options)?)?;
             for (index, answer) in answers.into_iter().enumerate() {
-                results.add(index).write(boundary::into_handle(answer));
+                results.add(index).write(handle::into_handle(answer));
             }
             Ok(())
         })
@@ -98,15 +102,15 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
         boundary::call(error, || {
             clear_places(results, requests_len);
             clear_places(errors, requests_len);
-            let model = boundary::borrow(model)?;
+            let model = handle::borrow(model)?;
             let requests = read_each(requests, requests_len)?;
             check_places(results, requests_len)?;
             let answers = run_each(model, requests, &read_options(options)?)?;
             for (index, answer) in answers.into_iter().enumerate() {
                 match answer {
-                    Ok(answer) => results.add(index).write(boundary::into_handle(answer)),
+                    Ok(answer) => results.add(index).write(handle::into_handle(answer)),
                     Err(failure) if !errors.is_null() => {
-                        let failure = boundary::into_handle(florence2_error::from(failure));
+                        let failure = handle::into_handle(florence2_error::from(failure));
                         errors.add(index).write(failure);
                     }
                     Err(_) => {}
@@ -130,7 +134,7 @@ fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()
 /// # Safety
 /// `places` is null, or `count` pointers can be written there, unless they are too many.
 unsafe fn clear_places<T>(places: *mut *mut T, count: usize) {
-    if !places.is_null() && count <= boundary::MAX_COUNT {
+    if !places.is_null() && count <= arguments::MAX_COUNT {
         // SAFETY: the caller guarantees it.
         (0..count).for_each(|index| unsafe { places.add(index).write(std::ptr::null_mut()) });
     }
@@ -151,8 +155,8 @@ pub unsafe extern "C" fn florence2_model_encode_image(
     // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(image_features, error, || {
-            let model = boundary::borrow(model)?;
-            let image = boundary::borrow(image)?;
+            let model = handle::borrow(model)?;
+            let image = handle::borrow(image)?;
             let options = read_options(options)?;
             let features = model
                 .model

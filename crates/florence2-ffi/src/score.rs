@@ -5,12 +5,15 @@ use std::sync::OnceLock;
 
 use florence2::{Prompt, TargetScore};
 
-use crate::boundary::{self, Handle};
-use crate::error::{florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::handle::{self, Handle};
 use crate::model::florence2_model;
 use crate::options::{florence2_run_options, read as read_options};
 use crate::request::{florence2_request, read};
 use crate::result::florence2_token;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
 /// How likely the model finds a given answer.
@@ -51,9 +54,9 @@ pub unsafe extern "C" fn florence2_model_score(
     // SAFETY: the header requires live handles, structs of their own size and writable outputs.
     unsafe {
         boundary::create(score, error, || {
-            let model = boundary::borrow(model)?;
+            let model = handle::borrow(model)?;
             let request = read(request)?;
-            let target = boundary::text("target", target)?;
+            let target = arguments::text("target", target)?;
             let cancel = read_options(options)?.run.cancel;
             let score = model
                 .model

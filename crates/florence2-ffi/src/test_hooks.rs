@@ -3,8 +3,9 @@
 use std::ffi::c_char;
 use std::mem::offset_of;
 
+use crate::arguments;
 use crate::boundary;
-use crate::error::{florence2_error, florence2_status};
+use crate::error::florence2_error;
 use crate::image::{florence2_decode_options, florence2_pixels};
 use crate::model::{
     florence2_adapter, florence2_file, florence2_load_options, florence2_load_progress,
@@ -14,6 +15,7 @@ use crate::options::{
 };
 use crate::request::florence2_request;
 use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
+use crate::status::florence2_status;
 use crate::yuv::florence2_yuv;
 
 /// Panics, within the boundary.
@@ -103,7 +105,7 @@ const LAYOUT: &[(&str, usize)] = layout! {
 pub unsafe extern "C" fn florence2_test_layout(name: *const c_char) -> usize {
     boundary::value(usize::MAX, || {
         // SAFETY: the header requires a string.
-        let name = unsafe { boundary::text("name", name) };
+        let name = unsafe { arguments::text("name", name) };
         let is_named = |known: &&(&str, usize)| name.as_ref().is_ok_and(|name| *name == known.0);
         LAYOUT
             .iter()

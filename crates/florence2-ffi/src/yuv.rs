@@ -2,9 +2,13 @@
 
 use florence2::{ChromaPlanes, Image, Plane, YuvBuffer, YuvMatrix, YuvRange};
 
-use crate::boundary::{self, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
 use crate::image::{florence2_image, region};
+use crate::option_struct::{self, Options, first_size};
+use crate::status::florence2_status;
 
 /// How a YUV frame stores its chroma: one sample of U and one of V for every 2x2 pixels, rounded up
 /// at odd sizes.
@@ -95,7 +99,7 @@ unsafe impl Options for florence2_yuv {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_yuv_init(yuv: *mut florence2_yuv, size: usize) {
     // SAFETY: the header requires room for `size` bytes.
-    unsafe { boundary::init_options(yuv, size) };
+    unsafe { boundary::init_struct(yuv, size) };
 }
 
 /// Converts a YUV frame that the caller holds to RGB. Each chroma sample holds for its 2x2 pixels.
@@ -118,10 +122,10 @@ pub unsafe extern "C" fn florence2_image_from_yuv(
     // SAFETY: the header requires a struct of its own size and writable outputs.
     unsafe {
         boundary::create(image, error, || {
-            let Some(yuv) = boundary::options(yuv)? else {
+            let Some(yuv) = option_struct::read_struct(yuv)? else {
                 return Err(Failure::argument("yuv", "NULL", "a florence2_yuv"));
             };
-            boundary::reserved("yuv.reserved", yuv.reserved)?;
+            option_struct::check_reserved("yuv.reserved", yuv.reserved)?;
             let image = Image::from_yuv(&buffer(&yuv)?)?;
             let name = String::new();
             Ok(florence2_image { image, name })
@@ -136,7 +140,7 @@ unsafe fn buffer<'a>(yuv: &florence2_yuv) -> Outcome<YuvBuffer<'a>> {
     const I420: i32 = florence2_yuv_format::I420 as i32;
     let plane = |argument: &str, data, len, stride, row_length| {
         // SAFETY: the caller guarantees it.
-        let data = unsafe { boundary::bytes(argument, data, len) }?;
+        let data = unsafe { arguments::bytes(argument, data, len) }?;
         let stride = match stride {
             0 => row_length,
             stride => stride,
