@@ -9,7 +9,7 @@ use crate::status::florence2_status;
 /// The result of the body of an exported function.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// A failure before its conversion to a `florence2_error`.
+/// A failed call: the contents of a `florence2_error`.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: florence2_status,
@@ -24,11 +24,14 @@ impl Failure {
         }
     }
 
+    /// Creates the failure for an invalid argument: its name, the value found and the values
+    /// accepted.
     pub(crate) fn argument(argument: &str, found: impl Display, expected: impl Display) -> Self {
         let message = format!("argument `{argument}`: found {found}, expected {expected}");
         Self::new(florence2_status::InvalidArgument, message)
     }
 
+    /// Creates the failure for a panic with its message.
     pub(crate) fn panic(message: &str) -> Self {
         let message = format!("a fault of the library: {message}");
         Self::new(florence2_status::Panic, message)
@@ -47,6 +50,7 @@ impl From<ProcessorError> for Failure {
     }
 }
 
+/// Returns the status that reports an error of the facade.
 fn status_of(error: &Error) -> florence2_status {
     match error {
         Error::Request { source, .. } => status_of(source),

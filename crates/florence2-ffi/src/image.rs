@@ -14,24 +14,23 @@ use crate::status::florence2_status;
 
 /// An image: 8-bit RGB pixels in memory.
 ///
-/// Ownership: one of florence2_image_from_* creates it; the caller frees it with
-/// florence2_image_free. Thread safety: immutable; any number of threads and models may use it at
-/// the same time.
+/// - Ownership: one of the florence2_image_from functions creates it. The caller frees it with
+///   florence2_image_free.
+/// - Threads: it is immutable. Any number of threads and models may use it at the same time.
 pub struct florence2_image {
     pub(crate) image: Image,
     /// The path of the file; empty if the image is not from a file.
     pub(crate) name: String,
 }
 
-/// The output of a model's vision tower for an image. It serves any number of requests about the
-/// image, each of which then skips the vision tower.
+/// The output of a model's vision tower for an image. Requests that use the features skip the
+/// vision tower.
 ///
-/// Only the model that created it accepts it. It does not refer to the image, which may be freed
-/// before.
+/// - Ownership: florence2_model_encode_image creates it. The caller frees it with
+///   florence2_image_features_free, before or after the image and the model.
+/// - Threads: it is immutable. Any number of threads may use it at the same time.
 ///
-/// Ownership: florence2_model_encode_image creates it; the caller frees it with
-/// florence2_image_features_free, before or after the model. Thread safety: immutable; any number
-/// of threads may use it at the same time.
+/// Only the model that created the features accepts them.
 pub struct florence2_image_features {
     pub(crate) features: ImageFeatures,
     pub(crate) name: String,
@@ -45,7 +44,7 @@ impl Handle for florence2_image_features {
     const NAME: &'static str = "image_features";
 }
 
-/// The order of a pixel's channels. A channel is one byte. Alpha is ignored.
+/// The order of the channels of a pixel, one byte per channel. Alpha is ignored.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_pixel_format {
@@ -67,30 +66,30 @@ pub enum florence2_pixel_format {
 pub struct florence2_pixels {
     /// The size of this struct in bytes. florence2_pixels_init sets it.
     pub struct_size: usize,
-    /// The pixels: `height_px` rows that begin `stride_bytes` apart. Padding after the last row may
-    /// be absent. Required.
+    /// The pixels: `height_px` rows in order from top to bottom, `stride_bytes` apart. A row begins
+    /// with its leftmost pixel. The last row may lack its padding. Required.
     pub data: *const u8,
-    /// The number of readable bytes at `data`.
+    /// The number of bytes at `data`.
     pub data_len: usize,
-    /// Bytes from the start of a row to the start of the next row. 0 (default): rows without
-    /// padding.
+    /// The number of bytes from the start of a row to the start of the next. Default: 0, rows
+    /// without padding.
     pub stride_bytes: usize,
-    /// Width in pixels. Required.
+    /// The width in pixels. Required.
     pub width_px: u32,
-    /// Height in pixels. Required.
+    /// The height in pixels. Required.
     pub height_px: u32,
     /// A florence2_pixel_format. Default: FLORENCE2_PIXEL_FORMAT_RGB.
     pub format: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// Left edge in pixels of the region to copy. The image consists of this region alone. If all
-    /// four region fields are 0 (default), the image consists of all pixels.
+    /// The left edge, in pixels, of the region that becomes the image. If all four region fields
+    /// are 0, all pixels become the image. Default: 0.
     pub region_x_px: u32,
-    /// Top edge of the region in pixels.
+    /// The top edge of the region in pixels. Default: 0.
     pub region_y_px: u32,
-    /// Width of the region in pixels.
+    /// The width of the region in pixels. Default: 0.
     pub region_width_px: u32,
-    /// Height of the region in pixels.
+    /// The height of the region in pixels. Default: 0.
     pub region_height_px: u32,
 }
 
@@ -100,16 +99,15 @@ unsafe impl Options for florence2_pixels {
     const FIRST_SIZE: usize = first_size(48, 32);
 }
 
-/// Options for decoding an image file. Initialise it with florence2_decode_options_init. Zero
-/// selects the default of every field.
+/// Options for decoding an image file. Initialise it with florence2_decode_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_decode_options {
     /// The size of this struct in bytes. florence2_decode_options_init sets it.
     pub struct_size: usize,
-    /// The maximum number of pixels to decode. 0 (default): 178,956,970. An image with more pixels
-    /// is an error, which is returned before it is decoded, because a small file can declare any
-    /// size. Decoding takes 3 to 17 bytes of memory per pixel.
+    /// The maximum number of pixels of the image. An image with more pixels is an error, which is
+    /// returned before the image is decoded, because a small file can declare any size. Decoding
+    /// takes 3 to 17 bytes of memory per pixel. Default: 0, which means 178,956,970.
     pub max_pixels: u64,
 }
 
@@ -123,22 +121,25 @@ unsafe impl Options for florence2_decode_options {
     const FIRST_SIZE: usize = 12;
 }
 
-/// Clears an option struct and sets its struct_size.
+/// Clears a florence2_decode_options and sets its `struct_size`.
 ///
-/// `options`: the struct to initialise; NULL is allowed. `size`: sizeof(florence2_decode_options).
+/// - `options`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_decode_options).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_decode_options_init(
     options: *mut florence2_decode_options,
     size: usize,
 ) {
-    // SAFETY: the header requires room for `size` bytes.
+    // SAFETY: rule 4 of lib.rs.
     unsafe { boundary::init_struct(options, size) };
 }
 
+/// Converts decode options to those of the facade.
+///
 /// # Safety
-/// `options` satisfies the header's rules for option structs.
+/// `options` follows rule 4 of lib.rs.
 unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<DecodeOptions> {
-    // SAFETY: the caller guarantees it.
+    // SAFETY: guaranteed by the caller.
     let options = unsafe { option_struct::read_struct(options) }?;
     Ok(match options.map_or(0, |options| options.max_pixels) {
         0 => DecodeOptions::default(),
@@ -146,22 +147,26 @@ unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<De
     })
 }
 
-/// Clears a struct and sets its struct_size.
+/// Clears a florence2_pixels and sets its `struct_size`.
 ///
-/// `pixels`: the struct to initialise; NULL is allowed. `size`: sizeof(florence2_pixels).
+/// - `pixels`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_pixels).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, size: usize) {
-    // SAFETY: the header requires room for `size` bytes.
+    // SAFETY: rule 4 of lib.rs.
     unsafe { boundary::init_struct(pixels, size) };
 }
 
 /// Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
-/// WebP, BMP, GIF (first frame) and TIFF.
+/// WebP, BMP, GIF (the first frame) and TIFF.
 ///
-/// `data`: `data_len` bytes, read only during the call. `options`: NULL for the defaults.
-/// `image`: receives the image; free it with florence2_image_free.
-/// Fails with FLORENCE2_STATUS_INVALID_IMAGE if the data cannot be decoded or has more pixels than
-/// `max_pixels`. Thread safety: callable from any thread.
+/// - `data`: the contents of the file. The library reads them only during the call.
+/// - `data_len`: the number of bytes at `data`.
+/// - `options`: NULL for the defaults.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns FLORENCE2_STATUS_INVALID_IMAGE if the file cannot be decoded or has more than
+/// `max_pixels` pixels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_encoded(
     data: *const u8,
@@ -170,8 +175,7 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header requires `data_len` readable bytes, options of their own size and writable
-    // outputs.
+    // SAFETY: rules 3, 4 and 5 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
             let options = decode_options(options)?;
@@ -185,12 +189,13 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
 
 /// Reads and decodes an image file, as florence2_image_from_encoded does.
 ///
-/// `path`: UTF-8. It becomes the image's name in the JSON of results. `options`: NULL for the
-/// defaults.
-/// `image`: receives the image; free it with florence2_image_free.
-/// Fails with FLORENCE2_STATUS_IO if the file cannot be read, and with
-/// FLORENCE2_STATUS_INVALID_IMAGE as florence2_image_from_encoded does. Thread safety: callable
-/// from any thread.
+/// - `path`: the path of the file. Required. It is also the value of "image" in the JSON of
+///   results.
+/// - `options`: NULL for the defaults.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns FLORENCE2_STATUS_IO if the file cannot be read, and FLORENCE2_STATUS_INVALID_IMAGE if it
+/// cannot be decoded or has more than `max_pixels` pixels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_path(
     path: *const c_char,
@@ -198,7 +203,7 @@ pub unsafe extern "C" fn florence2_image_from_path(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header requires a string, options of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
             let name = arguments::text("path", path)?.to_owned();
@@ -210,18 +215,20 @@ pub unsafe extern "C" fn florence2_image_from_path(
 
 /// Creates an image from pixels in the caller's memory. The pixels are copied.
 ///
-/// `pixels`: read only during the call.
-/// `image`: receives the image; free it with florence2_image_free.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT if the buffer is too short for the size, the stride
-/// is smaller than a row, the format is unknown or the region is not within the pixels. Fails with
-/// FLORENCE2_STATUS_INVALID_IMAGE if there are no pixels. Thread safety: callable from any thread.
+/// - `pixels`: the pixels. Required.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns:
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if the buffer is too short, the stride is smaller than a
+///   row, the format is unknown, or the region is empty or exceeds the pixels.
+/// - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_pixels(
     pixels: *const florence2_pixels,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header requires a struct of its own size and writable outputs.
+    // SAFETY: rules 3, 4 and 5 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
             let Some(pixels) = option_struct::read_struct(pixels)? else {
@@ -287,24 +294,24 @@ fn pixel_format(number: i32) -> Outcome<PixelFormat> {
     }
 }
 
-/// Returns the image's width in pixels; 0 for NULL.
+/// Returns the width of an image in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_width_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header requires a live image or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(image, 0, |image| image.image.width()) }
 }
 
-/// Returns the image's height in pixels; 0 for NULL.
+/// Returns the height of an image in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_height_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header requires a live image or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(image, 0, |image| image.image.height()) }
 }
 
-/// Frees an image. NULL is allowed.
+/// Frees an image. NULL is allowed. Image features and results remain valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
-    // SAFETY: the header requires an image that no other thread uses, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(image) };
 }
 
@@ -313,6 +320,6 @@ pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
 pub unsafe extern "C" fn florence2_image_features_free(
     image_features: *mut florence2_image_features,
 ) {
-    // SAFETY: the header requires features that no other thread uses, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(image_features) };
 }

@@ -1,4 +1,4 @@
-//! The log callback: it receives the library's log messages.
+//! The log callback, which receives the library's log messages.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -18,11 +18,13 @@ use crate::text::c_string;
 pub enum florence2_log_level {
     /// No messages.
     Off = 0,
-    /// Errors that no status reports, such as a handle that is freed twice.
+    /// Errors that no status reports, such as a handle that is freed twice, and the messages of
+    /// panics.
     Error = 1,
-    /// Probable mistakes, such as settings of a model that have no effect.
+    /// Settings and files that are probably unintended, such as settings of a model that have no
+    /// effect.
     Warn = 2,
-    /// Major events, such as a loaded model.
+    /// Completed operations, such as a loaded model.
     Info = 3,
     /// Details, such as every failed call.
     Debug = 4,
@@ -32,14 +34,14 @@ pub enum florence2_log_level {
 
 /// Called once per log message.
 ///
-/// `level`: the severity. `target`: the module that logs the message. `message`: one line. Both
-/// strings are UTF-8 and are valid only during the callback. `user`: the pointer passed to
-/// florence2_log_set.
+/// - `level`: the severity.
+/// - `target`: the part of the library that logs the message. Valid only during the callback.
+/// - `message`: one line. Valid only during the callback.
+/// - `user`: the argument `user` of florence2_log_set.
 ///
-/// The callback must not unwind: no exception and no longjmp may leave it. It must not call
-/// florence2_log_set. Messages that the library logs on this thread during the callback are
-/// dropped. Thread safety: any thread may call it, and several threads may call it at the same
-/// time.
+/// Any thread may call it, and several threads may call it at the same time. It must not unwind:
+/// neither an exception nor longjmp may leave it. It must not call florence2_log_set. Messages that
+/// the library logs on the same thread during the callback are dropped.
 pub type florence2_log_callback = Option<
     unsafe extern "C" fn(
         level: florence2_log_level,
@@ -49,16 +51,16 @@ pub type florence2_log_callback = Option<
     ),
 >;
 
-/// The callback, its argument and the maximum level.
+/// The callback, its argument, and the lowest severity that it receives.
 struct Listener {
     callback: florence2_log_callback,
     user: *mut c_void,
     level: LevelFilter,
 }
 
-// SAFETY: the header requires that any thread may call the callback with its `user`.
+// SAFETY: rule 6 of lib.rs: any thread may call the log callback with its `user`.
 unsafe impl Send for Listener {}
-// SAFETY: as above.
+// SAFETY: rule 6 of lib.rs: several threads may call the log callback at the same time.
 unsafe impl Sync for Listener {}
 
 static LISTENER: RwLock<Listener> = RwLock::new(Listener {
@@ -68,22 +70,23 @@ static LISTENER: RwLock<Listener> = RwLock::new(Listener {
 });
 
 thread_local! {
-    /// True while this thread is in the callback. Messages logged then are dropped, because
-    /// forwarding them would recurse without end.
-    static LISTENING: Cell<bool> = const { Cell::new(false) };
+    /// True while this thread is in the callback. Messages of the thread are then dropped, because
+    /// they would lead to endless recursion.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The logger that forwards messages to the callback.
 struct Forward;
 
 impl Log for Forward {
-    /// Excludes the messages of dependencies, such as GPU drivers' libraries: they are not part of
-    /// the API, and may have several lines.
+    /// Returns true for messages of this project. Those of other libraries, such as GPU drivers'
+    /// wrappers, may have several lines.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("florence2")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if LISTENING.get() || !self.enabled(record.metadata()) {
+        if IN_CALLBACK.get() || !self.enabled(record.metadata()) {
             return;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
@@ -97,8 +100,8 @@ impl Log for Forward {
             c_string(record.target()),
             c_string(&record.args().to_string()),
         );
-        LISTENING.set(true);
-        // SAFETY: the header requires a function of this type that does not unwind.
+        IN_CALLBACK.set(true);
+        // SAFETY: rule 6 of lib.rs.
         unsafe {
             callback(
                 level(record.level()),
@@ -107,23 +110,25 @@ impl Log for Forward {
                 listener.user,
             );
         }
-        LISTENING.set(false);
+        IN_CALLBACK.set(false);
     }
 
     fn flush(&self) {}
 }
 
-/// Sets the log callback of the process. It replaces the previous callback. Initially, there is
+/// Sets the log callback of the process. It replaces the previous callback. At first, there is
 /// none.
 ///
-/// When the function returns, the previous callback is no longer running and is not called again.
-/// Its `user` may then be freed.
+/// When the function returns, the previous callback is not running and is not called again. Its
+/// `user` may then be freed.
 ///
-/// `callback`: NULL for no callback. `user`: passed to the callback unchanged; it must be valid
-/// until the callback is replaced. `max_level`: a florence2_log_level; messages of this level and
-/// of the more severe levels are forwarded.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT if the level does not exist, or if it is called
-/// from within the callback. Thread safety: callable from any thread.
+/// - `callback`: the callback. NULL for no callback.
+/// - `user`: passed to the callback unchanged. It must remain valid until the callback is replaced.
+/// - `max_level`: a florence2_log_level. The callback receives the messages of this level and of
+///   more severe levels.
+///
+/// Returns FLORENCE2_STATUS_INVALID_ARGUMENT if `max_level` is no level, or if the function is
+/// called from within the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_log_set(
     callback: florence2_log_callback,
@@ -131,18 +136,18 @@ pub unsafe extern "C" fn florence2_log_set(
     max_level: i32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header requires a writable error or NULL.
+    // SAFETY: rule 5 of lib.rs.
     unsafe {
         boundary::call(error, || {
             let Some(level) = LevelFilter::iter().nth(max_level as usize) else {
                 let expected = "a florence2_log_level";
                 return Err(Failure::argument("max_level", max_level, expected));
             };
-            if LISTENING.get() {
+            if IN_CALLBACK.get() {
                 let found = "a call from within the callback";
                 return Err(Failure::argument("callback", found, "one from outside"));
             }
-            // Only a program that links this library statically can have installed another logger.
+            // Only a program that links this library statically can already have a logger: its own.
             INSTALL.call_once(|| drop(log::set_logger(&Forward)));
             *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = Listener {
                 callback,
@@ -158,7 +163,7 @@ pub unsafe extern "C" fn florence2_log_set(
     }
 }
 
-/// Installs [`Forward`] at the first call.
+/// Installs [`Forward`] once.
 static INSTALL: Once = Once::new();
 
 fn level(level: Level) -> florence2_log_level {

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-/// The status of a call. The numbers are fixed. Later versions may add values.
+/// The status of a call. The numbers are fixed. Later versions may add statuses.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_status {
@@ -23,22 +23,23 @@ pub enum florence2_status {
     NotInThisBuild = 6,
     /// The cancel token was fired, or a callback returned a number other than 0.
     Cancelled = 7,
-    /// The deadline passed before the call completed.
+    /// The deadline passed before the call was complete.
     DeadlineExceeded = 8,
-    /// The model computed NaN or infinity, because its weights or its input contain such numbers.
+    /// The model computed no usable score, because its weights or its input contain NaN or
+    /// infinity.
     NotFinite = 9,
-    /// The library has a bug. All handles remain valid.
+    /// The library has a bug (a Rust panic). All handles remain valid.
     Panic = 10,
-    /// The model's device failed: it ran out of memory, or its driver reported an error. All
-    /// further runs of the model fail. Load the model again.
+    /// The device failed during a run: it ran out of memory, or its driver reported an error. All
+    /// later runs of the model fail too. Load the model again.
     DeviceFailed = 11,
-    /// The process was forked after a model was loaded, and has none of the library's threads. Load
-    /// the model in a process that was not forked after the first load.
+    /// The process was forked after a model was loaded, and does not have the library's threads.
+    /// Load and run models in a process that is not such a fork.
     Forked = 12,
 }
 
 impl florence2_status {
-    /// The name in the header.
+    /// Returns the name in the header.
     pub(crate) fn name(self) -> &'static CStr {
         match self {
             Self::Ok => c"FLORENCE2_STATUS_OK",
