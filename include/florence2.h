@@ -1,10 +1,118 @@
 /*
- * libflorence2: Microsoft's Florence-2, a vision model that captions, detects, grounds, segments and
- * reads, by a prompt.
+ * libflorence2: a C library for Florence-2, Microsoft's vision-language model. It captions images,
+ * detects, grounds and segments objects, and reads text (OCR). The task selects the operation.
  *
- * Made from the crate florence2-ffi by `cargo xtask header`; not to be edited.
+ * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * A complete program, examples/c/detect.c:
+ * In short, without error handling (a complete program is at the end of this comment):
+ *
+    florence2_model *model = NULL;
+    florence2_image *image = NULL;
+    florence2_result *result = NULL;
+    florence2_request request;
+    florence2_model_load("Florence-2-base-ft", NULL, &model, NULL);
+    florence2_image_from_path("photo.jpg", NULL, &image, NULL);
+    florence2_request_init(&request, sizeof request);
+    request.image = image;
+    request.task = "<CAPTION>";
+    florence2_model_run(model, &request, NULL, &result, NULL);
+    puts(florence2_result_text(result));
+    florence2_result_free(result);
+    florence2_image_free(image);
+    florence2_model_free(model);
+ *
+ * CONVENTIONS
+ *
+ * These rules apply to all functions and types, unless a comment says otherwise.
+ *
+ * Handles. Models, images, image features, results, scores, errors and cancel tokens are opaque
+ * objects, which programs use through pointers (handles). A function that creates an object writes
+ * its handle to the parameter `florence2_x **x`. The caller owns the handle, and frees it with
+ * florence2_x_free, which accepts NULL.
+ *
+ * Borrowed and static pointers. A pointer to const that a function returns is borrowed from the
+ * function's first argument: it is valid until that object is freed, and the caller must not free
+ * it. A pointer that is documented as static is valid until the process ends. A pointer that a
+ * callback receives is valid until the callback returns.
+ *
+ * Arguments. The library reads arguments, and what they point to, only during the call. The caller
+ * keeps the ownership of them. An argument that is documented as required must not be NULL.
+ *
+ * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds.
+ *
+ * Statuses. A function that can fail returns a florence2_status: FLORENCE2_STATUS_OK, which is 0,
+ * or the reason of the failure. All of these functions can return
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT, if a required argument is NULL, a string is not UTF-8, an
+ *   enum has an unknown value, a `reserved` field is not 0, or an array or a struct has an invalid
+ *   size,
+ * - FLORENCE2_STATUS_PANIC, if the library has a bug (a Rust panic). All handles remain valid.
+ * The comments of the functions list the further statuses.
+ *
+ * Errors. The last parameter `florence2_error **error` of these functions may be NULL. If the call
+ * fails, it writes an error there, with a message of one line. The caller frees it. If the call
+ * succeeds, it writes NULL. The library stores no errors in global or thread-local variables.
+ * Functions that only read an object return no status. They accept NULL instead of the object, and
+ * then return NULL, 0, false, NaN or the empty string, as their comments say.
+ *
+ * Threads. Any thread may call any function. Several threads may use an object at the same time
+ * through pointers to const. A function with a pointer to a non-const object, such as
+ * florence2_x_free, must be the only user of the object. A call of a load or a run is synchronous,
+ * and its callbacks run on the thread that made it. Any thread may call the log callback.
+ *
+ * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
+ * by U+FFFD. Paths are UTF-8 on all systems.
+ *
+ * Arrays and units. The length of an array `x` is `x_len`, which counts elements. An array has at
+ * most 65536 elements; buffers of bytes have no such limit. An array or a buffer with the length 0
+ * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s` (seconds),
+ * `_bytes`. Pixel coordinates begin in the upper left corner of the image.
+ *
+ * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init function
+ * sets the size and clears all other fields. Call it first, with the size of the struct, then set
+ * fields. 0 or NULL selects the default of a field. A program that was built with an older header
+ * works with a newer library. A program that was built with a newer header works with an older
+ * library if the fields that the older library lacks are 0; otherwise the call returns
+ * FLORENCE2_STATUS_INVALID_ARGUMENT.
+ *
+ * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields of
+ * option structs have the type int32_t instead of an enum.
+ *
+ * Versions. A program works with the loaded library if florence2_abi_version returns
+ * FLORENCE2_ABI_VERSION.
+ *
+ * EFFECTS ON THE PROCESS
+ *
+ * SIMD level. On Linux, on a processor with AMX, loading the first model requests the permission to
+ * use AMX. The permission enlarges the stack frame of every signal handler by 8 KiB. If an
+ * alternative signal stack (sigaltstack) is too small for that, the request fails, and the library
+ * does not use AMX. florence2_simd_level_set with a lower level, before the first model is loaded,
+ * avoids the request.
+ *
+ * Thread pools. Models share one thread pool, which exists until the process ends. It has one thread
+ * per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
+ * `threads` of florence2_load_options creates a pool for one model, which ends with the model. During
+ * a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` changes the limit.
+ *
+ * fork. A process that was forked after a model was loaded does not have the library's threads. In
+ * the child process, calls that load or run a model fail with FLORENCE2_STATUS_FORKED. Freeing
+ * handles is allowed. Fork before the first model is loaded, or start a new program with exec.
+ *
+ * dlclose. dlclose does not unload the shared library (it is linked with -z nodelete), because its
+ * threads may still run. A later dlopen returns the same library.
+ *
+ * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
+ * florence2_trim returns it to the system immediately. The static and the shared library contain
+ * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
+ * program's malloc.
+ *
+ * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
+ * handlers, and changes neither the locale nor the environment. It installs a panic hook in its own
+ * copy of the Rust runtime. The hook sends the message of a panic to the log callback. It forwards
+ * panics outside of the library's calls and threads to the previous hook.
+ *
+ * A COMPLETE PROGRAM
+ *
+ * examples/c/detect.c:
  *
     // Finds objects in an image:   detect IMAGE [MODEL_FOLDER]
     #include <florence2.h>
@@ -50,65 +158,6 @@
         florence2_model_free(model);
         return status == FLORENCE2_STATUS_OK ? 0 : fail(error);
     }
- *
- * Rules that hold for everything below
- *
- * Ownership. What a function gives through `florence2_x **` belongs to the caller, who frees it with
- * florence2_x_free, which takes NULL. What a function returns as `const` is borrowed from its first
- * argument until that is freed; "static" lives as long as the library. What the caller passes is read
- * during the call only, and stays the caller's.
- *
- * Outputs. An output is set to NULL when the call begins and to a value only when it succeeds.
- *
- * Errors. Functions that can fail return a florence2_status and take a `florence2_error **` last,
- * which may be NULL. On failure it gets an error that the caller frees, on success NULL. Nothing is
- * kept in global or thread-local state. A fault of the library (a Rust panic) is
- * FLORENCE2_STATUS_PANIC, and leaves every handle usable; the log callback receives its message, and
- * nothing is printed. Functions that only read take NULL, and then return NULL, 0, NaN or the empty
- * string.
- *
- * Threads. An argument that is a pointer to const may be used by any number of threads at once; one
- * that is not (florence2_x_free's) must be used by nobody else. Callbacks of a run are called on the
- * thread that made the call, the log callback on any.
- *
- * Strings are UTF-8 and end with NUL. Where a text of the model holds a NUL, it reads U+FFFD. Lengths
- * are named `_len`, and count elements; units are part of names: `_px`, `_ms`, `_bytes`.
- *
- * Structs of options begin with their size, set by their _init function, which clears the rest; zero
- * is the default everywhere. A program built against an older header works with a newer library. One
- * built against a newer header works with an older library, as long as it leaves the fields that the
- * library does not know at zero.
- *
- * Enums are 32-bit integers. Later versions may add values.
- *
- * Effects on the whole process
- *
- * SIMD level. On Linux with a processor that has AMX, the first model that is loaded requests the
- * permission to use it, which enlarges the stack frame of every signal by 8 KiB: alternative signal
- * stacks (sigaltstack) must have room for it, or the request fails and AMX is not used.
- * florence2_simd_level_set, before the first model is loaded, selects a lower level, which requests
- * nothing.
- *
- * Threads. Models without threads of their own share one pool, with a thread for each CPU (or as many
- * as the environment variable RAYON_NUM_THREADS sets), which lives until the process ends. The field
- * `threads` of florence2_load_options gives a model its own pool, which ends with the model. During a
- * run on the CPU, up to 8 threads spin between operations; the field `spin_limit` limits them.
- *
- * fork. A process that is forked after a model was loaded has none of these threads. Its calls that
- * load or run a model fail with FLORENCE2_STATUS_FORKED; freeing handles is allowed. Fork before the
- * first model is loaded, or load the model in a process that is started anew (exec).
- *
- * dlclose. The shared library is linked so that dlclose does not unload it (-z nodelete), as its
- * threads may still run. A later dlopen gives the same library.
- *
- * Memory. The library keeps freed memory for later runs, up to 10 seconds after the last use.
- * florence2_trim returns it to the system at once. In the static and the shared library, the
- * allocator is the library's own (mimalloc, unless it was built without): the program's malloc is not
- * replaced.
- *
- * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
- * handler, and changes neither the locale nor the environment. Its panic hook is that of its own copy
- * of the Rust runtime, and passes on panics from outside of the library's calls and threads.
  */
 
 #ifndef FLORENCE2_H
@@ -119,7 +168,7 @@
 #include <stdint.h>
 
 /**
- * The version of this header: florence2_version is that of the loaded library.
+ * The version of this header. florence2_version returns that of the loaded library.
  */
 #define FLORENCE2_VERSION_MAJOR 0
 #define FLORENCE2_VERSION_MINOR 1
@@ -127,170 +176,170 @@
 #define FLORENCE2_VERSION_STRING "0.1.0"
 
 /**
- * In `set` of florence2_run_options: `num_beams` counts, also when it is zero.
- */
-#define FLORENCE2_SET_NUM_BEAMS 1
-
-/**
- * In `set` of florence2_run_options: `num_return_sequences` counts, also when it is zero.
- */
-#define FLORENCE2_SET_NUM_RETURN_SEQUENCES 2
-
-/**
- * In `set` of florence2_run_options: `max_new_tokens` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MAX_NEW_TOKENS 4
-
-/**
- * In `set` of florence2_run_options: `min_new_tokens` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MIN_NEW_TOKENS 8
-
-/**
- * In `set` of florence2_run_options: `top_k` counts, also when it is zero.
- */
-#define FLORENCE2_SET_TOP_K 16
-
-/**
- * In `set` of florence2_run_options: `top_p` counts, also when it is zero.
- */
-#define FLORENCE2_SET_TOP_P 32
-
-/**
- * In `set` of florence2_run_options: `temperature` counts, also when it is zero.
- */
-#define FLORENCE2_SET_TEMPERATURE 64
-
-/**
- * In `set` of florence2_run_options: `repetition_penalty` counts, also when it is zero.
- */
-#define FLORENCE2_SET_REPETITION_PENALTY 128
-
-/**
- * In `set` of florence2_run_options: `length_penalty` counts, also when it is zero.
- */
-#define FLORENCE2_SET_LENGTH_PENALTY 256
-
-/**
- * In `set` of florence2_run_options: `no_repeat_ngram_size` counts, also when it is zero.
- */
-#define FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE 512
-
-/**
- * In `set` of florence2_run_options: `seed` counts, also when it is zero.
- */
-#define FLORENCE2_SET_SEED 1024
-
-/**
- * In `set` of florence2_run_options: `eos_token_ids` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_EOS_TOKEN_IDS 2048
-
-/**
- * In `set` of florence2_run_options: `max_length` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MAX_LENGTH 4096
-
-/**
- * In `set` of florence2_run_options: `min_length` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MIN_LENGTH 8192
-
-/**
- * In `set` of florence2_run_options: `encoder_no_repeat_ngram_size` counts, also when it is zero.
- */
-#define FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE 16384
-
-/**
- * In `set` of florence2_run_options: `min_p` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MIN_P 32768
-
-/**
- * In `set` of florence2_run_options: `top_h` counts, also when it is zero.
- */
-#define FLORENCE2_SET_TOP_H 65536
-
-/**
- * In `set` of florence2_run_options: `typical_p` counts, also when it is zero.
- */
-#define FLORENCE2_SET_TYPICAL_P 131072
-
-/**
- * In `set` of florence2_run_options: `epsilon_cutoff` counts, also when it is zero.
- */
-#define FLORENCE2_SET_EPSILON_CUTOFF 262144
-
-/**
- * In `set` of florence2_run_options: `eta_cutoff` counts, also when it is zero.
- */
-#define FLORENCE2_SET_ETA_CUTOFF 524288
-
-/**
- * In `set` of florence2_run_options: `encoder_repetition_penalty` counts, also when it is zero.
- */
-#define FLORENCE2_SET_ENCODER_REPETITION_PENALTY 1048576
-
-/**
- * In `set` of florence2_run_options: `exponential_decay_start` and
- * `exponential_decay_factor` count, also when they are zero.
- */
-#define FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY 2097152
-
-/**
- * In `set` of florence2_run_options: `max_time_s` counts, also when it is zero.
- */
-#define FLORENCE2_SET_MAX_TIME 4194304
-
-/**
- * In `set` of florence2_run_options: `forced_bos_token_ids` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_FORCED_BOS_TOKEN_IDS 8388608
-
-/**
- * In `set` of florence2_run_options: `forced_eos_token_ids` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_FORCED_EOS_TOKEN_IDS 16777216
-
-/**
- * In `set` of florence2_run_options: `decoder_start_token_ids` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_DECODER_START_TOKEN_IDS 33554432
-
-/**
- * In `set` of florence2_run_options: `suppress_tokens` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_SUPPRESS_TOKENS 67108864
-
-/**
- * In `set` of florence2_run_options: `begin_suppress_tokens` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS 134217728
-
-/**
- * In `set` of florence2_run_options: `bad_words_ids` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_BAD_WORDS_IDS 268435456
-
-/**
- * In `set` of florence2_run_options: `sequence_bias` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_SEQUENCE_BIAS 536870912
-
-/**
- * In `set` of florence2_run_options: `stop_strings` counts, also when it is zero or empty.
- */
-#define FLORENCE2_SET_STOP_STRINGS 1073741824
-
-/**
- * The ABI that this header describes. It grows only when a program built against an older header
- * would no longer work; the SONAME carries it. New functions, statuses and option fields do not
- * change it.
+ * The version of the ABI that this header declares. It increases only if programs that were built
+ * with an older header no longer work. The SONAME of the shared library contains it. New
+ * functions, statuses and fields of option structs do not change it.
  */
 #define FLORENCE2_ABI_VERSION 1
 
 /**
- * The outcome of a call. The numbers are fixed; later versions may add further ones.
+ * Bit of `set` in florence2_run_options: `num_beams` applies even if it is 0.
+ */
+#define FLORENCE2_SET_NUM_BEAMS 1
+
+/**
+ * Bit of `set` in florence2_run_options: `num_return_sequences` applies even if it is 0.
+ */
+#define FLORENCE2_SET_NUM_RETURN_SEQUENCES 2
+
+/**
+ * Bit of `set` in florence2_run_options: `max_new_tokens` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MAX_NEW_TOKENS 4
+
+/**
+ * Bit of `set` in florence2_run_options: `min_new_tokens` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MIN_NEW_TOKENS 8
+
+/**
+ * Bit of `set` in florence2_run_options: `top_k` applies even if it is 0.
+ */
+#define FLORENCE2_SET_TOP_K 16
+
+/**
+ * Bit of `set` in florence2_run_options: `top_p` applies even if it is 0.
+ */
+#define FLORENCE2_SET_TOP_P 32
+
+/**
+ * Bit of `set` in florence2_run_options: `temperature` applies even if it is 0.
+ */
+#define FLORENCE2_SET_TEMPERATURE 64
+
+/**
+ * Bit of `set` in florence2_run_options: `repetition_penalty` applies even if it is 0.
+ */
+#define FLORENCE2_SET_REPETITION_PENALTY 128
+
+/**
+ * Bit of `set` in florence2_run_options: `length_penalty` applies even if it is 0.
+ */
+#define FLORENCE2_SET_LENGTH_PENALTY 256
+
+/**
+ * Bit of `set` in florence2_run_options: `no_repeat_ngram_size` applies even if it is 0.
+ */
+#define FLORENCE2_SET_NO_REPEAT_NGRAM_SIZE 512
+
+/**
+ * Bit of `set` in florence2_run_options: `seed` applies even if it is 0.
+ */
+#define FLORENCE2_SET_SEED 1024
+
+/**
+ * Bit of `set` in florence2_run_options: `eos_token_ids` applies even if it is empty.
+ */
+#define FLORENCE2_SET_EOS_TOKEN_IDS 2048
+
+/**
+ * Bit of `set` in florence2_run_options: `max_length` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MAX_LENGTH 4096
+
+/**
+ * Bit of `set` in florence2_run_options: `min_length` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MIN_LENGTH 8192
+
+/**
+ * Bit of `set` in florence2_run_options: `encoder_no_repeat_ngram_size` applies even if it is 0.
+ */
+#define FLORENCE2_SET_ENCODER_NO_REPEAT_NGRAM_SIZE 16384
+
+/**
+ * Bit of `set` in florence2_run_options: `min_p` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MIN_P 32768
+
+/**
+ * Bit of `set` in florence2_run_options: `top_h` applies even if it is 0.
+ */
+#define FLORENCE2_SET_TOP_H 65536
+
+/**
+ * Bit of `set` in florence2_run_options: `typical_p` applies even if it is 0.
+ */
+#define FLORENCE2_SET_TYPICAL_P 131072
+
+/**
+ * Bit of `set` in florence2_run_options: `epsilon_cutoff` applies even if it is 0.
+ */
+#define FLORENCE2_SET_EPSILON_CUTOFF 262144
+
+/**
+ * Bit of `set` in florence2_run_options: `eta_cutoff` applies even if it is 0.
+ */
+#define FLORENCE2_SET_ETA_CUTOFF 524288
+
+/**
+ * Bit of `set` in florence2_run_options: `encoder_repetition_penalty` applies even if it is 0.
+ */
+#define FLORENCE2_SET_ENCODER_REPETITION_PENALTY 1048576
+
+/**
+ * Bit of `set` in florence2_run_options: `exponential_decay_start` and `exponential_decay_factor`
+ * apply even if they are 0.
+ */
+#define FLORENCE2_SET_EXPONENTIAL_DECAY_LENGTH_PENALTY 2097152
+
+/**
+ * Bit of `set` in florence2_run_options: `max_time_s` applies even if it is 0.
+ */
+#define FLORENCE2_SET_MAX_TIME 4194304
+
+/**
+ * Bit of `set` in florence2_run_options: `forced_bos_token_ids` applies even if it is empty.
+ */
+#define FLORENCE2_SET_FORCED_BOS_TOKEN_IDS 8388608
+
+/**
+ * Bit of `set` in florence2_run_options: `forced_eos_token_ids` applies even if it is empty.
+ */
+#define FLORENCE2_SET_FORCED_EOS_TOKEN_IDS 16777216
+
+/**
+ * Bit of `set` in florence2_run_options: `decoder_start_token_ids` applies even if it is empty.
+ */
+#define FLORENCE2_SET_DECODER_START_TOKEN_IDS 33554432
+
+/**
+ * Bit of `set` in florence2_run_options: `suppress_tokens` applies even if it is empty.
+ */
+#define FLORENCE2_SET_SUPPRESS_TOKENS 67108864
+
+/**
+ * Bit of `set` in florence2_run_options: `begin_suppress_tokens` applies even if it is empty.
+ */
+#define FLORENCE2_SET_BEGIN_SUPPRESS_TOKENS 134217728
+
+/**
+ * Bit of `set` in florence2_run_options: `bad_words_ids` applies even if it is empty.
+ */
+#define FLORENCE2_SET_BAD_WORDS_IDS 268435456
+
+/**
+ * Bit of `set` in florence2_run_options: `sequence_bias` applies even if it is empty.
+ */
+#define FLORENCE2_SET_SEQUENCE_BIAS 536870912
+
+/**
+ * Bit of `set` in florence2_run_options: `stop_strings` applies even if it is empty.
+ */
+#define FLORENCE2_SET_STOP_STRINGS 1073741824
+
+/**
+ * The status of a call. The numbers are fixed. Later versions may add statuses.
  */
 enum florence2_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -302,7 +351,7 @@ enum florence2_status
      */
     FLORENCE2_STATUS_OK = 0,
     /**
-     * An argument, an option or the combination of several cannot be: the message names it.
+     * An argument, an option or a combination of them is invalid. The message names it.
      */
     FLORENCE2_STATUS_INVALID_ARGUMENT = 1,
     /**
@@ -310,46 +359,47 @@ enum florence2_status
      */
     FLORENCE2_STATUS_IO = 2,
     /**
-     * A file of the model is not what its name promises, or the weights do not fit it.
+     * A file of the model is malformed, or the weights do not match the configuration.
      */
     FLORENCE2_STATUS_INVALID_MODEL = 3,
     /**
-     * An image cannot be decoded, or has more pixels than are accepted.
+     * An image cannot be decoded, has no pixels, or has more pixels than the limit.
      */
     FLORENCE2_STATUS_INVALID_IMAGE = 4,
     /**
-     * This build or this machine has no such device, or no such number type on it, or no room for the
-     * model.
+     * The device is not available in this build or on this machine, does not support the dtype, or
+     * has too little memory for the model.
      */
     FLORENCE2_STATUS_UNSUPPORTED_DEVICE = 5,
     /**
-     * This build was made without what the call needs.
+     * The library was built without the feature that the call requires.
      */
     FLORENCE2_STATUS_NOT_IN_THIS_BUILD = 6,
     /**
-     * The caller's cancel token was fired, or a callback asked to stop.
+     * The cancel token was fired, or a callback returned a number other than 0.
      */
     FLORENCE2_STATUS_CANCELLED = 7,
     /**
-     * The deadline passed before the answer was complete.
+     * The deadline passed before the call was complete.
      */
     FLORENCE2_STATUS_DEADLINE_EXCEEDED = 8,
     /**
-     * The model computed NaN or infinity: its weights or its input hold such numbers.
+     * The model computed no usable score, because its weights or its input contain NaN or
+     * infinity.
      */
     FLORENCE2_STATUS_NOT_FINITE = 9,
     /**
-     * A fault of this library. Its handles stay usable.
+     * The library has a bug (a Rust panic). All handles remain valid.
      */
     FLORENCE2_STATUS_PANIC = 10,
     /**
-     * The model's device failed: its memory ran out, or its driver refused. The model gives no more
-     * answers; one that is loaded anew does.
+     * The device failed during a run: it ran out of memory, or its driver reported an error. All
+     * later runs of the model fail too. Load the model again.
      */
     FLORENCE2_STATUS_DEVICE_FAILED = 11,
     /**
-     * This process was forked after a model was loaded, and lacks the threads of its parent. A
-     * process that loads its models itself has them.
+     * The process was forked after a model was loaded, and does not have the library's threads.
+     * Load and run models in a process that is not such a fork.
      */
     FLORENCE2_STATUS_FORKED = 12,
 };
@@ -362,7 +412,7 @@ typedef int32_t florence2_status;
 #endif // __cplusplus
 
 /**
- * The severity of a message.
+ * The severity of a log message.
  */
 enum florence2_log_level
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -370,15 +420,17 @@ enum florence2_log_level
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Nothing at all.
+     * No messages.
      */
     FLORENCE2_LOG_LEVEL_OFF = 0,
     /**
-     * A fault of the program or the library, such as a handle freed twice.
+     * Errors that no status reports, such as a handle that is freed twice, and the messages of
+     * panics.
      */
     FLORENCE2_LOG_LEVEL_ERROR = 1,
     /**
-     * A setting or file that is probably unintended.
+     * Settings and files that are probably unintended, such as settings of a model that have no
+     * effect.
      */
     FLORENCE2_LOG_LEVEL_WARN = 2,
     /**
@@ -403,7 +455,7 @@ typedef int32_t florence2_log_level;
 #endif // __cplusplus
 
 /**
- * The reason for the end of an answer.
+ * The reason why an answer ended.
  */
 enum florence2_finish_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -411,15 +463,15 @@ enum florence2_finish_reason
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * There is no answer: the result was NULL.
+     * There is no answer, because the result is NULL.
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The answer ended with an end token or a stop string.
+     * The model generated an end token or a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer reached its maximal length, or `max_time_s` passed.
+     * The answer reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
@@ -432,7 +484,7 @@ typedef int32_t florence2_finish_reason;
 #endif // __cplusplus
 
 /**
- * What a region's points are.
+ * The meaning of the points of a region.
  */
 enum florence2_region_kind
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -440,15 +492,15 @@ enum florence2_region_kind
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Two points: the corners (x1, y1) and (x2, y2).
+     * Two points: the upper left corner (x1, y1) and the lower right corner (x2, y2).
      */
     FLORENCE2_REGION_KIND_BOX = 0,
     /**
-     * Four points: the corners of a text line.
+     * Four points: the corners of a text line, in the order in which the model generated them.
      */
     FLORENCE2_REGION_KIND_QUAD = 1,
     /**
-     * One point for every vertex of a ring.
+     * One point per vertex of a closed ring.
      */
     FLORENCE2_REGION_KIND_POLYGON = 2,
 };
@@ -461,7 +513,7 @@ typedef int32_t florence2_region_kind;
 #endif // __cplusplus
 
 /**
- * The order of a pixel's channels, one byte each. Alpha is dropped.
+ * The order of the channels of a pixel, one byte per channel. Alpha is ignored.
  */
 enum florence2_pixel_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -498,7 +550,7 @@ typedef int32_t florence2_pixel_format;
 #endif // __cplusplus
 
 /**
- * The unit of a request's region.
+ * The unit of the field `region` of a request.
  */
 enum florence2_region_unit
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -506,7 +558,7 @@ enum florence2_region_unit
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * There is no region.
+     * The request has no region.
      */
     FLORENCE2_REGION_UNIT_NONE = 0,
     /**
@@ -514,7 +566,7 @@ enum florence2_region_unit
      */
     FLORENCE2_REGION_UNIT_PX = 1,
     /**
-     * Fractions of the image's size, 0 to 1.
+     * Fractions of the image's width and height, 0 to 1.
      */
     FLORENCE2_REGION_UNIT_NORMALIZED = 2,
 };
@@ -527,7 +579,7 @@ typedef int32_t florence2_region_unit;
 #endif // __cplusplus
 
 /**
- * A choice that the model's files make when the caller does not.
+ * A boolean option with a third value for "not set".
  */
 enum florence2_switch
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -535,7 +587,7 @@ enum florence2_switch
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * As the model's files say.
+     * Not set: the value of the model's files applies.
      */
     FLORENCE2_SWITCH_MODEL = 0,
     /**
@@ -556,7 +608,7 @@ typedef int32_t florence2_switch;
 #endif // __cplusplus
 
 /**
- * When a beam search stops.
+ * The condition that ends a beam search.
  */
 enum florence2_early_stopping
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -564,19 +616,19 @@ enum florence2_early_stopping
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * As the model's files say.
+     * Not set: the value of the model's files applies.
      */
     FLORENCE2_EARLY_STOPPING_MODEL = 0,
     /**
-     * As soon as there are `num_beams` finished answers.
+     * The search ends as soon as `num_beams` answers are complete.
      */
     FLORENCE2_EARLY_STOPPING_TRUE = 1,
     /**
-     * When a better answer has become unlikely.
+     * The search ends when a better answer is unlikely, by a heuristic.
      */
     FLORENCE2_EARLY_STOPPING_FALSE = 2,
     /**
-     * When there can be no better answer.
+     * The search ends when a better answer is impossible.
      */
     FLORENCE2_EARLY_STOPPING_NEVER = 3,
 };
@@ -589,7 +641,7 @@ typedef int32_t florence2_early_stopping;
 #endif // __cplusplus
 
 /**
- * Whose conventions a result follows where they differ.
+ * The conventions of results where Microsoft's code and Hugging Face's transformers differ.
  */
 enum florence2_compat
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -597,11 +649,15 @@ enum florence2_compat
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Coordinates are the centres of the model's bins, as Microsoft's code gives them.
+     * As Microsoft's code. Coordinates are the centres of the model's bins (1000 along each side of
+     * the image), with fractions. Labels keep all characters. The plain text contains no `<pad>`.
+     * Polygon rings without points are dropped.
      */
     FLORENCE2_COMPAT_CENTERS = 0,
     /**
-     * As Hugging Face's transformers: the centres cut to whole numbers.
+     * As transformers 5.17. Coordinates are the bins' centres, truncated to integers. Labels of
+     * boxes lack the characters outside ASCII. The plain text keeps `<pad>`. Polygon rings without
+     * points are kept.
      */
     FLORENCE2_COMPAT_HF = 1,
 };
@@ -614,8 +670,9 @@ typedef int32_t florence2_compat;
 #endif // __cplusplus
 
 /**
- * How a YUV frame stores its chroma: one sample of U and one of V for every 2x2 pixels, rounded up
- * at odd sizes.
+ * The layout of the chroma planes of a frame with 4:2:0 subsampling: one sample of U and one of V
+ * for every 2x2 pixels. A chroma plane has (width_px + 1) / 2 samples of each kind per row and
+ * (height_px + 1) / 2 rows.
  */
 enum florence2_yuv_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -623,11 +680,11 @@ enum florence2_yuv_format
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * NV12: one plane with U and V in turn, given as `u`; `v` is NULL.
+     * NV12: one plane with alternating U and V samples, passed as `u`. `v` is NULL.
      */
     FLORENCE2_YUV_FORMAT_NV12 = 0,
     /**
-     * I420: a plane of U and a plane of V.
+     * I420: a plane of U samples and a plane of V samples.
      */
     FLORENCE2_YUV_FORMAT_I420 = 1,
 };
@@ -640,7 +697,7 @@ typedef int32_t florence2_yuv_format;
 #endif // __cplusplus
 
 /**
- * The matrix between YUV and RGB.
+ * The conversion matrix between YUV and RGB.
  */
 enum florence2_yuv_matrix
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -648,11 +705,11 @@ enum florence2_yuv_matrix
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * ITU-R BT.601: most cameras, and video of standard definition.
+     * ITU-R BT.601: most cameras, and standard-definition video.
      */
     FLORENCE2_YUV_MATRIX_BT601 = 0,
     /**
-     * ITU-R BT.709: video of high definition.
+     * ITU-R BT.709: high-definition video.
      */
     FLORENCE2_YUV_MATRIX_BT709 = 1,
 };
@@ -665,7 +722,7 @@ typedef int32_t florence2_yuv_matrix;
 #endif // __cplusplus
 
 /**
- * The range of a YUV frame's samples.
+ * The range of the samples of a YUV frame.
  */
 enum florence2_yuv_range
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -677,7 +734,7 @@ enum florence2_yuv_range
      */
     FLORENCE2_YUV_RANGE_LIMITED = 0,
     /**
-     * All from 0 to 255, as in JPEG.
+     * Luma and chroma from 0 to 255, as in JPEG.
      */
     FLORENCE2_YUV_RANGE_FULL = 1,
 };
@@ -690,141 +747,88 @@ typedef int32_t florence2_yuv_range;
 #endif // __cplusplus
 
 /**
- * Ends calls early, from any thread.
+ * A cancel token. It ends calls before they are complete.
  *
- * Made by florence2_cancel_new, owned by the caller, to be freed with florence2_cancel_free when no
- * call that was given it is running. A fired token stays fired.
+ * - Ownership: florence2_cancel_new creates it. The caller frees it with florence2_cancel_free
+ *   after the calls that use it have returned.
+ * - Threads: any number of threads may use it at the same time.
+ *
+ * The calls that use a token name it in the field `cancel` of florence2_load_options or
+ * florence2_run_options. One token may serve any number of calls. A fired token stays fired.
  */
 typedef struct florence2_cancel florence2_cancel;
 
 /**
- * Why a call failed: a status, and one line that names the argument, file or key, what was found
- * and what was expected.
+ * An error: a status and a message. The message is one line. It names the argument, file or key,
+ * the value that was found and the value that was expected.
  *
- * Made by the failing call, owned by the caller, to be freed with florence2_error_free. Immutable:
- * any number of threads may read it at once.
+ * - Ownership: a failed call creates it. The caller frees it with florence2_error_free.
+ * - Threads: it is immutable. Any number of threads may read it at the same time.
  */
 typedef struct florence2_error florence2_error;
 
 /**
  * An image: 8-bit RGB pixels in memory.
  *
- * Made by one of florence2_image_from_*, owned by the caller, to be freed with florence2_image_free.
- * Immutable: any number of threads and models may use it at once.
+ * - Ownership: one of the florence2_image_from functions creates it. The caller frees it with
+ *   florence2_image_free.
+ * - Threads: it is immutable. Any number of threads and models may use it at the same time.
  */
 typedef struct florence2_image florence2_image;
 
 /**
- * An image that went through a model's vision tower once, for any number of requests about it.
+ * The output of a model's vision tower for an image. Requests that use the features skip the
+ * vision tower.
  *
- * Made by florence2_model_encode_image, owned by the caller, to be freed with
- * florence2_image_features_free; neither the image nor the model need outlive it. Immutable: any
- * number of threads may use it at once. Only the model that made it understands it.
+ * - Ownership: florence2_model_encode_image creates it. The caller frees it with
+ *   florence2_image_features_free, before or after the image and the model.
+ * - Threads: it is immutable. Any number of threads may use it at the same time.
+ *
+ * Only the model that created the features accepts them.
  */
 typedef struct florence2_image_features florence2_image_features;
 
 /**
  * A loaded model.
  *
- * Made by one of florence2_model_load*, owned by the caller, to be freed with florence2_model_free.
- * Immutable: any number of threads may run it at once, and each run has its own memory.
+ * - Ownership: one of the florence2_model_load functions creates it. The caller frees it with
+ *   florence2_model_free.
+ * - Threads: it is immutable. Any number of threads may run it at the same time. Each run has its
+ *   own memory.
  */
 typedef struct florence2_model florence2_model;
 
 /**
- * An answer.
+ * The result of a request: the answer as text, as tokens and as regions.
  *
- * Made by a run, owned by the caller, to be freed with florence2_result_free; everything read from
- * it is borrowed until then. Immutable: any number of threads may read it at once. Every function
- * that reads it takes NULL, and then returns the value that its documentation names.
+ * - Ownership: a run creates it. The caller frees it with florence2_result_free. Everything that
+ *   is read from it is borrowed from it.
+ * - Threads: it is immutable. Any number of threads may read it at the same time.
+ *
+ * A result does not refer to the model, the image or the request.
  */
 typedef struct florence2_result florence2_result;
 
 /**
- * How likely the model finds a given answer.
+ * The likelihood of a given answer (the target) to a request.
  *
- * Made by florence2_model_score, owned by the caller, to be freed with florence2_score_free;
- * everything read from it is borrowed until then. Immutable: any number of threads may read it at
- * once.
+ * - Ownership: florence2_model_score creates it. The caller frees it with florence2_score_free.
+ *   Everything that is read from it is borrowed from it.
+ * - Threads: it is immutable. Any number of threads may read it at the same time.
  */
 typedef struct florence2_score florence2_score;
 
 /**
- * Options of decoding an image file. To be cleared with florence2_decode_options_init; zero is the
- * default everywhere.
- */
-typedef struct florence2_decode_options {
-    /**
-     * The size of this struct, as florence2_decode_options_init sets it.
-     */
-    size_t struct_size;
-    /**
-     * The largest number of pixels that are decoded; 0 for 178,956,970. A larger image is refused
-     * before it is decoded, since a small file can claim any size. Decoding takes 3 to 17 bytes of
-     * memory per pixel.
-     */
-    uint64_t max_pixels;
-} florence2_decode_options;
-
-/**
- * Pixels that the caller holds, such as a camera's frame. To be cleared with florence2_pixels_init.
- */
-typedef struct florence2_pixels {
-    /**
-     * The size of this struct, as florence2_pixels_init sets it.
-     */
-    size_t struct_size;
-    /**
-     * `height_px` rows of `stride_bytes` each; the last row may end with its last pixel.
-     */
-    const uint8_t *data;
-    /**
-     * Bytes at `data`.
-     */
-    size_t data_len;
-    /**
-     * Bytes from one row's begin to the next's; 0 for rows without gaps.
-     */
-    size_t stride_bytes;
-    /**
-     * Pixels across.
-     */
-    uint32_t width_px;
-    /**
-     * Pixels down.
-     */
-    uint32_t height_px;
-    /**
-     * A florence2_pixel_format.
-     */
-    int32_t format;
-    /**
-     * Must be 0.
-     */
-    uint32_t reserved;
-    /**
-     * The first column of the region that becomes the image. The region is all pixels if its four
-     * fields are 0.
-     */
-    uint32_t region_x_px;
-    /**
-     * The first row of the region.
-     */
-    uint32_t region_y_px;
-    /**
-     * The number of columns of the region.
-     */
-    uint32_t region_width_px;
-    /**
-     * The number of rows of the region.
-     */
-    uint32_t region_height_px;
-} florence2_pixels;
-
-/**
- * Receives a message: `target` names the part of the library, `message` is one line; both are UTF-8,
- * borrowed for the call. Called on whichever thread has something to say, on several at once. Must
- * not unwind, and must not call florence2_log_set.
+ * Called once per log message.
+ *
+ * - `level`: the severity.
+ * - `target`: the part of the library that logs the message. Valid only during the callback.
+ * - `message`: one line. Valid only during the callback.
+ * - `user`: the argument `user` of florence2_log_set.
+ *
+ * Any thread may call it, and several threads may call it at the same time. It must not unwind:
+ * neither an exception nor longjmp may leave it. It must not call florence2_log_set. Messages that
+ * the library logs on the same thread during the callback are dropped.
  */
 typedef void (*florence2_log_callback)(florence2_log_level level,
                                        const char *target,
@@ -832,42 +836,209 @@ typedef void (*florence2_log_callback)(florence2_log_level level,
                                        void *user);
 
 /**
+ * Options for decoding an image file. Initialise it with florence2_decode_options_init.
+ */
+typedef struct florence2_decode_options {
+    /**
+     * The size of this struct in bytes. florence2_decode_options_init sets it.
+     */
+    size_t struct_size;
+    /**
+     * The maximum number of pixels of the image. An image with more pixels is an error, which is
+     * returned before the image is decoded, because a small file can declare any size. Decoding
+     * takes 3 to 17 bytes of memory per pixel. Default: 0, which means 178,956,970.
+     */
+    uint64_t max_pixels;
+} florence2_decode_options;
+
+/**
+ * Pixels in the caller's memory, such as a camera frame. Initialise it with florence2_pixels_init.
+ */
+typedef struct florence2_pixels {
+    /**
+     * The size of this struct in bytes. florence2_pixels_init sets it.
+     */
+    size_t struct_size;
+    /**
+     * The pixels: `height_px` rows in order from top to bottom, `stride_bytes` apart. A row begins
+     * with its leftmost pixel. The last row may lack its padding. Required.
+     */
+    const uint8_t *data;
+    /**
+     * The number of bytes at `data`.
+     */
+    size_t data_len;
+    /**
+     * The number of bytes from the start of a row to the start of the next. Default: 0, rows
+     * without padding.
+     */
+    size_t stride_bytes;
+    /**
+     * The width in pixels. Required.
+     */
+    uint32_t width_px;
+    /**
+     * The height in pixels. Required.
+     */
+    uint32_t height_px;
+    /**
+     * A florence2_pixel_format. Default: FLORENCE2_PIXEL_FORMAT_RGB.
+     */
+    int32_t format;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The left edge, in pixels, of the region that becomes the image. If all four region fields
+     * are 0, all pixels become the image. Default: 0.
+     */
+    uint32_t region_x_px;
+    /**
+     * The top edge of the region in pixels. Default: 0.
+     */
+    uint32_t region_y_px;
+    /**
+     * The width of the region in pixels. Default: 0.
+     */
+    uint32_t region_width_px;
+    /**
+     * The height of the region in pixels. Default: 0.
+     */
+    uint32_t region_height_px;
+} florence2_pixels;
+
+/**
+ * A YUV frame in the caller's memory: 8-bit samples with 4:2:0 subsampling. Initialise it with
+ * florence2_yuv_init. The last row of each plane may lack its padding.
+ */
+typedef struct florence2_yuv {
+    /**
+     * The size of this struct in bytes. florence2_yuv_init sets it.
+     */
+    size_t struct_size;
+    /**
+     * The luma plane: `height_px` rows of `width_px` samples. Required.
+     */
+    const uint8_t *y;
+    /**
+     * The number of bytes at `y`.
+     */
+    size_t y_len;
+    /**
+     * The number of bytes from the start of a row of `y` to the start of the next. Default: 0,
+     * rows without padding.
+     */
+    size_t y_stride_bytes;
+    /**
+     * I420: the plane of U samples. NV12: the plane of alternating U and V samples. Required.
+     */
+    const uint8_t *u;
+    /**
+     * The number of bytes at `u`.
+     */
+    size_t u_len;
+    /**
+     * The number of bytes from the start of a row of `u` to the start of the next. Default: 0,
+     * rows without padding.
+     */
+    size_t u_stride_bytes;
+    /**
+     * I420: the plane of V samples, required. NV12: must be NULL.
+     */
+    const uint8_t *v;
+    /**
+     * The number of bytes at `v`.
+     */
+    size_t v_len;
+    /**
+     * The number of bytes from the start of a row of `v` to the start of the next. Default: 0,
+     * rows without padding.
+     */
+    size_t v_stride_bytes;
+    /**
+     * The width in pixels. Required.
+     */
+    uint32_t width_px;
+    /**
+     * The height in pixels. Required.
+     */
+    uint32_t height_px;
+    /**
+     * A florence2_yuv_format. Default: FLORENCE2_YUV_FORMAT_NV12.
+     */
+    int32_t format;
+    /**
+     * A florence2_yuv_matrix. Default: FLORENCE2_YUV_MATRIX_BT601.
+     */
+    int32_t matrix;
+    /**
+     * A florence2_yuv_range. Default: FLORENCE2_YUV_RANGE_LIMITED.
+     */
+    int32_t range;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The left edge, in pixels, of the region that becomes the image. If all four region fields
+     * are 0, the whole frame becomes the image. Default: 0.
+     */
+    uint32_t region_x_px;
+    /**
+     * The top edge of the region in pixels. Default: 0.
+     */
+    uint32_t region_y_px;
+    /**
+     * The width of the region in pixels. Default: 0.
+     */
+    uint32_t region_width_px;
+    /**
+     * The height of the region in pixels. Default: 0.
+     */
+    uint32_t region_height_px;
+} florence2_yuv;
+
+/**
  * A file in memory.
  */
 typedef struct florence2_file {
     /**
-     * The file's name in the folder of the model or of the adapter, such as "config.json": UTF-8.
+     * The file name that the file has in the folder of the model or the adapter, such as
+     * "config.json". Required.
      */
     const char *name;
     /**
-     * The file's contents.
+     * The contents of the file.
      */
     const uint8_t *data;
     /**
-     * Bytes at `data`.
+     * The number of bytes at `data`.
      */
     size_t data_len;
 } florence2_file;
 
 /**
- * A LoRA adapter in PEFT's format: a folder, or its files in memory.
+ * A LoRA adapter in the format of Hugging Face's PEFT: a folder, or files in memory. Either
+ * `folder` or `files` is required.
  */
 typedef struct florence2_adapter {
     /**
-     * The folder with adapter_config.json and the adapter's weights: UTF-8. NULL for an adapter in
-     * memory.
+     * The path of a folder with adapter_config.json and the adapter's weights. NULL for an adapter
+     * in memory.
      */
     const char *folder;
     /**
-     * adapter_config.json and the adapter's weights. Only where `folder` is NULL.
+     * The adapter's files in memory: adapter_config.json and the weights.
      */
     const struct florence2_file *files;
     /**
-     * The number of files at `files`.
+     * The number of elements at `files`. Must be 0 if there is a `folder`.
      */
     size_t files_len;
     /**
-     * The factor of the adapter's updates, as PEFT's set_scale; 0 for 1.
+     * A factor of the adapter's updates of the weights, as PEFT's set_scale. Default: 0, which
+     * means 1.
      */
     float scale;
     /**
@@ -879,70 +1050,79 @@ typedef struct florence2_adapter {
 /**
  * The progress of loading a model.
  *
- * Borrowed for the callback's call. Later versions may add fields at the end.
+ * It is valid only during the callback. Later versions may append fields.
  */
 typedef struct florence2_load_progress {
     /**
-     * Tensors that were loaded.
+     * The number of tensors that are loaded.
      */
     size_t tensors;
     /**
-     * Tensors to load.
+     * The number of tensors to load.
      */
     size_t total_tensors;
     /**
-     * Values in the loaded tensors.
+     * The number of values in the loaded tensors.
      */
     uint64_t parameters;
     /**
-     * Values in all tensors to load.
+     * The number of values in all tensors to load.
      */
     uint64_t total_parameters;
 } florence2_load_progress;
 
 /**
- * Called before the first tensor and after each, on the thread that made the call; `progress` is
- * borrowed for this call. Returns 0 to continue; any other number ends the loading, which then fails
- * with FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
+ * Called before the first tensor is loaded and after each tensor.
+ *
+ * - `progress`: the progress. It is valid only during the callback.
+ * - `user`: the field `user` of florence2_load_options.
+ *
+ * Return 0 to continue. Any other number ends the loading, which fails with
+ * FLORENCE2_STATUS_CANCELLED. The callback runs on the thread that called the library. It must not
+ * unwind: neither an exception nor longjmp may leave it.
  */
 typedef int32_t (*florence2_load_progress_callback)(const struct florence2_load_progress *progress,
                                                     void *user);
 
 /**
- * How to load a model. To be cleared with florence2_load_options_init; zero is the default
- * everywhere.
+ * Options for loading a model. Initialise it with florence2_load_options_init. The default of a
+ * field applies if the field is 0 or NULL.
+ *
+ * The library reads the struct and everything that it points to only during the call.
  */
 typedef struct florence2_load_options {
     /**
-     * The size of this struct, as florence2_load_options_init sets it.
+     * The size of this struct in bytes. florence2_load_options_init sets it.
      */
     size_t struct_size;
     /**
-     * One of florence2_device_name's names; NULL or "auto" for the best one.
+     * The device: a name that florence2_device_name returns, or "auto" for the best device. A name
+     * without a number, such as "cuda", selects the first device of its kind. Default: "auto".
      */
     const char *device;
     /**
-     * How weights are kept and multiplied: "f32", "f16", "bf16" or "int8"; NULL or "auto" for f32.
-     * The device "cpu" has them all, and multiplies those of "f16" in f32, of "bf16" and "int8"
-     * faster. GPUs have "f32", "f16" and, those of CUDA and ROCm, "bf16".
+     * The format of the weights: "f32", "f16", "bf16" or "int8", or "auto" for "f32". The device
+     * "cpu" supports all four. It multiplies "f16" weights in f32, and is faster with "bf16" and
+     * "int8". GPUs support "f32" and "f16"; CUDA and ROCm also support "bf16". Default: "auto".
      */
     const char *dtype;
     /**
-     * LoRA adapters, merged into the weights in this order.
+     * LoRA adapters. They are merged into the weights in this order. Default: none.
      */
     const struct florence2_adapter *adapters;
     /**
-     * The number of adapters at `adapters`.
+     * The number of elements at `adapters`.
      */
     size_t adapters_len;
     /**
-     * Threads that the model starts and computes with, 1 to 1024. 0 for the threads that all models
-     * of the process share, one for each CPU.
+     * The number of threads that the model starts and computes with, 1 to 1024. Default: 0, the
+     * thread pool that all models of the process share, with one thread for each CPU.
      */
     size_t threads;
     /**
-     * The largest number of threads that spin between two operations of a run on the CPU, the
-     * caller's among them. 0 for 8; -1 for none: idle threads then sleep, and a run takes longer.
+     * The maximum number of threads that spin between two operations of a run on the CPU,
+     * including the run's own. With -1, no threads spin: they sleep between operations, and runs
+     * take longer. Default: 0, which means 8.
      */
     int32_t spin_limit;
     /**
@@ -950,357 +1130,41 @@ typedef struct florence2_load_options {
      */
     uint32_t reserved;
     /**
-     * Called before the first tensor and after each; NULL for no callback.
+     * The callback for the progress of loading. Default: NULL, no callback.
      */
     florence2_load_progress_callback on_progress;
     /**
-     * Passed to the callback as it is.
+     * Passed to the callback unchanged.
      */
     void *user;
     /**
-     * Ends the loading early; NULL for no token.
+     * A token that cancels the loading. Default: NULL, no token.
      */
     const struct florence2_cancel *cancel;
     /**
-     * A weights file of any name, or an index of shards, instead of the weights in the model's folder:
-     * a path in UTF-8. The format is told by the content: safetensors or a file of torch.save. NULL for
-     * the folder's; must be NULL for a model in memory.
+     * The path of a weights file with any name, or of an index of shards, to use instead of the
+     * weights in the model's folder. The contents determine the format: safetensors or a file of
+     * torch.save. Must be NULL for a model in memory. Default: NULL, the weights in the folder.
      */
     const char *weights;
     /**
-     * A folder with the files of the image processor and of the tokenizer, if they are not in the
-     * model's folder: a path in UTF-8. NULL for the model's folder; must be NULL for a model in memory.
+     * The path of a folder with the files of the image processor and the tokenizer, if the model's
+     * folder does not contain them. Must be NULL for a model in memory. Default: NULL, the model's
+     * folder.
      */
     const char *processor;
 } florence2_load_options;
 
 /**
- * A token. Later versions may add fields at the end: copy the fields, not the struct.
- */
-typedef struct florence2_token {
-    /**
-     * The request that it answers: its index in a batch, else 0.
-     */
-    size_t request;
-    /**
-     * What it writes: UTF-8. In a stream, a character that several tokens write comes with the last
-     * of them, and `<s>` and `</s>` write nothing.
-     */
-    const char *text;
-    /**
-     * Its id.
-     */
-    uint32_t token_id;
-    /**
-     * Its natural log-probability, given those before it; 0 for a forced token.
-     */
-    float log_prob;
-} florence2_token;
-
-/**
- * Called once per token of an answer, `<s>` and `</s>` included, in order: during the search when
- * `num_beams` and `num_return_sequences` are 1, else after the search, for the best answer. Called
- * on the thread that made the call; `token` is borrowed for this call.
- * Return 0 to continue. Any other number ends the run, which then fails with
- * FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
- */
-typedef int32_t (*florence2_token_callback)(const struct florence2_token *token, void *user);
-
-/**
- * How far a run is.
+ * A request: an image and a task or a prompt. Initialise it with florence2_request_init. Then set
+ * either `image` or `image_features`, either `task` or `prompt`, and, if the task needs an input,
+ * either `input` or `region`.
  *
- * Borrowed for the callback's call. Later versions may add fields at the end.
- */
-typedef struct florence2_progress {
-    /**
-     * Tokens that every unfinished answer has by now.
-     */
-    size_t new_tokens;
-    /**
-     * Tokens that an answer can have at most; most end long before.
-     */
-    size_t max_new_tokens;
-} florence2_progress;
-
-/**
- * Called once per step of the search. Otherwise as florence2_token_callback.
- */
-typedef int32_t (*florence2_progress_callback)(const struct florence2_progress *progress, void *user);
-
-/**
- * A sequence of tokens.
- */
-typedef struct florence2_token_sequence {
-    /**
-     * The ids.
-     */
-    const uint32_t *token_ids;
-    /**
-     * The number of ids at `token_ids`.
-     */
-    size_t token_ids_len;
-} florence2_token_sequence;
-
-/**
- * A sequence of tokens, and the bias that is added to the score of its last token after the others.
- */
-typedef struct florence2_sequence_bias {
-    /**
-     * The ids.
-     */
-    const uint32_t *token_ids;
-    /**
-     * The number of ids at `token_ids`.
-     */
-    size_t token_ids_len;
-    /**
-     * The bias.
-     */
-    float bias;
-    /**
-     * Must be 0.
-     */
-    uint32_t reserved;
-} florence2_sequence_bias;
-
-/**
- * Options of a run. To be cleared with florence2_run_options_init; a field that is zero keeps the
- * value of the model's files. All is read during the call only. A field whose zero is a value too, such as a length
- * penalty of 0, counts when its bit in `set` is 1.
- */
-typedef struct florence2_run_options {
-    /**
-     * The size of this struct, as florence2_run_options_init sets it.
-     */
-    size_t struct_size;
-    /**
-     * Beams of the beam search; 1 for greedy search or sampling.
-     */
-    uint32_t num_beams;
-    /**
-     * Answers per request, at most `num_beams`; with sampling and one beam, any number.
-     */
-    uint32_t num_return_sequences;
-    /**
-     * Tokens of an answer at most, the end token included.
-     */
-    uint32_t max_new_tokens;
-    /**
-     * Tokens of an answer at least.
-     */
-    uint32_t min_new_tokens;
-    /**
-     * A florence2_switch: whether tokens are sampled.
-     */
-    int32_t do_sample;
-    /**
-     * Sample from the k most likely tokens; -1 disables the limit.
-     */
-    int32_t top_k;
-    /**
-     * Sample from the most likely tokens that together reach this probability.
-     */
-    float top_p;
-    /**
-     * Divides the scores before sampling.
-     */
-    float temperature;
-    /**
-     * Divides the scores of tokens already written.
-     */
-    float repetition_penalty;
-    /**
-     * Exponent of the length by which a beam's score is divided.
-     */
-    float length_penalty;
-    /**
-     * No sequence of this many tokens occurs twice; -1 allows all.
-     */
-    int32_t no_repeat_ngram_size;
-    /**
-     * A florence2_early_stopping.
-     */
-    int32_t early_stopping;
-    /**
-     * A florence2_compat.
-     */
-    int32_t compat;
-    /**
-     * Must be 0.
-     */
-    uint32_t reserved;
-    /**
-     * Seed of the sampling: the same seed gives the same tokens.
-     */
-    uint64_t seed;
-    /**
-     * Tokens that end an answer, instead of the model's own.
-     */
-    const uint32_t *eos_token_ids;
-    /**
-     * The number of elements at `eos_token_ids`.
-     */
-    size_t eos_token_ids_len;
-    /**
-     * Options as a JSON object with keys of generation_config.json, such as
-     * {"length_penalty": 0, "suppress_tokens": [4, 7]}. A field of this struct that counts wins.
-     */
-    const char *generation_config;
-    /**
-     * Milliseconds from the call's beginning after which it fails with
-     * FLORENCE2_STATUS_DEADLINE_EXCEEDED; 0 for none.
-     */
-    uint64_t deadline_ms;
-    /**
-     * Ends the call early; NULL for nothing.
-     */
-    const struct florence2_cancel *cancel;
-    /**
-     * Called once per token; may be NULL.
-     */
-    florence2_token_callback on_token;
-    /**
-     * Called once per step; may be NULL.
-     */
-    florence2_progress_callback on_progress;
-    /**
-     * Passed to both callbacks as it is.
-     */
-    void *user;
-    /**
-     * FLORENCE2_SET_* of the fields that count though they are zero or empty.
-     */
-    uint64_t set;
-    /**
-     * Length of the decoder's sequence at most, its start token included; `max_new_tokens` wins.
-     */
-    uint32_t max_length;
-    /**
-     * Length of the decoder's sequence at least, its start token included.
-     */
-    uint32_t min_length;
-    /**
-     * No sequence of this many tokens of the prompt occurs in the answer.
-     */
-    uint32_t encoder_no_repeat_ngram_size;
-    /**
-     * Sample from the tokens with at least this share of the most likely token's probability.
-     */
-    float min_p;
-    /**
-     * Sample from the most likely tokens up to this share of the distribution's entropy.
-     */
-    float top_h;
-    /**
-     * Sample from the locally typical tokens that together reach this probability.
-     */
-    float typical_p;
-    /**
-     * Sample from the tokens of at least this probability.
-     */
-    float epsilon_cutoff;
-    /**
-     * The cutoff of eta sampling.
-     */
-    float eta_cutoff;
-    /**
-     * Above 1, raises the scores of the prompt's tokens, of the first beam or sample alone.
-     */
-    float encoder_repetition_penalty;
-    /**
-     * A florence2_switch: whether scores that are not finite are replaced.
-     */
-    int32_t remove_invalid_values;
-    /**
-     * A florence2_switch: whether scores are normalised again after all processors.
-     */
-    int32_t renormalize_logits;
-    /**
-     * The number of tokens after which the exponential decay of the length penalty begins.
-     */
-    uint32_t exponential_decay_start;
-    /**
-     * The base of its exponential growth; 1 for none.
-     */
-    double exponential_decay_factor;
-    /**
-     * Seconds after which generation ends with the tokens that it has.
-     */
-    double max_time_s;
-    /**
-     * The first generated token; set and empty for none, against the model's.
-     */
-    const uint32_t *forced_bos_token_ids;
-    /**
-     * The number of elements at `forced_bos_token_ids`.
-     */
-    size_t forced_bos_token_ids_len;
-    /**
-     * The token at the greatest length; set and empty for none, against the model's.
-     */
-    const uint32_t *forced_eos_token_ids;
-    /**
-     * The number of elements at `forced_eos_token_ids`.
-     */
-    size_t forced_eos_token_ids_len;
-    /**
-     * The decoder's start token: one, or one for each request.
-     */
-    const uint32_t *decoder_start_token_ids;
-    /**
-     * The number of elements at `decoder_start_token_ids`.
-     */
-    size_t decoder_start_token_ids_len;
-    /**
-     * Tokens that are never generated.
-     */
-    const uint32_t *suppress_tokens;
-    /**
-     * The number of elements at `suppress_tokens`.
-     */
-    size_t suppress_tokens_len;
-    /**
-     * Tokens that are not generated first.
-     */
-    const uint32_t *begin_suppress_tokens;
-    /**
-     * The number of elements at `begin_suppress_tokens`.
-     */
-    size_t begin_suppress_tokens_len;
-    /**
-     * Sequences that are never generated.
-     */
-    const struct florence2_token_sequence *bad_words_ids;
-    /**
-     * The number of elements at `bad_words_ids`.
-     */
-    size_t bad_words_ids_len;
-    /**
-     * Sequences that are more or less likely.
-     */
-    const struct florence2_sequence_bias *sequence_bias;
-    /**
-     * The number of elements at `sequence_bias`.
-     */
-    size_t sequence_bias_len;
-    /**
-     * Texts that end an answer: UTF-8.
-     */
-    const char *const *stop_strings;
-    /**
-     * The number of elements at `stop_strings`.
-     */
-    size_t stop_strings_len;
-} florence2_run_options;
-
-/**
- * A question about an image. To be cleared with florence2_request_init, then filled in: one of
- * `image` and `image_features`, one of `task` and `prompt`, and the input, where the task needs one,
- * as a text or a region. All is read during the call only.
+ * The library reads the struct and everything that it points to only during the call.
  */
 typedef struct florence2_request {
     /**
-     * The size of this struct, as florence2_request_init sets it.
+     * The size of this struct in bytes. florence2_request_init sets it.
      */
     size_t struct_size;
     /**
@@ -1308,30 +1172,35 @@ typedef struct florence2_request {
      */
     const struct florence2_image *image;
     /**
-     * The image, encoded by the same model.
+     * The features of the image, from florence2_model_encode_image of the same model.
      */
     const struct florence2_image_features *image_features;
     /**
-     * A task by its token or name: "<OD>", "OD" or "od". florence2_task_token lists them.
+     * The task: its token, such as "<OD>", or its name, such as "OD" or "od". florence2_task_token
+     * lists the tokens.
      */
     const char *task;
     /**
-     * A whole prompt, read as Hugging Face's processor reads it: a task's token followed by its
-     * input, such as "<OPEN_VOCABULARY_DETECTION>a red bus"; any other text goes to the model as it
-     * is, and its answer is text.
+     * A prompt instead of a task, as Hugging Face's processor reads it. If it contains the token
+     * of a task, the rest of the prompt is the input of the task, such as
+     * "<OPEN_VOCABULARY_DETECTION>a red bus". Any other text is passed to the model unchanged, and
+     * the answer is text.
      */
     const char *prompt;
     /**
-     * The task's input as text: a phrase, or a region written as "<loc_..><loc_..><loc_..><loc_..>".
+     * The input of the task as text: a phrase, or a region as four location tokens such as
+     * "<loc_52><loc_333><loc_932><loc_774>". Must be NULL if `prompt` is set.
      */
     const char *input;
     /**
-     * The task's input as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2. What reaches beyond the
-     * image's edge is cut off.
+     * The input of the task as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, from the upper
+     * left corner of the image. A box that extends beyond the image is clipped. A box outside of
+     * the image is an error.
      */
     double region[4];
     /**
-     * A florence2_region_unit: in what unit `region` is, or that there is none.
+     * A florence2_region_unit: the unit of `region`. Default: FLORENCE2_REGION_UNIT_NONE, no
+     * region.
      */
     int32_t region_unit;
     /**
@@ -1341,187 +1210,486 @@ typedef struct florence2_request {
 } florence2_request;
 
 /**
- * A point in pixels of the image, from its upper left corner.
+ * A token of an answer or of a target.
+ *
+ * Later versions may append fields: copy its fields, not the struct.
  */
-typedef struct florence2_point {
+typedef struct florence2_token {
     /**
-     * Pixels to the right.
+     * The index of the token's request in the batch; 0 for other calls.
      */
-    double x_px;
+    size_t request;
     /**
-     * Pixels down.
+     * The text of the token, in UTF-8. In florence2_token_callback, a character that consists of
+     * several tokens is part of the text of the last of them, and the text of `<s>`, `</s>` and
+     * `<pad>` is empty. In florence2_score, each token is decoded by itself.
      */
-    double y_px;
-} florence2_point;
+    const char *text;
+    /**
+     * The id of the token.
+     */
+    uint32_t token_id;
+    /**
+     * The natural logarithm of its probability, given the tokens before it; 0 for a forced token.
+     */
+    float log_prob;
+} florence2_token;
 
 /**
- * A place in the image. Later versions may add fields at the end: copy the fields, not the struct.
+ * Called once per generated token of an answer, in order, including end tokens such as `</s>`.
+ *
+ * With greedy search or sampling and one answer per request, it is called as soon as the token is
+ * chosen. With beam search or several answers per request, it is called after the search, for the
+ * tokens of the best answer. In a batch, the calls for different requests are interleaved.
+ *
+ * - `token`: the token. It is valid only during the callback.
+ * - `user`: the field `user` of florence2_run_options.
+ *
+ * Return 0 to continue. Any other number ends the run, which fails with FLORENCE2_STATUS_CANCELLED.
+ * The callback runs on the thread that called the library. It may call the library, but must not
+ * free an object that the run uses. It must not unwind: neither an exception nor longjmp may leave
+ * it.
  */
-typedef struct florence2_region {
-    /**
-     * The label: UTF-8; the empty string if the task has no labels.
-     */
-    const char *label;
-    /**
-     * Where it is.
-     */
-    const struct florence2_point *points;
-    /**
-     * The number of points at `points`.
-     */
-    size_t points_len;
-    /**
-     * The object that this region belongs to: rings of one object share the number.
-     */
-    size_t instance;
-    /**
-     * What the points are.
-     */
-    florence2_region_kind kind;
-    /**
-     * How sure the model was, 0 to 1: the exponential of the mean log-probability of the tokens
-     * that wrote the label and the location. NaN when nothing is known of them.
-     */
-    float score;
-    /**
-     * The same over the label's tokens. NaN when there is no label.
-     */
-    float label_score;
-    /**
-     * The same over the location's tokens. NaN when nothing is known of them.
-     */
-    float location_score;
-} florence2_region;
+typedef int32_t (*florence2_token_callback)(const struct florence2_token *token, void *user);
 
 /**
- * Where the time of a run went, in milliseconds. What requests of a batch do together, each counts
- * in full. Later versions may add fields at the end: copy the fields, not the struct.
+ * The progress of a run.
+ *
+ * It is valid only during the callback. Later versions may append fields.
  */
-typedef struct florence2_timings {
+typedef struct florence2_progress {
     /**
-     * Resizing and normalising the image.
+     * The number of tokens that were generated for each incomplete answer.
      */
-    double preprocess_ms;
+    size_t new_tokens;
     /**
-     * The vision tower.
+     * The maximum number of tokens of an answer. Most answers are complete earlier.
      */
-    double vision_ms;
-    /**
-     * Reading the prompt and writing the answer.
-     */
-    double generate_ms;
-} florence2_timings;
+    size_t max_new_tokens;
+} florence2_progress;
 
 /**
- * A YUV frame with 4:2:0 subsampling that the caller holds. To be cleared with florence2_yuv_init.
+ * Called once per step of the search. A step generates one token for every incomplete answer.
+ *
+ * - `progress`: the progress. It is valid only during the callback.
+ * - `user`: the field `user` of florence2_run_options.
+ *
+ * The rules of florence2_token_callback for the returned number, the thread and unwinding apply.
  */
-typedef struct florence2_yuv {
+typedef int32_t (*florence2_progress_callback)(const struct florence2_progress *progress, void *user);
+
+/**
+ * A sequence of tokens.
+ */
+typedef struct florence2_token_sequence {
     /**
-     * The size of this struct, as florence2_yuv_init sets it.
+     * The ids of the tokens.
+     */
+    const uint32_t *token_ids;
+    /**
+     * The number of elements at `token_ids`.
+     */
+    size_t token_ids_len;
+} florence2_token_sequence;
+
+/**
+ * A sequence of tokens with a bias. If the answer ends with all but the last token of the sequence,
+ * the bias is added to the score of the last token.
+ */
+typedef struct florence2_sequence_bias {
+    /**
+     * The ids of the tokens.
+     */
+    const uint32_t *token_ids;
+    /**
+     * The number of elements at `token_ids`.
+     */
+    size_t token_ids_len;
+    /**
+     * The bias. A positive value makes the sequence more likely. Must not be NaN.
+     */
+    float bias;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} florence2_sequence_bias;
+
+/**
+ * Options of a run. Initialise it with florence2_run_options_init.
+ *
+ * Generation options have the names and effects of Hugging Face's GenerationConfig. A generation
+ * option is not set if its field is 0, NULL or empty. For an option that is not set, the library
+ * uses the first of these values that exists: the key of that name in `generation_config`, the
+ * value in the model's files, the default in the comment of the field. To set an option to 0 or to
+ * an empty list, also set its bit in `set`.
+ *
+ * The library reads the struct and everything that it points to only during the call.
+ */
+typedef struct florence2_run_options {
+    /**
+     * The size of this struct in bytes. florence2_run_options_init sets it.
      */
     size_t struct_size;
     /**
-     * Luma: `height_px` rows of `width_px` samples. The last row of every plane may end with its last
-     * sample.
+     * The number of beams of the beam search; at most half the size of the vocabulary. 1 selects
+     * greedy search, or sampling with `do_sample`. Default: 1.
      */
-    const uint8_t *y;
+    uint32_t num_beams;
     /**
-     * Bytes at `y`.
+     * The number of answers per request. At most `num_beams`, except with sampling and one beam.
+     * Default: 1.
      */
-    size_t y_len;
+    uint32_t num_return_sequences;
     /**
-     * Bytes from the start of a row of `y` to the start of the next; 0 for rows without gaps.
+     * The maximum number of generated tokens, including the end token. Values above the number of
+     * the decoder's positions are reduced to it. Default: 1024.
      */
-    size_t y_stride_bytes;
+    uint32_t max_new_tokens;
     /**
-     * I420: U. NV12: U and V in turn.
+     * The minimum number of generated tokens before an end token. It overrides `min_length`.
+     * Default: none.
      */
-    const uint8_t *u;
+    uint32_t min_new_tokens;
     /**
-     * Bytes at `u`.
+     * A florence2_switch: whether tokens are sampled. Default: off.
      */
-    size_t u_len;
+    int32_t do_sample;
     /**
-     * As `y_stride_bytes`, of `u`.
+     * Sampling: choose from the k most likely tokens. -1 disables the limit. Default: 50.
      */
-    size_t u_stride_bytes;
+    int32_t top_k;
     /**
-     * I420: V. NV12: NULL.
+     * Sampling: choose from the most likely tokens whose total probability reaches this value. 1
+     * disables the limit. Default: 1.
      */
-    const uint8_t *v;
+    float top_p;
     /**
-     * Bytes at `v`.
+     * Sampling: scores are divided by this value, which must be greater than 0. Default: 1.
      */
-    size_t v_len;
+    float temperature;
     /**
-     * As `y_stride_bytes`, of `v`.
+     * A value greater than 1 makes tokens that the answer already contains less likely: positive
+     * scores are divided by it, negative scores are multiplied. Must be greater than 0. Default: 1.
      */
-    size_t v_stride_bytes;
+    float repetition_penalty;
     /**
-     * Pixels across.
+     * Beam search divides the score of an answer by its length to the power of this value. Default:
+     * 1.
      */
-    uint32_t width_px;
+    float length_penalty;
     /**
-     * Pixels down.
+     * No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default: no
+     * limit.
      */
-    uint32_t height_px;
+    int32_t no_repeat_ngram_size;
     /**
-     * A florence2_yuv_format.
+     * A florence2_early_stopping: the condition that ends a beam search. Default:
+     * FLORENCE2_EARLY_STOPPING_FALSE.
      */
-    int32_t format;
+    int32_t early_stopping;
     /**
-     * A florence2_yuv_matrix.
+     * A florence2_compat: the conventions of the result. Default: FLORENCE2_COMPAT_CENTERS.
      */
-    int32_t matrix;
-    /**
-     * A florence2_yuv_range.
-     */
-    int32_t range;
+    int32_t compat;
     /**
      * Must be 0.
      */
     uint32_t reserved;
     /**
-     * The first column of the region that becomes the image. The region is all pixels if its four
-     * fields are 0.
+     * Sampling: the seed of the random numbers, which are the same on every machine. Default: 0.
      */
-    uint32_t region_x_px;
+    uint64_t seed;
     /**
-     * The first row of the region.
+     * The tokens that end an answer. If it is empty and its bit in `set` is 1, answers end only at
+     * their maximum length. Default: none. A model whose files name no end token has a warning.
      */
-    uint32_t region_y_px;
+    const uint32_t *eos_token_ids;
     /**
-     * The number of columns of the region.
+     * The number of elements at `eos_token_ids`.
      */
-    uint32_t region_width_px;
+    size_t eos_token_ids_len;
     /**
-     * The number of rows of the region.
+     * Generation options as a JSON object in UTF-8, with keys of generation_config.json, such as
+     * {"length_penalty": 0, "suppress_tokens": [4, 7]}. An unknown key is an error. A field of this
+     * struct that is set overrides the key. Default: NULL, no options.
      */
-    uint32_t region_height_px;
-} florence2_yuv;
+    const char *generation_config;
+    /**
+     * The time limit of the call in milliseconds, from its start. After it, the call fails with
+     * FLORENCE2_STATUS_DEADLINE_EXCEEDED. It is checked before each stage of the vision tower and
+     * each generated token. Default: 0, no limit.
+     */
+    uint64_t deadline_ms;
+    /**
+     * A token that cancels the call. Default: NULL, no token.
+     */
+    const struct florence2_cancel *cancel;
+    /**
+     * The callback for generated tokens. Default: NULL, no callback.
+     */
+    florence2_token_callback on_token;
+    /**
+     * The callback for the progress of the run. Default: NULL, no callback.
+     */
+    florence2_progress_callback on_progress;
+    /**
+     * Passed to both callbacks unchanged.
+     */
+    void *user;
+    /**
+     * The FLORENCE2_SET_* bits of the options that are set although their fields are 0 or empty.
+     * Default: 0.
+     */
+    uint64_t set;
+    /**
+     * The maximum length of the decoder's sequence in tokens, including the start token.
+     * `max_new_tokens` overrides it. Default: none.
+     */
+    uint32_t max_length;
+    /**
+     * The minimum length of the decoder's sequence in tokens, including the start token, before an
+     * end token. Default: 0.
+     */
+    uint32_t min_length;
+    /**
+     * No sequence of this many tokens of the encoder's input (the prompt) occurs in an answer.
+     * Default: 0, no limit.
+     */
+    uint32_t encoder_no_repeat_ngram_size;
+    /**
+     * Sampling: choose from the tokens whose probability is at least this fraction of that of the
+     * most likely token. 0 to 1. Default: no limit.
+     */
+    float min_p;
+    /**
+     * Sampling: choose from the most likely tokens whose total entropy is at most this fraction of
+     * the entropy of the 100 most likely tokens. Greater than 0, at most 1. Default: no limit.
+     */
+    float top_h;
+    /**
+     * Sampling: choose from the tokens whose information is closest to the entropy of the
+     * distribution (locally typical tokens) and whose total probability reaches this value. Greater
+     * than 0; 1 disables the limit. Default: 1.
+     */
+    float typical_p;
+    /**
+     * Sampling: choose from the tokens with at least this probability. Default: 0, no limit.
+     */
+    float epsilon_cutoff;
+    /**
+     * Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is at
+     * least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
+     */
+    float eta_cutoff;
+    /**
+     * A value greater than 1 makes tokens of the encoder's input more likely. It applies only to
+     * the first beam or sample of a request, as in transformers. Must be greater than 0. Default: 1.
+     */
+    float encoder_repetition_penalty;
+    /**
+     * A florence2_switch: whether NaN scores are replaced by 0 and infinite scores by the largest
+     * and the smallest finite number. Default: off.
+     */
+    int32_t remove_invalid_values;
+    /**
+     * A florence2_switch: whether scores are normalised to log-probabilities again after all other
+     * options have changed them. Default: off.
+     */
+    int32_t renormalize_logits;
+    /**
+     * The number of generated tokens after which the scores of end tokens increase exponentially.
+     * Only with `exponential_decay_factor`.
+     */
+    uint32_t exponential_decay_start;
+    /**
+     * The base f of the increase: if an answer has n > 0 more tokens than `exponential_decay_start`,
+     * |score| * (f^n - 1) is added to the score of an end token. Default: no increase.
+     */
+    double exponential_decay_factor;
+    /**
+     * The time limit of the search in seconds, without the vision tower and the encoder. After it,
+     * answers end as they are, with FLORENCE2_FINISH_REASON_LENGTH. Default: no limit.
+     */
+    double max_time_s;
+    /**
+     * The first generated token is one of these. Default: none.
+     */
+    const uint32_t *forced_bos_token_ids;
+    /**
+     * The number of elements at `forced_bos_token_ids`.
+     */
+    size_t forced_bos_token_ids_len;
+    /**
+     * The token at the maximum length is one of these. Default: none.
+     */
+    const uint32_t *forced_eos_token_ids;
+    /**
+     * The number of elements at `forced_eos_token_ids`.
+     */
+    size_t forced_eos_token_ids_len;
+    /**
+     * The start token of the decoder: one for all requests, or one per request of the batch.
+     * Default: the start token of `text_config` in the model's config.json.
+     */
+    const uint32_t *decoder_start_token_ids;
+    /**
+     * The number of elements at `decoder_start_token_ids`.
+     */
+    size_t decoder_start_token_ids_len;
+    /**
+     * Tokens that are never generated. Default: none.
+     */
+    const uint32_t *suppress_tokens;
+    /**
+     * The number of elements at `suppress_tokens`.
+     */
+    size_t suppress_tokens_len;
+    /**
+     * Tokens that are not generated first, or not directly after a forced first token. Default:
+     * none.
+     */
+    const uint32_t *begin_suppress_tokens;
+    /**
+     * The number of elements at `begin_suppress_tokens`.
+     */
+    size_t begin_suppress_tokens_len;
+    /**
+     * Sequences of tokens that are never generated. Default: none.
+     */
+    const struct florence2_token_sequence *bad_words_ids;
+    /**
+     * The number of elements at `bad_words_ids`.
+     */
+    size_t bad_words_ids_len;
+    /**
+     * Sequences of tokens that are made more or less likely. If a sequence occurs twice, its last
+     * bias applies. Default: none.
+     */
+    const struct florence2_sequence_bias *sequence_bias;
+    /**
+     * The number of elements at `sequence_bias`.
+     */
+    size_t sequence_bias_len;
+    /**
+     * Texts that end an answer, in UTF-8. The answer ends with the token that completes one of
+     * them. Default: none.
+     */
+    const char *const *stop_strings;
+    /**
+     * The number of elements at `stop_strings`.
+     */
+    size_t stop_strings_len;
+} florence2_run_options;
+
+/**
+ * A point in pixels of the image, from its upper left corner.
+ */
+typedef struct florence2_point {
+    /**
+     * The distance from the left edge.
+     */
+    double x_px;
+    /**
+     * The distance from the top edge.
+     */
+    double y_px;
+} florence2_point;
+
+/**
+ * A region of the image.
+ *
+ * Later versions may append fields: copy its fields, not the struct.
+ */
+typedef struct florence2_region {
+    /**
+     * The label, in UTF-8; the empty string if the region has none.
+     */
+    const char *label;
+    /**
+     * The points. `kind` is their meaning.
+     */
+    const struct florence2_point *points;
+    /**
+     * The number of elements at `points`.
+     */
+    size_t points_len;
+    /**
+     * The number of the object to which the region belongs. The rings of one object share it.
+     */
+    size_t instance;
+    /**
+     * The meaning of the points.
+     */
+    florence2_region_kind kind;
+    /**
+     * The confidence, 0 to 1: the exponential of the mean log-probability of the tokens of the
+     * label and the location. NaN if it is not known.
+     */
+    float score;
+    /**
+     * The same for the tokens of the label only. NaN if the region has no label.
+     */
+    float label_score;
+    /**
+     * The same for the tokens of the location only. NaN if it is not known.
+     */
+    float location_score;
+} florence2_region;
+
+/**
+ * The durations of the stages of a run in milliseconds. Each result of a batch has the durations
+ * of the whole batch. A result of image features has the durations of their
+ * florence2_model_encode_image.
+ *
+ * Later versions may append fields: copy its fields, not the struct.
+ */
+typedef struct florence2_timings {
+    /**
+     * The image is resized and normalised.
+     */
+    double preprocess_ms;
+    /**
+     * The vision tower and its projection run.
+     */
+    double vision_ms;
+    /**
+     * The encoder and the decoder run.
+     */
+    double generate_ms;
+} florence2_timings;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-/**
- * The number of devices that this build can use on this machine. Callable from any thread.
+/*
+ * Versions
  */
-size_t florence2_device_count(void);
 
 /**
- * The name of a device, best first, as the field `device` of florence2_load_options takes it: static.
- * NULL when there is no such index. Callable from any thread.
+ * Returns the ABI version of the loaded library. A program works with the library if this equals
+ * FLORENCE2_ABI_VERSION.
  */
-const char *florence2_device_name(size_t index);
+uint32_t florence2_abi_version(void);
 
 /**
- * The error's status. FLORENCE2_STATUS_OK for NULL.
+ * Returns the version of the loaded library, such as "1.2.3", as a static string.
+ * FLORENCE2_VERSION_STRING is the version of the header.
+ */
+const char *florence2_version(void);
+
+/*
+ * Errors
+ */
+
+/**
+ * Returns the status of an error; FLORENCE2_STATUS_OK for NULL.
  */
 florence2_status florence2_error_status(const struct florence2_error *error);
 
 /**
- * The error's message: one line of UTF-8, borrowed from the error. The empty string for NULL.
+ * Returns the message of an error: one line, borrowed from the error; the empty string for NULL.
  */
 const char *florence2_error_message(const struct florence2_error *error);
 
@@ -1531,29 +1699,154 @@ const char *florence2_error_message(const struct florence2_error *error);
 void florence2_error_free(struct florence2_error *error);
 
 /**
- * The name of a status, such as "FLORENCE2_STATUS_IO": static. NULL for a number that is none.
+ * Returns the name of a status, such as "FLORENCE2_STATUS_IO".
+ *
+ * - `status`: a florence2_status.
+ *
+ * Returns a static string, or NULL if no status has the number.
  */
 const char *florence2_status_name(int32_t status);
 
+/*
+ * Log
+ */
+
 /**
- * Clears `options` and sets its struct_size: `size` is sizeof(florence2_decode_options). NULL is
- * allowed.
+ * Sets the log callback of the process. It replaces the previous callback. At first, there is
+ * none.
+ *
+ * When the function returns, the previous callback is not running and is not called again. Its
+ * `user` may then be freed.
+ *
+ * - `callback`: the callback. NULL for no callback.
+ * - `user`: passed to the callback unchanged. It must remain valid until the callback is replaced.
+ * - `max_level`: a florence2_log_level. The callback receives the messages of this level and of
+ *   more severe levels.
+ *
+ * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if `max_level` is no level, or if the function is
+ * called from within the callback.
+ */
+florence2_status florence2_log_set(florence2_log_callback callback,
+                                   void *user,
+                                   int32_t max_level,
+                                   struct florence2_error **error);
+
+/*
+ * Settings of the process
+ */
+
+/**
+ * Frees the memory that the library keeps for later runs: buffers between layers, and freed memory
+ * that its allocator has not yet returned to the system.
+ *
+ * Models, images, features and results remain valid. The next runs allocate memory again. The
+ * function waits until the threads of all models have freed theirs. Any thread may call it, also
+ * while models run.
+ */
+void florence2_trim(void);
+
+/**
+ * Describes the library and the machine for a bug report.
+ *
+ * Returns a JSON object as a static string with the keys "version", "abi_version", "os", "arch",
+ * "simd_level" (of the device "cpu"), "threads" (of the shared pool), "features" (of this build)
+ * and "devices". The first call searches for GPUs.
+ */
+const char *florence2_system_info_json(void);
+
+/**
+ * Sets the SIMD level of the device "cpu" for the whole process: the highest instruction set that
+ * it uses.
+ *
+ * Call it before the first model is loaded. Later, it succeeds only for the level in use.
+ *
+ * - `level`: the name of the level. Required. On x86-64 "portable", "avx2", "avx2-vnni", "avx512",
+ *   "avx512-vnni", "avx512-dot" or "amx"; on AArch64 "portable", "neon" or "neon-dot".
+ *
+ * Without a call, the environment variable FLORENCE2_CPU_LEVEL selects the level. Without the
+ * variable, it is the highest level that the processor has and the operating system permits. With
+ * a level below "amx", the library does not request the AMX permission from Linux.
+ *
+ * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if no level has the name, if the processor lacks the
+ * level, or if another level is in use.
+ */
+florence2_status florence2_simd_level_set(const char *level, struct florence2_error **error);
+
+/*
+ * Devices and tasks
+ */
+
+/**
+ * Returns the number of devices of this machine that this build supports.
+ *
+ * The first call of this function or of florence2_device_name searches for GPUs, which starts
+ * their drivers.
+ */
+size_t florence2_device_count(void);
+
+/**
+ * Returns the name of a device for the field `device` of florence2_load_options.
+ *
+ * - `index`: 0 to florence2_device_count() - 1. The best device is first: GPUs such as "cuda:0",
+ *   then CPUs such as "cpu", then software implementations of a GPU.
+ *
+ * Returns a static string, or NULL if `index` is out of range.
+ */
+const char *florence2_device_name(size_t index);
+
+/**
+ * Returns the number of tasks.
+ */
+size_t florence2_task_count(void);
+
+/**
+ * Returns the token of a task, such as "<OD>", for the field `task` of florence2_request.
+ *
+ * - `index`: 0 to florence2_task_count() - 1.
+ *
+ * Returns a static string, or NULL if `index` is out of range.
+ */
+const char *florence2_task_token(size_t index);
+
+/**
+ * Returns true if a task needs an input: the field `input` or `region` of florence2_request.
+ * Returns false for other tasks, and if `index` is out of range.
+ *
+ * - `index`: 0 to florence2_task_count() - 1.
+ */
+bool florence2_task_needs_input(size_t index);
+
+/*
+ * Images
+ */
+
+/**
+ * Clears a florence2_decode_options and sets its `struct_size`.
+ *
+ * - `options`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_decode_options).
  */
 void florence2_decode_options_init(struct florence2_decode_options *options, size_t size);
 
 /**
- * Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
+ * Clears a florence2_pixels and sets its `struct_size`.
+ *
+ * - `pixels`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_pixels).
  */
 void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
 
 /**
- * Decodes a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file held in memory, and applies its
- * EXIF orientation.
+ * Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
+ * WebP, BMP, GIF (the first frame) and TIFF.
  *
- * `data`: `data_len` bytes, read during the call only. `options`: NULL for the defaults. `image`:
- * where the image goes.
- * Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more pixels than the options allow. Callable
- * from any thread.
+ * - `data`: the contents of the file. The library reads them only during the call.
+ * - `data_len`: the number of bytes at `data`.
+ * - `options`: NULL for the defaults.
+ * - `image`: receives the image. Required. Free it with florence2_image_free.
+ *
+ * Returns FLORENCE2_STATUS_INVALID_IMAGE if the file cannot be decoded or has more than
+ * `max_pixels` pixels.
  */
 florence2_status florence2_image_from_encoded(const uint8_t *data,
                                               size_t data_len,
@@ -1562,10 +1855,15 @@ florence2_status florence2_image_from_encoded(const uint8_t *data,
                                               struct florence2_error **error);
 
 /**
- * Reads an image file, of the formats of florence2_image_from_encoded.
+ * Reads and decodes an image file, as florence2_image_from_encoded does.
  *
- * `path`: UTF-8; it becomes the image's name in a result's JSON. `options`: NULL for the defaults.
- * Fails with FLORENCE2_STATUS_IO or FLORENCE2_STATUS_INVALID_IMAGE. Callable from any thread.
+ * - `path`: the path of the file. Required. It is also the value of "image" in the JSON of
+ *   results.
+ * - `options`: NULL for the defaults.
+ * - `image`: receives the image. Required. Free it with florence2_image_free.
+ *
+ * Returns FLORENCE2_STATUS_IO if the file cannot be read, and FLORENCE2_STATUS_INVALID_IMAGE if it
+ * cannot be decoded or has more than `max_pixels` pixels.
  */
 florence2_status florence2_image_from_path(const char *path,
                                            const struct florence2_decode_options *options,
@@ -1573,29 +1871,32 @@ florence2_status florence2_image_from_path(const char *path,
                                            struct florence2_error **error);
 
 /**
- * Copies pixels that the caller holds.
+ * Creates an image from pixels in the caller's memory. The pixels are copied.
  *
- * `pixels`: read during the call only.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
- * stride too small for the width, the format unknown or the region not within the pixels, and with
- * FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
+ * - `pixels`: the pixels. Required.
+ * - `image`: receives the image. Required. Free it with florence2_image_free.
+ *
+ * Returns:
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if the buffer is too short, the stride is smaller than a
+ *   row, the format is unknown, or the region is empty or exceeds the pixels.
+ * - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
  */
 florence2_status florence2_image_from_pixels(const struct florence2_pixels *pixels,
                                              struct florence2_image **image,
                                              struct florence2_error **error);
 
 /**
- * Pixels across. 0 for NULL.
+ * Returns the width of an image in pixels; 0 for NULL.
  */
 uint32_t florence2_image_width_px(const struct florence2_image *image);
 
 /**
- * Pixels down. 0 for NULL.
+ * Returns the height of an image in pixels; 0 for NULL.
  */
 uint32_t florence2_image_height_px(const struct florence2_image *image);
 
 /**
- * Frees an image. NULL is allowed.
+ * Frees an image. NULL is allowed. Image features and results remain valid.
  */
 void florence2_image_free(struct florence2_image *image);
 
@@ -1605,130 +1906,61 @@ void florence2_image_free(struct florence2_image *image);
 void florence2_image_features_free(struct florence2_image_features *image_features);
 
 /**
- * Sets the receiver of the library's messages, for the whole process; there is none at first. When it
- * returns, the callback before it is not called any more, and its `user` may be freed.
+ * Clears a florence2_yuv and sets its `struct_size`.
  *
- * `callback`: NULL for nobody. `user`: passed to the callback as it is. `max_level`: the
- * florence2_log_level of the least important messages to be heard.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT for no such level, and from within the callback.
- * Callable from any thread.
+ * - `yuv`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_yuv).
  */
-florence2_status florence2_log_set(florence2_log_callback callback,
-                                   void *user,
-                                   int32_t max_level,
-                                   struct florence2_error **error);
+void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
 
 /**
- * Clears `options` and sets its struct_size: `size` is sizeof(florence2_load_options). NULL is
- * allowed.
- */
-void florence2_load_options_init(struct florence2_load_options *options, size_t size);
-
-/**
- * Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
- * preprocessor_config.json, a tokenizer and the weights.
+ * Creates an image from a YUV frame. Each chroma sample applies to its 2x2 pixels.
  *
- * `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
- * Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
- * that do not fit), FLORENCE2_STATUS_INVALID_ARGUMENT (naming the option),
- * FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_FORKED. Callable
- * from any thread.
- */
-florence2_status florence2_model_load(const char *directory,
-                                      const struct florence2_load_options *options,
-                                      struct florence2_model **model,
-                                      struct florence2_error **error);
-
-/**
- * Loads a model whose files are in memory: config.json, preprocessor_config.json or
- * processor_config.json, the tokenizer's files, the weights, and generation_config.json where the
- * model has one.
+ * - `yuv`: the frame. Required. The library reads the planes only during the call.
+ * - `image`: receives the image. Required. Free it with florence2_image_free.
  *
- * The weights are one file in safetensors or torch's format, of any name that ends as such a file's,
- * or shards with their index, such as model.safetensors.index.json.
+ * The conversion uses integers, so that it is the same on every machine. y, u and v are the
+ * samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients c of the matrix
+ * and the range are in units of 2^-20, rounded to the nearest. Each channel is clamped to 0..255:
  *
- * `files`: `files_len` files, read during the call only. `options`: NULL for the defaults. `model`:
- * where the model goes. Fails as florence2_model_load, for a missing file too, and with
- * FLORENCE2_STATUS_INVALID_ARGUMENT for a name that occurs twice or that no file of a model has.
- * Callable from any thread.
- */
-florence2_status florence2_model_load_memory(const struct florence2_file *files,
-                                             size_t files_len,
-                                             const struct florence2_load_options *options,
-                                             struct florence2_model **model,
-                                             struct florence2_error **error);
-
-/**
- * Loads the demo model that the library carries: a very small Florence-2 that knows coloured shapes
- * and short words, and answers nonsense on anything else.
+ * - red: (c_y * y + c_v * v + 2^19) >> 20
+ * - green: (c_y * y - c_u * u - c_v * v + 2^19) >> 20
+ * - blue: (c_y * y + c_u * u + 2^19) >> 20
  *
- * `options`: NULL for the defaults. `model`: where the model goes.
- * Fails with FLORENCE2_STATUS_NOT_IN_THIS_BUILD when the library was built without it. Callable
- * from any thread.
+ * Returns:
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if a plane is too short, a stride is smaller than a row, the
+ *   region is empty or exceeds the frame, or the format, matrix or range is unknown.
+ * - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
  */
-florence2_status florence2_model_load_demo(const struct florence2_load_options *options,
-                                           struct florence2_model **model,
-                                           struct florence2_error **error);
-
-/**
- * The name of the device that the model is on, such as "cpu": UTF-8, borrowed from the model. The
- * empty string for NULL.
- */
-const char *florence2_model_device(const struct florence2_model *model);
-
-/**
- * What the model is, as a JSON object: "device", "dtype", "threads", "vocab_size",
- * "max_new_tokens" (what an answer can have at most) and "generation_config" (what run options
- * leave unset). UTF-8, borrowed from the model. The empty string for NULL.
- */
-const char *florence2_model_info_json(const struct florence2_model *model);
-
-/**
- * The number of warnings about a model's files: settings and tensors that the model was loaded
- * without. 0 for NULL.
- */
-size_t florence2_model_warning_count(const struct florence2_model *model);
-
-/**
- * One of the warnings: one line of UTF-8, borrowed from the model. NULL when there is no such index.
- * The log callback receives the warnings too.
- */
-const char *florence2_model_warning(const struct florence2_model *model,
-                                    size_t index);
-
-/**
- * The id of a token of the model's vocabulary, for the field `eos_token_ids` of
- * florence2_run_options and the like.
- *
- * `token`: UTF-8, as the tokenizer's file writes it. `token_id`: where the id goes.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when there is no such token.
- */
-florence2_status florence2_model_token_id(const struct florence2_model *model,
-                                          const char *token,
-                                          uint32_t *token_id,
+florence2_status florence2_image_from_yuv(const struct florence2_yuv *yuv,
+                                          struct florence2_image **image,
                                           struct florence2_error **error);
 
-/**
- * Frees a model, which no call may use any more. Images and results stay usable; image features of
- * the model can only be freed. NULL is allowed.
+/*
+ * Cancellation
  */
-void florence2_model_free(struct florence2_model *model);
 
 /**
- * Makes a cancel token.
+ * Creates a cancel token that is not fired.
+ *
+ * - `cancel`: receives the token. Required. Free it with florence2_cancel_free.
  */
 florence2_status florence2_cancel_new(struct florence2_cancel **cancel,
                                       struct florence2_error **error);
 
 /**
- * Ends every call that was given this token, soon: before its next token, stage of the vision
- * tower or tensor that is loaded. Those calls fail with FLORENCE2_STATUS_CANCELLED. Callable from any thread, any number of
- * times, also while calls run. NULL is allowed.
+ * Cancels all calls that use a token, and all later calls with it. They fail with
+ * FLORENCE2_STATUS_CANCELLED at their next check: before a tensor is loaded, a stage of the vision
+ * tower, or a generated token.
+ *
+ * - `cancel`: the token. If it is NULL, the function does nothing.
+ *
+ * Any thread may call this function at any time, any number of times.
  */
 void florence2_cancel_fire(const struct florence2_cancel *cancel);
 
 /**
- * Whether the token was fired. False for NULL.
+ * Returns true if a token was fired; false for NULL.
  */
 bool florence2_cancel_is_fired(const struct florence2_cancel *cancel);
 
@@ -1737,157 +1969,168 @@ bool florence2_cancel_is_fired(const struct florence2_cancel *cancel);
  */
 void florence2_cancel_free(struct florence2_cancel *cancel);
 
-/**
- * Clears `options` and sets its struct_size: `size` is sizeof(florence2_run_options). NULL is
- * allowed.
+/*
+ * Models
  */
-void florence2_run_options_init(struct florence2_run_options *options, size_t size);
 
 /**
- * Frees memory that the library keeps for later runs: buffers between layers, and freed memory that
- * its allocator has not yet returned to the system. Models, images and results stay. The next runs
- * allocate again. Waits until the threads of all models have done so; callable from any thread, also
- * while models run.
- */
-void florence2_trim(void);
-
-/**
- * The library and the machine as a JSON object, for reports of faults: "version", "abi_version",
- * "os", "arch", "simd_level" (of the CPU's instructions in use), "threads" (of the process's pool),
- * "features" (of this build) and "devices". UTF-8, static. It looks for GPUs at the first call.
- * Callable from any thread.
- */
-const char *florence2_system_info_json(void);
-
-/**
- * Sets the SIMD level of the device "cpu" for the whole process: the highest instruction set that it
- * uses. Callable before the first model is loaded; a later call succeeds for the level in use alone.
+ * Clears a florence2_load_options and sets its `struct_size`.
  *
- * `level`: "portable"; on x86-64 "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-dot" or
- * "amx"; on AArch64 "neon" or "neon-dot". Without a call, the environment variable
- * FLORENCE2_CPU_LEVEL names the level, and without that it is the processor's highest. Below "amx",
- * the library does not request the permission to use AMX from Linux.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the processor lacks the level, no level has the
- * name, or another level is in use. Callable from any thread.
+ * - `options`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_load_options).
  */
-florence2_status florence2_simd_level_set(const char *level,
+void florence2_load_options_init(struct florence2_load_options *options, size_t size);
+
+/**
+ * Loads a model from a folder in the layout of Microsoft's or Hugging Face's checkpoints:
+ * config.json, preprocessor_config.json, the tokenizer's files and the weights.
+ *
+ * - `directory`: the path of the folder. Required.
+ * - `options`: NULL for the defaults.
+ * - `model`: receives the model. Required. Free it with florence2_model_free.
+ *
+ * Returns:
+ * - FLORENCE2_STATUS_IO if a file is missing or cannot be read.
+ * - FLORENCE2_STATUS_INVALID_MODEL if a file is malformed or the weights do not match. The message
+ *   names the file or the tensors.
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid. The message names it.
+ * - FLORENCE2_STATUS_UNSUPPORTED_DEVICE if the device does not exist, does not support the dtype,
+ *   or has too little memory.
+ * - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or the callback ended the loading.
+ * - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
+ */
+florence2_status florence2_model_load(const char *directory,
+                                      const struct florence2_load_options *options,
+                                      struct florence2_model **model,
+                                      struct florence2_error **error);
+
+/**
+ * Loads a model from files in memory.
+ *
+ * The files are those of a model folder: config.json, preprocessor_config.json or
+ * processor_config.json, the tokenizer's files, the weights and, if the model has one,
+ * generation_config.json. The weights are one file with any name that has the suffix of a weights
+ * file, or shards with their index, such as model.safetensors.index.json.
+ *
+ * - `files`: `files_len` files with different names. The library reads them only during the call.
+ * - `files_len`: the number of files.
+ * - `options`: NULL for the defaults.
+ * - `model`: receives the model. Required. Free it with florence2_model_free.
+ *
+ * Returns the statuses of florence2_model_load. A missing file is FLORENCE2_STATUS_IO. Returns
+ * FLORENCE2_STATUS_INVALID_ARGUMENT also if two files have the same name, or if a name is not that
+ * of a model's file.
+ */
+florence2_status florence2_model_load_memory(const struct florence2_file *files,
+                                             size_t files_len,
+                                             const struct florence2_load_options *options,
+                                             struct florence2_model **model,
+                                             struct florence2_error **error);
+
+/**
+ * Loads the demo model that is embedded in the library: a very small Florence-2 that recognises
+ * coloured shapes and short words. Its answers about other images are meaningless.
+ *
+ * - `options`: NULL for the defaults.
+ * - `model`: receives the model. Required. Free it with florence2_model_free.
+ *
+ * Returns FLORENCE2_STATUS_NOT_IN_THIS_BUILD if the library was built without the feature `demo`,
+ * and the statuses of florence2_model_load.
+ */
+florence2_status florence2_model_load_demo(const struct florence2_load_options *options,
+                                           struct florence2_model **model,
+                                           struct florence2_error **error);
+
+/**
+ * Returns the name of the model's device, such as "cpu", borrowed from the model; the empty string
+ * for NULL.
+ */
+const char *florence2_model_device(const struct florence2_model *model);
+
+/**
+ * Describes a model.
+ *
+ * Returns a JSON object, borrowed from the model, with the keys "device", "dtype", "threads",
+ * "vocab_size", "max_new_tokens" (the maximum number of tokens of an answer) and
+ * "generation_config" (the options that apply if the run options do not set them); the empty
+ * string for NULL.
+ */
+const char *florence2_model_info_json(const struct florence2_model *model);
+
+/**
+ * Returns the number of warnings about the model's files: settings and tensors that the library
+ * does not use. 0 for NULL.
+ */
+size_t florence2_model_warning_count(const struct florence2_model *model);
+
+/**
+ * Returns a warning about the model's files. The log callback receives the warnings too.
+ *
+ * - `model`: the model.
+ * - `index`: 0 to florence2_model_warning_count() - 1.
+ *
+ * Returns one line, borrowed from the model; NULL if `model` is NULL or `index` is out of range.
+ */
+const char *florence2_model_warning(const struct florence2_model *model, size_t index);
+
+/**
+ * Returns the id of a token, for fields such as `eos_token_ids` of florence2_run_options.
+ *
+ * - `model`: the model. Required.
+ * - `token`: the token, as it is written in the tokenizer's file. Required.
+ * - `token_id`: receives the id. Required. It is not changed if the call fails.
+ *
+ * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if the vocabulary does not contain the token.
+ */
+florence2_status florence2_model_token_id(const struct florence2_model *model,
+                                          const char *token,
+                                          uint32_t *token_id,
                                           struct florence2_error **error);
 
 /**
- * Clears `request` and sets its struct_size: `size` is sizeof(florence2_request). NULL is allowed.
+ * Frees a model. NULL is allowed. No call may use the model any more. Images and results remain
+ * valid. Image features of the model can then only be freed.
+ */
+void florence2_model_free(struct florence2_model *model);
+
+/*
+ * Requests and runs
+ */
+
+/**
+ * Clears a florence2_request and sets its `struct_size`.
+ *
+ * - `request`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_request).
  */
 void florence2_request_init(struct florence2_request *request, size_t size);
 
 /**
- * The answer as plain text: without `<s>`, `</s>` and surrounding space, locations kept as
- * "<loc_123>". UTF-8, borrowed from the result. The empty string for NULL.
- */
-const char *florence2_result_text(const struct florence2_result *result);
-
-/**
- * The answer as the model wrote it, `<s>` and `</s>` included. UTF-8, borrowed from the result. The
- * empty string for NULL.
- */
-const char *florence2_result_raw_text(const struct florence2_result *result);
-
-/**
- * The task's token, such as "<OD>", or the free prompt. UTF-8, borrowed from the result. The empty
- * string for NULL.
- */
-const char *florence2_result_task(const struct florence2_result *result);
-
-/**
- * The score of the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens
- * without `<s>` and `</s>`. NaN for NULL.
- */
-float florence2_result_score(const struct florence2_result *result);
-
-/**
- * Hugging Face's `sequences_scores`: the sum of the tokens' log-probabilities, divided by the length
- * to the power of `length_penalty`. NaN for NULL.
- */
-float florence2_result_sequence_score(const struct florence2_result *result);
-
-/**
- * Why the answer ended.
- */
-florence2_finish_reason florence2_result_finish_reason(const struct florence2_result *result);
-
-/**
- * Pixels across of the image that the regions are in. 0 for NULL.
- */
-uint32_t florence2_result_image_width_px(const struct florence2_result *result);
-
-/**
- * Pixels down of the image that the regions are in. 0 for NULL.
- */
-uint32_t florence2_result_image_height_px(const struct florence2_result *result);
-
-/**
- * The number of regions of the answer. 0 for NULL.
- */
-size_t florence2_result_region_count(const struct florence2_result *result);
-
-/**
- * One of the regions, in the order of the answer: borrowed from the result. NULL when there is no
- * such index.
- */
-const struct florence2_region *florence2_result_region(const struct florence2_result *result,
-                                                       size_t index);
-
-/**
- * The number of tokens of the answer, the decoder's start token included. 0 for NULL.
- */
-size_t florence2_result_token_count(const struct florence2_result *result);
-
-/**
- * The ids of the tokens, florence2_result_token_count of them, start token first: borrowed from the
- * result. NULL for NULL.
- */
-const uint32_t *florence2_result_token_ids(const struct florence2_result *result);
-
-/**
- * The natural log-probabilities of the tokens, florence2_result_token_count of them; 0 for the start
- * token and forced ones: borrowed from the result. NULL for NULL.
- */
-const float *florence2_result_token_log_probs(const struct florence2_result *result);
-
-/**
- * The number of further answers, if `num_return_sequences` is greater than 1. 0 for NULL.
- */
-size_t florence2_result_alternative_count(const struct florence2_result *result);
-
-/**
- * One of the further answers, best first: borrowed from the result, never to be freed by itself, and
- * readable by the functions that read a result. NULL when there is no such index.
- */
-const struct florence2_result *florence2_result_alternative(const struct florence2_result *result,
-                                                            size_t index);
-
-/**
- * Where the time went: borrowed from the result. NULL for NULL.
- */
-const struct florence2_timings *florence2_result_timings(const struct florence2_result *result);
-
-/**
- * Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
- * the result, made at the first call. The empty string for NULL.
- */
-const char *florence2_result_json(const struct florence2_result *result);
-
-/**
- * Frees a result and all that was borrowed from it. NULL is allowed.
- */
-void florence2_result_free(struct florence2_result *result);
-
-/**
- * Answers a request.
+ * Clears a florence2_run_options and sets its `struct_size`.
  *
- * `model`: used by any number of threads at once. `request`, `options`: read during the call only;
- * `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
- * FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
- * FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
+ * - `options`: the struct. If it is NULL, the function does nothing.
+ * - `size`: sizeof(florence2_run_options).
+ */
+void florence2_run_options_init(struct florence2_run_options *options, size_t size);
+
+/**
+ * Runs a request: preprocesses the image, runs the vision tower, generates tokens and parses the
+ * answer.
+ *
+ * - `model`: the model. Required.
+ * - `request`: the request. Required.
+ * - `options`: NULL for the defaults.
+ * - `result`: receives the result. Required. Free it with florence2_result_free.
+ *
+ * Returns:
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if the request or an option is invalid, if the prompt is too
+ *   long for the model, or if the image features are those of another model. The message names the
+ *   argument.
+ * - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or a callback ended the run.
+ * - FLORENCE2_STATUS_DEADLINE_EXCEEDED if `deadline_ms` passed.
+ * - FLORENCE2_STATUS_NOT_FINITE if the model computed no usable score.
+ * - FLORENCE2_STATUS_DEVICE_FAILED if the device failed, in this run or an earlier one.
+ * - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
  */
 florence2_status florence2_model_run(const struct florence2_model *model,
                                      const struct florence2_request *request,
@@ -1896,13 +2139,19 @@ florence2_status florence2_model_run(const struct florence2_model *model,
                                      struct florence2_error **error);
 
 /**
- * Answers many requests in one batch: each answer equals the one that its request gets alone. An
- * image that several requests share is encoded once.
+ * Runs several requests in one batch. Each result equals that of florence2_model_run. An image
+ * that several requests share is encoded once. The required memory grows with the number of
+ * requests.
  *
- * `requests`: an array of `requests_len`, at most 65536, all of one struct_size. `results`: an array
- * of as many places, each to be freed with florence2_result_free; when one request fails, the call
- * fails, the message names the request, and all places are NULL. `options` hold for all requests.
- * Memory grows with the number of requests. Otherwise as florence2_model_run.
+ * - `model`: the model. Required.
+ * - `requests`: an array of requests with the same `struct_size`.
+ * - `requests_len`: the number of requests, at most 65536. 0 is allowed.
+ * - `options`: the options of all requests. NULL for the defaults.
+ * - `results`: an array of `requests_len` elements, which receives the results. Required unless
+ *   `requests_len` is 0. Free each result with florence2_result_free.
+ *
+ * Returns the statuses of florence2_model_run. If one request fails, the call fails, its message
+ * names the request, and all elements of `results` are NULL.
  */
 florence2_status florence2_model_run_batch(const struct florence2_model *model,
                                            const struct florence2_request *requests,
@@ -1912,15 +2161,25 @@ florence2_status florence2_model_run_batch(const struct florence2_model *model,
                                            struct florence2_error **error);
 
 /**
- * Answers many requests in one batch, as florence2_model_run_batch does, but a request that fails
- * leaves the others their answers.
+ * Runs several requests in one batch, as florence2_model_run_batch does. A request that fails does
+ * not affect the others.
  *
- * `results`: as of florence2_model_run_batch; the place of a request that failed is NULL. `errors`:
- * an array of as many places; the place of a request that failed gets its error, to be freed with
- * florence2_error_free, the others are NULL. `errors` may be NULL.
- * Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
- * concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
- * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
+ * - `model`: the model. Required.
+ * - `requests`: an array of requests with the same `struct_size`.
+ * - `requests_len`: the number of requests, at most 65536. 0 is allowed.
+ * - `options`: the options of all requests. NULL for the defaults.
+ * - `results`: an array of `requests_len` elements, which receives the results. The element of a
+ *   request that failed is NULL. Required unless `requests_len` is 0. Free each result with
+ *   florence2_result_free.
+ * - `errors`: an array of `requests_len` elements, which receives the errors. The element of a
+ *   request that did not fail is NULL. Free each error with florence2_error_free. NULL if the
+ *   errors are not needed.
+ *
+ * Returns FLORENCE2_STATUS_OK if each request has a result or an error. Fails, with NULL in all
+ * elements, for reasons that concern all requests:
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
+ * - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
+ *   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
  */
 florence2_status florence2_model_run_batch_each(const struct florence2_model *model,
                                                 const struct florence2_request *requests,
@@ -1931,10 +2190,17 @@ florence2_status florence2_model_run_batch_each(const struct florence2_model *mo
                                                 struct florence2_error **error);
 
 /**
- * Sends an image through the model's vision tower, once for any number of requests about it.
+ * Runs an image through the model's vision tower. The features serve any number of requests about
+ * the image.
  *
- * `options`: its `deadline_ms` and `cancel` hold; NULL is allowed. `image_features`: where the
- * features go, to be freed with florence2_image_features_free. Otherwise as florence2_model_run.
+ * - `model`: the model. Required.
+ * - `image`: the image. Required.
+ * - `options`: only `deadline_ms` and `cancel` have an effect. NULL for the defaults.
+ * - `image_features`: receives the features. Required. Free them with
+ *   florence2_image_features_free.
+ *
+ * Returns FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED,
+ * FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED, as florence2_model_run.
  */
 florence2_status florence2_model_encode_image(const struct florence2_model *model,
                                               const struct florence2_image *image,
@@ -1942,13 +2208,146 @@ florence2_status florence2_model_encode_image(const struct florence2_model *mode
                                               struct florence2_image_features **image_features,
                                               struct florence2_error **error);
 
+/*
+ * Results
+ */
+
 /**
- * Computes the log-probability of `target` as the answer to a request: the loss of `forward` with
- * labels, and the log-probability of each token.
+ * Returns the answer as plain text: without `<s>`, `</s>` and surrounding white space, with
+ * locations such as "<loc_123>". It is borrowed from the result; the empty string for NULL.
+ */
+const char *florence2_result_text(const struct florence2_result *result);
+
+/**
+ * Returns the answer with all special tokens, such as `<s>` and `</s>`, borrowed from the result;
+ * the empty string for NULL.
+ */
+const char *florence2_result_raw_text(const struct florence2_result *result);
+
+/**
+ * Returns the token of the task, such as "<OD>", borrowed from the result. For a prompt without a
+ * task, it returns the text from a "<" at its start to the first ">", or the whole prompt. Returns
+ * the empty string for NULL.
+ */
+const char *florence2_result_task(const struct florence2_result *result);
+
+/**
+ * Returns the confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
+ * tokens without `<s>` and `</s>`. NaN if the answer has no such tokens, and for NULL.
+ */
+float florence2_result_score(const struct florence2_result *result);
+
+/**
+ * Returns Hugging Face's `sequences_scores`: the sum of the log-probabilities of the generated
+ * tokens, divided by their number to the power of `length_penalty`. NaN for NULL.
+ */
+float florence2_result_sequence_score(const struct florence2_result *result);
+
+/**
+ * Returns the reason why the answer ended; FLORENCE2_FINISH_REASON_NONE for NULL.
+ */
+florence2_finish_reason florence2_result_finish_reason(const struct florence2_result *result);
+
+/**
+ * Returns the width in pixels of the image that contains the regions; 0 for NULL.
+ */
+uint32_t florence2_result_image_width_px(const struct florence2_result *result);
+
+/**
+ * Returns the height in pixels of the image that contains the regions; 0 for NULL.
+ */
+uint32_t florence2_result_image_height_px(const struct florence2_result *result);
+
+/**
+ * Returns the number of regions; 0 for NULL.
+ */
+size_t florence2_result_region_count(const struct florence2_result *result);
+
+/**
+ * Returns a region, in the order of the answer.
  *
- * `target`: UTF-8, as the model would write it, without `<s>` and `</s>`. `options`: its
- * `deadline_ms` and `cancel` hold; NULL is allowed. `score`: where the score goes, to be freed with
- * florence2_score_free. Otherwise as florence2_model_run.
+ * - `result`: the result.
+ * - `index`: 0 to florence2_result_region_count() - 1.
+ *
+ * Returns a pointer that is borrowed from the result; NULL if `result` is NULL or `index` is out
+ * of range.
+ */
+const struct florence2_region *florence2_result_region(const struct florence2_result *result,
+                                                       size_t index);
+
+/**
+ * Returns the number of tokens of the answer, including the decoder's start token; 0 for NULL.
+ */
+size_t florence2_result_token_count(const struct florence2_result *result);
+
+/**
+ * Returns the ids of the tokens, start token first: an array of florence2_result_token_count
+ * elements, borrowed from the result; NULL for NULL.
+ */
+const uint32_t *florence2_result_token_ids(const struct florence2_result *result);
+
+/**
+ * Returns the natural logarithms of the tokens' probabilities: an array of
+ * florence2_result_token_count elements, borrowed from the result; NULL for NULL. They are 0 for
+ * the start token and for forced tokens.
+ */
+const float *florence2_result_token_log_probs(const struct florence2_result *result);
+
+/**
+ * Returns the number of further answers, which is `num_return_sequences` - 1; 0 for NULL.
+ */
+size_t florence2_result_alternative_count(const struct florence2_result *result);
+
+/**
+ * Returns one of the further answers, best first.
+ *
+ * - `result`: the result.
+ * - `index`: 0 to florence2_result_alternative_count() - 1.
+ *
+ * Returns a result that is borrowed from `result`. It must not be freed. Returns NULL if `result`
+ * is NULL or `index` is out of range.
+ */
+const struct florence2_result *florence2_result_alternative(const struct florence2_result *result,
+                                                            size_t index);
+
+/**
+ * Returns the durations of the run, borrowed from the result; NULL for NULL.
+ */
+const struct florence2_timings *florence2_result_timings(const struct florence2_result *result);
+
+/**
+ * Returns the result as a JSON object, borrowed from the result; the empty string for NULL. The
+ * first call creates it.
+ *
+ * The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
+ * or ""), "width", "height", "task", "input", "text" (with special tokens), "plain_text",
+ * "token_ids", "token_log_probs", "sequence_score", "finish_reason", "score", "result" (the answer
+ * as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
+ * than one answer, "alternatives".
+ */
+const char *florence2_result_json(const struct florence2_result *result);
+
+/**
+ * Frees a result and everything that is borrowed from it. NULL is allowed.
+ */
+void florence2_result_free(struct florence2_result *result);
+
+/*
+ * Scores of given answers
+ */
+
+/**
+ * Computes the likelihood of a given answer to a request: the loss of Hugging Face's `forward`
+ * with labels, and the log-probability of each token.
+ *
+ * - `model`: the model. Required.
+ * - `request`: the request. Required.
+ * - `target`: the answer as the model would generate it, without `<s>` and `</s>`. Required.
+ * - `options`: only `deadline_ms` and `cancel` have an effect. They are checked before each stage
+ *   of the vision tower and before the encoder. NULL for the defaults.
+ * - `score`: receives the score. Required. Free it with florence2_score_free.
+ *
+ * Returns the statuses of florence2_model_run, except FLORENCE2_STATUS_NOT_FINITE.
  */
 florence2_status florence2_model_score(const struct florence2_model *model,
                                        const struct florence2_request *request,
@@ -1958,103 +2357,40 @@ florence2_status florence2_model_score(const struct florence2_model *model,
                                        struct florence2_error **error);
 
 /**
- * The loss: the mean of the tokens' negative log-probabilities. NaN for NULL.
+ * Returns the loss: the mean of the tokens' negative log-probabilities; NaN for NULL.
  */
 float florence2_score_loss(const struct florence2_score *score);
 
 /**
- * The number of tokens of the target, `<s>` and `</s>` included. 0 for NULL.
+ * Returns the number of tokens of the target, including `<s>` and `</s>`; 0 for NULL.
  */
 size_t florence2_score_token_count(const struct florence2_score *score);
 
 /**
- * One of the target's tokens with its log-probability: borrowed from the score. NULL when there is
- * no such index.
+ * Returns a token of the target with its log-probability.
+ *
+ * - `score`: the score.
+ * - `index`: 0 to florence2_score_token_count() - 1.
+ *
+ * Returns a pointer that is borrowed from the score; NULL if `score` is NULL or `index` is out of
+ * range.
  */
 const struct florence2_token *florence2_score_token(const struct florence2_score *score,
                                                     size_t index);
 
 /**
- * Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
- * the score, made at the first call. The empty string for NULL.
+ * Returns the score as a JSON object, borrowed from the score; the empty string for NULL. The
+ * first call creates it.
+ *
+ * The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
+ * or ""), "task", "target", "loss" and "tokens".
  */
 const char *florence2_score_json(const struct florence2_score *score);
 
 /**
- * Frees a score and all that was borrowed from it. NULL is allowed.
+ * Frees a score and everything that is borrowed from it. NULL is allowed.
  */
 void florence2_score_free(struct florence2_score *score);
-
-/**
- * The number of tasks. Callable from any thread.
- */
-size_t florence2_task_count(void);
-
-/**
- * The token of a task, such as "<OD>", as the field `task` of florence2_request takes it: static.
- * NULL when there is no such index. Callable from any thread.
- */
-const char *florence2_task_token(size_t index);
-
-/**
- * Whether a task needs an input, a text or a region. False when there is no such index.
- */
-bool florence2_task_needs_input(size_t index);
-
-#if defined(FLORENCE2_TEST_HOOKS)
-/**
- * Panics, within the boundary.
- */
-florence2_status florence2_test_panic(struct florence2_error **error);
-#endif
-
-#if defined(FLORENCE2_TEST_HOOKS)
-/**
- * Panics on a thread of the process's thread pool, within the boundary.
- */
-florence2_status florence2_test_panic_in_pool(struct florence2_error **error);
-#endif
-
-#if defined(FLORENCE2_TEST_HOOKS)
-/**
- * The size of a struct ("florence2_region") or the offset of a field ("florence2_region.label") as
- * Rust has it; SIZE_MAX for neither.
- */
-size_t florence2_test_layout(const char *name);
-#endif
-
-/**
- * The ABI of the loaded library: a program may go on when it equals FLORENCE2_ABI_VERSION.
- * Callable from any thread, before anything else.
- */
-uint32_t florence2_abi_version(void);
-
-/**
- * The version of the loaded library, such as "1.2.3": static.
- */
-const char *florence2_version(void);
-
-/**
- * Clears `yuv` and sets its struct_size: `size` is sizeof(florence2_yuv). NULL is allowed.
- */
-void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
-
-/**
- * Converts a YUV frame that the caller holds to RGB. Each chroma sample holds for its 2x2 pixels.
- *
- * With the coefficients c of the matrix and the range in units of 2^-20, rounded to the nearest, and
- * the samples without their offsets (16 or 0 of y, 128 of u and v), the channels are
- * (c_y * y + c_v * v + 2^19) >> 20 for red, (c_y * y + c_u * u + 2^19) >> 20 for blue and
- * (c_y * y - c_u * u - c_v * v + 2^19) >> 20 for green, each clamped to 0..255.
- *
- * `yuv`: read during the call only.
- * Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when a plane is too short or its stride too small,
- * the region not within the frame, or a format, matrix or range unknown, and with
- * FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
- */
-florence2_status florence2_image_from_yuv(const struct florence2_yuv *yuv,
-                                          struct florence2_image **image,
-                                          struct florence2_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -23,8 +23,14 @@ echo "the symbols of tests/c/symbols.txt alone are exported, by libflorence2.so.
 cc -std=c11 "${strict[@]}" tests/c/reload.c -ldl -o "$folder/reload"
 "$folder/reload" "$shared"
 
-# The program at the start of the header.
-sed -n '/^ \* A complete program/,/^ \* Rules/p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
+# The two examples in the comment at the start of the header.
+{
+    printf '#include <florence2.h>\n#include <stdio.h>\nint main(void) {\n'
+    sed -n '/^ \* In short/,/^ \* CONVENTIONS/p' include/florence2.h | grep '^    '
+    printf '}\n'
+} > "$folder/short.c"
+cc -std=c11 "${strict[@]}" -c "$folder/short.c" -o "$folder/short.o"
+sed -n '/^ \* A COMPLETE PROGRAM/,/^ \*\//p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
 cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png
 sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"

@@ -1,8 +1,9 @@
 // Tests the C API: its results, and its errors on invalid arguments.
 // Usage:   suite DEMO_MODEL_FOLDER THREADS      (run by the scripts in this folder)
 #define _POSIX_C_SOURCE 200809L
-#define FLORENCE2_TEST_HOOKS
 #include <florence2.h>
+
+#include "florence2_test_hooks.h"
 
 #include <math.h>
 #include <pthread.h>

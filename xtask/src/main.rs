@@ -25,9 +25,9 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes include/florence2.h from the crate florence2-ffi.
+    /// Writes include/florence2.h and tests/c/florence2_test_hooks.h from the crate florence2-ffi.
     Header {
-        /// Writes nothing, and fails if the committed header is out of date.
+        /// Writes nothing, and fails if a committed header is out of date.
         #[arg(long)]
         check: bool,
     },

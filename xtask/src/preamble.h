@@ -1,69 +1,118 @@
 /*
- * libflorence2: Microsoft's Florence-2, a vision model that captions, detects, grounds, segments and
- * reads, by a prompt.
+ * libflorence2: a C library for Florence-2, Microsoft's vision-language model. It captions images,
+ * detects, grounds and segments objects, and reads text (OCR). The task selects the operation.
  *
- * Made from the crate florence2-ffi by `cargo xtask header`; not to be edited.
+ * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * A complete program, examples/c/detect.c:
+ * In short, without error handling (a complete program is at the end of this comment):
  *
-@EXAMPLE@
+    florence2_model *model = NULL;
+    florence2_image *image = NULL;
+    florence2_result *result = NULL;
+    florence2_request request;
+    florence2_model_load("Florence-2-base-ft", NULL, &model, NULL);
+    florence2_image_from_path("photo.jpg", NULL, &image, NULL);
+    florence2_request_init(&request, sizeof request);
+    request.image = image;
+    request.task = "<CAPTION>";
+    florence2_model_run(model, &request, NULL, &result, NULL);
+    puts(florence2_result_text(result));
+    florence2_result_free(result);
+    florence2_image_free(image);
+    florence2_model_free(model);
  *
- * Rules that hold for everything below
+ * CONVENTIONS
  *
- * Ownership. What a function gives through `florence2_x **` belongs to the caller, who frees it with
- * florence2_x_free, which takes NULL. What a function returns as `const` is borrowed from its first
- * argument until that is freed; "static" lives as long as the library. What the caller passes is read
- * during the call only, and stays the caller's.
+ * These rules apply to all functions and types, unless a comment says otherwise.
  *
- * Outputs. An output is set to NULL when the call begins and to a value only when it succeeds.
+ * Handles. Models, images, image features, results, scores, errors and cancel tokens are opaque
+ * objects, which programs use through pointers (handles). A function that creates an object writes
+ * its handle to the parameter `florence2_x **x`. The caller owns the handle, and frees it with
+ * florence2_x_free, which accepts NULL.
  *
- * Errors. Functions that can fail return a florence2_status and take a `florence2_error **` last,
- * which may be NULL. On failure it gets an error that the caller frees, on success NULL. Nothing is
- * kept in global or thread-local state. A fault of the library (a Rust panic) is
- * FLORENCE2_STATUS_PANIC, and leaves every handle usable; the log callback receives its message, and
- * nothing is printed. Functions that only read take NULL, and then return NULL, 0, NaN or the empty
- * string.
+ * Borrowed and static pointers. A pointer to const that a function returns is borrowed from the
+ * function's first argument: it is valid until that object is freed, and the caller must not free
+ * it. A pointer that is documented as static is valid until the process ends. A pointer that a
+ * callback receives is valid until the callback returns.
  *
- * Threads. An argument that is a pointer to const may be used by any number of threads at once; one
- * that is not (florence2_x_free's) must be used by nobody else. Callbacks of a run are called on the
- * thread that made the call, the log callback on any.
+ * Arguments. The library reads arguments, and what they point to, only during the call. The caller
+ * keeps the ownership of them. An argument that is documented as required must not be NULL.
  *
- * Strings are UTF-8 and end with NUL. Where a text of the model holds a NUL, it reads U+FFFD. Lengths
- * are named `_len`, and count elements; units are part of names: `_px`, `_ms`, `_bytes`.
+ * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds.
  *
- * Structs of options begin with their size, set by their _init function, which clears the rest; zero
- * is the default everywhere. A program built against an older header works with a newer library. One
- * built against a newer header works with an older library, as long as it leaves the fields that the
- * library does not know at zero.
+ * Statuses. A function that can fail returns a florence2_status: FLORENCE2_STATUS_OK, which is 0,
+ * or the reason of the failure. All of these functions can return
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT, if a required argument is NULL, a string is not UTF-8, an
+ *   enum has an unknown value, a `reserved` field is not 0, or an array or a struct has an invalid
+ *   size,
+ * - FLORENCE2_STATUS_PANIC, if the library has a bug (a Rust panic). All handles remain valid.
+ * The comments of the functions list the further statuses.
  *
- * Enums are 32-bit integers. Later versions may add values.
+ * Errors. The last parameter `florence2_error **error` of these functions may be NULL. If the call
+ * fails, it writes an error there, with a message of one line. The caller frees it. If the call
+ * succeeds, it writes NULL. The library stores no errors in global or thread-local variables.
+ * Functions that only read an object return no status. They accept NULL instead of the object, and
+ * then return NULL, 0, false, NaN or the empty string, as their comments say.
  *
- * Effects on the whole process
+ * Threads. Any thread may call any function. Several threads may use an object at the same time
+ * through pointers to const. A function with a pointer to a non-const object, such as
+ * florence2_x_free, must be the only user of the object. A call of a load or a run is synchronous,
+ * and its callbacks run on the thread that made it. Any thread may call the log callback.
  *
- * SIMD level. On Linux with a processor that has AMX, the first model that is loaded requests the
- * permission to use it, which enlarges the stack frame of every signal by 8 KiB: alternative signal
- * stacks (sigaltstack) must have room for it, or the request fails and AMX is not used.
- * florence2_simd_level_set, before the first model is loaded, selects a lower level, which requests
- * nothing.
+ * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
+ * by U+FFFD. Paths are UTF-8 on all systems.
  *
- * Threads. Models without threads of their own share one pool, with a thread for each CPU (or as many
- * as the environment variable RAYON_NUM_THREADS sets), which lives until the process ends. The field
- * `threads` of florence2_load_options gives a model its own pool, which ends with the model. During a
- * run on the CPU, up to 8 threads spin between operations; the field `spin_limit` limits them.
+ * Arrays and units. The length of an array `x` is `x_len`, which counts elements. An array has at
+ * most 65536 elements; buffers of bytes have no such limit. An array or a buffer with the length 0
+ * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s` (seconds),
+ * `_bytes`. Pixel coordinates begin in the upper left corner of the image.
  *
- * fork. A process that is forked after a model was loaded has none of these threads. Its calls that
- * load or run a model fail with FLORENCE2_STATUS_FORKED; freeing handles is allowed. Fork before the
- * first model is loaded, or load the model in a process that is started anew (exec).
+ * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init function
+ * sets the size and clears all other fields. Call it first, with the size of the struct, then set
+ * fields. 0 or NULL selects the default of a field. A program that was built with an older header
+ * works with a newer library. A program that was built with a newer header works with an older
+ * library if the fields that the older library lacks are 0; otherwise the call returns
+ * FLORENCE2_STATUS_INVALID_ARGUMENT.
  *
- * dlclose. The shared library is linked so that dlclose does not unload it (-z nodelete), as its
- * threads may still run. A later dlopen gives the same library.
+ * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields of
+ * option structs have the type int32_t instead of an enum.
  *
- * Memory. The library keeps freed memory for later runs, up to 10 seconds after the last use.
- * florence2_trim returns it to the system at once. In the static and the shared library, the
- * allocator is the library's own (mimalloc, unless it was built without): the program's malloc is not
- * replaced.
+ * Versions. A program works with the loaded library if florence2_abi_version returns
+ * FLORENCE2_ABI_VERSION.
+ *
+ * EFFECTS ON THE PROCESS
+ *
+ * SIMD level. On Linux, on a processor with AMX, loading the first model requests the permission to
+ * use AMX. The permission enlarges the stack frame of every signal handler by 8 KiB. If an
+ * alternative signal stack (sigaltstack) is too small for that, the request fails, and the library
+ * does not use AMX. florence2_simd_level_set with a lower level, before the first model is loaded,
+ * avoids the request.
+ *
+ * Thread pools. Models share one thread pool, which exists until the process ends. It has one thread
+ * per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
+ * `threads` of florence2_load_options creates a pool for one model, which ends with the model. During
+ * a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` changes the limit.
+ *
+ * fork. A process that was forked after a model was loaded does not have the library's threads. In
+ * the child process, calls that load or run a model fail with FLORENCE2_STATUS_FORKED. Freeing
+ * handles is allowed. Fork before the first model is loaded, or start a new program with exec.
+ *
+ * dlclose. dlclose does not unload the shared library (it is linked with -z nodelete), because its
+ * threads may still run. A later dlopen returns the same library.
+ *
+ * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
+ * florence2_trim returns it to the system immediately. The static and the shared library contain
+ * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
+ * program's malloc.
  *
  * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
- * handler, and changes neither the locale nor the environment. Its panic hook is that of its own copy
- * of the Rust runtime, and passes on panics from outside of the library's calls and threads.
+ * handlers, and changes neither the locale nor the environment. It installs a panic hook in its own
+ * copy of the Rust runtime. The hook sends the message of a panic to the log callback. It forwards
+ * panics outside of the library's calls and threads to the previous hook.
+ *
+ * A COMPLETE PROGRAM
+ *
+ * examples/c/detect.c:
+ *
+@EXAMPLE@
  */

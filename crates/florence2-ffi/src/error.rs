@@ -1,94 +1,18 @@
-//! Statuses, and the errors that say more.
+//! Errors as C programs read them.
 
-use std::ffi::{CStr, CString, c_char};
-use std::fmt::Display;
+use std::ffi::{CString, c_char};
 
-use florence2::{Error, ModelError, ProcessorError};
-
-use crate::boundary::{self, Handle};
+use crate::boundary::{self, ErrorHandle};
+use crate::failure::Failure;
+use crate::handle::Handle;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
-/// The outcome of a call. The numbers are fixed; later versions may add further ones.
-#[repr(i32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum florence2_status {
-    /// The call succeeded.
-    Ok = 0,
-    /// An argument, an option or the combination of several cannot be: the message names it.
-    InvalidArgument = 1,
-    /// A file could not be opened or read.
-    Io = 2,
-    /// A file of the model is not what its name promises, or the weights do not fit it.
-    InvalidModel = 3,
-    /// An image cannot be decoded, or has more pixels than are accepted.
-    InvalidImage = 4,
-    /// This build or this machine has no such device, or no such number type on it, or no room for the
-    /// model.
-    UnsupportedDevice = 5,
-    /// This build was made without what the call needs.
-    NotInThisBuild = 6,
-    /// The caller's cancel token was fired, or a callback asked to stop.
-    Cancelled = 7,
-    /// The deadline passed before the answer was complete.
-    DeadlineExceeded = 8,
-    /// The model computed NaN or infinity: its weights or its input hold such numbers.
-    NotFinite = 9,
-    /// A fault of this library. Its handles stay usable.
-    Panic = 10,
-    /// The model's device failed: its memory ran out, or its driver refused. The model gives no more
-    /// answers; one that is loaded anew does.
-    DeviceFailed = 11,
-    /// This process was forked after a model was loaded, and lacks the threads of its parent. A
-    /// process that loads its models itself has them.
-    Forked = 12,
-}
-
-impl florence2_status {
-    /// The name, as in the header.
-    pub(crate) fn name(self) -> &'static CStr {
-        match self {
-            Self::Ok => c"FLORENCE2_STATUS_OK",
-            Self::InvalidArgument => c"FLORENCE2_STATUS_INVALID_ARGUMENT",
-            Self::Io => c"FLORENCE2_STATUS_IO",
-            Self::InvalidModel => c"FLORENCE2_STATUS_INVALID_MODEL",
-            Self::InvalidImage => c"FLORENCE2_STATUS_INVALID_IMAGE",
-            Self::UnsupportedDevice => c"FLORENCE2_STATUS_UNSUPPORTED_DEVICE",
-            Self::NotInThisBuild => c"FLORENCE2_STATUS_NOT_IN_THIS_BUILD",
-            Self::Cancelled => c"FLORENCE2_STATUS_CANCELLED",
-            Self::DeadlineExceeded => c"FLORENCE2_STATUS_DEADLINE_EXCEEDED",
-            Self::NotFinite => c"FLORENCE2_STATUS_NOT_FINITE",
-            Self::Panic => c"FLORENCE2_STATUS_PANIC",
-            Self::DeviceFailed => c"FLORENCE2_STATUS_DEVICE_FAILED",
-            Self::Forked => c"FLORENCE2_STATUS_FORKED",
-        }
-    }
-
-    fn from_number(number: i32) -> Option<Self> {
-        [
-            Self::Ok,
-            Self::InvalidArgument,
-            Self::Io,
-            Self::InvalidModel,
-            Self::InvalidImage,
-            Self::UnsupportedDevice,
-            Self::NotInThisBuild,
-            Self::Cancelled,
-            Self::DeadlineExceeded,
-            Self::NotFinite,
-            Self::Panic,
-            Self::DeviceFailed,
-            Self::Forked,
-        ]
-        .into_iter()
-        .find(|status| *status as i32 == number)
-    }
-}
-
-/// Why a call failed: a status, and one line that names the argument, file or key, what was found
-/// and what was expected.
+/// An error: a status and a message. The message is one line. It names the argument, file or key,
+/// the value that was found and the value that was expected.
 ///
-/// Made by the failing call, owned by the caller, to be freed with florence2_error_free. Immutable:
-/// any number of threads may read it at once.
+/// - Ownership: a failed call creates it. The caller frees it with florence2_error_free.
+/// - Threads: it is immutable. Any number of threads may read it at the same time.
 pub struct florence2_error {
     status: florence2_status,
     message: CString,
@@ -97,6 +21,8 @@ pub struct florence2_error {
 impl Handle for florence2_error {
     const NAME: &'static str = "error";
 }
+
+impl ErrorHandle for florence2_error {}
 
 impl From<Failure> for florence2_error {
     fn from(failure: Failure) -> Self {
@@ -107,101 +33,36 @@ impl From<Failure> for florence2_error {
     }
 }
 
-/// The error's status. FLORENCE2_STATUS_OK for NULL.
+/// Returns the status of an error; FLORENCE2_STATUS_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_status(error: *const florence2_error) -> florence2_status {
-    // SAFETY: the header asks for a living error or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(error, florence2_status::Ok, |error| error.status) }
 }
 
-/// The error's message: one line of UTF-8, borrowed from the error. The empty string for NULL.
+/// Returns the message of an error: one line, borrowed from the error; the empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_message(error: *const florence2_error) -> *const c_char {
-    // SAFETY: the header asks for a living error or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(error, c"".as_ptr(), |error| error.message.as_ptr()) }
 }
 
 /// Frees an error. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_error_free(error: *mut florence2_error) {
-    // SAFETY: the header asks for an error that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(error) };
 }
 
-/// The name of a status, such as "FLORENCE2_STATUS_IO": static. NULL for a number that is none.
+/// Returns the name of a status, such as "FLORENCE2_STATUS_IO".
+///
+/// - `status`: a florence2_status.
+///
+/// Returns a static string, or NULL if no status has the number.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_status_name(status: i32) -> *const c_char {
     boundary::value(std::ptr::null(), || {
         let status = florence2_status::from_number(status);
         status.map_or(std::ptr::null(), |status| status.name().as_ptr())
     })
-}
-
-/// A refusal on its way to the caller.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) status: florence2_status,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    pub(crate) fn new(status: florence2_status, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn argument(argument: &str, found: impl Display, expected: impl Display) -> Self {
-        let message = format!("argument `{argument}`: found {found}, expected {expected}");
-        Self::new(florence2_status::InvalidArgument, message)
-    }
-
-    pub(crate) fn panic(message: &str) -> Self {
-        let message = format!("a fault of the library: {message}");
-        Self::new(florence2_status::Panic, message)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(status_of(&error), error.to_string())
-    }
-}
-
-impl From<ProcessorError> for Failure {
-    fn from(error: ProcessorError) -> Self {
-        Error::from(error).into()
-    }
-}
-
-fn status_of(error: &Error) -> florence2_status {
-    match error {
-        Error::Request { source, .. } => status_of(source),
-        Error::Device { .. } | Error::DeviceUnavailable { .. } | Error::Dtype { .. } => {
-            florence2_status::UnsupportedDevice
-        }
-        Error::DeviceFailed { .. } => florence2_status::DeviceFailed,
-        Error::ProcessorFiles { .. } => florence2_status::Io,
-        Error::Forked { .. } => florence2_status::Forked,
-        Error::Processor(error) => match error {
-            ProcessorError::Io { .. } => florence2_status::Io,
-            ProcessorError::Image { .. } | ProcessorError::TooManyPixels { .. } => {
-                florence2_status::InvalidImage
-            }
-            ProcessorError::Malformed { .. } => florence2_status::InvalidModel,
-            _ => florence2_status::InvalidArgument,
-        },
-        Error::Model(error) => match error {
-            ModelError::Io { .. } => florence2_status::Io,
-            ModelError::Malformed { .. } | ModelError::Config { .. } | ModelError::Weights(_) => {
-                florence2_status::InvalidModel
-            }
-            ModelError::NotFinite { .. } => florence2_status::NotFinite,
-            ModelError::Cancelled => florence2_status::Cancelled,
-            ModelError::DeadlineExceeded => florence2_status::DeadlineExceeded,
-            _ => florence2_status::InvalidArgument,
-        },
-        _ => florence2_status::InvalidArgument,
-    }
 }

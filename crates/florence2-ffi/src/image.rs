@@ -1,27 +1,36 @@
-//! Images, from whatever form the caller holds.
+//! Images from files, from encoded data and from pixels.
 
 use std::ffi::c_char;
 
 use florence2::{DecodeOptions, Image, ImageFeatures, PixelBuffer, PixelFormat, PixelRect};
 
-use crate::boundary::{self, Handle, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle::Handle;
+use crate::option_struct::{self, Options, first_size};
+use crate::status::florence2_status;
 
 /// An image: 8-bit RGB pixels in memory.
 ///
-/// Made by one of florence2_image_from_*, owned by the caller, to be freed with florence2_image_free.
-/// Immutable: any number of threads and models may use it at once.
+/// - Ownership: one of the florence2_image_from functions creates it. The caller frees it with
+///   florence2_image_free.
+/// - Threads: it is immutable. Any number of threads and models may use it at the same time.
 pub struct florence2_image {
     pub(crate) image: Image,
-    /// The path, where there was one.
+    /// The path of the file; empty if the image is not from a file.
     pub(crate) name: String,
 }
 
-/// An image that went through a model's vision tower once, for any number of requests about it.
+/// The output of a model's vision tower for an image. Requests that use the features skip the
+/// vision tower.
 ///
-/// Made by florence2_model_encode_image, owned by the caller, to be freed with
-/// florence2_image_features_free; neither the image nor the model need outlive it. Immutable: any
-/// number of threads may use it at once. Only the model that made it understands it.
+/// - Ownership: florence2_model_encode_image creates it. The caller frees it with
+///   florence2_image_features_free, before or after the image and the model.
+/// - Threads: it is immutable. Any number of threads may use it at the same time.
+///
+/// Only the model that created the features accepts them.
 pub struct florence2_image_features {
     pub(crate) features: ImageFeatures,
     pub(crate) name: String,
@@ -35,7 +44,7 @@ impl Handle for florence2_image_features {
     const NAME: &'static str = "image_features";
 }
 
-/// The order of a pixel's channels, one byte each. Alpha is dropped.
+/// The order of the channels of a pixel, one byte per channel. Alpha is ignored.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_pixel_format {
@@ -51,102 +60,113 @@ pub enum florence2_pixel_format {
     Gray = 4,
 }
 
-/// Pixels that the caller holds, such as a camera's frame. To be cleared with florence2_pixels_init.
+/// Pixels in the caller's memory, such as a camera frame. Initialise it with florence2_pixels_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_pixels {
-    /// The size of this struct, as florence2_pixels_init sets it.
+    /// The size of this struct in bytes. florence2_pixels_init sets it.
     pub struct_size: usize,
-    /// `height_px` rows of `stride_bytes` each; the last row may end with its last pixel.
+    /// The pixels: `height_px` rows in order from top to bottom, `stride_bytes` apart. A row begins
+    /// with its leftmost pixel. The last row may lack its padding. Required.
     pub data: *const u8,
-    /// Bytes at `data`.
+    /// The number of bytes at `data`.
     pub data_len: usize,
-    /// Bytes from one row's begin to the next's; 0 for rows without gaps.
+    /// The number of bytes from the start of a row to the start of the next. Default: 0, rows
+    /// without padding.
     pub stride_bytes: usize,
-    /// Pixels across.
+    /// The width in pixels. Required.
     pub width_px: u32,
-    /// Pixels down.
+    /// The height in pixels. Required.
     pub height_px: u32,
-    /// A florence2_pixel_format.
+    /// A florence2_pixel_format. Default: FLORENCE2_PIXEL_FORMAT_RGB.
     pub format: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The first column of the region that becomes the image. The region is all pixels if its four
-    /// fields are 0.
+    /// The left edge, in pixels, of the region that becomes the image. If all four region fields
+    /// are 0, all pixels become the image. Default: 0.
     pub region_x_px: u32,
-    /// The first row of the region.
+    /// The top edge of the region in pixels. Default: 0.
     pub region_y_px: u32,
-    /// The number of columns of the region.
+    /// The width of the region in pixels. Default: 0.
     pub region_width_px: u32,
-    /// The number of rows of the region.
+    /// The height of the region in pixels. Default: 0.
     pub region_height_px: u32,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers and pointers.
 unsafe impl Options for florence2_pixels {
     const NAME: &'static str = "pixels";
     const FIRST_SIZE: usize = first_size(48, 32);
 }
 
-/// Options of decoding an image file. To be cleared with florence2_decode_options_init; zero is the
-/// default everywhere.
+/// Options for decoding an image file. Initialise it with florence2_decode_options_init.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_decode_options {
-    /// The size of this struct, as florence2_decode_options_init sets it.
+    /// The size of this struct in bytes. florence2_decode_options_init sets it.
     pub struct_size: usize,
-    /// The largest number of pixels that are decoded; 0 for 178,956,970. A larger image is refused
-    /// before it is decoded, since a small file can claim any size. Decoding takes 3 to 17 bytes of
-    /// memory per pixel.
+    /// The maximum number of pixels of the image. An image with more pixels is an error, which is
+    /// returned before the image is decoded, because a small file can declare any size. Decoding
+    /// takes 3 to 17 bytes of memory per pixel. Default: 0, which means 178,956,970.
     pub max_pixels: u64,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers.
 unsafe impl Options for florence2_decode_options {
     const NAME: &'static str = "options";
     #[cfg(not(target_arch = "x86"))]
     const FIRST_SIZE: usize = 16;
-    /// 64-bit integers have an alignment of 4 bytes there.
+    /// On x86, 64-bit integers are aligned to 4 bytes.
     #[cfg(target_arch = "x86")]
     const FIRST_SIZE: usize = 12;
 }
 
-/// Clears `options` and sets its struct_size: `size` is sizeof(florence2_decode_options). NULL is
-/// allowed.
+/// Clears a florence2_decode_options and sets its `struct_size`.
+///
+/// - `options`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_decode_options).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_decode_options_init(
     options: *mut florence2_decode_options,
     size: usize,
 ) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(options, size) };
+    // SAFETY: rule 4 of lib.rs.
+    unsafe { boundary::init_struct(options, size) };
 }
 
+/// Converts decode options to those of the facade.
+///
 /// # Safety
-/// As the header asks for options.
+/// `options` follows rule 4 of lib.rs.
 unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<DecodeOptions> {
-    // SAFETY: as this function's.
-    let options = unsafe { boundary::options(options) }?;
+    // SAFETY: guaranteed by the caller.
+    let options = unsafe { option_struct::read_struct(options) }?;
     Ok(match options.map_or(0, |options| options.max_pixels) {
         0 => DecodeOptions::default(),
         max_pixels => DecodeOptions { max_pixels },
     })
 }
 
-/// Clears `pixels` and sets its struct_size: `size` is sizeof(florence2_pixels). NULL is allowed.
+/// Clears a florence2_pixels and sets its `struct_size`.
+///
+/// - `pixels`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_pixels).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_pixels_init(pixels: *mut florence2_pixels, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(pixels, size) };
+    // SAFETY: rule 4 of lib.rs.
+    unsafe { boundary::init_struct(pixels, size) };
 }
 
-/// Decodes a JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF file held in memory, and applies its
-/// EXIF orientation.
+/// Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
+/// WebP, BMP, GIF (the first frame) and TIFF.
 ///
-/// `data`: `data_len` bytes, read during the call only. `options`: NULL for the defaults. `image`:
-/// where the image goes.
-/// Fails with FLORENCE2_STATUS_INVALID_IMAGE, also for more pixels than the options allow. Callable
-/// from any thread.
+/// - `data`: the contents of the file. The library reads them only during the call.
+/// - `data_len`: the number of bytes at `data`.
+/// - `options`: NULL for the defaults.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns FLORENCE2_STATUS_INVALID_IMAGE if the file cannot be decoded or has more than
+/// `max_pixels` pixels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_encoded(
     data: *const u8,
@@ -155,12 +175,11 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for `data_len` readable bytes, options of their own size and writable
-    // outputs.
+    // SAFETY: rules 3, 4 and 5 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
             let options = decode_options(options)?;
-            let data = boundary::bytes("data", data, data_len)?;
+            let data = arguments::bytes("data", data, data_len)?;
             let image = Image::from_bytes_with(data, &options)?;
             let name = String::new();
             Ok(florence2_image { image, name })
@@ -168,10 +187,15 @@ pub unsafe extern "C" fn florence2_image_from_encoded(
     }
 }
 
-/// Reads an image file, of the formats of florence2_image_from_encoded.
+/// Reads and decodes an image file, as florence2_image_from_encoded does.
 ///
-/// `path`: UTF-8; it becomes the image's name in a result's JSON. `options`: NULL for the defaults.
-/// Fails with FLORENCE2_STATUS_IO or FLORENCE2_STATUS_INVALID_IMAGE. Callable from any thread.
+/// - `path`: the path of the file. Required. It is also the value of "image" in the JSON of
+///   results.
+/// - `options`: NULL for the defaults.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns FLORENCE2_STATUS_IO if the file cannot be read, and FLORENCE2_STATUS_INVALID_IMAGE if it
+/// cannot be decoded or has more than `max_pixels` pixels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_path(
     path: *const c_char,
@@ -179,39 +203,42 @@ pub unsafe extern "C" fn florence2_image_from_path(
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string, options of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
-            let name = boundary::text("path", path)?.to_owned();
+            let name = arguments::text("path", path)?.to_owned();
             let image = Image::open_with(&name, &decode_options(options)?)?;
             Ok(florence2_image { image, name })
         })
     }
 }
 
-/// Copies pixels that the caller holds.
+/// Creates an image from pixels in the caller's memory. The pixels are copied.
 ///
-/// `pixels`: read during the call only.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when the buffer is too short for its size, the
-/// stride too small for the width, the format unknown or the region not within the pixels, and with
-/// FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
+/// - `pixels`: the pixels. Required.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
+///
+/// Returns:
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if the buffer is too short, the stride is smaller than a
+///   row, the format is unknown, or the region is empty or exceeds the pixels.
+/// - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_pixels(
     pixels: *const florence2_pixels,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a struct of its own size and writable outputs.
+    // SAFETY: rules 3, 4 and 5 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
-            let Some(pixels) = boundary::options(pixels)? else {
+            let Some(pixels) = option_struct::read_struct(pixels)? else {
                 return Err(Failure::argument("pixels", "NULL", "a florence2_pixels"));
             };
             let format = pixel_format(pixels.format)?;
-            boundary::reserved("pixels.reserved", pixels.reserved)?;
+            option_struct::check_reserved("pixels.reserved", pixels.reserved)?;
             let row_length = (pixels.width_px as usize).saturating_mul(format.bytes_per_pixel());
             let buffer = PixelBuffer {
-                data: boundary::bytes("pixels.data", pixels.data, pixels.data_len)?,
+                data: arguments::bytes("pixels.data", pixels.data, pixels.data_len)?,
                 width: pixels.width_px,
                 height: pixels.height_px,
                 stride: match pixels.stride_bytes {
@@ -236,7 +263,7 @@ pub unsafe extern "C" fn florence2_image_from_pixels(
     }
 }
 
-/// The region that its begin and size say; none when all are 0.
+/// Returns a region from its edges and size; `None` if all four numbers are 0.
 pub(crate) fn region([x, y, width, height]: [u32; 4]) -> Option<PixelRect> {
     let is_set = [x, y, width, height] != [0; 4];
     is_set.then_some(PixelRect {
@@ -267,24 +294,24 @@ fn pixel_format(number: i32) -> Outcome<PixelFormat> {
     }
 }
 
-/// Pixels across. 0 for NULL.
+/// Returns the width of an image in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_width_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header asks for a living image or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(image, 0, |image| image.image.width()) }
 }
 
-/// Pixels down. 0 for NULL.
+/// Returns the height of an image in pixels; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_height_px(image: *const florence2_image) -> u32 {
-    // SAFETY: the header asks for a living image or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(image, 0, |image| image.image.height()) }
 }
 
-/// Frees an image. NULL is allowed.
+/// Frees an image. NULL is allowed. Image features and results remain valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
-    // SAFETY: the header asks for an image that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(image) };
 }
 
@@ -293,6 +320,6 @@ pub unsafe extern "C" fn florence2_image_free(image: *mut florence2_image) {
 pub unsafe extern "C" fn florence2_image_features_free(
     image_features: *mut florence2_image_features,
 ) {
-    // SAFETY: the header asks for features that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(image_features) };
 }

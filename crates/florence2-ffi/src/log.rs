@@ -1,4 +1,4 @@
-//! Log messages of the library, passed to a callback of the program.
+//! The log callback, which receives the library's log messages.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -7,18 +7,22 @@ use std::sync::{Once, PoisonError, RwLock};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::boundary;
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::error::florence2_error;
+use crate::failure::Failure;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
-/// The severity of a message.
+/// The severity of a log message.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_log_level {
-    /// Nothing at all.
+    /// No messages.
     Off = 0,
-    /// A fault of the program or the library, such as a handle freed twice.
+    /// Errors that no status reports, such as a handle that is freed twice, and the messages of
+    /// panics.
     Error = 1,
-    /// A setting or file that is probably unintended.
+    /// Settings and files that are probably unintended, such as settings of a model that have no
+    /// effect.
     Warn = 2,
     /// Completed operations, such as a loaded model.
     Info = 3,
@@ -28,9 +32,16 @@ pub enum florence2_log_level {
     Trace = 5,
 }
 
-/// Receives a message: `target` names the part of the library, `message` is one line; both are UTF-8,
-/// borrowed for the call. Called on whichever thread has something to say, on several at once. Must
-/// not unwind, and must not call florence2_log_set.
+/// Called once per log message.
+///
+/// - `level`: the severity.
+/// - `target`: the part of the library that logs the message. Valid only during the callback.
+/// - `message`: one line. Valid only during the callback.
+/// - `user`: the argument `user` of florence2_log_set.
+///
+/// Any thread may call it, and several threads may call it at the same time. It must not unwind:
+/// neither an exception nor longjmp may leave it. It must not call florence2_log_set. Messages that
+/// the library logs on the same thread during the callback are dropped.
 pub type florence2_log_callback = Option<
     unsafe extern "C" fn(
         level: florence2_log_level,
@@ -40,16 +51,16 @@ pub type florence2_log_callback = Option<
     ),
 >;
 
-/// Who listens, to what.
+/// The callback, its argument, and the lowest severity that it receives.
 struct Listener {
     callback: florence2_log_callback,
     user: *mut c_void,
     level: LevelFilter,
 }
 
-// SAFETY: the header asks for a callback that any thread may call with its `user`.
+// SAFETY: rule 6 of lib.rs: any thread may call the log callback with its `user`.
 unsafe impl Send for Listener {}
-// SAFETY: as above.
+// SAFETY: rule 6 of lib.rs: several threads may call the log callback at the same time.
 unsafe impl Sync for Listener {}
 
 static LISTENER: RwLock<Listener> = RwLock::new(Listener {
@@ -59,21 +70,23 @@ static LISTENER: RwLock<Listener> = RwLock::new(Listener {
 });
 
 thread_local! {
-    /// Whether this thread is in the callback: what is said from there is not heard, or it would
-    /// never end.
-    static LISTENING: Cell<bool> = const { Cell::new(false) };
+    /// True while this thread is in the callback. Messages of the thread are then dropped, because
+    /// they would lead to endless recursion.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The logger that forwards messages to the callback.
 struct Forward;
 
 impl Log for Forward {
-    /// What the drivers' libraries say has lines of its own, and is no part of this one.
+    /// Returns true for messages of this project. Those of other libraries, such as GPU drivers'
+    /// wrappers, may have several lines.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("florence2")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if LISTENING.get() || !self.enabled(record.metadata()) {
+        if IN_CALLBACK.get() || !self.enabled(record.metadata()) {
             return;
         }
         let listener = LISTENER.read().unwrap_or_else(PoisonError::into_inner);
@@ -87,8 +100,8 @@ impl Log for Forward {
             c_string(record.target()),
             c_string(&record.args().to_string()),
         );
-        LISTENING.set(true);
-        // SAFETY: the header asks for a function of this type that does not unwind.
+        IN_CALLBACK.set(true);
+        // SAFETY: rule 6 of lib.rs.
         unsafe {
             callback(
                 level(record.level()),
@@ -97,19 +110,25 @@ impl Log for Forward {
                 listener.user,
             );
         }
-        LISTENING.set(false);
+        IN_CALLBACK.set(false);
     }
 
     fn flush(&self) {}
 }
 
-/// Sets the receiver of the library's messages, for the whole process; there is none at first. When it
-/// returns, the callback before it is not called any more, and its `user` may be freed.
+/// Sets the log callback of the process. It replaces the previous callback. At first, there is
+/// none.
 ///
-/// `callback`: NULL for nobody. `user`: passed to the callback as it is. `max_level`: the
-/// florence2_log_level of the least important messages to be heard.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT for no such level, and from within the callback.
-/// Callable from any thread.
+/// When the function returns, the previous callback is not running and is not called again. Its
+/// `user` may then be freed.
+///
+/// - `callback`: the callback. NULL for no callback.
+/// - `user`: passed to the callback unchanged. It must remain valid until the callback is replaced.
+/// - `max_level`: a florence2_log_level. The callback receives the messages of this level and of
+///   more severe levels.
+///
+/// Returns FLORENCE2_STATUS_INVALID_ARGUMENT if `max_level` is no level, or if the function is
+/// called from within the callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_log_set(
     callback: florence2_log_callback,
@@ -117,18 +136,18 @@ pub unsafe extern "C" fn florence2_log_set(
     max_level: i32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: rule 5 of lib.rs.
     unsafe {
         boundary::call(error, || {
             let Some(level) = LevelFilter::iter().nth(max_level as usize) else {
                 let expected = "a florence2_log_level";
                 return Err(Failure::argument("max_level", max_level, expected));
             };
-            if LISTENING.get() {
+            if IN_CALLBACK.get() {
                 let found = "a call from within the callback";
                 return Err(Failure::argument("callback", found, "one from outside"));
             }
-            // Only a program that links this library statically can have a logger already: its own.
+            // Only a program that links this library statically can already have a logger: its own.
             INSTALL.call_once(|| drop(log::set_logger(&Forward)));
             *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = Listener {
                 callback,
@@ -144,7 +163,7 @@ pub unsafe extern "C" fn florence2_log_set(
     }
 }
 
-/// Installs [`Forward`] at the first call.
+/// Installs [`Forward`] once.
 static INSTALL: Once = Once::new();
 
 fn level(level: Level) -> florence2_log_level {

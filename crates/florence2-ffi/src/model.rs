@@ -13,15 +13,22 @@ use florence2::{
 };
 use serde_json::json;
 
-use crate::boundary::{self, Handle, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
-use crate::options::florence2_cancel;
+use crate::arguments;
+use crate::boundary;
+use crate::cancel::florence2_cancel;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle::{self, Handle};
+use crate::option_struct::{self, Options, first_size};
+use crate::status::florence2_status;
 use crate::text::c_string;
 
 /// A loaded model.
 ///
-/// Made by one of florence2_model_load*, owned by the caller, to be freed with florence2_model_free.
-/// Immutable: any number of threads may run it at once, and each run has its own memory.
+/// - Ownership: one of the florence2_model_load functions creates it. The caller frees it with
+///   florence2_model_free.
+/// - Threads: it is immutable. Any number of threads may run it at the same time. Each run has its
+///   own memory.
 pub struct florence2_model {
     pub(crate) model: Florence2,
     device: CString,
@@ -35,68 +42,78 @@ impl Handle for florence2_model {
 
 /// The progress of loading a model.
 ///
-/// Borrowed for the callback's call. Later versions may add fields at the end.
+/// It is valid only during the callback. Later versions may append fields.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_load_progress {
-    /// Tensors that were loaded.
+    /// The number of tensors that are loaded.
     pub tensors: usize,
-    /// Tensors to load.
+    /// The number of tensors to load.
     pub total_tensors: usize,
-    /// Values in the loaded tensors.
+    /// The number of values in the loaded tensors.
     pub parameters: u64,
-    /// Values in all tensors to load.
+    /// The number of values in all tensors to load.
     pub total_parameters: u64,
 }
 
-/// Called before the first tensor and after each, on the thread that made the call; `progress` is
-/// borrowed for this call. Returns 0 to continue; any other number ends the loading, which then fails
-/// with FLORENCE2_STATUS_CANCELLED. Must not unwind: no exception may leave it, nor may longjmp.
+/// Called before the first tensor is loaded and after each tensor.
+///
+/// - `progress`: the progress. It is valid only during the callback.
+/// - `user`: the field `user` of florence2_load_options.
+///
+/// Return 0 to continue. Any other number ends the loading, which fails with
+/// FLORENCE2_STATUS_CANCELLED. The callback runs on the thread that called the library. It must not
+/// unwind: neither an exception nor longjmp may leave it.
 pub type florence2_load_progress_callback = Option<
     unsafe extern "C" fn(progress: *const florence2_load_progress, user: *mut c_void) -> i32,
 >;
 
-/// How to load a model. To be cleared with florence2_load_options_init; zero is the default
-/// everywhere.
+/// Options for loading a model. Initialise it with florence2_load_options_init. The default of a
+/// field applies if the field is 0 or NULL.
+///
+/// The library reads the struct and everything that it points to only during the call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_load_options {
-    /// The size of this struct, as florence2_load_options_init sets it.
+    /// The size of this struct in bytes. florence2_load_options_init sets it.
     pub struct_size: usize,
-    /// One of florence2_device_name's names; NULL or "auto" for the best one.
+    /// The device: a name that florence2_device_name returns, or "auto" for the best device. A name
+    /// without a number, such as "cuda", selects the first device of its kind. Default: "auto".
     pub device: *const c_char,
-    /// How weights are kept and multiplied: "f32", "f16", "bf16" or "int8"; NULL or "auto" for f32.
-    /// The device "cpu" has them all, and multiplies those of "f16" in f32, of "bf16" and "int8"
-    /// faster. GPUs have "f32", "f16" and, those of CUDA and ROCm, "bf16".
+    /// The format of the weights: "f32", "f16", "bf16" or "int8", or "auto" for "f32". The device
+    /// "cpu" supports all four. It multiplies "f16" weights in f32, and is faster with "bf16" and
+    /// "int8". GPUs support "f32" and "f16"; CUDA and ROCm also support "bf16". Default: "auto".
     pub dtype: *const c_char,
-    /// LoRA adapters, merged into the weights in this order.
+    /// LoRA adapters. They are merged into the weights in this order. Default: none.
     pub adapters: *const florence2_adapter,
-    /// The number of adapters at `adapters`.
+    /// The number of elements at `adapters`.
     pub adapters_len: usize,
-    /// Threads that the model starts and computes with, 1 to 1024. 0 for the threads that all models
-    /// of the process share, one for each CPU.
+    /// The number of threads that the model starts and computes with, 1 to 1024. Default: 0, the
+    /// thread pool that all models of the process share, with one thread for each CPU.
     pub threads: usize,
-    /// The largest number of threads that spin between two operations of a run on the CPU, the
-    /// caller's among them. 0 for 8; -1 for none: idle threads then sleep, and a run takes longer.
+    /// The maximum number of threads that spin between two operations of a run on the CPU,
+    /// including the run's own. With -1, no threads spin: they sleep between operations, and runs
+    /// take longer. Default: 0, which means 8.
     pub spin_limit: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// Called before the first tensor and after each; NULL for no callback.
+    /// The callback for the progress of loading. Default: NULL, no callback.
     pub on_progress: florence2_load_progress_callback,
-    /// Passed to the callback as it is.
+    /// Passed to the callback unchanged.
     pub user: *mut c_void,
-    /// Ends the loading early; NULL for no token.
+    /// A token that cancels the loading. Default: NULL, no token.
     pub cancel: *const florence2_cancel,
-    /// A weights file of any name, or an index of shards, instead of the weights in the model's folder:
-    /// a path in UTF-8. The format is told by the content: safetensors or a file of torch.save. NULL for
-    /// the folder's; must be NULL for a model in memory.
+    /// The path of a weights file with any name, or of an index of shards, to use instead of the
+    /// weights in the model's folder. The contents determine the format: safetensors or a file of
+    /// torch.save. Must be NULL for a model in memory. Default: NULL, the weights in the folder.
     pub weights: *const c_char,
-    /// A folder with the files of the image processor and of the tokenizer, if they are not in the
-    /// model's folder: a path in UTF-8. NULL for the model's folder; must be NULL for a model in memory.
+    /// The path of a folder with the files of the image processor and the tokenizer, if the model's
+    /// folder does not contain them. Must be NULL for a model in memory. Default: NULL, the model's
+    /// folder.
     pub processor: *const c_char,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers, pointers and nullable functions alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers, pointers and nullable functions.
 unsafe impl Options for florence2_load_options {
     const NAME: &'static str = "options";
     const FIRST_SIZE: usize = first_size(48, 24);
@@ -106,50 +123,63 @@ unsafe impl Options for florence2_load_options {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_file {
-    /// The file's name in the folder of the model or of the adapter, such as "config.json": UTF-8.
+    /// The file name that the file has in the folder of the model or the adapter, such as
+    /// "config.json". Required.
     pub name: *const c_char,
-    /// The file's contents.
+    /// The contents of the file.
     pub data: *const u8,
-    /// Bytes at `data`.
+    /// The number of bytes at `data`.
     pub data_len: usize,
 }
 
-/// A LoRA adapter in PEFT's format: a folder, or its files in memory.
+/// A LoRA adapter in the format of Hugging Face's PEFT: a folder, or files in memory. Either
+/// `folder` or `files` is required.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_adapter {
-    /// The folder with adapter_config.json and the adapter's weights: UTF-8. NULL for an adapter in
-    /// memory.
+    /// The path of a folder with adapter_config.json and the adapter's weights. NULL for an adapter
+    /// in memory.
     pub folder: *const c_char,
-    /// adapter_config.json and the adapter's weights. Only where `folder` is NULL.
+    /// The adapter's files in memory: adapter_config.json and the weights.
     pub files: *const florence2_file,
-    /// The number of files at `files`.
+    /// The number of elements at `files`. Must be 0 if there is a `folder`.
     pub files_len: usize,
-    /// The factor of the adapter's updates, as PEFT's set_scale; 0 for 1.
+    /// A factor of the adapter's updates of the weights, as PEFT's set_scale. Default: 0, which
+    /// means 1.
     pub scale: f32,
     /// Must be 0.
     pub reserved: u32,
 }
 
-/// Clears `options` and sets its struct_size: `size` is sizeof(florence2_load_options). NULL is
-/// allowed.
+/// Clears a florence2_load_options and sets its `struct_size`.
+///
+/// - `options`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_load_options).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_load_options_init(
     options: *mut florence2_load_options,
     size: usize,
 ) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(options, size) };
+    // SAFETY: rule 4 of lib.rs.
+    unsafe { boundary::init_struct(options, size) };
 }
 
-/// Loads a model from a folder in Microsoft's or Hugging Face's layout: config.json,
-/// preprocessor_config.json, a tokenizer and the weights.
+/// Loads a model from a folder in the layout of Microsoft's or Hugging Face's checkpoints:
+/// config.json, preprocessor_config.json, the tokenizer's files and the weights.
 ///
-/// `directory`: UTF-8. `options`: NULL for the defaults. `model`: where the model goes.
-/// Fails with FLORENCE2_STATUS_IO, FLORENCE2_STATUS_INVALID_MODEL (naming the file, or all tensors
-/// that do not fit), FLORENCE2_STATUS_INVALID_ARGUMENT (naming the option),
-/// FLORENCE2_STATUS_UNSUPPORTED_DEVICE, FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_FORKED. Callable
-/// from any thread.
+/// - `directory`: the path of the folder. Required.
+/// - `options`: NULL for the defaults.
+/// - `model`: receives the model. Required. Free it with florence2_model_free.
+///
+/// Returns:
+/// - FLORENCE2_STATUS_IO if a file is missing or cannot be read.
+/// - FLORENCE2_STATUS_INVALID_MODEL if a file is malformed or the weights do not match. The message
+///   names the file or the tensors.
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid. The message names it.
+/// - FLORENCE2_STATUS_UNSUPPORTED_DEVICE if the device does not exist, does not support the dtype,
+///   or has too little memory.
+/// - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or the callback ended the loading.
+/// - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load(
     directory: *const c_char,
@@ -157,27 +187,31 @@ pub unsafe extern "C" fn florence2_model_load(
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a string, options of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(model, error, || {
-            let directory = boundary::text("directory", directory)?;
+            let directory = arguments::text("directory", directory)?;
             let options = load_options(options)?;
             timed(|| Florence2::load_with(directory, &options), directory)
         })
     }
 }
 
-/// Loads a model whose files are in memory: config.json, preprocessor_config.json or
-/// processor_config.json, the tokenizer's files, the weights, and generation_config.json where the
-/// model has one.
+/// Loads a model from files in memory.
 ///
-/// The weights are one file in safetensors or torch's format, of any name that ends as such a file's,
-/// or shards with their index, such as model.safetensors.index.json.
+/// The files are those of a model folder: config.json, preprocessor_config.json or
+/// processor_config.json, the tokenizer's files, the weights and, if the model has one,
+/// generation_config.json. The weights are one file with any name that has the suffix of a weights
+/// file, or shards with their index, such as model.safetensors.index.json.
 ///
-/// `files`: `files_len` files, read during the call only. `options`: NULL for the defaults. `model`:
-/// where the model goes. Fails as florence2_model_load, for a missing file too, and with
-/// FLORENCE2_STATUS_INVALID_ARGUMENT for a name that occurs twice or that no file of a model has.
-/// Callable from any thread.
+/// - `files`: `files_len` files with different names. The library reads them only during the call.
+/// - `files_len`: the number of files.
+/// - `options`: NULL for the defaults.
+/// - `model`: receives the model. Required. Free it with florence2_model_free.
+///
+/// Returns the statuses of florence2_model_load. A missing file is FLORENCE2_STATUS_IO. Returns
+/// FLORENCE2_STATUS_INVALID_ARGUMENT also if two files have the same name, or if a name is not that
+/// of a model's file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load_memory(
     files: *const florence2_file,
@@ -186,8 +220,7 @@ pub unsafe extern "C" fn florence2_model_load_memory(
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for an array, what it points to, options of their own size, and writable
-    // outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(model, error, || {
             let files = memory_files("files", files, files_len)?;
@@ -197,19 +230,21 @@ pub unsafe extern "C" fn florence2_model_load_memory(
     }
 }
 
-/// Loads the demo model that the library carries: a very small Florence-2 that knows coloured shapes
-/// and short words, and answers nonsense on anything else.
+/// Loads the demo model that is embedded in the library: a very small Florence-2 that recognises
+/// coloured shapes and short words. Its answers about other images are meaningless.
 ///
-/// `options`: NULL for the defaults. `model`: where the model goes.
-/// Fails with FLORENCE2_STATUS_NOT_IN_THIS_BUILD when the library was built without it. Callable
-/// from any thread.
+/// - `options`: NULL for the defaults.
+/// - `model`: receives the model. Required. Free it with florence2_model_free.
+///
+/// Returns FLORENCE2_STATUS_NOT_IN_THIS_BUILD if the library was built without the feature `demo`,
+/// and the statuses of florence2_model_load.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_load_demo(
     options: *const florence2_load_options,
     model: *mut *mut florence2_model,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for options of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(model, error, || {
             let options = load_options(options)?;
@@ -229,7 +264,7 @@ fn demo(_options: &LoadOptions) -> Outcome<florence2_model> {
     Err(Failure::new(florence2_status::NotInThisBuild, message))
 }
 
-/// Loads, logs how long it took, and prepares what C reads of a model.
+/// Loads a model, logs the duration, and prepares the strings that C programs read.
 fn timed(
     load: impl FnOnce() -> florence2::Result<Florence2>,
     name: &str,
@@ -257,24 +292,27 @@ fn timed(
     })
 }
 
+/// Converts load options to those of the facade.
+///
 /// # Safety
-/// As the header asks for options.
+/// `options` follows the rules 1, 3, 4 and 6 of lib.rs.
 unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOptions> {
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some(options) = boundary::options(options)? else {
+        let Some(options) = option_struct::read_struct(options)? else {
             return Ok(LoadOptions::default());
         };
-        let adapters = boundary::array("options.adapters", options.adapters, options.adapters_len)?;
+        let adapters =
+            arguments::array("options.adapters", options.adapters, options.adapters_len)?;
         let adapters = adapters.iter().enumerate().map(|(index, adapter)| {
             adapter_options(&format!("options.adapters[{index}]"), adapter)
         });
-        let device = boundary::optional_text("options.device", options.device)?;
-        let dtype = dtype(boundary::optional_text("options.dtype", options.dtype)?)?;
-        let weights = boundary::optional_text("options.weights", options.weights)?;
-        let processor = boundary::optional_text("options.processor", options.processor)?;
-        boundary::reserved("options.reserved", options.reserved)?;
-        let cancel = boundary::borrow_optional(options.cancel)?;
+        let device = arguments::optional_text("options.device", options.device)?;
+        let dtype = dtype(arguments::optional_text("options.dtype", options.dtype)?)?;
+        let weights = arguments::optional_text("options.weights", options.weights)?;
+        let processor = arguments::optional_text("options.processor", options.processor)?;
+        option_struct::check_reserved("options.reserved", options.reserved)?;
+        let cancel = handle::borrow_optional(options.cancel)?;
         Ok(LoadOptions {
             dtype,
             device: device.unwrap_or("auto").to_owned(),
@@ -308,9 +346,9 @@ struct Progress {
     user: *mut c_void,
 }
 
-// SAFETY: the facade calls it on the thread that loads the model alone, which is the caller's.
+// SAFETY: the facade calls it only on the thread that loads the model, which is the caller's.
 unsafe impl Send for Progress {}
-// SAFETY: as above.
+// SAFETY: the facade calls it only on the thread that loads the model, which is the caller's.
 unsafe impl Sync for Progress {}
 
 impl Progress {
@@ -321,7 +359,7 @@ impl Progress {
             parameters: progress.parameters,
             total_parameters: progress.total_parameters,
         };
-        // SAFETY: the header asks for a function of this type that does not unwind.
+        // SAFETY: rule 6 of lib.rs.
         match unsafe { (self.callback)(&raw const progress, self.user) } {
             0 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
@@ -347,14 +385,16 @@ fn dtype(name: Option<&str>) -> Outcome<Precision> {
     })
 }
 
+/// Converts an adapter. `argument` is its name for errors.
+///
 /// # Safety
-/// As the header asks for an adapter.
+/// `adapter` follows rule 3 of lib.rs.
 unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcome<AdapterOptions> {
-    boundary::reserved(&format!("{argument}.reserved"), adapter.reserved)?;
-    // SAFETY: as this function's.
+    option_struct::check_reserved(&format!("{argument}.reserved"), adapter.reserved)?;
+    // SAFETY: guaranteed by the caller.
     let (folder, files) = unsafe {
         (
-            boundary::optional_text(&format!("{argument}.folder"), adapter.folder)?,
+            arguments::optional_text(&format!("{argument}.folder"), adapter.folder)?,
             memory_files(
                 &format!("{argument}.files"),
                 adapter.files,
@@ -382,23 +422,25 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
     Ok(AdapterOptions { source, scale })
 }
 
+/// Copies files in memory. `argument` is their name for errors.
+///
 /// # Safety
-/// As the header asks for files in memory.
+/// `files` and `len` follow rule 3 of lib.rs.
 unsafe fn memory_files(
     argument: &str,
     files: *const florence2_file,
     len: usize,
 ) -> Outcome<MemoryFiles> {
     let mut read = MemoryFiles::new();
-    // SAFETY: as this function's.
-    let files = unsafe { boundary::array(argument, files, len) }?;
+    // SAFETY: guaranteed by the caller.
+    let files = unsafe { arguments::array(argument, files, len) }?;
     for (index, file) in files.iter().enumerate() {
         let name_argument = format!("{argument}[{index}].name");
-        // SAFETY: as this function's.
+        // SAFETY: guaranteed by the caller.
         let (name, data) = unsafe {
             (
-                boundary::text(&name_argument, file.name)?,
-                boundary::bytes(
+                arguments::text(&name_argument, file.name)?,
+                arguments::bytes(
                     &format!("{argument}[{index}].data"),
                     file.data,
                     file.data_len,
@@ -414,39 +456,46 @@ unsafe fn memory_files(
     Ok(read)
 }
 
-/// The name of the device that the model is on, such as "cpu": UTF-8, borrowed from the model. The
-/// empty string for NULL.
+/// Returns the name of the model's device, such as "cpu", borrowed from the model; the empty string
+/// for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_device(model: *const florence2_model) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(model, c"".as_ptr(), |model| model.device.as_ptr()) }
 }
 
-/// What the model is, as a JSON object: "device", "dtype", "threads", "vocab_size",
-/// "max_new_tokens" (what an answer can have at most) and "generation_config" (what run options
-/// leave unset). UTF-8, borrowed from the model. The empty string for NULL.
+/// Describes a model.
+///
+/// Returns a JSON object, borrowed from the model, with the keys "device", "dtype", "threads",
+/// "vocab_size", "max_new_tokens" (the maximum number of tokens of an answer) and
+/// "generation_config" (the options that apply if the run options do not set them); the empty
+/// string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_info_json(model: *const florence2_model) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(model, c"".as_ptr(), |model| model.info_json.as_ptr()) }
 }
 
-/// The number of warnings about a model's files: settings and tensors that the model was loaded
-/// without. 0 for NULL.
+/// Returns the number of warnings about the model's files: settings and tensors that the library
+/// does not use. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_warning_count(model: *const florence2_model) -> usize {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(model, 0, |model| model.warnings.len()) }
 }
 
-/// One of the warnings: one line of UTF-8, borrowed from the model. NULL when there is no such index.
-/// The log callback receives the warnings too.
+/// Returns a warning about the model's files. The log callback receives the warnings too.
+///
+/// - `model`: the model.
+/// - `index`: 0 to florence2_model_warning_count() - 1.
+///
+/// Returns one line, borrowed from the model; NULL if `model` is NULL or `index` is out of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_warning(
     model: *const florence2_model,
     index: usize,
 ) -> *const c_char {
-    // SAFETY: the header asks for a living model or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(model, std::ptr::null(), |model| {
             let warning = model.warnings.get(index);
@@ -455,11 +504,13 @@ pub unsafe extern "C" fn florence2_model_warning(
     }
 }
 
-/// The id of a token of the model's vocabulary, for the field `eos_token_ids` of
-/// florence2_run_options and the like.
+/// Returns the id of a token, for fields such as `eos_token_ids` of florence2_run_options.
 ///
-/// `token`: UTF-8, as the tokenizer's file writes it. `token_id`: where the id goes.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when there is no such token.
+/// - `model`: the model. Required.
+/// - `token`: the token, as it is written in the tokenizer's file. Required.
+/// - `token_id`: receives the id. Required. It is not changed if the call fails.
+///
+/// Returns FLORENCE2_STATUS_INVALID_ARGUMENT if the vocabulary does not contain the token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_token_id(
     model: *const florence2_model,
@@ -467,11 +518,11 @@ pub unsafe extern "C" fn florence2_model_token_id(
     token_id: *mut u32,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a living model, a string and writable outputs.
+    // SAFETY: rules 1, 3 and 5 of lib.rs.
     unsafe {
         boundary::call(error, || {
-            let model = boundary::borrow(model)?;
-            let token = boundary::text("token", token)?;
+            let model = handle::borrow(model)?;
+            let token = arguments::text("token", token)?;
             if token_id.is_null() {
                 return Err(Failure::argument("token_id", "NULL", "a place for the id"));
             }
@@ -488,10 +539,10 @@ pub unsafe extern "C" fn florence2_model_token_id(
     }
 }
 
-/// Frees a model, which no call may use any more. Images and results stay usable; image features of
-/// the model can only be freed. NULL is allowed.
+/// Frees a model. NULL is allowed. No call may use the model any more. Images and results remain
+/// valid. Image features of the model can then only be freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_free(model: *mut florence2_model) {
-    // SAFETY: the header asks for a model that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(model) };
 }

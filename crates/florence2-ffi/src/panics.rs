@@ -1,4 +1,4 @@
-//! Panics within the library: caught at the boundary, and reported through the log callback instead
+//! Panics of the library. They are caught at the boundary and reported to the log callback instead
 //! of the process's standard error.
 
 use std::any::Any;
@@ -6,17 +6,18 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
-use crate::error::Failure;
+use crate::failure::Failure;
 
 thread_local! {
-    /// Calls of exported functions that this thread is in: callbacks may call the library again.
+    /// The number of calls of exported functions that are active on this thread. It can be more
+    /// than one, because callbacks may call the library.
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Prefixes of the names of threads that the library or its GPU backends start.
 const THREAD_NAMES: [&str; 3] = ["florence2-", "DSU-", "DSD-"];
 
-/// Runs the body of an exported function. A panic of it becomes a failure.
+/// Runs the body of an exported function and converts a panic to a failure.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(install_hook);
@@ -25,7 +26,7 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     CALLS.set(CALLS.get() - 1);
     outcome.map_err(|payload| {
         let failure = Failure::panic(&text_of(payload.as_ref()));
-        // A payload's destructor may panic, and so may the destructor of that panic's payload.
+        // The payload's destructor may panic, and so may the destructor of that panic's payload.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
@@ -33,8 +34,8 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     })
 }
 
-/// Adds a hook in front of the one that is there, which still receives all panics outside of the
-/// library's calls and threads.
+/// Installs a panic hook before the existing one. The existing hook still receives the panics
+/// outside of the library's calls and threads.
 fn install_hook() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -46,7 +47,7 @@ fn install_hook() {
     }));
 }
 
-/// Whether this thread is in a call of the library, or belongs to one of its thread pools.
+/// Returns true if this thread is in a call of the library or belongs to one of its thread pools.
 fn is_own_thread() -> bool {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
@@ -55,6 +56,7 @@ fn is_own_thread() -> bool {
         || THREAD_NAMES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Logs a panic with its location and message.
 fn report(info: &PanicHookInfo<'_>) {
     let place = info.location().map_or_else(
         || "an unknown place".to_owned(),
@@ -64,7 +66,7 @@ fn report(info: &PanicHookInfo<'_>) {
     log::error!(target: "florence2::panic", "panic at {place}: {message}");
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 fn text_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
@@ -75,7 +77,7 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// A text whose line breaks are spaces.
+/// Replaces line breaks and repeated white space by single spaces.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

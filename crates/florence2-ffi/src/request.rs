@@ -1,82 +1,97 @@
-//! What is asked.
+//! Requests: an image and a task.
 
 use std::ffi::c_char;
 
 use florence2::{Prompt, Request, Subject, Task, TaskInput};
 
-use crate::boundary::{self, Options, Outcome, first_size};
-use crate::error::Failure;
+use crate::arguments;
+use crate::boundary;
+use crate::failure::{Failure, Outcome};
+use crate::handle;
 use crate::image::{florence2_image, florence2_image_features};
+use crate::option_struct::{self, Options, first_size};
 
-/// The unit of a request's region.
+/// The unit of the field `region` of a request.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_region_unit {
-    /// There is no region.
+    /// The request has no region.
     None = 0,
     /// Pixels of the image.
     Px = 1,
-    /// Fractions of the image's size, 0 to 1.
+    /// Fractions of the image's width and height, 0 to 1.
     Normalized = 2,
 }
 
-/// A question about an image. To be cleared with florence2_request_init, then filled in: one of
-/// `image` and `image_features`, one of `task` and `prompt`, and the input, where the task needs one,
-/// as a text or a region. All is read during the call only.
+/// A request: an image and a task or a prompt. Initialise it with florence2_request_init. Then set
+/// either `image` or `image_features`, either `task` or `prompt`, and, if the task needs an input,
+/// either `input` or `region`.
+///
+/// The library reads the struct and everything that it points to only during the call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_request {
-    /// The size of this struct, as florence2_request_init sets it.
+    /// The size of this struct in bytes. florence2_request_init sets it.
     pub struct_size: usize,
     /// The image.
     pub image: *const florence2_image,
-    /// The image, encoded by the same model.
+    /// The features of the image, from florence2_model_encode_image of the same model.
     pub image_features: *const florence2_image_features,
-    /// A task by its token or name: "<OD>", "OD" or "od". florence2_task_token lists them.
+    /// The task: its token, such as "<OD>", or its name, such as "OD" or "od". florence2_task_token
+    /// lists the tokens.
     pub task: *const c_char,
-    /// A whole prompt, read as Hugging Face's processor reads it: a task's token followed by its
-    /// input, such as "<OPEN_VOCABULARY_DETECTION>a red bus"; any other text goes to the model as it
-    /// is, and its answer is text.
+    /// A prompt instead of a task, as Hugging Face's processor reads it. If it contains the token
+    /// of a task, the rest of the prompt is the input of the task, such as
+    /// "<OPEN_VOCABULARY_DETECTION>a red bus". Any other text is passed to the model unchanged, and
+    /// the answer is text.
     pub prompt: *const c_char,
-    /// The task's input as text: a phrase, or a region written as "<loc_..><loc_..><loc_..><loc_..>".
+    /// The input of the task as text: a phrase, or a region as four location tokens such as
+    /// "<loc_52><loc_333><loc_932><loc_774>". Must be NULL if `prompt` is set.
     pub input: *const c_char,
-    /// The task's input as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2. What reaches beyond the
-    /// image's edge is cut off.
+    /// The input of the task as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, from the upper
+    /// left corner of the image. A box that extends beyond the image is clipped. A box outside of
+    /// the image is an error.
     pub region: [f64; 4],
-    /// A florence2_region_unit: in what unit `region` is, or that there is none.
+    /// A florence2_region_unit: the unit of `region`. Default: FLORENCE2_REGION_UNIT_NONE, no
+    /// region.
     pub region_unit: i32,
     /// Must be 0.
     pub reserved: u32,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers and pointers.
 unsafe impl Options for florence2_request {
     const NAME: &'static str = "request";
     const FIRST_SIZE: usize = first_size(88, 64);
 }
 
-/// Clears `request` and sets its struct_size: `size` is sizeof(florence2_request). NULL is allowed.
+/// Clears a florence2_request and sets its `struct_size`.
+///
+/// - `request`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_request).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_request_init(request: *mut florence2_request, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(request, size) };
+    // SAFETY: rule 4 of lib.rs.
+    unsafe { boundary::init_struct(request, size) };
 }
 
-/// A request in Rust's types, and its image's name.
+/// A request of the facade, and the name of its image.
 pub(crate) struct ReadRequest<'a> {
     pub(crate) request: Request<'a>,
     pub(crate) image_name: &'a str,
 }
 
+/// Converts a request to that of the facade.
+///
 /// # Safety
-/// As the header asks for a request.
+/// `request` follows the rules 1, 3 and 4 of lib.rs.
 pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<ReadRequest<'a>> {
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some(request) = boundary::options(request)? else {
+        let Some(request) = option_struct::read_struct(request)? else {
             return Err(Failure::argument("request", "NULL", "a florence2_request"));
         };
-        boundary::reserved("request.reserved", request.reserved)?;
+        option_struct::check_reserved("request.reserved", request.reserved)?;
         let (subject, image_name) = subject(&request)?;
         let prompt = prompt(&request)?;
         Ok(ReadRequest {
@@ -86,8 +101,12 @@ pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<Read
     }
 }
 
+/// Converts an array of requests. Each request begins `struct_size` bytes after the one before,
+/// which is the size of the struct in the caller's header. The error names the first invalid
+/// request.
+///
 /// # Safety
-/// As the header asks for an array of requests: each begins `struct_size` bytes after the one before.
+/// `requests` and `count` follow the rules 1, 3 and 4 of lib.rs.
 pub(crate) unsafe fn read_all<'a>(
     requests: *const florence2_request,
     count: usize,
@@ -98,7 +117,7 @@ pub(crate) unsafe fn read_all<'a>(
             format!("requests[{index}]: {}", failure.message),
         )
     };
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     let requests = unsafe { read_each(requests, count)? };
     let requests = requests.into_iter().enumerate();
     requests
@@ -106,16 +125,16 @@ pub(crate) unsafe fn read_all<'a>(
         .collect()
 }
 
-/// [`read_all`], with a failure for each request that cannot be read.
+/// Converts an array of requests, as [`read_all`] does, with a failure for each invalid request.
 ///
 /// # Safety
-/// As [`read_all`].
+/// `requests` and `count` follow the rules 1, 3 and 4 of lib.rs.
 pub(crate) unsafe fn read_each<'a>(
     requests: *const florence2_request,
     count: usize,
 ) -> Outcome<Vec<Outcome<ReadRequest<'a>>>> {
-    if count > boundary::MAX_COUNT {
-        let expected = format!("at most {}", boundary::MAX_COUNT);
+    if count > arguments::MAX_COUNT {
+        let expected = format!("at most {}", arguments::MAX_COUNT);
         return Err(Failure::argument("requests_len", count, expected));
     }
     if count == 0 {
@@ -125,11 +144,12 @@ pub(crate) unsafe fn read_each<'a>(
         let expected = format!("{count} of them, as requests_len says");
         return Err(Failure::argument("requests", "NULL", expected));
     }
-    // SAFETY: as this function's: the caller's compiler knows the struct by this size.
+    // SAFETY: guaranteed by the caller.
     let stride = unsafe { (*requests).struct_size };
-    boundary::check_size::<florence2_request>(stride)?;
+    option_struct::check_size::<florence2_request>(stride)?;
     let read_one = |index: usize| {
-        // SAFETY: as this function's. The size is checked before anything behind it is read.
+        // SAFETY: guaranteed by the caller. The size is compared before the rest of the struct is
+        // read.
         unsafe {
             let request = requests.byte_add(index * stride);
             if (*request).struct_size != stride {
@@ -143,14 +163,16 @@ pub(crate) unsafe fn read_each<'a>(
     Ok((0..count).map(read_one).collect())
 }
 
+/// Returns the image or the features of a request, and the name of the image.
+///
 /// # Safety
-/// As the header asks for a request.
+/// `request` follows rule 1 of lib.rs.
 unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a str)> {
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     let (image, features) = unsafe {
         (
-            boundary::borrow_optional(request.image)?,
-            boundary::borrow_optional(request.image_features)?,
+            handle::borrow_optional(request.image)?,
+            handle::borrow_optional(request.image_features)?,
         )
     };
     match (image, features) {
@@ -168,17 +190,19 @@ unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a 
     }
 }
 
+/// Returns the prompt of a request.
+///
 /// # Safety
-/// As the header asks for a request.
+/// `request` follows rule 3 of lib.rs.
 unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     let (task, prompt) = unsafe {
         (
-            boundary::optional_text("request.task", request.task)?,
-            boundary::optional_text("request.prompt", request.prompt)?,
+            arguments::optional_text("request.task", request.task)?,
+            arguments::optional_text("request.prompt", request.prompt)?,
         )
     };
-    // SAFETY: as this function's.
+    // SAFETY: guaranteed by the caller.
     let input = unsafe { input(request)? };
     match (task, prompt, input) {
         (Some(task), None, input) => Ok(Prompt::Task {
@@ -203,14 +227,16 @@ unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
     }
 }
 
+/// Returns the input of a request's task; `None` if there is none.
+///
 /// # Safety
-/// As the header asks for a request.
+/// `request` follows rule 3 of lib.rs.
 unsafe fn input(request: &florence2_request) -> Outcome<Option<TaskInput>> {
     const NONE: i32 = florence2_region_unit::None as i32;
     const PX: i32 = florence2_region_unit::Px as i32;
     const NORMALIZED: i32 = florence2_region_unit::Normalized as i32;
-    // SAFETY: as this function's.
-    let text = unsafe { boundary::optional_text("request.input", request.input)? };
+    // SAFETY: guaranteed by the caller.
+    let text = unsafe { arguments::optional_text("request.input", request.input)? };
     let region = match request.region_unit {
         NONE => None,
         PX => Some(TaskInput::Region(request.region)),

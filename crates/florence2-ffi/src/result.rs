@@ -1,25 +1,28 @@
-//! Answers, as C reads them.
+//! Results as C programs read them.
 
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
 use florence2::{Answer, FinishReason, Region, RegionKind};
 
-use crate::boundary::{self, Handle};
+use crate::boundary;
+use crate::handle::{self, Handle};
 use crate::text::c_string;
 
-/// An answer.
+/// The result of a request: the answer as text, as tokens and as regions.
 ///
-/// Made by a run, owned by the caller, to be freed with florence2_result_free; everything read from
-/// it is borrowed until then. Immutable: any number of threads may read it at once. Every function
-/// that reads it takes NULL, and then returns the value that its documentation names.
+/// - Ownership: a run creates it. The caller frees it with florence2_result_free. Everything that
+///   is read from it is borrowed from it.
+/// - Threads: it is immutable. Any number of threads may read it at the same time.
+///
+/// A result does not refer to the model, the image or the request.
 pub struct florence2_result {
     answer: Answer,
     image_name: String,
     task: CString,
     text: CString,
     raw_text: CString,
-    /// What `regions` points to, besides the answer.
+    /// The labels to which `regions` points.
     _labels: Vec<CString>,
     regions: Vec<florence2_region>,
     timings: florence2_timings,
@@ -33,31 +36,33 @@ impl Handle for florence2_result {
 
 impl Drop for florence2_result {
     fn drop(&mut self) {
-        self.alternatives.iter().for_each(boundary::take_back);
+        self.alternatives
+            .iter()
+            .for_each(handle::unregister_borrowed);
     }
 }
 
-/// The reason for the end of an answer.
+/// The reason why an answer ended.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_finish_reason {
-    /// There is no answer: the result was NULL.
+    /// There is no answer, because the result is NULL.
     None = 0,
-    /// The answer ended with an end token or a stop string.
+    /// The model generated an end token or a stop string.
     EndOfText = 1,
-    /// The answer reached its maximal length, or `max_time_s` passed.
+    /// The answer reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
     Length = 2,
 }
 
-/// What a region's points are.
+/// The meaning of the points of a region.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_region_kind {
-    /// Two points: the corners (x1, y1) and (x2, y2).
+    /// Two points: the upper left corner (x1, y1) and the lower right corner (x2, y2).
     Box = 0,
-    /// Four points: the corners of a text line.
+    /// Four points: the corners of a text line, in the order in which the model generated them.
     Quad = 1,
-    /// One point for every vertex of a ring.
+    /// One point per vertex of a closed ring.
     Polygon = 2,
 }
 
@@ -65,64 +70,73 @@ pub enum florence2_region_kind {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct florence2_point {
-    /// Pixels to the right.
+    /// The distance from the left edge.
     pub x_px: f64,
-    /// Pixels down.
+    /// The distance from the top edge.
     pub y_px: f64,
 }
 
-/// A place in the image. Later versions may add fields at the end: copy the fields, not the struct.
+/// A region of the image.
+///
+/// Later versions may append fields: copy its fields, not the struct.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct florence2_region {
-    /// The label: UTF-8; the empty string if the task has no labels.
+    /// The label, in UTF-8; the empty string if the region has none.
     pub label: *const c_char,
-    /// Where it is.
+    /// The points. `kind` is their meaning.
     pub points: *const florence2_point,
-    /// The number of points at `points`.
+    /// The number of elements at `points`.
     pub points_len: usize,
-    /// The object that this region belongs to: rings of one object share the number.
+    /// The number of the object to which the region belongs. The rings of one object share it.
     pub instance: usize,
-    /// What the points are.
+    /// The meaning of the points.
     pub kind: florence2_region_kind,
-    /// How sure the model was, 0 to 1: the exponential of the mean log-probability of the tokens
-    /// that wrote the label and the location. NaN when nothing is known of them.
+    /// The confidence, 0 to 1: the exponential of the mean log-probability of the tokens of the
+    /// label and the location. NaN if it is not known.
     pub score: f32,
-    /// The same over the label's tokens. NaN when there is no label.
+    /// The same for the tokens of the label only. NaN if the region has no label.
     pub label_score: f32,
-    /// The same over the location's tokens. NaN when nothing is known of them.
+    /// The same for the tokens of the location only. NaN if it is not known.
     pub location_score: f32,
 }
 
-/// A token. Later versions may add fields at the end: copy the fields, not the struct.
+/// A token of an answer or of a target.
+///
+/// Later versions may append fields: copy its fields, not the struct.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct florence2_token {
-    /// The request that it answers: its index in a batch, else 0.
+    /// The index of the token's request in the batch; 0 for other calls.
     pub request: usize,
-    /// What it writes: UTF-8. In a stream, a character that several tokens write comes with the last
-    /// of them, and `<s>` and `</s>` write nothing.
+    /// The text of the token, in UTF-8. In florence2_token_callback, a character that consists of
+    /// several tokens is part of the text of the last of them, and the text of `<s>`, `</s>` and
+    /// `<pad>` is empty. In florence2_score, each token is decoded by itself.
     pub text: *const c_char,
-    /// Its id.
+    /// The id of the token.
     pub token_id: u32,
-    /// Its natural log-probability, given those before it; 0 for a forced token.
+    /// The natural logarithm of its probability, given the tokens before it; 0 for a forced token.
     pub log_prob: f32,
 }
 
-/// Where the time of a run went, in milliseconds. What requests of a batch do together, each counts
-/// in full. Later versions may add fields at the end: copy the fields, not the struct.
+/// The durations of the stages of a run in milliseconds. Each result of a batch has the durations
+/// of the whole batch. A result of image features has the durations of their
+/// florence2_model_encode_image.
+///
+/// Later versions may append fields: copy its fields, not the struct.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct florence2_timings {
-    /// Resizing and normalising the image.
+    /// The image is resized and normalised.
     pub preprocess_ms: f64,
-    /// The vision tower.
+    /// The vision tower and its projection run.
     pub vision_ms: f64,
-    /// Reading the prompt and writing the answer.
+    /// The encoder and the decoder run.
     pub generate_ms: f64,
 }
 
 impl florence2_result {
+    /// Converts an answer of the facade.
     pub(crate) fn new(mut answer: Answer, image_name: &str) -> Self {
         let alternatives = std::mem::take(&mut answer.alternatives);
         let labels: Vec<CString> = answer
@@ -137,7 +151,7 @@ impl florence2_result {
             .into_iter()
             .map(|alternative| Self::new(alternative, image_name))
             .collect();
-        alternatives.iter().for_each(boundary::lend);
+        alternatives.iter().for_each(handle::register_borrowed);
         Self {
             task: c_string(&answer.prompt.key()),
             text: c_string(&answer.result.text),
@@ -156,7 +170,7 @@ impl florence2_result {
         }
     }
 
-    /// The answer with its alternatives in it again.
+    /// Returns the answer of the facade including its alternatives.
     fn whole_answer(&self) -> Answer {
         Answer {
             alternatives: self.alternatives.iter().map(Self::whole_answer).collect(),
@@ -165,12 +179,13 @@ impl florence2_result {
     }
 }
 
-/// A region that points into its answer, whose vectors do not move while the result lives.
+/// Returns a region that points into the answer. The answer's vectors do not move while the result
+/// exists.
 fn view(region: &Region, label: &CString) -> florence2_region {
     let score = region.score;
     florence2_region {
         label: label.as_ptr(),
-        // Two f64 either way.
+        // Both types consist of two f64.
         points: region.points.as_ptr().cast(),
         points_len: region.points.len(),
         instance: region.instance,
@@ -185,37 +200,38 @@ fn view(region: &Region, label: &CString) -> florence2_region {
     }
 }
 
-/// The answer as plain text: without `<s>`, `</s>` and surrounding space, locations kept as
-/// "<loc_123>". UTF-8, borrowed from the result. The empty string for NULL.
+/// Returns the answer as plain text: without `<s>`, `</s>` and surrounding white space, with
+/// locations such as "<loc_123>". It is borrowed from the result; the empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_text(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.text.as_ptr()) }
 }
 
-/// The answer as the model wrote it, `<s>` and `</s>` included. UTF-8, borrowed from the result. The
-/// empty string for NULL.
+/// Returns the answer with all special tokens, such as `<s>` and `</s>`, borrowed from the result;
+/// the empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_raw_text(
     result: *const florence2_result,
 ) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.raw_text.as_ptr()) }
 }
 
-/// The task's token, such as "<OD>", or the free prompt. UTF-8, borrowed from the result. The empty
-/// string for NULL.
+/// Returns the token of the task, such as "<OD>", borrowed from the result. For a prompt without a
+/// task, it returns the text from a "<" at its start to the first ">", or the whole prompt. Returns
+/// the empty string for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_task(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.task.as_ptr()) }
 }
 
-/// The score of the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens
-/// without `<s>` and `</s>`. NaN for NULL.
+/// Returns the confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
+/// tokens without `<s>` and `</s>`. NaN if the answer has no such tokens, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result) -> f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, f32::NAN, |result| {
             result.answer.result.score.unwrap_or(f32::NAN)
@@ -223,20 +239,20 @@ pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result)
     }
 }
 
-/// Hugging Face's `sequences_scores`: the sum of the tokens' log-probabilities, divided by the length
-/// to the power of `length_penalty`. NaN for NULL.
+/// Returns Hugging Face's `sequences_scores`: the sum of the log-probabilities of the generated
+/// tokens, divided by their number to the power of `length_penalty`. NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_sequence_score(result: *const florence2_result) -> f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, f32::NAN, |result| result.answer.sequence_score) }
 }
 
-/// Why the answer ended.
+/// Returns the reason why the answer ended; FLORENCE2_FINISH_REASON_NONE for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_finish_reason(
     result: *const florence2_result,
 ) -> florence2_finish_reason {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, florence2_finish_reason::None, |result| match result
             .answer
@@ -248,35 +264,40 @@ pub unsafe extern "C" fn florence2_result_finish_reason(
     }
 }
 
-/// Pixels across of the image that the regions are in. 0 for NULL.
+/// Returns the width in pixels of the image that contains the regions; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_image_width_px(result: *const florence2_result) -> u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, 0, |result| result.answer.image_size.width) }
 }
 
-/// Pixels down of the image that the regions are in. 0 for NULL.
+/// Returns the height in pixels of the image that contains the regions; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_image_height_px(result: *const florence2_result) -> u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, 0, |result| result.answer.image_size.height) }
 }
 
-/// The number of regions of the answer. 0 for NULL.
+/// Returns the number of regions; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_region_count(result: *const florence2_result) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, 0, |result| result.regions.len()) }
 }
 
-/// One of the regions, in the order of the answer: borrowed from the result. NULL when there is no
-/// such index.
+/// Returns a region, in the order of the answer.
+///
+/// - `result`: the result.
+/// - `index`: 0 to florence2_result_region_count() - 1.
+///
+/// Returns a pointer that is borrowed from the result; NULL if `result` is NULL or `index` is out
+/// of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_region(
     result: *const florence2_result,
     index: usize,
 ) -> *const florence2_region {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             pointer(result.regions.get(index))
@@ -284,18 +305,18 @@ pub unsafe extern "C" fn florence2_result_region(
     }
 }
 
-/// The number of tokens of the answer, the decoder's start token included. 0 for NULL.
+/// Returns the number of tokens of the answer, including the decoder's start token; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_count(result: *const florence2_result) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, 0, |result| result.answer.token_ids.len()) }
 }
 
-/// The ids of the tokens, florence2_result_token_count of them, start token first: borrowed from the
-/// result. NULL for NULL.
+/// Returns the ids of the tokens, start token first: an array of florence2_result_token_count
+/// elements, borrowed from the result; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_ids(result: *const florence2_result) -> *const u32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             result.answer.token_ids.as_ptr()
@@ -303,13 +324,14 @@ pub unsafe extern "C" fn florence2_result_token_ids(result: *const florence2_res
     }
 }
 
-/// The natural log-probabilities of the tokens, florence2_result_token_count of them; 0 for the start
-/// token and forced ones: borrowed from the result. NULL for NULL.
+/// Returns the natural logarithms of the tokens' probabilities: an array of
+/// florence2_result_token_count elements, borrowed from the result; NULL for NULL. They are 0 for
+/// the start token and for forced tokens.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_token_log_probs(
     result: *const florence2_result,
 ) -> *const f32 {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             result.answer.token_log_probs.as_ptr()
@@ -317,23 +339,28 @@ pub unsafe extern "C" fn florence2_result_token_log_probs(
     }
 }
 
-/// The number of further answers, if `num_return_sequences` is greater than 1. 0 for NULL.
+/// Returns the number of further answers, which is `num_return_sequences` - 1; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_alternative_count(
     result: *const florence2_result,
 ) -> usize {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(result, 0, |result| result.alternatives.len()) }
 }
 
-/// One of the further answers, best first: borrowed from the result, never to be freed by itself, and
-/// readable by the functions that read a result. NULL when there is no such index.
+/// Returns one of the further answers, best first.
+///
+/// - `result`: the result.
+/// - `index`: 0 to florence2_result_alternative_count() - 1.
+///
+/// Returns a result that is borrowed from `result`. It must not be freed. Returns NULL if `result`
+/// is NULL or `index` is out of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_alternative(
     result: *const florence2_result,
     index: usize,
 ) -> *const florence2_result {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             pointer(result.alternatives.get(index))
@@ -341,12 +368,12 @@ pub unsafe extern "C" fn florence2_result_alternative(
     }
 }
 
-/// Where the time went: borrowed from the result. NULL for NULL.
+/// Returns the durations of the run, borrowed from the result; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_timings(
     result: *const florence2_result,
 ) -> *const florence2_timings {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, std::ptr::null(), |result| {
             std::ptr::from_ref(&result.timings)
@@ -354,11 +381,17 @@ pub unsafe extern "C" fn florence2_result_timings(
     }
 }
 
-/// Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
-/// the result, made at the first call. The empty string for NULL.
+/// Returns the result as a JSON object, borrowed from the result; the empty string for NULL. The
+/// first call creates it.
+///
+/// The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
+/// or ""), "width", "height", "task", "input", "text" (with special tokens), "plain_text",
+/// "token_ids", "token_log_probs", "sequence_score", "finish_reason", "score", "result" (the answer
+/// as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
+/// than one answer, "alternatives".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_json(result: *const florence2_result) -> *const c_char {
-    // SAFETY: the header asks for a living result or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, c"".as_ptr(), |result| {
             let make = || {
@@ -370,13 +403,14 @@ pub unsafe extern "C" fn florence2_result_json(result: *const florence2_result) 
     }
 }
 
-/// Frees a result and all that was borrowed from it. NULL is allowed.
+/// Frees a result and everything that is borrowed from it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_free(result: *mut florence2_result) {
-    // SAFETY: the header asks for a result that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(result) };
 }
 
+/// Returns the pointer to a value; null for `None`.
 fn pointer<T>(value: Option<&T>) -> *const T {
     value.map_or(std::ptr::null(), std::ptr::from_ref)
 }

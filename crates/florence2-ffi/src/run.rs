@@ -1,27 +1,40 @@
-//! Running a model.
+//! Runs of a model.
 
 use std::ops::ControlFlow;
 
 use florence2::{GenerationEvent, GenerationObserver, Request, TextStream};
 
-use crate::boundary::{self, Outcome};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
+use crate::handle;
 use crate::image::{florence2_image, florence2_image_features};
 use crate::model::florence2_model;
-use crate::options::{
-    Callbacks, ReadOptions, florence2_progress, florence2_run_options, read as read_options,
-};
-use crate::request::{ReadRequest, florence2_request, read, read_all, read_each};
+use crate::options::{florence2_progress, florence2_run_options};
+use crate::request::{self, ReadRequest, florence2_request};
 use crate::result::{florence2_result, florence2_token};
+use crate::run_options::{self, Callbacks, ReadOptions};
+use crate::status::florence2_status;
 use crate::text::c_string;
 
-/// Answers a request.
+/// Runs a request: preprocesses the image, runs the vision tower, generates tokens and parses the
+/// answer.
 ///
-/// `model`: used by any number of threads at once. `request`, `options`: read during the call only;
-/// `options` may be NULL. `result`: where the answer goes, to be freed with florence2_result_free.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT naming what cannot be,
-/// FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_NOT_FINITE,
-/// FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
+/// - `model`: the model. Required.
+/// - `request`: the request. Required.
+/// - `options`: NULL for the defaults.
+/// - `result`: receives the result. Required. Free it with florence2_result_free.
+///
+/// Returns:
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if the request or an option is invalid, if the prompt is too
+///   long for the model, or if the image features are those of another model. The message names the
+///   argument.
+/// - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or a callback ended the run.
+/// - FLORENCE2_STATUS_DEADLINE_EXCEEDED if `deadline_ms` passed.
+/// - FLORENCE2_STATUS_NOT_FINITE if the model computed no usable score.
+/// - FLORENCE2_STATUS_DEVICE_FAILED if the device failed, in this run or an earlier one.
+/// - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run(
     model: *const florence2_model,
@@ -30,25 +43,31 @@ pub unsafe extern "C" fn florence2_model_run(
     result: *mut *mut florence2_result,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(result, error, || {
-            let model = boundary::borrow(model)?;
-            let requests = [read(request)?];
-            let results = run(model, &requests, &read_options(options)?)?;
-            // INVARIANT: one request, one answer.
+            let model = handle::borrow(model)?;
+            let requests = [request::read(request)?];
+            let results = run(model, &requests, &run_options::read(options)?)?;
+            // INVARIANT: a batch of one request has one result.
             Ok(results.into_iter().next().expect("an answer per request"))
         })
     }
 }
 
-/// Answers many requests in one batch: each answer equals the one that its request gets alone. An
-/// image that several requests share is encoded once.
+/// Runs several requests in one batch. Each result equals that of florence2_model_run. An image
+/// that several requests share is encoded once. The required memory grows with the number of
+/// requests.
 ///
-/// `requests`: an array of `requests_len`, at most 65536, all of one struct_size. `results`: an array
-/// of as many places, each to be freed with florence2_result_free; when one request fails, the call
-/// fails, the message names the request, and all places are NULL. `options` hold for all requests.
-/// Memory grows with the number of requests. Otherwise as florence2_model_run.
+/// - `model`: the model. Required.
+/// - `requests`: an array of requests with the same `struct_size`.
+/// - `requests_len`: the number of requests, at most 65536. 0 is allowed.
+/// - `options`: the options of all requests. NULL for the defaults.
+/// - `results`: an array of `requests_len` elements, which receives the results. Required unless
+///   `requests_len` is 0. Free each result with florence2_result_free.
+///
+/// Returns the statuses of florence2_model_run. If one request fails, the call fails, its message
+/// names the request, and all elements of `results` are NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run_batch(
     model: *const florence2_model,
@@ -58,31 +77,41 @@ pub unsafe extern "C" fn florence2_model_run_batch(
     results: *mut *mut florence2_result,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::call(error, || {
             clear_places(results, requests_len);
-            let model = boundary::borrow(model)?;
-            let requests = read_all(requests, requests_len)?;
+            let model = handle::borrow(model)?;
+            let requests = request::read_all(requests, requests_len)?;
             check_places(results, requests_len)?;
-            let answers = run(model, &requests, &read_options(options)?)?;
+            let answers = run(model, &requests, &run_options::read(options)?)?;
             for (index, answer) in answers.into_iter().enumerate() {
-                results.add(index).write(boundary::into_handle(answer));
+                results.add(index).write(handle::into_handle(answer));
             }
             Ok(())
         })
     }
 }
 
-/// Answers many requests in one batch, as florence2_model_run_batch does, but a request that fails
-/// leaves the others their answers.
+/// Runs several requests in one batch, as florence2_model_run_batch does. A request that fails does
+/// not affect the others.
 ///
-/// `results`: as of florence2_model_run_batch; the place of a request that failed is NULL. `errors`:
-/// an array of as many places; the place of a request that failed gets its error, to be freed with
-/// florence2_error_free, the others are NULL. `errors` may be NULL.
-/// Succeeds when every request has an answer or an error. Fails, with NULL in all places, for what
-/// concerns all requests: the options, FLORENCE2_STATUS_CANCELLED,
-/// FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED, FLORENCE2_STATUS_FORKED.
+/// - `model`: the model. Required.
+/// - `requests`: an array of requests with the same `struct_size`.
+/// - `requests_len`: the number of requests, at most 65536. 0 is allowed.
+/// - `options`: the options of all requests. NULL for the defaults.
+/// - `results`: an array of `requests_len` elements, which receives the results. The element of a
+///   request that failed is NULL. Required unless `requests_len` is 0. Free each result with
+///   florence2_result_free.
+/// - `errors`: an array of `requests_len` elements, which receives the errors. The element of a
+///   request that did not fail is NULL. Free each error with florence2_error_free. NULL if the
+///   errors are not needed.
+///
+/// Returns FLORENCE2_STATUS_OK if each request has a result or an error. Fails, with NULL in all
+/// elements, for reasons that concern all requests:
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
+/// - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
+///   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_run_batch_each(
     model: *const florence2_model,
@@ -93,20 +122,20 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
     errors: *mut *mut florence2_error,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::call(error, || {
             clear_places(results, requests_len);
             clear_places(errors, requests_len);
-            let model = boundary::borrow(model)?;
-            let requests = read_each(requests, requests_len)?;
+            let model = handle::borrow(model)?;
+            let requests = request::read_each(requests, requests_len)?;
             check_places(results, requests_len)?;
-            let answers = run_each(model, requests, &read_options(options)?)?;
+            let answers = run_each(model, requests, &run_options::read(options)?)?;
             for (index, answer) in answers.into_iter().enumerate() {
                 match answer {
-                    Ok(answer) => results.add(index).write(boundary::into_handle(answer)),
+                    Ok(answer) => results.add(index).write(handle::into_handle(answer)),
                     Err(failure) if !errors.is_null() => {
-                        let failure = boundary::into_handle(florence2_error::from(failure));
+                        let failure = handle::into_handle(florence2_error::from(failure));
                         errors.add(index).write(failure);
                     }
                     Err(_) => {}
@@ -117,6 +146,7 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
     }
 }
 
+/// Checks that the array of results exists if there are requests.
 fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()> {
     if results.is_null() && count > 0 {
         let expected = format!("{count} places");
@@ -125,21 +155,28 @@ fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()
     Ok(())
 }
 
-/// Sets the places of a batch's outputs to NULL.
+/// Sets the elements of an array of outputs to NULL.
 ///
 /// # Safety
-/// `places` is null, or `count` pointers can be written there, unless they are too many.
+/// `places` is null, or `count` pointers are writable there. A count above the limit is not used.
 unsafe fn clear_places<T>(places: *mut *mut T, count: usize) {
-    if !places.is_null() && count <= boundary::MAX_COUNT {
-        // SAFETY: as this function's.
+    if !places.is_null() && count <= arguments::MAX_COUNT {
+        // SAFETY: guaranteed by the caller.
         (0..count).for_each(|index| unsafe { places.add(index).write(std::ptr::null_mut()) });
     }
 }
 
-/// Sends an image through the model's vision tower, once for any number of requests about it.
+/// Runs an image through the model's vision tower. The features serve any number of requests about
+/// the image.
 ///
-/// `options`: its `deadline_ms` and `cancel` hold; NULL is allowed. `image_features`: where the
-/// features go, to be freed with florence2_image_features_free. Otherwise as florence2_model_run.
+/// - `model`: the model. Required.
+/// - `image`: the image. Required.
+/// - `options`: only `deadline_ms` and `cancel` have an effect. NULL for the defaults.
+/// - `image_features`: receives the features. Required. Free them with
+///   florence2_image_features_free.
+///
+/// Returns FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED,
+/// FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED, as florence2_model_run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_encode_image(
     model: *const florence2_model,
@@ -148,12 +185,12 @@ pub unsafe extern "C" fn florence2_model_encode_image(
     image_features: *mut *mut florence2_image_features,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(image_features, error, || {
-            let model = boundary::borrow(model)?;
-            let image = boundary::borrow(image)?;
-            let options = read_options(options)?;
+            let model = handle::borrow(model)?;
+            let image = handle::borrow(image)?;
+            let options = run_options::read(options)?;
             let features = model
                 .model
                 .encode_image(&image.image, &options.run.cancel)?;
@@ -165,6 +202,7 @@ pub unsafe extern "C" fn florence2_model_encode_image(
     }
 }
 
+/// Runs requests in one batch.
 fn run(
     model: &florence2_model,
     requests: &[ReadRequest<'_>],
@@ -184,7 +222,7 @@ fn run(
         .collect())
 }
 
-/// [`run`], with a failure for each request that fails.
+/// Runs requests in one batch, as [`run`] does, with a failure for each request that fails.
 fn run_each(
     model: &florence2_model,
     requests: Vec<Outcome<ReadRequest<'_>>>,
@@ -201,7 +239,7 @@ fn run_each(
         .collect();
     let answers = observed(model, count, &options.callbacks, |observer| {
         let is_listening = observer.is_listening();
-        // Events name the places among the readable requests.
+        // The facade's events contain indices of the valid requests.
         let mut forward = |event| match observer.notify(at_place(&places, event)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -217,14 +255,14 @@ fn run_each(
     let mut answers = answers.into_iter();
     let result = |request: Outcome<ReadRequest<'_>>| -> Outcome<florence2_result> {
         let request = request?;
-        // INVARIANT: every readable request has an answer or an error.
+        // INVARIANT: each valid request has an answer or an error.
         let answer = answers.next().expect("a result per request")?;
         Ok(florence2_result::new(answer, request.image_name))
     };
     Ok(requests.into_iter().map(result).collect())
 }
 
-/// An event about the request at one of these places.
+/// Replaces the index of a valid request in an event by its index among all requests.
 fn at_place(places: &[usize], event: GenerationEvent) -> GenerationEvent {
     match event {
         GenerationEvent::Token {
@@ -258,7 +296,7 @@ fn observed<R>(
     run(&mut observer)
 }
 
-/// Tells the caller of an event, on the caller's thread.
+/// Calls the caller's callback for an event, on the caller's thread.
 fn notify(
     callbacks: &Callbacks,
     texts: &mut [TextStream<'_>],
@@ -277,7 +315,7 @@ fn notify(
                 token_id,
                 log_prob,
             };
-            // SAFETY: the header asks for a function of this type that does not unwind.
+            // SAFETY: rule 6 of lib.rs.
             unsafe { on_token(&raw const token, callbacks.user) == 0 }
         }),
         GenerationEvent::Progress {
@@ -288,7 +326,7 @@ fn notify(
                 new_tokens,
                 max_new_tokens,
             };
-            // SAFETY: the header asks for a function of this type that does not unwind.
+            // SAFETY: rule 6 of lib.rs.
             unsafe { on_progress(&raw const progress, callbacks.user) == 0 }
         }),
     };

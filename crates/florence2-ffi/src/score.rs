@@ -1,29 +1,33 @@
-//! How likely the model finds a given answer.
+//! The likelihood of a given answer.
 
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
 use florence2::{Prompt, TargetScore};
 
-use crate::boundary::{self, Handle};
-use crate::error::{florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::handle::{self, Handle};
 use crate::model::florence2_model;
-use crate::options::{florence2_run_options, read as read_options};
-use crate::request::{florence2_request, read};
+use crate::options::florence2_run_options;
+use crate::request::{self, florence2_request};
 use crate::result::florence2_token;
+use crate::run_options;
+use crate::status::florence2_status;
 use crate::text::c_string;
 
-/// How likely the model finds a given answer.
+/// The likelihood of a given answer (the target) to a request.
 ///
-/// Made by florence2_model_score, owned by the caller, to be freed with florence2_score_free;
-/// everything read from it is borrowed until then. Immutable: any number of threads may read it at
-/// once.
+/// - Ownership: florence2_model_score creates it. The caller frees it with florence2_score_free.
+///   Everything that is read from it is borrowed from it.
+/// - Threads: it is immutable. Any number of threads may read it at the same time.
 pub struct florence2_score {
     score: TargetScore,
     prompt: Prompt,
     target: String,
     image_name: String,
-    /// What `tokens` points to.
+    /// The texts to which `tokens` points.
     _texts: Vec<CString>,
     tokens: Vec<florence2_token>,
     json: OnceLock<CString>,
@@ -33,12 +37,17 @@ impl Handle for florence2_score {
     const NAME: &'static str = "score";
 }
 
-/// Computes the log-probability of `target` as the answer to a request: the loss of `forward` with
-/// labels, and the log-probability of each token.
+/// Computes the likelihood of a given answer to a request: the loss of Hugging Face's `forward`
+/// with labels, and the log-probability of each token.
 ///
-/// `target`: UTF-8, as the model would write it, without `<s>` and `</s>`. `options`: its
-/// `deadline_ms` and `cancel` hold; NULL is allowed. `score`: where the score goes, to be freed with
-/// florence2_score_free. Otherwise as florence2_model_run.
+/// - `model`: the model. Required.
+/// - `request`: the request. Required.
+/// - `target`: the answer as the model would generate it, without `<s>` and `</s>`. Required.
+/// - `options`: only `deadline_ms` and `cancel` have an effect. They are checked before each stage
+///   of the vision tower and before the encoder. NULL for the defaults.
+/// - `score`: receives the score. Required. Free it with florence2_score_free.
+///
+/// Returns the statuses of florence2_model_run, except FLORENCE2_STATUS_NOT_FINITE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_score(
     model: *const florence2_model,
@@ -48,13 +57,13 @@ pub unsafe extern "C" fn florence2_model_score(
     score: *mut *mut florence2_score,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for living handles, structs of their own size and writable outputs.
+    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
     unsafe {
         boundary::create(score, error, || {
-            let model = boundary::borrow(model)?;
-            let request = read(request)?;
-            let target = boundary::text("target", target)?;
-            let cancel = read_options(options)?.run.cancel;
+            let model = handle::borrow(model)?;
+            let request = request::read(request)?;
+            let target = arguments::text("target", target)?;
+            let cancel = run_options::read(options)?.run.cancel;
             let score = model
                 .model
                 .score_request(&request.request, target, &cancel)?;
@@ -83,28 +92,33 @@ pub unsafe extern "C" fn florence2_model_score(
     }
 }
 
-/// The loss: the mean of the tokens' negative log-probabilities. NaN for NULL.
+/// Returns the loss: the mean of the tokens' negative log-probabilities; NaN for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_loss(score: *const florence2_score) -> f32 {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(score, f32::NAN, |score| score.score.loss) }
 }
 
-/// The number of tokens of the target, `<s>` and `</s>` included. 0 for NULL.
+/// Returns the number of tokens of the target, including `<s>` and `</s>`; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_token_count(score: *const florence2_score) -> usize {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe { boundary::read(score, 0, |score| score.tokens.len()) }
 }
 
-/// One of the target's tokens with its log-probability: borrowed from the score. NULL when there is
-/// no such index.
+/// Returns a token of the target with its log-probability.
+///
+/// - `score`: the score.
+/// - `index`: 0 to florence2_score_token_count() - 1.
+///
+/// Returns a pointer that is borrowed from the score; NULL if `score` is NULL or `index` is out of
+/// range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_token(
     score: *const florence2_score,
     index: usize,
 ) -> *const florence2_token {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(score, std::ptr::null(), |score| {
             let token = score.tokens.get(index);
@@ -113,11 +127,14 @@ pub unsafe extern "C" fn florence2_score_token(
     }
 }
 
-/// Everything as a JSON object; its key "schema" is the version of its layout. UTF-8, borrowed from
-/// the score, made at the first call. The empty string for NULL.
+/// Returns the score as a JSON object, borrowed from the score; the empty string for NULL. The
+/// first call creates it.
+///
+/// The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
+/// or ""), "task", "target", "loss" and "tokens".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_json(score: *const florence2_score) -> *const c_char {
-    // SAFETY: the header asks for a living score or NULL.
+    // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(score, c"".as_ptr(), |score| {
             let florence2_score {
@@ -132,9 +149,9 @@ pub unsafe extern "C" fn florence2_score_json(score: *const florence2_score) -> 
     }
 }
 
-/// Frees a score and all that was borrowed from it. NULL is allowed.
+/// Frees a score and everything that is borrowed from it. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_score_free(score: *mut florence2_score) {
-    // SAFETY: the header asks for a score that nobody uses any more, or NULL.
+    // SAFETY: rules 1 and 2 of lib.rs.
     unsafe { boundary::free(score) };
 }

@@ -1,4 +1,4 @@
-//! The tasks that the model was trained for.
+//! The tasks that Florence-2 was trained for.
 
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
@@ -8,6 +8,7 @@ use florence2::Task;
 use crate::boundary;
 use crate::text::c_string;
 
+/// The tokens of all tasks as C strings.
 fn tokens() -> &'static [CString] {
     static TOKENS: OnceLock<Vec<CString>> = OnceLock::new();
     TOKENS.get_or_init(|| {
@@ -18,14 +19,17 @@ fn tokens() -> &'static [CString] {
     })
 }
 
-/// The number of tasks. Callable from any thread.
+/// Returns the number of tasks.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_task_count() -> usize {
     boundary::value(0, || tokens().len())
 }
 
-/// The token of a task, such as "<OD>", as the field `task` of florence2_request takes it: static.
-/// NULL when there is no such index. Callable from any thread.
+/// Returns the token of a task, such as "<OD>", for the field `task` of florence2_request.
+///
+/// - `index`: 0 to florence2_task_count() - 1.
+///
+/// Returns a static string, or NULL if `index` is out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_task_token(index: usize) -> *const c_char {
     boundary::value(std::ptr::null(), || {
@@ -34,7 +38,10 @@ pub extern "C" fn florence2_task_token(index: usize) -> *const c_char {
     })
 }
 
-/// Whether a task needs an input, a text or a region. False when there is no such index.
+/// Returns true if a task needs an input: the field `input` or `region` of florence2_request.
+/// Returns false for other tasks, and if `index` is out of range.
+///
+/// - `index`: 0 to florence2_task_count() - 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn florence2_task_needs_input(index: usize) -> bool {
     boundary::value(false, || {

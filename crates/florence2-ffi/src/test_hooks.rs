@@ -1,10 +1,12 @@
-//! What the tests need to see, and no program: built with the feature `test-hooks` alone.
+//! Functions that only the tests call. They exist only with the feature `test-hooks`.
+//! `tests/c/florence2_test_hooks.h` declares them; `cargo xtask header` generates it.
 
 use std::ffi::c_char;
 use std::mem::offset_of;
 
+use crate::arguments;
 use crate::boundary;
-use crate::error::{florence2_error, florence2_status};
+use crate::error::florence2_error;
 use crate::image::{florence2_decode_options, florence2_pixels};
 use crate::model::{
     florence2_adapter, florence2_file, florence2_load_options, florence2_load_progress,
@@ -14,34 +16,35 @@ use crate::options::{
 };
 use crate::request::florence2_request;
 use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
+use crate::status::florence2_status;
 use crate::yuv::florence2_yuv;
 
-/// Panics, within the boundary.
+/// Panics within the boundary. Returns FLORENCE2_STATUS_PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_test_panic(
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: rule 5 of lib.rs.
     unsafe { boundary::call(error, || panic!("as the test asked")) }
 }
 
-/// Panics on a thread of the process's thread pool, within the boundary.
+/// Panics on a thread of a thread pool, within the boundary. Returns FLORENCE2_STATUS_PANIC.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_test_panic_in_pool(
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a writable error or NULL.
+    // SAFETY: rule 5 of lib.rs.
     unsafe {
         boundary::call(error, || {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-            // INVARIANT: a test can start a thread.
+            // INVARIANT: tests run on machines that can start a thread.
             let pool = pool.expect("a thread");
             pool.install(|| panic!("on the pool,\nas the test asked"))
         })
     }
 }
 
-/// The sizes of structs and the offsets of their fields.
+/// Lists the sizes of structs and the offsets of their fields.
 macro_rules! layout {
     ($($name:ident { $($field:ident),* $(,)? })*) => {
         &[$(
@@ -51,6 +54,7 @@ macro_rules! layout {
     };
 }
 
+/// The sizes of the structs and the offsets of the fields of the header.
 const LAYOUT: &[(&str, usize)] = layout! {
     florence2_load_options {
         struct_size, device, dtype, adapters, adapters_len, threads, spin_limit, reserved,
@@ -97,13 +101,13 @@ const LAYOUT: &[(&str, usize)] = layout! {
     florence2_timings { preprocess_ms, vision_ms, generate_ms }
 };
 
-/// The size of a struct ("florence2_region") or the offset of a field ("florence2_region.label") as
-/// Rust has it; SIZE_MAX for neither.
+/// Returns the size in bytes of a struct ("florence2_region") or the offset of a field
+/// ("florence2_region.label") in Rust; SIZE_MAX if there is none with the name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_test_layout(name: *const c_char) -> usize {
     boundary::value(usize::MAX, || {
-        // SAFETY: the header asks for a string.
-        let name = unsafe { boundary::text("name", name) };
+        // SAFETY: rule 3 of lib.rs.
+        let name = unsafe { arguments::text("name", name) };
         let is_named = |known: &&(&str, usize)| name.as_ref().is_ok_and(|name| *name == known.0);
         LAYOUT
             .iter()

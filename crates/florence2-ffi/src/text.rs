@@ -1,13 +1,13 @@
-//! Rust's texts as C strings.
+//! Conversion of Rust strings to C strings.
 
 use std::ffi::CString;
 
-/// A text for C, where a NUL would end it: each becomes U+FFFD.
+/// Converts a text to a C string. NUL characters become U+FFFD.
 pub(crate) fn c_string(text: &str) -> CString {
     let text = match text.contains('\0') {
         true => text.replace('\0', "\u{FFFD}"),
         false => text.to_owned(),
     };
-    // INVARIANT: its NULs have just been replaced.
+    // INVARIANT: the text contains no NUL any more.
     CString::new(text).expect("a text without NUL")
 }

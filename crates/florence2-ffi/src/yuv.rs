@@ -1,127 +1,144 @@
-//! YUV frames, from cameras and video decoders.
+//! Images from YUV frames of cameras and video decoders.
 
 use florence2::{ChromaPlanes, Image, Plane, YuvBuffer, YuvMatrix, YuvRange};
 
-use crate::boundary::{self, Options, Outcome, first_size};
-use crate::error::{Failure, florence2_error, florence2_status};
+use crate::arguments;
+use crate::boundary;
+use crate::error::florence2_error;
+use crate::failure::{Failure, Outcome};
 use crate::image::{florence2_image, region};
+use crate::option_struct::{self, Options, first_size};
+use crate::status::florence2_status;
 
-/// How a YUV frame stores its chroma: one sample of U and one of V for every 2x2 pixels, rounded up
-/// at odd sizes.
+/// The layout of the chroma planes of a frame with 4:2:0 subsampling: one sample of U and one of V
+/// for every 2x2 pixels. A chroma plane has (width_px + 1) / 2 samples of each kind per row and
+/// (height_px + 1) / 2 rows.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_yuv_format {
-    /// NV12: one plane with U and V in turn, given as `u`; `v` is NULL.
+    /// NV12: one plane with alternating U and V samples, passed as `u`. `v` is NULL.
     Nv12 = 0,
-    /// I420: a plane of U and a plane of V.
+    /// I420: a plane of U samples and a plane of V samples.
     I420 = 1,
 }
 
-/// The matrix between YUV and RGB.
+/// The conversion matrix between YUV and RGB.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_yuv_matrix {
-    /// ITU-R BT.601: most cameras, and video of standard definition.
+    /// ITU-R BT.601: most cameras, and standard-definition video.
     Bt601 = 0,
-    /// ITU-R BT.709: video of high definition.
+    /// ITU-R BT.709: high-definition video.
     Bt709 = 1,
 }
 
-/// The range of a YUV frame's samples.
+/// The range of the samples of a YUV frame.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_yuv_range {
     /// Luma from 16 to 235, chroma from 16 to 240.
     Limited = 0,
-    /// All from 0 to 255, as in JPEG.
+    /// Luma and chroma from 0 to 255, as in JPEG.
     Full = 1,
 }
 
-/// A YUV frame with 4:2:0 subsampling that the caller holds. To be cleared with florence2_yuv_init.
+/// A YUV frame in the caller's memory: 8-bit samples with 4:2:0 subsampling. Initialise it with
+/// florence2_yuv_init. The last row of each plane may lack its padding.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_yuv {
-    /// The size of this struct, as florence2_yuv_init sets it.
+    /// The size of this struct in bytes. florence2_yuv_init sets it.
     pub struct_size: usize,
-    /// Luma: `height_px` rows of `width_px` samples. The last row of every plane may end with its last
-    /// sample.
+    /// The luma plane: `height_px` rows of `width_px` samples. Required.
     pub y: *const u8,
-    /// Bytes at `y`.
+    /// The number of bytes at `y`.
     pub y_len: usize,
-    /// Bytes from the start of a row of `y` to the start of the next; 0 for rows without gaps.
+    /// The number of bytes from the start of a row of `y` to the start of the next. Default: 0,
+    /// rows without padding.
     pub y_stride_bytes: usize,
-    /// I420: U. NV12: U and V in turn.
+    /// I420: the plane of U samples. NV12: the plane of alternating U and V samples. Required.
     pub u: *const u8,
-    /// Bytes at `u`.
+    /// The number of bytes at `u`.
     pub u_len: usize,
-    /// As `y_stride_bytes`, of `u`.
+    /// The number of bytes from the start of a row of `u` to the start of the next. Default: 0,
+    /// rows without padding.
     pub u_stride_bytes: usize,
-    /// I420: V. NV12: NULL.
+    /// I420: the plane of V samples, required. NV12: must be NULL.
     pub v: *const u8,
-    /// Bytes at `v`.
+    /// The number of bytes at `v`.
     pub v_len: usize,
-    /// As `y_stride_bytes`, of `v`.
+    /// The number of bytes from the start of a row of `v` to the start of the next. Default: 0,
+    /// rows without padding.
     pub v_stride_bytes: usize,
-    /// Pixels across.
+    /// The width in pixels. Required.
     pub width_px: u32,
-    /// Pixels down.
+    /// The height in pixels. Required.
     pub height_px: u32,
-    /// A florence2_yuv_format.
+    /// A florence2_yuv_format. Default: FLORENCE2_YUV_FORMAT_NV12.
     pub format: i32,
-    /// A florence2_yuv_matrix.
+    /// A florence2_yuv_matrix. Default: FLORENCE2_YUV_MATRIX_BT601.
     pub matrix: i32,
-    /// A florence2_yuv_range.
+    /// A florence2_yuv_range. Default: FLORENCE2_YUV_RANGE_LIMITED.
     pub range: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The first column of the region that becomes the image. The region is all pixels if its four
-    /// fields are 0.
+    /// The left edge, in pixels, of the region that becomes the image. If all four region fields
+    /// are 0, the whole frame becomes the image. Default: 0.
     pub region_x_px: u32,
-    /// The first row of the region.
+    /// The top edge of the region in pixels. Default: 0.
     pub region_y_px: u32,
-    /// The number of columns of the region.
+    /// The width of the region in pixels. Default: 0.
     pub region_width_px: u32,
-    /// The number of rows of the region.
+    /// The height of the region in pixels. Default: 0.
     pub region_height_px: u32,
 }
 
-// SAFETY: `repr(C)`, `struct_size` first, numbers and pointers alone.
+// SAFETY: `repr(C)`, `struct_size` first, only numbers and pointers.
 unsafe impl Options for florence2_yuv {
     const NAME: &'static str = "yuv";
     const FIRST_SIZE: usize = first_size(120, 80);
 }
 
-/// Clears `yuv` and sets its struct_size: `size` is sizeof(florence2_yuv). NULL is allowed.
+/// Clears a florence2_yuv and sets its `struct_size`.
+///
+/// - `yuv`: the struct. If it is NULL, the function does nothing.
+/// - `size`: sizeof(florence2_yuv).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_yuv_init(yuv: *mut florence2_yuv, size: usize) {
-    // SAFETY: the header asks for room for `size` bytes.
-    unsafe { boundary::init_options(yuv, size) };
+    // SAFETY: rule 4 of lib.rs.
+    unsafe { boundary::init_struct(yuv, size) };
 }
 
-/// Converts a YUV frame that the caller holds to RGB. Each chroma sample holds for its 2x2 pixels.
+/// Creates an image from a YUV frame. Each chroma sample applies to its 2x2 pixels.
 ///
-/// With the coefficients c of the matrix and the range in units of 2^-20, rounded to the nearest, and
-/// the samples without their offsets (16 or 0 of y, 128 of u and v), the channels are
-/// (c_y * y + c_v * v + 2^19) >> 20 for red, (c_y * y + c_u * u + 2^19) >> 20 for blue and
-/// (c_y * y - c_u * u - c_v * v + 2^19) >> 20 for green, each clamped to 0..255.
+/// - `yuv`: the frame. Required. The library reads the planes only during the call.
+/// - `image`: receives the image. Required. Free it with florence2_image_free.
 ///
-/// `yuv`: read during the call only.
-/// Fails with FLORENCE2_STATUS_INVALID_ARGUMENT when a plane is too short or its stride too small,
-/// the region not within the frame, or a format, matrix or range unknown, and with
-/// FLORENCE2_STATUS_INVALID_IMAGE for no pixels. Callable from any thread.
+/// The conversion uses integers, so that it is the same on every machine. y, u and v are the
+/// samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients c of the matrix
+/// and the range are in units of 2^-20, rounded to the nearest. Each channel is clamped to 0..255:
+///
+/// - red: (c_y * y + c_v * v + 2^19) >> 20
+/// - green: (c_y * y - c_u * u - c_v * v + 2^19) >> 20
+/// - blue: (c_y * y + c_u * u + 2^19) >> 20
+///
+/// Returns:
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if a plane is too short, a stride is smaller than a row, the
+///   region is empty or exceeds the frame, or the format, matrix or range is unknown.
+/// - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_image_from_yuv(
     yuv: *const florence2_yuv,
     image: *mut *mut florence2_image,
     error: *mut *mut florence2_error,
 ) -> florence2_status {
-    // SAFETY: the header asks for a struct of its own size and writable outputs.
+    // SAFETY: rules 3, 4 and 5 of lib.rs.
     unsafe {
         boundary::create(image, error, || {
-            let Some(yuv) = boundary::options(yuv)? else {
+            let Some(yuv) = option_struct::read_struct(yuv)? else {
                 return Err(Failure::argument("yuv", "NULL", "a florence2_yuv"));
             };
-            boundary::reserved("yuv.reserved", yuv.reserved)?;
+            option_struct::check_reserved("yuv.reserved", yuv.reserved)?;
             let image = Image::from_yuv(&buffer(&yuv)?)?;
             let name = String::new();
             Ok(florence2_image { image, name })
@@ -129,14 +146,16 @@ pub unsafe extern "C" fn florence2_image_from_yuv(
     }
 }
 
+/// Converts a frame to that of the facade.
+///
 /// # Safety
-/// As the header asks for a frame.
+/// `yuv` follows rule 3 of lib.rs.
 unsafe fn buffer<'a>(yuv: &florence2_yuv) -> Outcome<YuvBuffer<'a>> {
     const NV12: i32 = florence2_yuv_format::Nv12 as i32;
     const I420: i32 = florence2_yuv_format::I420 as i32;
     let plane = |argument: &str, data, len, stride, row_length| {
-        // SAFETY: as this function's.
-        let data = unsafe { boundary::bytes(argument, data, len) }?;
+        // SAFETY: guaranteed by the caller.
+        let data = unsafe { arguments::bytes(argument, data, len) }?;
         let stride = match stride {
             0 => row_length,
             stride => stride,
