@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu;
 use crate::load_input::LoadInput;
 
-/// The backend of [`inspect`](crate::inspect), which computes nothing.
+/// The backend of [`inspect`](crate::inspect()), which computes nothing.
 #[cfg(feature = "flex")]
 pub(crate) type InspectBackend = burn_flex::Flex;
 #[cfg(all(feature = "ndarray", not(feature = "flex")))]
