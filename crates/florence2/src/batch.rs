@@ -1,16 +1,35 @@
-//! Batches in which a failed request does not affect the others.
+//! Batches: of images, and of requests whose failures do not affect each other.
 
 use std::ops::ControlFlow;
 
 use florence2_core::Error as ModelError;
 use florence2_core::generate::{GenerationEvent, GenerationObserver};
+use florence2_processor::{Image, Prompt};
 
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::model::{Florence2, Request};
+use crate::florence2::Florence2;
 use crate::options::RunOptions;
+use crate::request::Request;
 
 impl Florence2 {
+    /// Runs prompts, each on its image, in one batch. Each answer equals the answer of its prompt
+    /// alone.
+    ///
+    /// # Errors
+    /// Those of [`Self::run_requests`].
+    pub fn run_batch(
+        &self,
+        requests: &[(&Image, Prompt)],
+        options: &RunOptions,
+    ) -> Result<Vec<Answer>> {
+        let requests: Vec<Request<'_>> = requests
+            .iter()
+            .map(|(image, prompt)| Request::of_image(image, prompt.clone()))
+            .collect();
+        self.run_requests(&requests, options, &mut GenerationObserver::default())
+    }
+
     /// Runs requests in one batch, as [`run_requests`](Self::run_requests) does, and returns a
     /// result for each. A failed request does not affect the others.
     ///
@@ -29,67 +48,87 @@ impl Florence2 {
         let starts = config.start_tokens(text_config, requests.len())?;
         let mut results: Vec<Option<Result<Answer>>> = requests
             .iter()
-            .map(|request| self.check_whole(request).err().map(Err))
+            .map(|request| self.check_prompt(request).err().map(Err))
             .collect();
-        let places: Vec<usize> = (0..requests.len())
+        let indices: Vec<usize> = (0..requests.len())
             .filter(|index| results[*index].is_none())
             .collect();
-        let sound: Vec<Request<'_>> = places
-            .iter()
-            .map(|index| requests[*index].clone())
-            .collect();
-        let mut emitted = Emitted::new(requests.len());
-        let answers = emitted.observe(&places, observer, |observer| {
-            self.run_requests(&sound, &options_of(options, &starts, &places), observer)
-        });
-        match answers {
-            Ok(answers) => {
-                for (index, answer) in places.iter().zip(answers) {
-                    results[*index] = Some(Ok(answer));
-                }
-            }
-            Err(error) if concerns_all(&error) => return Err(error),
-            // Separate runs determine which request failed.
-            Err(_) => {
-                for index in places {
-                    let request = std::slice::from_ref(&requests[index]);
-                    let answers = emitted.observe(&[index], observer, |observer| {
-                        self.run_requests(
-                            request,
-                            &options_of(options, &starts, &[index]),
-                            observer,
-                        )
-                    });
-                    results[index] = Some(match answers {
-                        // INVARIANT: one request, one answer.
-                        Ok(answers) => Ok(answers.into_iter().next().expect("an answer")),
-                        Err(error) if concerns_all(&error) => return Err(error),
-                        Err(error) => Err(error),
-                    });
-                }
-            }
+        let mut batch = Batch {
+            model: self,
+            requests,
+            options,
+            starts: &starts,
+            emitted: Emitted::new(requests.len()),
+        };
+        let answers = batch.run_each(&indices, observer)?;
+        for (index, answer) in indices.into_iter().zip(answers) {
+            results[index] = Some(answer);
         }
-        // INVARIANT: every request failed its check or is among `places`.
+        // INVARIANT: every request failed its check or is among `indices`.
         let results = results.into_iter().map(|result| result.expect("a result"));
         Ok(results.collect())
     }
 
-    /// Performs the checks of a request that require no inference.
-    fn check_whole(&self, request: &Request<'_>) -> Result<()> {
-        self.check(request)?;
-        let prompts = [(&request.prompt, request.subject.size())];
-        let tokens = self.processor().tokenize(&prompts)?;
-        self.check_vocabulary(tokens.input_ids.iter().flatten())
+    /// Performs the checks of a request that do not require the model.
+    fn check_prompt(&self, request: &Request<'_>) -> Result<()> {
+        self.pipeline.check(request)?;
+        let tokenized = self.pipeline.tokenize(std::slice::from_ref(request));
+        tokenized.map(drop)
     }
 }
 
-/// The options of the requests at `places`, of whose batch `starts` has a start token for each
-/// request.
-fn options_of(options: &RunOptions, starts: &[u32], places: &[usize]) -> RunOptions {
-    let mut options = options.clone();
-    let starts = places.iter().map(|place| starts[*place]);
-    options.generation.decoder_start_token_id = Some(starts.collect());
-    options
+/// The requests of [`Florence2::run_requests_each`], which are run together or one by one.
+struct Batch<'a> {
+    model: &'a Florence2,
+    requests: &'a [Request<'a>],
+    options: &'a RunOptions,
+    /// The start token of each request.
+    starts: &'a [u32],
+    emitted: Emitted,
+}
+
+impl Batch<'_> {
+    /// Runs the requests at `indices` together. If this fails, runs each alone, which determines the
+    /// requests that fail.
+    ///
+    /// # Errors
+    /// Errors that concern all requests.
+    fn run_each(
+        &mut self,
+        indices: &[usize],
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Vec<Result<Answer>>> {
+        if let Ok(answers) = self.run(indices, observer)? {
+            return Ok(answers.into_iter().map(Ok).collect());
+        }
+        let results = indices.iter().map(|index| {
+            let answers = self.run(&[*index], observer)?;
+            // INVARIANT: there is one answer per request.
+            Ok(answers.map(|answers| answers.into_iter().next().expect("an answer")))
+        });
+        results.collect()
+    }
+
+    /// Runs the requests at `indices` in one batch. The outer error concerns all requests, the inner
+    /// one some of them.
+    fn run(
+        &mut self,
+        indices: &[usize],
+        observer: &mut GenerationObserver<'_>,
+    ) -> Result<Result<Vec<Answer>>> {
+        let requests = indices.iter().map(|index| self.requests[*index].clone());
+        let requests: Vec<Request<'_>> = requests.collect();
+        let starts = indices.iter().map(|index| self.starts[*index]);
+        let mut options = self.options.clone();
+        options.generation.decoder_start_token_id = Some(starts.collect());
+        let answers = self.emitted.observe(indices, observer, |observer| {
+            self.model.run_requests(&requests, &options, observer)
+        });
+        match answers {
+            Err(error) if concerns_all(&error) => Err(error),
+            answers => Ok(answers),
+        }
+    }
 }
 
 /// Returns true if an error concerns all requests of a batch.
@@ -111,18 +150,18 @@ impl Emitted {
         Self(vec![0; requests])
     }
 
-    /// Runs the requests at `places` and forwards their events with these indices.
+    /// Runs the requests at `indices` and forwards their events with these indices.
     fn observe<R>(
         &mut self,
-        places: &[usize],
+        indices: &[usize],
         observer: &mut GenerationObserver<'_>,
         run: impl FnOnce(&mut GenerationObserver<'_>) -> R,
     ) -> R {
         if !observer.is_listening() {
             return run(&mut GenerationObserver::default());
         }
-        let mut seen = vec![0; places.len()];
-        let mut forward = |event| match self.translate(places, &mut seen, event) {
+        let mut seen = vec![0; indices.len()];
+        let mut forward = |event| match self.translate(indices, &mut seen, event) {
             Some(event) if observer.notify(event).is_err() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
@@ -132,7 +171,7 @@ impl Emitted {
     /// Translates an event for the observer; `None` for a token that it has received before.
     fn translate(
         &mut self,
-        places: &[usize],
+        indices: &[usize],
         seen: &mut [usize],
         event: GenerationEvent,
     ) -> Option<GenerationEvent> {
@@ -144,14 +183,14 @@ impl Emitted {
         else {
             return Some(event);
         };
-        let place = places[entry];
+        let index = indices[entry];
         seen[entry] += 1;
-        if seen[entry] <= self.0[place] {
+        if seen[entry] <= self.0[index] {
             return None;
         }
-        self.0[place] = seen[entry];
+        self.0[index] = seen[entry];
         Some(GenerationEvent::Token {
-            entry: place,
+            entry: index,
             token_id,
             log_prob,
         })

@@ -10,12 +10,15 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::answer::Answer;
-use crate::device;
+use crate::device::is_cpu;
 use crate::error::{Error, Result};
-use crate::model::{Florence2, Preprocessed, Request, Subject};
+use crate::florence2::Florence2;
 use crate::options::RunOptions;
+use crate::pipeline::Preprocessed;
+use crate::request::Request;
+use crate::threads::check_process;
 
-/// A batch that has been read and not answered yet.
+/// A batch whose images are read and preprocessed.
 struct Batch<S> {
     items: Vec<(S, Result<(Image, Prompt)>)>,
     /// The images of `items` that could be read.
@@ -85,8 +88,7 @@ impl Florence2 {
             });
             for batch in batches {
                 options.cancel.check()?;
-                let told = self.answer_batch(batch, options, &mut answered)?;
-                if told.is_break() {
+                if self.answer_batch(batch, options, &mut answered)?.is_break() {
                     break;
                 }
             }
@@ -94,8 +96,9 @@ impl Florence2 {
         })
     }
 
+    /// The threads that read and resize images.
     fn readers(&self) -> Result<ThreadPool> {
-        let count = match device::is_cpu(self.device()) {
+        let count = match is_cpu(self.device()) {
             true => 1,
             false => thread::available_parallelism().map_or(1, NonZeroUsize::get),
         };
@@ -122,11 +125,12 @@ impl Florence2 {
             .collect();
         let images: Vec<&Image> = readable(&items).map(|(image, _)| image).collect();
         Batch {
-            preprocessed: self.preprocess(&images),
+            preprocessed: self.pipeline.preprocess(&images),
             items,
         }
     }
 
+    /// Runs the model on a batch, and calls `answered` for each of its sources.
     fn answer_batch<S>(
         &self,
         batch: Batch<S>,
@@ -134,26 +138,9 @@ impl Florence2 {
         mut answered: impl FnMut(S, Result<(Image, Answer)>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let requests: Vec<Request<'_>> = readable(&batch.items)
-            .map(|(image, prompt)| Request {
-                subject: Subject::Image(image),
-                prompt: prompt.clone(),
-            })
+            .map(|(image, prompt)| Request::of_image(image, prompt.clone()))
             .collect();
-        let together = batch
-            .preprocessed
-            .and_then(|preprocessed| self.run_preprocessed(&requests, preprocessed, options));
-        if together.is_err() {
-            options.cancel.check()?;
-        }
-        let answers: Vec<Result<Answer>> = match together {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
-            Err(error) if requests.len() == 1 => vec![Err(error)],
-            // Run alone, each request returns its own result, so that only the invalid ones fail.
-            Err(_) => requests
-                .into_iter()
-                .map(|request| self.run_request(request.subject, request.prompt, options))
-                .collect(),
-        };
+        let answers = self.answers(&requests, batch.preprocessed, options)?;
         let mut answers = answers.into_iter();
         Ok(batch.items.into_iter().try_for_each(|(source, item)| {
             let outcome = item.and_then(|(image, _)| {
@@ -164,8 +151,49 @@ impl Florence2 {
             answered(source, outcome)
         }))
     }
+
+    /// Returns the answer or the error of each request. If the batch fails, each request is run
+    /// alone, so that only the invalid ones fail.
+    fn answers(
+        &self,
+        requests: &[Request<'_>],
+        preprocessed: Result<Preprocessed>,
+        options: &RunOptions,
+    ) -> Result<Vec<Result<Answer>>> {
+        let answers = preprocessed
+            .and_then(|preprocessed| self.run_preprocessed(requests, preprocessed, options));
+        let error = match answers {
+            Ok(answers) => return Ok(answers.into_iter().map(Ok).collect()),
+            Err(error) => error,
+        };
+        options.cancel.check()?;
+        if requests.len() == 1 {
+            return Ok(vec![Err(error)]);
+        }
+        let answers = requests
+            .iter()
+            .map(|request| self.run_request(request.clone(), options));
+        Ok(answers.collect())
+    }
+
+    fn run_preprocessed(
+        &self,
+        requests: &[Request<'_>],
+        preprocessed: Preprocessed,
+        options: &RunOptions,
+    ) -> Result<Vec<Answer>> {
+        check_process()?;
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.threads.install(|| {
+            self.pipeline
+                .run_preprocessed(requests, preprocessed, options)
+        })
+    }
 }
 
+/// The images and prompts that could be read, in order.
 fn readable<S>(items: &[(S, Result<(Image, Prompt)>)]) -> impl Iterator<Item = &(Image, Prompt)> {
     items.iter().filter_map(|(_, item)| item.as_ref().ok())
 }

@@ -15,15 +15,15 @@ const ADAPTER_CONFIG: &str = "adapter_config.json";
 const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 const INDEX_SUFFIX: &str = ".index.json";
 
-/// The files of a model or of an adapter in memory, by the names that they have in its folder. Clones
-/// share the contents.
+/// The files of a model or of an adapter in memory, by their names in its folder. Clones share the
+/// contents.
 #[derive(Clone, Default)]
 pub struct MemoryFiles {
     files: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl MemoryFiles {
-    /// Makes an empty set of files.
+    /// Creates an empty set of files.
     pub fn new() -> Self {
         Self::default()
     }
@@ -33,7 +33,7 @@ impl MemoryFiles {
         self.files.insert(name.into(), contents.into());
     }
 
-    /// The contents of a file.
+    /// Returns the content of a file. `None` if there is no file of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(|contents| &contents[..])
     }
@@ -59,7 +59,7 @@ impl MemoryFiles {
         checkpoint.map_err(|error| Error::Model(error.into()))
     }
 
-    /// The adapter that the files hold.
+    /// The adapter of the files.
     pub(crate) fn adapter(&self) -> Result<Adapter> {
         self.check_names(&[ADAPTER_CONFIG])?;
         let config = self.required(ADAPTER_CONFIG)?;
@@ -70,7 +70,7 @@ impl MemoryFiles {
         Ok(Adapter::from_files(config, weights)?)
     }
 
-    /// Checks that each file has a name that a model's file can have.
+    /// Checks that each file has the name of a file of a model.
     pub(crate) fn check_model_names(&self) -> Result<()> {
         let mut names = vec![CONFIG, GENERATION_CONFIG];
         names.extend(Florence2Processor::file_names());
@@ -88,11 +88,8 @@ impl MemoryFiles {
         if unknown.is_empty() {
             return Ok(());
         }
-        Err(Error::Model(florence2_core::Error::Argument {
-            argument: "files",
-            found: unknown.join(", "),
-            expected: format!("{}, weights or an index of shards", names.join(", ")),
-        }))
+        let expected = format!("{}, weights or an index of shards", names.join(", "));
+        Err(Error::argument("files", unknown.join(", "), expected))
     }
 
     fn weights(&self) -> Vec<(String, Arc<[u8]>)> {
@@ -122,7 +119,7 @@ fn is_weights(name: &str) -> bool {
     is_weights_file(name) || name.ends_with(INDEX_SUFFIX)
 }
 
-/// The files' names.
+/// Shows the names of the files.
 impl fmt::Debug for MemoryFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.files.keys()).finish()
