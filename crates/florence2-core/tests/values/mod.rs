@@ -1,6 +1,13 @@
 //! Random values that are the same in every run: each thread, and so each test, draws its own
 //! sequence from the same seed.
 
+#![allow(
+    dead_code,
+    reason = "not every test that includes this module uses all of it"
+)]
+
+pub(crate) mod modules;
+
 use std::cell::Cell;
 
 use burn::tensor::{Tensor, TensorData};
@@ -41,10 +48,6 @@ pub(crate) fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
 }
 
 /// Values between 0 and 1.
-#[allow(
-    dead_code,
-    reason = "not every test that includes this file draws them"
-)]
 pub(crate) fn uniform<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
     tensor(shape, || unit() as f32)
 }

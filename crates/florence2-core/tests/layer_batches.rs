@@ -7,13 +7,14 @@
 
 mod values;
 
-use burn::module::Param;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
 use burn::tensor::{Bool, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use florence2_kernels::{
-    Activation, Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight,
+use florence2_core::language_model::SelfAttentionCache;
+use florence2_core::layers::TokenEmbedding;
+use florence2_kernels::{Backend, Precision};
+use values::modules::{
+    channel_block, conv_embed, decoder_layer, encoder_layer, random_linear, spatial_block, stage,
+    text_config,
 };
 use values::random;
 
@@ -36,6 +37,10 @@ fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 
 fn bits(values: TensorData) -> Vec<u32> {
     values.iter::<f32>().map(f32::to_bits).collect()
+}
+
+fn floats(tensor: Tensor<Flex, 3>) -> Vec<f32> {
+    tensor.into_data().into_vec().unwrap()
 }
 
 /// Compares the results of `operation` for batches of the first entries with those for each entry
@@ -68,78 +73,57 @@ fn assert_entries_are_as_alone(
     }
 }
 
-fn linear(inputs: usize, outputs: usize, precision: Precision) -> Linear<Flex> {
-    let weight = random([outputs, inputs]) / (3.0 * inputs as f32).sqrt();
-    Linear {
-        weight: Weight::from_tensor(weight, precision),
-        bias: Some(Param::from_tensor(random([outputs]))),
-    }
-}
-
-fn norm(channels: usize) -> LayerNorm<Flex> {
-    let mut norm = LayerNormConfig::new(channels).init(&FlexDevice);
-    norm.gamma = Param::from_tensor(random([channels]) + 1.0);
-    norm.beta = Some(Param::from_tensor(random([channels])));
-    norm
-}
-
-fn convolution(channels: usize) -> Conv2d<Flex> {
-    let config = Conv2dConfig::new([channels, channels], [3, 3])
-        .with_groups(channels)
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-    let mut conv = config.init(&FlexDevice);
-    conv.weight = Param::from_tensor(random([channels, 1, 3, 3]));
-    conv.bias = Some(Param::from_tensor(random([channels])));
-    conv
-}
-
 /// Layers with single tokens, and with sequences on both sides of 64 tokens.
 #[test]
 fn layers_of_the_language_model() {
     for precision in Precision::ALL {
-        let (fc1, fc2) = (
-            linear(DIM, HIDDEN, precision),
-            linear(HIDDEN, DIM, precision),
+        // The encoder layer's attention output is a product of several blocks before a norm.
+        let encoder = encoder_layer(&text_config(HIDDEN, 4, DIM, "gelu"), precision);
+        let decoder = decoder_layer(&text_config(DIM, 5, HIDDEN, "gelu"), precision);
+        let (q, k) = (
+            random_linear(DIM, DIM, true, precision),
+            random_linear(DIM, 70, true, precision),
         );
-        let (q, k) = (linear(DIM, DIM, precision), linear(DIM, 70, precision));
-        let norm = norm(DIM);
+        let embedding = TokenEmbedding {
+            weight: random_linear(DIM, HIDDEN, false, precision).weight,
+        };
         for (tokens, counts) in [(1, &TOKENS[..]), (5, &[1, 2, 7, 13, 52]), (70, &[1, 2, 5])] {
             let entries = *counts.iter().max().unwrap();
             let input = random([entries, tokens, DIM]);
             let hidden = random([entries, tokens, HIDDEN]);
+            let encoded = random([entries, 2, DIM]);
             let what = |operation| format!("{operation} of {tokens} tokens in {precision}");
-            assert_entries_are_as_alone(&what("a feed-forward part"), counts, |first, count| {
-                let input = input.clone().narrow(0, first, count);
-                Flex::feed_forward_then_norm(input, &fc1, &fc2, Activation::Gelu, &norm).into_data()
+            assert_entries_are_as_alone(&what("an encoder layer"), counts, |first, count| {
+                let hidden = hidden.clone().narrow(0, first, count);
+                encoder.forward(hidden, None).into_data()
             });
-            assert_entries_are_as_alone(&what("a layer and a norm"), counts, |first, count| {
-                let [input, hidden] =
-                    [&input, &hidden].map(|tensor| tensor.clone().narrow(0, first, count));
-                Flex::linear_then_norm(hidden, input, &fc2, &norm).into_data()
+            assert_entries_are_as_alone(&what("a decoder layer"), counts, |first, count| {
+                let [input, encoded] =
+                    [&input, &encoded].map(|tensor| tensor.clone().narrow(0, first, count));
+                let cross_attention = decoder.cross_attention(&encoded, None);
+                let mut self_attention = SelfAttentionCache::default();
+                let output = decoder.forward(input, &mut self_attention, &cross_attention);
+                output.into_data()
             });
-            assert_entries_are_as_alone(&what("layers"), counts, |first, count| {
+            assert_entries_are_as_alone(&what("linear layers"), counts, |first, count| {
                 let input = input.clone().narrow(0, first, count);
-                let outputs = Flex::apply_linears(input, [&q, &k]);
+                let outputs = [&q, &k].map(|linear| linear.forward(input.clone()));
                 Tensor::cat(outputs.to_vec(), 2).into_data()
             });
             assert_entries_are_as_alone(&what("logits"), counts, |first, count| {
                 let input = input.clone().narrow(0, first, count);
-                Flex::tied_logits(input, &fc1.weight).into_data()
+                embedding.logits(input).into_data()
             });
         }
     }
 }
 
 #[test]
-fn norms_and_the_likeliest() {
-    let (input, norm) = (random([257, 1, DIM]), norm(DIM));
-    assert_entries_are_as_alone("a norm", &TOKENS, |first, count| {
-        Flex::apply_norm(input.clone().narrow(0, first, count), &norm).into_data()
-    });
+fn top_k_log_softmax() {
     let logits = random([7, 20_000]);
-    assert_entries_are_as_alone("the likeliest", &[1, 2, 7], |first, count| {
+    assert_entries_are_as_alone("top_k_log_softmax", &[1, 2, 7], |first, count| {
         let logits = logits.clone().narrow(0, first, count);
-        Flex::likeliest(logits, 16).unwrap().into_data()
+        Flex::top_k_log_softmax(logits, 16).unwrap().into_data()
     });
 }
 
@@ -147,50 +131,26 @@ fn norms_and_the_likeliest() {
 /// are uneven.
 #[test]
 fn layers_of_the_vision_tower() {
-    let (shape, hidden) = ([3, 13, 17, 144], 576);
+    let shape = [3, 13, 17, 144];
     let [_, height, width, channels] = shape;
+    let config = stage(channels, 4, 5, true, "gelu");
     for precision in Precision::ALL {
-        let (conv, norm) = (convolution(channels), norm(channels));
-        let (fc1, fc2) = (
-            linear(channels, hidden, precision),
-            linear(hidden, channels, precision),
-        );
-        let qkv = linear(channels, 3 * channels, precision);
-        let (proj, weighed) = (
-            linear(channels, channels, precision),
-            linear(channels, channels, Precision::F32),
-        );
-        let patches = PatchConv {
-            weight: Weight::from_tensor(random([40, channels, 3, 3]), precision),
-            bias: None,
-            stride: 2,
-            padding: 1,
-        };
+        let spatial = spatial_block(&config, precision);
+        let channel = channel_block(&config, precision);
+        let mut patches = conv_embed([channels, 40], [3, 2, 1], true, precision);
+        patches.conv.bias = None;
         let images = random(shape);
         let some = |first, count| images.clone().narrow(0, first, count);
         let what = |operation| format!("{operation} in {precision}, {height}x{width}");
         let counts = [1, 2, 3];
-        assert_entries_are_as_alone(&what("a feed-forward part"), &counts, |first, count| {
-            Flex::add_feed_forward(
-                some(first, count),
-                &conv,
-                &norm,
-                &fc1,
-                &fc2,
-                Activation::Gelu,
-            )
-            .into_data()
+        assert_entries_are_as_alone(&what("a spatial block"), &counts, |first, count| {
+            spatial.forward(some(first, count)).into_data()
         });
-        assert_entries_are_as_alone(&what("window attention"), &counts, |first, count| {
-            let images = some(first, count);
-            Flex::add_window_attention(images, &conv, &norm, &qkv, &proj, 4, 5).into_data()
-        });
-        assert_entries_are_as_alone(&what("channel attention"), &counts, |first, count| {
-            let images = some(first, count);
-            Flex::add_channel_attention(images, &conv, &norm, &qkv, &weighed, 4).into_data()
+        assert_entries_are_as_alone(&what("a channel block"), &counts, |first, count| {
+            channel.forward(some(first, count)).into_data()
         });
         assert_entries_are_as_alone(&what("a patch embedding"), &counts, |first, count| {
-            Flex::patch_embedding(some(first, count), &patches, &norm, true).into_data()
+            patches.forward(some(first, count)).into_data()
         });
     }
 }
@@ -215,10 +175,16 @@ fn attention_to_padded_entries() {
             let masks = Tensor::<Flex, 4, Bool>::from_data(masks, &FlexDevice);
             let [keys, values] = [&keys, &values]
                 .map(|all| all.clone().narrow(0, first, count).narrow(1, 0, tokens));
-            let keys_values =
-                <Flex as Backend>::KeysValues::new(keys, values, heads, Some(masks), precision);
+            let cache = <Flex as Backend>::CrossAttentionCache::new(
+                [&floats(keys), &floats(values)],
+                [count, tokens, dim],
+                heads,
+                Some(&masks),
+                precision,
+            );
             let queries = queries.clone().narrow(0, 3 * first, 3 * count);
-            keys_values.attend(queries).into_data()
+            let attention = cache.attention(&floats(queries));
+            TensorData::new(attention, [3 * count, 1, dim])
         };
         assert_entries_are_as_alone(&format!("{precision}"), &[1, 2, 3, 4], |first, count| {
             let tokens = match count {
@@ -236,13 +202,16 @@ fn attention_to_the_past() {
     let (heads, dim) = (12, 12 * 48);
     let tokens = random([37, 21, dim]);
     assert_entries_are_as_alone("the past", &[1, 2, 3, 36, 37], |first, count| {
-        let mut past = <Flex as Backend>::PastKeysValues::default();
+        let mut past = <Flex as Backend>::SelfAttentionCache::default();
         let mut attend = |from, steps| {
             let part = tokens
                 .clone()
                 .narrow(0, first, count)
                 .narrow(1, from, steps);
-            past.attend(part.clone(), part.clone(), part, heads)
+            let (part, shape) = (floats(part), [count, steps, dim]);
+            past.append(&part, &part, shape);
+            let attention = past.attention(&part, shape, heads);
+            Tensor::<Flex, 3>::from_data(TensorData::new(attention, shape), &FlexDevice)
         };
         Tensor::cat(vec![attend(0, 20), attend(20, 1)], 1).into_data()
     });

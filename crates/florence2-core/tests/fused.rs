@@ -1,66 +1,43 @@
-//! Compares every fused operation with the portable one, at sizes that divide evenly and at sizes
-//! that do not: tails of vectors, windows over the edge, one row, few rows, many rows.
+//! Compares every fused operation with the same module in burn's operations, at sizes that divide
+//! evenly and at sizes that do not: tails of vectors, windows over the edge, one row, few rows, many
+//! rows.
 
 mod values;
 
 use burn::module::Param;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, PaddingConfig2d};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use florence2_kernels::{
-    Activation, Backend, KeysValues, Linear, PastKeysValues, PatchConv, Precision, Weight, portable,
+use florence2_core::language_model::{
+    Attention, CrossAttention, Decoder, KeysValues, KvCache, SelfAttentionCache,
 };
+use florence2_core::layers::{Linear, TokenEmbedding, activate};
+use florence2_kernels::{Activation, Backend, Precision, SelectRows, Weight};
 use half::f16;
 
 /// The largest allowed difference, relative to the largest value.
 const TOLERANCE: f32 = 1e-5;
 
+use values::modules::{
+    Block, channel_block, conv_embed, decoder_layer, encoder_layer, random_linear, randomised,
+    set_zero, spatial_block, stage, text_config, unpacked, unpacked_weight,
+};
 use values::{random, uniform};
 
-fn norm(channels: usize) -> LayerNorm<Flex> {
-    let mut norm = LayerNormConfig::new(channels).init(&FlexDevice);
-    norm.gamma = Param::from_tensor(random([channels]) + 1.0);
-    norm.beta = Some(Param::from_tensor(random([channels])));
-    norm
-}
-
 fn linear(inputs: usize, outputs: usize, bias: bool) -> Linear<Flex> {
-    linear_of(inputs, outputs, bias, Precision::F32)
-}
-
-fn linear_of(inputs: usize, outputs: usize, bias: bool, precision: Precision) -> Linear<Flex> {
-    // torch's initialisation of linear layers.
-    let weight = random([outputs, inputs]) / (3.0 * inputs as f32).sqrt();
-    let linear = Linear {
-        weight: Weight::from_tensor(weight, precision),
-        bias: bias.then(|| Param::from_tensor(random([outputs]))),
-    };
-    assert!(linear.weight.as_packed().is_some());
-    linear
+    random_linear(inputs, outputs, bias, Precision::F32)
 }
 
 /// The layer with weights that f16 represents exactly, which are stored as f16.
-fn of_f16(linear: Linear<Flex>) -> Linear<Flex> {
+fn of_f16(linear: &Linear<Flex>) -> Linear<Flex> {
     Linear {
         weight: Weight::from_tensor(rounded_to_f16(linear.weight.val()), Precision::F32),
-        ..linear
+        bias: linear.bias.clone(),
     }
 }
 
 fn rounded_to_f16<const D: usize>(values: Tensor<Flex, D>) -> Tensor<Flex, D> {
     let values = values.into_data().convert::<f16>().convert::<f32>();
     Tensor::from_data(values, &FlexDevice)
-}
-
-/// A depthwise convolution.
-fn convolution(channels: usize) -> Conv2d<Flex> {
-    let config = Conv2dConfig::new([channels, channels], [3, 3])
-        .with_groups(channels)
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-    let mut conv = config.init(&FlexDevice);
-    conv.bias = Some(Param::from_tensor(random([channels])));
-    conv
 }
 
 #[track_caller]
@@ -111,17 +88,11 @@ fn patch_embedding() {
             &[false, true]
         };
         for &prenorm in prenorms {
-            let weight = random([24, shape[3], size, size]) / (shape[3] as f32).sqrt();
-            let conv = PatchConv {
-                weight: Weight::from_tensor(weight, Precision::F32),
-                bias: Some(Param::from_tensor(random([24]))),
-                stride,
-                padding,
-            };
+            let geometry = [size, stride, padding];
+            let layer = conv_embed([shape[3], 24], geometry, prenorm, Precision::F32);
             let input = random(shape);
-            let norm = norm(if prenorm { shape[3] } else { 24 });
-            let expected = portable::patch_embedding(input.clone(), &conv, &norm, prenorm);
-            let found = Flex::patch_embedding(input, &conv, &norm, prenorm);
+            let expected = unpacked(&layer).forward(input.clone());
+            let found = layer.forward(input);
             assert_close(&format!("{shape:?} {prenorm}"), found, expected);
         }
     }
@@ -131,24 +102,17 @@ fn patch_embedding() {
 fn window_attention() {
     for shape in IMAGES {
         for (heads, window, bias) in [(2, 12, true), (4, 5, false), (1, 3, true)] {
-            let channels = shape[3];
-            let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
-            let mut qkv = linear(channels, 3 * channels, bias);
-            let mut proj = linear(channels, channels, true);
+            let config = stage(shape[3], heads, window, bias, "gelu");
+            let mut block = spatial_block(&config, Precision::F32);
             if heads == 4 {
-                (qkv, proj) = (of_f16(qkv), of_f16(proj));
+                let attention = &mut block.window_attn;
+                attention.qkv = of_f16(&attention.qkv);
+                attention.proj = of_f16(&attention.proj);
             }
-            let expected = portable::add_window_attention(
-                input.clone(),
-                &conv,
-                &norm,
-                &qkv,
-                &proj,
-                heads,
-                window,
-            );
-            let found = Flex::add_window_attention(input, &conv, &norm, &qkv, &proj, heads, window);
-            assert_close(&format!("{shape:?} {heads} {window}"), found, expected);
+            let what = format!("{shape:?} {heads} {window}");
+            let input = random(shape);
+            assert_fused_is_plain(&what, &block.attention_half(), &input);
+            assert_fused_is_plain(&format!("{what} whole"), &block, &input);
         }
     }
 }
@@ -157,46 +121,120 @@ fn window_attention() {
 fn channel_attention() {
     for shape in IMAGES {
         for (groups, bias) in [(1, true), (2, false), (4, true)] {
-            let channels = shape[3];
-            let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
-            let mut qkv = linear(channels, 3 * channels, bias);
-            let mut proj = linear(channels, channels, true);
+            let config = stage(shape[3], groups, 12, bias, "gelu");
+            let mut block = channel_block(&config, Precision::F32);
             if groups == 4 {
-                (qkv, proj) = (of_f16(qkv), of_f16(proj));
+                let attention = &mut block.channel_attn;
+                attention.qkv = of_f16(&attention.qkv);
+                attention.proj = of_f16(&attention.proj);
             }
-            let expected =
-                portable::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, groups);
-            let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, groups);
-            assert_close(&format!("{shape:?} {groups}"), found, expected);
+            let what = format!("{shape:?} {groups}");
+            let input = random(shape);
+            assert_fused_is_plain(&what, &block.attention_half(), &input);
+            assert_fused_is_plain(&format!("{what} whole"), &block, &input);
         }
     }
+}
+
+/// Compares a block with packed weights with the same block in burn's operations.
+#[track_caller]
+fn assert_fused_is_plain(what: &str, block: &impl Block, input: &Tensor<Flex, 4>) {
+    let expected = unpacked(block).forward(input.clone());
+    assert_close(what, block.forward(input.clone()), expected);
 }
 
 #[test]
 fn feed_forward() {
     let names = ["gelu", "gelu_new", "quick_gelu", "relu", "silu", "swish"];
     for (shape, name) in IMAGES.into_iter().zip(names) {
-        let activation = Activation::named(name).unwrap();
-        let channels = shape[3];
-        let (input, conv, norm) = (random(shape) * 3.0, convolution(channels), norm(channels));
-        let fc1 = linear(channels, 4 * channels, true);
-        let fc2 = linear(4 * channels, channels, true);
-        for activation in [Activation::Gelu, activation] {
-            let input = input.clone();
-            let expected =
-                portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, activation);
-            let found = Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, activation);
-            assert_close(&format!("{shape:?} {activation:?}"), found, expected);
-            let [batch, height, width, _] = shape;
+        let [batch, height, width, channels] = shape;
+        for name in ["gelu", name] {
+            let what = format!("{shape:?} {name}");
+            let input = random(shape) * 3.0;
+            let config = stage(channels, 4, 5, true, name);
+            let block = spatial_block(&config, Precision::F32);
+            assert_fused_is_plain(&what, &block.feed_forward_half(), &input);
+            assert_fused_is_plain(&format!("{what} spatial block"), &block, &input);
+            let block = channel_block(&config, Precision::F32);
+            assert_fused_is_plain(&format!("{what} channel block"), &block, &input);
+
             let input = input.reshape([batch, height * width, channels]);
-            let expected =
-                portable::feed_forward_then_norm(input.clone(), &fc1, &fc2, activation, &norm);
-            let found = Flex::feed_forward_then_norm(input, &fc1, &fc2, activation, &norm);
-            assert_close(
-                &format!("{shape:?} {activation:?} then norm"),
-                found,
-                expected,
-            );
+            let config = text_config(channels, 4, 4 * channels, name);
+            let encoder = encoder_layer(&config, Precision::F32);
+            let mut without_attention = encoder.clone();
+            set_zero(&mut without_attention.self_attn.out_proj);
+            for (part, layer) in [("then norm", without_attention), ("encoder layer", encoder)] {
+                let expected = unpacked(&layer).forward(input.clone(), None);
+                let found = layer.forward(input.clone(), None);
+                assert_close(&format!("{what} {part}"), found, expected);
+            }
+
+            let decoder = decoder_layer(&config, Precision::F32);
+            let encoded = random([batch, 9, channels]);
+            let [found, expected] = [decoder.clone(), unpacked(&decoder)].map(|layer| {
+                let cross_attention = layer.cross_attention(&encoded, None);
+                let mut self_attention = SelfAttentionCache::default();
+                let output = layer.forward(input.clone(), &mut self_attention, &cross_attention);
+                (output, cross_attention)
+            });
+            assert!(matches!(found.1, CrossAttention::Fused(_)));
+            assert!(matches!(expected.1, CrossAttention::Plain(_)));
+            assert_close(&format!("{what} decoder layer"), found.0, expected.0);
+        }
+    }
+}
+
+/// Encoder layers with padded entries.
+#[test]
+fn encoder_layers_with_a_mask() {
+    let (batch, tokens) = (3, 70);
+    let layer = encoder_layer(&text_config(60, 3, 240, "gelu"), Precision::F32);
+    let input = random([batch, tokens, 60]);
+    for least in [0.9, 0.1] {
+        let mask = uniform([batch, 1, 1, tokens]).greater_elem(least);
+        let expected = unpacked(&layer).forward(input.clone(), Some(&mask));
+        let found = layer.forward(input.clone(), Some(&mask));
+        assert_close(&format!("masked above {least}"), found, expected);
+    }
+}
+
+/// A decoder whose sequences grow by one token or several, and whose rows and entries are exchanged
+/// and removed.
+#[test]
+fn decoder_steps() {
+    let (batch, beams, dim) = (2, 2, 60);
+    let config = text_config(dim, 3, 240, "gelu");
+    let mut decoder: Decoder<Flex> = Decoder::new(&config, Precision::F32, &FlexDevice);
+    let positions = decoder.embed_positions.weight.lazy_shape().dims();
+    decoder.embed_positions.weight = Param::from_tensor(random(positions));
+    let fused = randomised(decoder);
+    let plain = unpacked(&fused);
+    let encoded = random([batch, 21, dim]);
+    let mask = uniform([batch, 1, 1, 21]).greater_elem(0.8);
+    let [mut fused_cross, mut plain_cross] =
+        [&fused, &plain].map(|decoder| decoder.cross_attention_cache(&encoded, Some(&mask)));
+    let [mut fused_cache, mut plain_cache] = [0; 2].map(|_| KvCache::default());
+    let mut rows = batch * beams;
+    for (step, tokens) in [3, 1, 1, 50, 1, 1].into_iter().enumerate() {
+        let x = random([rows, tokens, dim]);
+        assert_close(
+            &format!("step {step}"),
+            fused.forward(x.clone(), &fused_cross, &mut fused_cache),
+            plain.forward(x, &plain_cross, &mut plain_cache),
+        );
+        let kept: &[usize] = match step {
+            0 => &[1, 0, 3, 3],
+            3 => &[3, 2],
+            _ => continue,
+        };
+        for cache in [&mut fused_cache, &mut plain_cache] {
+            cache.select(kept);
+        }
+        rows = kept.len();
+        if rows == beams {
+            for cross in [&mut fused_cross, &mut plain_cross] {
+                cross.select(&[1]);
+            }
         }
     }
 }
@@ -210,7 +248,7 @@ fn activations() {
         };
         let (x, expected): (f32, f32) = (x.parse().unwrap(), expected.parse().unwrap());
         let x = Tensor::<Flex, 1>::from_floats([x], &FlexDevice);
-        let found = Activation::named(name).unwrap().forward(x).into_scalar();
+        let found = activate(Activation::named(name).unwrap(), x).into_scalar();
         assert!(
             (found - expected).abs() <= 1e-6 * expected.abs().max(1.0),
             "{line}: found {found}"
@@ -232,19 +270,24 @@ fn linear_layers() {
     ] {
         for bias in [false, true] {
             let (input, linear) = (random([1, rows, inputs]), linear(inputs, outputs, bias));
-            let expected = portable::apply_linears(input.clone(), [&linear])[0].clone();
-            let found = Flex::apply_linear(input, &linear);
+            let expected = unpacked(&linear).forward(input.clone());
+            let found = linear.forward(input);
             assert_close(&format!("{rows} {inputs} {outputs}"), found, expected);
-            let (input, residual) = (random([1, rows, inputs]), random([1, rows, outputs]));
-            let norm = norm(outputs);
-            let expected =
-                portable::linear_then_norm(input.clone(), residual.clone(), &linear, &norm);
-            let found = Flex::linear_then_norm(input, residual, &linear, &norm);
-            assert_close(
-                &format!("{rows} {inputs} {outputs} normed"),
-                found,
-                expected,
-            );
+        }
+        // A product between a residual and a norm: an encoder layer without its feed-forward block.
+        for d_model in [inputs, outputs] {
+            let config = text_config(d_model, 1, 8, "gelu");
+            let mut layer = encoder_layer(&config, Precision::F32);
+            set_zero(&mut layer.fc2);
+            for bias in [true, false] {
+                if !bias {
+                    layer.self_attn.out_proj.bias = None;
+                }
+                let input = random([1, rows, d_model]);
+                let expected = unpacked(&layer).forward(input.clone(), None);
+                let found = layer.forward(input, None);
+                assert_close(&format!("{rows} {d_model} {bias} normed"), found, expected);
+            }
         }
     }
 }
@@ -253,13 +296,17 @@ fn linear_layers() {
 fn tied_logits() {
     for (rows, dim, vocabulary) in [(1, 64, 1500), (3, 70, 513), (5, 768, 100), (12, 32, 64)] {
         let input = random([1, rows, dim]);
-        let table = Weight::from_tensor(random([vocabulary, dim]), Precision::F32);
-        let expected = portable::tied_logits(input.clone(), &table);
-        let found = Flex::tied_logits(input, &table);
+        let weight = Weight::from_tensor(random([vocabulary, dim]), Precision::F32);
+        let plain = TokenEmbedding {
+            weight: unpacked_weight(&weight),
+        };
+        let fused = TokenEmbedding { weight };
+        let expected = plain.logits(input.clone());
+        let found = fused.logits(input);
         assert_close(&format!("{rows} {dim} {vocabulary}"), found, expected);
         let ids = Tensor::<Flex, 2, Int>::from_ints([[0, vocabulary as i32 - 1]], &FlexDevice);
-        let expected = portable::embed(&table, ids.clone());
-        assert_close("embedding", Flex::embed(&table, ids), expected);
+        let expected = plain.forward(ids.clone());
+        assert_close("embedding", fused.forward(ids), expected);
     }
 }
 
@@ -287,7 +334,7 @@ fn products_of_f16() {
         let product = |weight| {
             let weight = Weight::from_tensor(weight, Precision::F32);
             let linear = Linear { weight, bias: None };
-            let product = Flex::apply_linear(input.clone(), &linear);
+            let product = linear.forward(input.clone());
             product.narrow(2, 0, outputs).into_data()
         };
         assert_eq!(
@@ -308,17 +355,17 @@ fn a_sequence_is_multiplied_as_it_is_alone() {
         for [sequences, tokens] in [[100, 1], [3, 70], [2, 300]] {
             let (inputs, outputs) = (1031, 70);
             let input = random([sequences, tokens, inputs]);
-            let mut layers = vec![of_f16(linear_of(inputs, outputs, true, Precision::F32))];
+            let mut layers = vec![of_f16(&linear(inputs, outputs, true))];
             for bias in [true, false] {
-                layers.push(linear_of(inputs, outputs, bias, precision));
+                layers.push(random_linear(inputs, outputs, bias, precision));
             }
             for linear in &layers {
-                let together = Flex::apply_linear(input.clone(), linear);
+                let together = linear.forward(input.clone());
                 for few in 1..=sequences.min(5) {
                     for first in [0, (sequences - few) / 2, sequences - few] {
                         let alone = input.clone().narrow(0, first, few);
                         assert_eq!(
-                            Flex::apply_linear(alone, linear).into_data(),
+                            linear.forward(alone).into_data(),
                             together.clone().narrow(0, first, few).into_data(),
                             "{precision} {sequences} {tokens}: {few} from {first}"
                         );
@@ -345,7 +392,7 @@ fn products_in_f32_err_as_rounding_does() {
                 weight: Weight::from_tensor(weight.clone(), Precision::F32),
                 bias: None,
             };
-            let found = Flex::apply_linear(input.clone().unsqueeze(), &linear);
+            let found = linear.forward(input.clone().unsqueeze::<3>());
             let errors = errors(&numbers(input), &numbers(weight), &numbers(found), inputs);
             let mean = errors.iter().sum::<f64>() / errors.len() as f64;
             let worst = errors
@@ -376,7 +423,7 @@ fn products_in_f32_err_as_sums_may() {
             weight: Weight::from_tensor(weight.clone(), Precision::F32),
             bias: None,
         };
-        let found = numbers(Flex::apply_linear(input.clone().unsqueeze(), &linear));
+        let found = numbers(linear.forward(input.clone().unsqueeze::<3>()));
         let (input, weight) = (numbers(input), numbers(weight));
         for (row, found) in input.chunks(inputs).zip(found.chunks(outputs)) {
             for (column, found) in weight.chunks(inputs).zip(found) {
@@ -421,7 +468,7 @@ fn f16_rounds_and_multiplies_in_f32() {
         let product = |weight, precision| {
             let weight = Weight::from_tensor(weight, precision);
             let linear = Linear { weight, bias: None };
-            Flex::apply_linear(input.clone(), &linear).into_data()
+            linear.forward(input.clone()).into_data()
         };
         assert_eq!(
             product(weight, Precision::F16),
@@ -472,13 +519,9 @@ fn narrow_products() {
     ] {
         for (precision, tolerance) in [(Precision::Bf16, 0.006), (Precision::Int8, 0.02)] {
             let input = random([1, rows, inputs]);
-            let linear = linear_of(inputs, outputs, true, precision);
-            let wide = Linear {
-                weight: Weight::Parameter(Param::from_tensor(linear.weight.val()), Precision::F32),
-                bias: linear.bias.clone(),
-            };
-            let expected = portable::apply_linears(input.clone(), [&wide])[0].clone();
-            let found = Flex::apply_linear(input, &linear);
+            let linear = random_linear(inputs, outputs, true, precision);
+            let expected = unpacked(&linear).forward(input.clone());
+            let found = linear.forward(input);
             let error = (found - expected.clone()).powf_scalar(2.0).mean().sqrt();
             let error = error.into_scalar() / expected.powf_scalar(2.0).mean().sqrt().into_scalar();
             assert!(
@@ -499,38 +542,54 @@ fn narrow_layers() {
         .into_iter()
         .flat_map(|shape| precisions.map(|precision| (shape, precision)))
     {
-        let shape = [1, 13, 25, channels];
-        let (input, conv, norm) = (random(shape), convolution(channels), norm(channels));
-        let (fc1, fc2) = (
-            linear_of(channels, 4 * channels, true, precision),
-            linear_of(4 * channels, channels, true, precision),
-        );
-        let qkv = linear_of(channels, 3 * channels, true, precision);
-        let proj = linear(channels, channels, true);
-        let close = |what: &str, found: Tensor<Flex, 4>, expected: Tensor<Flex, 4>| {
-            let largest = expected.clone().abs().max().into_scalar();
-            let difference = (found - expected).abs().max().into_scalar();
-            assert!(
-                difference <= 0.03 * largest,
-                "{what} {channels} {heads} {precision}: {difference} of {largest}"
-            );
-        };
-        close(
-            "feed forward",
-            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu),
-            portable::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu),
-        );
-        close(
-            "window attention",
-            Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, heads, window),
-            portable::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, heads, window),
-        );
-        close(
-            "channel attention",
-            Flex::add_channel_attention(input.clone(), &conv, &norm, &qkv, &proj, heads),
-            portable::add_channel_attention(input, &conv, &norm, &qkv, &proj, heads),
-        );
+        let input = random([1, 13, 25, channels]);
+        let config = stage(channels, heads, window, true, "gelu");
+        let mut spatial = spatial_block(&config, precision);
+        spatial.window_attn.proj = linear(channels, channels, true);
+        let what = format!("{channels} {heads} {precision}");
+        assert_narrow_is_close(&format!("spatial block {what}"), &spatial, &input);
+        let channel = channel_block(&config, precision);
+        assert_narrow_is_close(&format!("channel block {what}"), &channel, &input);
     }
+}
+
+/// Compares a block, and each half of it, with the block in burn's operations.
+#[track_caller]
+fn assert_narrow_is_close(what: &str, block: &impl Block, input: &Tensor<Flex, 4>) {
+    for (part, block) in block.parts() {
+        let expected = unpacked(&block).forward(input.clone());
+        let found = block.forward(input.clone());
+        assert_within(&format!("{what} {part}"), 0.03, found, expected);
+    }
+}
+
+/// An attention in burn's operations without projections. Its input is queries, keys and values
+/// side by side, `[rows, tokens, 3 * dim]`.
+fn plain_attention(dim: usize, heads: usize) -> Attention<Flex> {
+    let all = Tensor::<Flex, 2>::eye(3 * dim, &FlexDevice);
+    let part = |index| identity(all.clone().narrow(0, index * dim, dim));
+    let mut attention = Attention::new(dim, heads, Precision::F32, &FlexDevice);
+    attention.q_proj = part(0);
+    attention.k_proj = part(1);
+    attention.v_proj = part(2);
+    attention.out_proj = identity(Tensor::eye(dim, &FlexDevice));
+    attention
+}
+
+/// A linear layer in burn's operations without a bias.
+fn identity(weight: Tensor<Flex, 2>) -> Linear<Flex> {
+    Linear {
+        weight: Weight::Parameter(Param::from_tensor(weight), Precision::F32),
+        bias: None,
+    }
+}
+
+fn floats<const D: usize>(tensor: &Tensor<Flex, D>) -> Vec<f32> {
+    tensor.to_data().into_vec().unwrap()
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
+    Tensor::from_data(TensorData::new(values, shape), &FlexDevice)
 }
 
 #[test]
@@ -551,19 +610,20 @@ fn attention() {
         for least in [1.0, 0.9, -1.0] {
             let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);
             let masked = (least < 1.0).then_some(masked);
-            let (expected, _) = attended::<portable::KeysValues<Flex>>(
-                [&q, &k, &v],
-                heads,
-                masked.clone(),
-                Precision::F32,
-            );
+            let mut plain = plain_attention(dim, heads);
+            plain.q_proj = identity(Tensor::eye(dim, &FlexDevice));
+            let [keys, values] = [&k, &v].map(|tensor| {
+                let heads = tensor.clone().reshape([batch, keys, heads, head_dim]);
+                heads.swap_dims(1, 2)
+            });
+            let keys_values = KeysValues {
+                keys,
+                values,
+                key_padding_mask: masked.clone(),
+            };
+            let expected = plain.forward_cross(q.clone(), &keys_values);
             for (precision, tolerance) in [(Precision::F32, TOLERANCE), (Precision::Bf16, 0.02)] {
-                let (found, one) = attended::<<Flex as Backend>::KeysValues>(
-                    [&q, &k, &v],
-                    heads,
-                    masked.clone(),
-                    precision,
-                );
+                let (found, one) = attended([&q, &k, &v], heads, masked.as_ref(), precision);
                 let what = format!("{what} {precision} masked above {least}");
                 assert_within(&what, tolerance, found.clone(), expected.clone());
                 // A single remaining entry has the same result as in the batch.
@@ -575,43 +635,63 @@ fn attention() {
 }
 
 /// The results of all queries, and those of the last entry's queries after the others are removed.
-fn attended<K: KeysValues<Flex>>(
+fn attended(
     [q, k, v]: [&Tensor<Flex, 3>; 3],
     heads: usize,
-    masked: Option<Tensor<Flex, 4, Bool>>,
+    masked: Option<&Tensor<Flex, 4, Bool>>,
     precision: Precision,
 ) -> (Tensor<Flex, 3>, TensorData) {
     let batch = k.dims()[0];
-    let mut keys_values = K::new(k.clone(), v.clone(), heads, masked, precision);
-    let all = keys_values.attend(q.clone());
+    let mut cache = <Flex as Backend>::CrossAttentionCache::new(
+        [&floats(k), &floats(v)],
+        k.dims(),
+        heads,
+        masked,
+        precision,
+    );
+    let attend = |cache: &<Flex as Backend>::CrossAttentionCache, q: &Tensor<Flex, 3>| {
+        tensor(cache.attention(&floats(q)), q.dims())
+    };
+    let all = attend(&cache, q);
     let rows = q.dims()[0] / batch;
-    keys_values.select(&[batch - 1]);
+    cache.select(&[batch - 1]);
     let last = q.clone().narrow(0, (batch - 1) * rows, rows);
-    (all, keys_values.attend(last).into_data())
+    (all, attend(&cache, &last).into_data())
 }
 
 /// Sequences that grow by one token or several, and whose rows are exchanged and removed.
 #[test]
 fn attention_to_the_past() {
     for (heads, head_dim) in [(2, 8), (3, 20), (12, 64)] {
-        let mut past = <Flex as Backend>::PastKeysValues::default();
-        let mut expected = portable::PastKeysValues::<Flex>::default();
+        let dim = heads * head_dim;
+        let mut past = <Flex as Backend>::SelfAttentionCache::default();
+        let plain = plain_attention(dim, heads);
+        let mut plain_past = SelfAttentionCache::default();
         let mut rows = 3;
+        // All queries, keys and values of the rows so far.
+        let mut all: Vec<Tensor<Flex, 3>> = Vec::new();
         for (step, tokens) in [3, 1, 1, 50, 1, 1].into_iter().enumerate() {
-            let [q, k, v] = [0; 3].map(|_| random([rows, tokens, heads * head_dim]));
+            let shape = [rows, tokens, dim];
+            let [q, k, v] = [0; 3].map(|_| random(shape));
             let what = format!("{heads} {head_dim} step {step}");
-            assert_close(
-                &what,
-                past.attend(q.clone(), k.clone(), v.clone(), heads),
-                expected.attend(q, k, v, heads),
-            );
+            past.append(&floats(&k), &floats(&v), shape);
+            let found = tensor(past.attention(&floats(&q), shape, heads), shape);
+            let x = Tensor::cat(vec![q, k, v], 2);
+            all.push(x.clone());
+            assert_close(&what, found, plain.forward_causal(x, &mut plain_past));
             let kept: &[usize] = match step {
                 0 => &[2, 0, 0],
                 3 => &[1, 2],
                 _ => continue,
             };
             past.select(kept);
-            expected.select(kept);
+            // The plain cache is computed again from the kept rows.
+            let kept_rows = kept.iter().map(|row| *row as i32).collect::<Vec<_>>();
+            let kept_rows = Tensor::<Flex, 1, Int>::from_ints(kept_rows.as_slice(), &FlexDevice);
+            let kept_tokens = Tensor::cat(all, 1).select(0, kept_rows);
+            plain_past = SelfAttentionCache::default();
+            plain.forward_causal(kept_tokens.clone(), &mut plain_past);
+            all = vec![kept_tokens];
             rows = kept.len();
         }
     }
@@ -620,12 +700,14 @@ fn attention_to_the_past() {
 /// The result is the same for any number of threads that share the heads, evenly or not.
 #[test]
 fn attention_to_the_past_does_not_depend_on_threads() {
-    let [q, k, v] = [0; 3].map(|_| random([3, 40, 12 * 64]));
+    let shape = [3, 40, 12 * 64];
+    let [q, k, v] = [0; 3].map(|_| floats(&random(shape)));
     let attended = |threads: usize| {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let attend = || {
-            let mut past = <Flex as Backend>::PastKeysValues::default();
-            past.attend(q.clone(), k.clone(), v.clone(), 12).into_data()
+            let mut past = <Flex as Backend>::SelfAttentionCache::default();
+            past.append(&k, &v, shape);
+            past.attention(&q, shape, 12)
         };
         threads.build().unwrap().install(attend)
     };
@@ -637,11 +719,11 @@ fn attention_to_the_past_does_not_depend_on_threads() {
 
 /// The same entries as by sorting the whole row, equal ones by index.
 #[test]
-fn the_likeliest() {
+fn top_k_log_softmax() {
     for (rows, entries, count) in [(1, 1, 1), (3, 51289, 16), (2, 8192, 3), (1, 8200, 8200)] {
         // Few different values, so that some are equal.
         let logits = (random([rows, entries]) * 50.0).round();
-        let found = Flex::likeliest(logits.clone(), count).unwrap();
+        let found = Flex::top_k_log_softmax(logits.clone(), count).unwrap();
         let log_probs = burn::tensor::activation::log_softmax(logits, 1);
         for row in 0..rows {
             let read = |tensor: Tensor<Flex, 2>| -> Vec<f32> {
@@ -663,7 +745,7 @@ fn the_likeliest() {
     }
     for logits in [[f32::NAN, 0.0], [f32::NEG_INFINITY; 2]] {
         let logits = Tensor::from_data([logits], &FlexDevice);
-        let found: Vec<f32> = Flex::likeliest(logits, 1)
+        let found: Vec<f32> = Flex::top_k_log_softmax(logits, 1)
             .unwrap()
             .into_data()
             .into_vec()
@@ -677,16 +759,14 @@ fn the_likeliest() {
 fn nan_is_not_lost() {
     for precision in Precision::ALL {
         let input = Tensor::<Flex, 4>::full([1, 4, 4, 8], f32::NAN, &FlexDevice);
-        let (conv, norm) = (convolution(8), norm(8));
-        let fc1 = linear_of(8, 32, true, precision);
-        let fc2 = linear_of(32, 8, true, precision);
-        let found =
-            Flex::add_feed_forward(input.clone(), &conv, &norm, &fc1, &fc2, Activation::Gelu);
-        assert!(found.is_nan().all().into_scalar(), "{precision}");
-        let (qkv, proj) = (linear_of(8, 24, true, precision), linear(8, 8, true));
-        let found = Flex::add_window_attention(input.clone(), &conv, &norm, &qkv, &proj, 2, 3);
-        assert!(found.is_nan().all().into_scalar(), "{precision}");
-        let found = Flex::add_channel_attention(input, &conv, &norm, &qkv, &proj, 2);
-        assert!(found.is_nan().all().into_scalar(), "{precision}");
+        let config = stage(8, 2, 3, true, "gelu");
+        for (part, block) in spatial_block(&config, precision).parts() {
+            let found = block.forward(input.clone());
+            assert!(found.is_nan().all().into_scalar(), "{precision} {part}");
+        }
+        for (part, block) in channel_block(&config, precision).parts() {
+            let found = block.forward(input.clone());
+            assert!(found.is_nan().all().into_scalar(), "{precision} {part}");
+        }
     }
 }
