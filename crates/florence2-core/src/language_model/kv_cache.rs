@@ -122,11 +122,13 @@ impl<B: Backend> SelfAttentionCache<B> {
     }
 
     fn select(&mut self, rows: &[usize]) {
-        if let Some(keys_values) = self.keys_values.take() {
-            let indices = indices(rows, &keys_values[0].device());
-            self.keys_values = Some(keys_values.map(|tensor| tensor.select(0, indices.clone())));
+        match self.keys_values.take() {
+            Some(keys_values) => {
+                let rows = indices(rows, &keys_values[0].device());
+                self.keys_values = Some(keys_values.map(|tensor| tensor.select(0, rows.clone())));
+            }
+            None => self.fused.select(rows),
         }
-        self.fused.select(rows);
     }
 }
 
