@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the kernels' tests, and the demo model with f32 and with narrower weights, on aarch64 under QEMU.
+# Runs the tests of the fused operations, and the demo model with f32 and with narrower weights, on aarch64 under QEMU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
 emulated() {
     SEEN=$target tests/aarch64/toolchain.sh "$PWD" cargo test --quiet --target-dir "$target" --profile emulated --target aarch64-unknown-linux-gnu \
-        -p florence2-kernels -p florence2 --features florence2/demo "$@"
+        -p florence2-core -p florence2 --features florence2/demo "$@"
 }
-emulated --test flex
-FLORENCE2_CPU_LEVEL=neon emulated --test flex
+emulated --test fused
+FLORENCE2_CPU_LEVEL=neon emulated --test fused
 # The other scene would take the same time and use the same kernels.
 emulated --test demo_scenes -- first_scene_equals_the_reference narrow_weights_answer_alike

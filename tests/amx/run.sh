@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the kernels' tests and a demo scene at the SIMD levels amx, avx512-dot and avx2-vnni on a processor without AMX:
-# emulator.c executes the instructions that the processor lacks. It requires AVX-512 with VNNI. On other processors, and
-# on processors with AMX, the levels are reported as skipped.
+# Runs the tests of the fused operations and a demo scene at the SIMD levels amx, avx512-dot and avx2-vnni on a processor
+# without AMX: emulator.c executes the instructions that the processor lacks. It requires AVX-512 with VNNI. On other
+# processors, and on processors with AMX, the levels are reported as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -43,8 +43,8 @@ emulated() {
     echo "$level: executed $(grep -v ' 0$' "$folder/counts" | paste -sd ,)"
 }
 # Each emulated instruction takes some microseconds, so the skipped test would take minutes.
-emulated avx512-dot florence2-kernels/flex "no-arch_prctl vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
-emulated avx2-vnni florence2-kernels/flex "no-arch_prctl vpdpbusd" narrow_products
-emulated amx florence2-kernels/flex "arch_prctl ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \
+emulated avx512-dot florence2-core/fused "no-arch_prctl vdpbf16ps vcvtne2ps2bf16" narrow_products nan_is_not_lost
+emulated avx2-vnni florence2-core/fused "no-arch_prctl vpdpbusd" narrow_products
+emulated amx florence2-core/fused "arch_prctl ldtilecfg tilerelease tileloadd tilestored tdpbf16ps tdpbssd tdpbusd" \
     --skip a_sequence_is_multiplied_as_it_is_alone
 emulated amx florence2/demo_scenes "tdpbssd" first_scene_equals_the_reference

@@ -20,10 +20,10 @@ export VK_ICD_FILENAMES XDG_RUNTIME_DIR CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMEN
 # With autotune, as in the command and the libraries: the kernels that it selects must be correct. The demo model's
 # answers take six minutes with autotune and are tested below.
 with_autotune() {
-    cargo test --quiet -p florence2-kernels -p florence2 \
-        --features florence2-kernels/wgpu,florence2-kernels/autotune,florence2/wgpu,florence2/demo "$@"
+    cargo test --quiet -p florence2-kernels -p florence2-core -p florence2 \
+        --features florence2-kernels/wgpu,florence2-kernels/autotune,florence2-core/wgpu,florence2/wgpu,florence2/demo "$@"
 }
-with_autotune --test gpu
+with_autotune --test gpu --test gpu_layers
 with_autotune --test devices -- --skip the_demo_model_answers_alike_on_every_device
 # Without autotune, because its measurements dominate the time on the emulated GPU. Without `generation`, which did not
 # finish within six minutes there.

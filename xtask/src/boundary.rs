@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use syn::{Attribute, Expr, Item, ItemFn, Stmt};
 
-use crate::{read, root};
+use crate::workspace::{read, root};
 
 /// The exported functions in the sources of the C API, by file.
 fn exported() -> Vec<(String, ItemFn)> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::licences::third_party;
-use crate::{Failure, read, root, target, write};
+use crate::workspace::{Failure, read, root, target, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
 const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Failure, read, root};
+use crate::workspace::{self, Failure, read, root};
 
 /// The text before the declarations: the overview, the rules that apply to all declarations, and a
 /// program.
@@ -40,7 +40,7 @@ fn crate_folder() -> PathBuf {
 pub(crate) fn write() -> Result<(), Failure> {
     HEADERS.iter().try_for_each(|(path, generate)| {
         let header = generate()?;
-        crate::write(&root().join(path), header.as_bytes())
+        workspace::write(&root().join(path), header.as_bytes())
     })
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{Failure, root};
+use crate::workspace::{Failure, output, read, root};
 
 /// The prefixes of the names of licence files, in lower case.
 const FILE_NAMES: [&str; 6] = [
@@ -106,7 +106,7 @@ fn packages(features: &[String]) -> Result<Vec<Package>, Failure> {
     if !features.is_empty() {
         tree.args(["--features", &features.join(",")]);
     }
-    let tree = output(&mut tree)?;
+    let tree = output(&mut tree, &root())?;
     let linked: BTreeSet<(&str, &str)> = tree
         .lines()
         .filter_map(|line| line.split_once(" v"))
@@ -121,7 +121,7 @@ fn packages(features: &[String]) -> Result<Vec<Package>, Failure> {
         let features = features.iter().map(|name| format!("florence2-ffi/{name}"));
         metadata.args(["--features", &features.collect::<Vec<_>>().join(",")]);
     }
-    let metadata = output(&mut metadata)?;
+    let metadata = output(&mut metadata, &root())?;
     let metadata: Value =
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
     let all = metadata["packages"].as_array();
@@ -199,11 +199,11 @@ fn standard_texts(package: &Package) -> Result<Vec<(String, String)>, Failure> {
     };
     let mut texts = Vec::new();
     if package.licence.contains("Apache-2.0") {
-        let text = crate::read(&root().join("LICENSE-APACHE"))?;
+        let text = read(&root().join("LICENSE-APACHE"))?;
         texts.push(("Apache-2.0".to_owned(), text));
     }
     if package.licence.contains("MIT") {
-        let ours = crate::read(&root().join("LICENSE-MIT"))?;
+        let ours = read(&root().join("LICENSE-MIT"))?;
         let text: Vec<String> = ours
             .lines()
             .map(|line| match line.starts_with("Copyright") {
@@ -229,7 +229,7 @@ fn standard_texts(package: &Package) -> Result<Vec<(String, String)>, Failure> {
 
 /// The licences of the Rust standard library, from the toolchain.
 fn rust_licences() -> Result<String, Failure> {
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]), &root())?;
     let folder = Path::new(sysroot.trim()).join("share/doc/rust/licenses");
     let mut texts =
         String::from("The Rust standard library is licensed under MIT or Apache-2.0.\n");
@@ -237,8 +237,8 @@ fn rust_licences() -> Result<String, Failure> {
         let path = folder.join(name);
         // A minimal toolchain has no documentation.
         let text = match path.exists() {
-            true => crate::read(&path)?,
-            false => crate::read(&root().join(match name {
+            true => read(&path)?,
+            false => read(&root().join(match name {
                 "MIT.txt" => "LICENSE-MIT",
                 _ => "LICENSE-APACHE",
             }))?,
@@ -251,23 +251,10 @@ fn rust_licences() -> Result<String, Failure> {
 
 /// The name of the platform that Rust builds for.
 fn host() -> Result<String, Failure> {
-    let version = output(Command::new("rustc").arg("-vV"))?;
+    let version = output(Command::new("rustc").arg("-vV"), &root())?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(ToOwned::to_owned)
         .ok_or_else(|| "rustc -vV: expected a line `host: `".to_owned())
-}
-
-fn output(command: &mut Command) -> Result<String, Failure> {
-    let output = command
-        .current_dir(root())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        String::from_utf8(output.stdout).map_err(|error| format!("{command:?}: {error}"))
-    } else {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{command:?}: {}", reason.trim()))
-    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,18 @@
 
 #[cfg(test)]
 mod boundary;
+mod cycles;
 mod dist;
 mod header;
 mod licences;
+mod workspace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use workspace::{root, target};
 
 /// The project's build tasks.
 #[derive(Parser)]
@@ -36,10 +40,13 @@ enum Task {
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
     },
+    /// Fails if a crate has an import cycle between its files, and prints the names that form it.
+    Cycles {
+        /// The folder of the workspace to check; by default, this one.
+        #[arg(long)]
+        root: Option<PathBuf>,
+    },
 }
-
-/// A task's error message, on one line.
-type Failure = String;
 
 fn main() -> ExitCode {
     let done = match Xtask::parse().task {
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
         Task::Dist { out, features } => {
             dist::dist(&out.unwrap_or_else(|| target().join("dist")), &features)
         }
+        Task::Cycles { root: folder } => cycles::check(&folder.unwrap_or_else(root)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,26 +64,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Returns the workspace's folder.
-fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // INVARIANT: this crate is a folder of the workspace.
-    xtask.parent().expect("a workspace around").to_owned()
-}
-
-/// Returns cargo's target directory. A relative path in `CARGO_TARGET_DIR` is relative to [`root`],
-/// the folder in which `dist` and `header` start cargo.
-fn target() -> PathBuf {
-    let named = std::env::var_os("CARGO_TARGET_DIR");
-    root().join(named.unwrap_or_else(|| "target".into()))
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn write(path: &Path, contents: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, contents).map_err(|error| format!("{}: {error}", path.display()))
 }

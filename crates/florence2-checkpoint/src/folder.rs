@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::source::Source;
 use crate::error::{Error, Result};
+use crate::source::Source;
 
 /// The location of a checkpoint's files.
 pub(crate) enum Folder {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::folder::Folder;
-use super::source::Source;
-use super::tensor::StoredTensor;
 use crate::error::Result;
+use crate::folder::Folder;
+use crate::format;
+use crate::source::Source;
+use crate::tensor::StoredTensor;
 
 /// The maximum size of an index in bytes.
 const MAX_INDEX: u64 = 1 << 26;
@@ -22,15 +23,18 @@ struct ShardIndex {
 }
 
 /// Reads the headers of all files that an index lists.
-pub(crate) fn read(index: &Source, folder: &Folder) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn read_shards(
+    index: &Source,
+    folder: &Folder,
+) -> Result<BTreeMap<String, StoredTensor>> {
     let weight_map = read_index(index)?.weight_map;
     let files: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
-    refuse(
+    reject(
         "shards that are no plain file names",
         files.iter().filter(|file| !is_plain(file)),
         index,
     )?;
-    refuse(
+    reject(
         "shards that are missing",
         files.iter().filter(|file| !folder.contains(file)),
         index,
@@ -38,7 +42,7 @@ pub(crate) fn read(index: &Source, folder: &Folder) -> Result<BTreeMap<String, S
     let mut shards = BTreeMap::new();
     for file in files {
         let source = Arc::new(folder.open(file)?);
-        shards.insert(file, super::read_tensors(&source)?);
+        shards.insert(file, format::read_tensors(&source)?);
     }
     let mut tensors = BTreeMap::new();
     let mut missing = Vec::new();
@@ -51,7 +55,7 @@ pub(crate) fn read(index: &Source, folder: &Folder) -> Result<BTreeMap<String, S
             None => missing.push(format!("`{key}` in {file}")),
         }
     }
-    refuse("tensors that are missing", missing.iter(), index)?;
+    reject("tensors that are missing", missing.iter(), index)?;
     // Tensors that are not in the index belong to the checkpoint too, unless another shard has the
     // key.
     for shard in shards.into_values() {
@@ -82,8 +86,9 @@ fn is_plain(file: &str) -> bool {
     Path::new(file).file_name() == Some(file.as_ref())
 }
 
-fn refuse<T: ToString>(
-    what: &str,
+/// Returns an error if there are `offenders`. `kind` describes them.
+fn reject<T: ToString>(
+    kind: &str,
     offenders: impl Iterator<Item = T>,
     index: &Source,
 ) -> Result<()> {
@@ -91,5 +96,5 @@ fn refuse<T: ToString>(
     if offenders.is_empty() {
         return Ok(());
     }
-    Err(index.malformed(format!("the index lists {what}: {}", offenders.join(", "))))
+    Err(index.malformed(format!("the index lists {kind}: {}", offenders.join(", "))))
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use safetensors::tensor::Metadata;
 
-use super::source::Source;
-use super::tensor::{Layout, Storage, StoredTensor};
 use crate::error::Result;
+use crate::source::Source;
+use crate::tensor::{Layout, Storage, StoredTensor};
 
 /// The largest header that the safetensors library accepts, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// Reads and checks the header. The tensors stay in the file.
-pub(crate) fn read(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> {
+pub(crate) fn read_file(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> {
     let (data_start, metadata) = read_header(source)?;
     let tensors = metadata.tensors().into_iter().map(|(key, info)| {
         let (start, end) = info.data_offsets;
@@ -62,15 +62,15 @@ fn check_size(source: &Source, data_start: u64, metadata: &Metadata) -> Result<(
         return Ok(());
     }
     let tensors = metadata.tensors();
-    let cut = tensors
+    let truncated = tensors
         .iter()
         .filter(|(_, info)| data_start + info.data_offsets.1 as u64 > size)
         .map(|(key, _)| format!("`{key}`"));
-    let mut cut: Vec<String> = cut.collect();
-    cut.sort();
+    let mut truncated: Vec<String> = truncated.collect();
+    truncated.sort();
     let mut reason = format!("{size} bytes, expected {expected}: truncated or corrupt");
-    if !cut.is_empty() {
-        let _ = write!(reason, "; the data ends before {}", cut.join(", "));
+    if !truncated.is_empty() {
+        let _ = write!(reason, "; the data ends before {}", truncated.join(", "));
     }
     Err(source.malformed(reason))
 }

@@ -1,12 +1,12 @@
 //! The bytes of one file, on disk or in memory, read at any position by any number of threads.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::positional_file::PositionalFile;
 
 /// A file on disk or in memory.
 pub(crate) struct Source {
@@ -16,7 +16,7 @@ pub(crate) struct Source {
 }
 
 enum Bytes {
-    File(SharedFile),
+    File(PositionalFile),
     Memory(Arc<[u8]>),
 }
 
@@ -36,7 +36,7 @@ impl Source {
         Ok(Self {
             name: path.display().to_string(),
             length: metadata.len(),
-            bytes: Bytes::File(SharedFile::new(File::open(path).map_err(io)?)),
+            bytes: Bytes::File(PositionalFile::open(path).map_err(io)?),
         })
     }
 
@@ -132,42 +132,5 @@ impl io::Read for SourceReader<'_> {
         bytes[..length].copy_from_slice(read);
         self.position += length as u64;
         Ok(length)
-    }
-}
-
-/// A file that several threads read at their own positions.
-#[cfg(unix)]
-struct SharedFile(File);
-
-#[cfg(unix)]
-impl SharedFile {
-    fn new(file: File) -> Self {
-        Self(file)
-    }
-
-    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, bytes, offset)
-    }
-}
-
-/// A file that several threads read at their own positions. A mutex serialises the reads.
-#[cfg(not(unix))]
-struct SharedFile(std::sync::Mutex<File>);
-
-#[cfg(not(unix))]
-impl SharedFile {
-    fn new(file: File) -> Self {
-        Self(std::sync::Mutex::new(file))
-    }
-
-    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        use std::io::{Read, Seek, SeekFrom};
-        // After a panic of another reader the file is still valid: every read seeks first.
-        let mut file = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(bytes)
     }
 }

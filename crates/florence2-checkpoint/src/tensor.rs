@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crc32fast::Hasher;
 use rayon::prelude::*;
 
-use super::float_format::FloatFormat;
-use super::source::Source;
 use crate::error::{Error, Result};
+use crate::float_format::FloatFormat;
+use crate::source::Source;
 
 /// Values that one thread reads and converts at a time, so that they stay in the cache.
 const PART: usize = 1 << 14;
@@ -26,8 +26,8 @@ pub struct StoredTensor {
     storage: Arc<Storage>,
     /// The offset of the tensor's first value in the storage, in bytes.
     offset: u64,
-    /// The strides in values. `None` if the values are stored in row-major order.
-    strides: Option<Vec<usize>>,
+    /// `None` if the values are stored in row-major order.
+    strides: Option<Strides>,
 }
 
 /// The layout of a tensor's values in its storage.
@@ -35,8 +35,17 @@ pub(crate) struct Layout {
     pub(crate) shape: Vec<usize>,
     /// The offset of the tensor's first value in the storage, in bytes.
     pub(crate) offset: u64,
-    /// The strides in values. `None` if the values are stored in row-major order.
-    pub(crate) strides: Option<Vec<usize>>,
+    /// `None` if the values are stored in row-major order.
+    pub(crate) strides: Option<Strides>,
+}
+
+/// The strides of a tensor whose values are not stored in row-major order. No dimension is 0.
+#[derive(Debug)]
+pub(crate) struct Strides {
+    /// The stride of each dimension, in values.
+    pub(crate) steps: Vec<usize>,
+    /// The number of consecutive stored values from the tensor's first to its last.
+    pub(crate) span: usize,
 }
 
 impl StoredTensor {
@@ -75,11 +84,26 @@ impl StoredTensor {
         let values = match &self.strides {
             None => self.read(count, format)?,
             Some(strides) => {
-                let values = self.read(span(&self.shape, strides), format)?;
-                gather(&values, &self.shape, strides)
+                let values = self.read(strides.span, format)?;
+                gather(&values, &self.shape, &strides.steps)
             }
         };
         Ok(values)
+    }
+
+    /// Reads the values of a matrix `[rows, columns]` as f32, transposed to `[columns, rows]`. Other
+    /// tensors are read as by [`Self::to_f32`].
+    ///
+    /// # Errors
+    /// Those of [`Self::to_f32`].
+    pub fn to_f32_transposed(&self) -> Result<Vec<f32>> {
+        let values = self.to_f32()?;
+        Ok(match self.shape[..] {
+            [rows, columns] if !values.is_empty() => {
+                gather(&values, &[columns, rows], &[1, columns])
+            }
+            _ => values,
+        })
     }
 
     fn read(&self, count: usize, format: FloatFormat) -> Result<Vec<f32>> {
@@ -239,14 +263,6 @@ fn combine(parts: &[Hasher]) -> u32 {
         whole.combine(part);
     }
     whole.finalize()
-}
-
-/// The number of consecutive values from a tensor's first to its last.
-fn span(shape: &[usize], strides: &[usize]) -> usize {
-    let last = shape.iter().zip(strides);
-    1 + last
-        .map(|(size, stride)| (size - 1) * stride)
-        .sum::<usize>()
 }
 
 /// Copies strided values to row-major order, in tiles that stay in the cache. No dimension is 0.

@@ -6,7 +6,7 @@ use florence2::{Image, Region, RegionKind};
 use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Colours that are distinguishable on photographs, one for each region in turn.
 const COLORS: [[u8; 3]; 8] = [

@@ -4,7 +4,9 @@
 use florence2::weights::{Checkpoint, KeyLayout};
 
 use crate::args::InspectArgs;
-use crate::{Failure, model, print};
+use crate::failure::Failure;
+use crate::model;
+use crate::output::print;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let (config, checkpoint, report) = florence2::inspect_with(

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use florence2::Hub;
 use florence2::{AdapterOptions, Florence2, LoadOptions};
 
-use crate::Failure;
 use crate::args::ModelArgs;
+use crate::failure::Failure;
 #[cfg(feature = "hub")]
 use crate::pull;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use florence2::{Download, Hub};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// The default revision of a model.
 pub(crate) const REVISION: &str = "main";

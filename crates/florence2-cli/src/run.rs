@@ -8,7 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::args::{CompatArg, Format, RunArgs};
-use crate::{Failure, draw, model, print};
+use crate::failure::Failure;
+use crate::output::print;
+use crate::{draw, model};
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;

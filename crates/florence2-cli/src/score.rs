@@ -3,7 +3,9 @@
 use florence2::Image;
 
 use crate::args::{Format, ScoreArgs};
-use crate::{Failure, model, print};
+use crate::failure::Failure;
+use crate::model;
+use crate::output::print;
 
 pub(crate) fn score(args: &ScoreArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;

@@ -2,7 +2,8 @@
 
 use florence2::Task;
 
-use crate::{Failure, print};
+use crate::failure::Failure;
+use crate::output::print;
 
 pub(crate) fn tasks() -> Result<(), Failure> {
     Task::ALL.into_iter().try_for_each(|task| {

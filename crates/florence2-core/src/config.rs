@@ -1,16 +1,18 @@
 //! `config.json` of either layout, as one checked [`Florence2Config`].
 //!
-//! Field names are those of Hugging Face's `configuration_florence2.py`; Microsoft's names
-//! (`dim_embed`, `image_pos_embed.max_pos_embeddings`,
-//! `visual_temporal_embedding.max_temporal_embeddings`) are read as aliases. If a file has both
-//! names, Hugging Face's has precedence.
+//! Field names are those of Hugging Face's `configuration_florence2.py`. Microsoft's names are
+//! renamed before the fields are read: `dim_embed`, `image_pos_embed.max_pos_embeddings` and
+//! `visual_temporal_embedding.max_temporal_embeddings`. If a file has both names, Hugging Face's has
+//! precedence.
 
 use florence2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// The whole model's configuration: HF `Florence2Config`.
+/// The whole model's configuration: HF `Florence2Config`. [`Self::from_json`] also accepts
+/// Microsoft's field names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Florence2Config {
@@ -41,7 +43,7 @@ impl Default for Florence2Config {
 
 /// DaViT's configuration: HF `Florence2VisionConfig`. Lists hold one entry per stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, from = "RawVisionConfig")]
+#[serde(default)]
 pub struct Florence2VisionConfig {
     /// Colour channels of the input (default 3).
     pub in_channels: usize,
@@ -63,8 +65,6 @@ pub struct Florence2VisionConfig {
     pub num_groups: Vec<usize>,
     /// Side of the attention window, in positions (default 12).
     pub window_size: usize,
-    /// Stochastic depth in training; identity at inference (default 0.1).
-    pub drop_path_rate: f64,
     /// Hidden width of the feed-forward block, as a multiple of the stage's channels (default 4).
     pub mlp_ratio: f64,
     /// True if the qkv projections have a bias (default true).
@@ -81,37 +81,57 @@ pub struct Florence2VisionConfig {
 
 impl Default for Florence2VisionConfig {
     fn default() -> Self {
-        RawVisionConfig::default().into()
+        Self {
+            in_channels: 3,
+            depths: vec![1, 1, 9, 1],
+            patch_size: vec![7, 3, 3, 3],
+            patch_stride: vec![4, 2, 2, 2],
+            patch_padding: vec![3, 1, 1, 1],
+            patch_prenorm: vec![false, true, true, true],
+            embed_dim: vec![128, 256, 512, 1024],
+            num_heads: vec![4, 8, 16, 32],
+            num_groups: vec![4, 8, 16, 32],
+            window_size: 12,
+            mlp_ratio: 4.0,
+            qkv_bias: true,
+            activation_function: "gelu".to_owned(),
+            projection_dim: 1024,
+            max_temporal_embeddings: 100,
+            max_position_embeddings: 50,
+        }
     }
 }
 
-/// The vision part of a file, with the names of both layouts.
+/// The fields of a file that have another name in Microsoft's layout.
 #[derive(Deserialize)]
+struct MicrosoftConfig {
+    vision_config: MicrosoftVisionConfig,
+}
+
+/// Microsoft's fields of `vision_config`.
+#[derive(Deserialize, Default)]
 #[serde(default)]
-struct RawVisionConfig {
-    in_channels: usize,
-    depths: Vec<usize>,
-    patch_size: Vec<usize>,
-    patch_stride: Vec<usize>,
-    patch_padding: Vec<usize>,
-    patch_prenorm: Vec<bool>,
-    #[serde(deserialize_with = "present")]
-    embed_dim: Option<Vec<usize>>,
-    /// Microsoft's name for `embed_dim`. Some converters write both; `embed_dim` has precedence.
+struct MicrosoftVisionConfig {
     #[serde(deserialize_with = "present")]
     dim_embed: Option<Vec<usize>>,
-    num_heads: Vec<usize>,
-    num_groups: Vec<usize>,
-    window_size: usize,
-    drop_path_rate: f64,
-    mlp_ratio: f64,
-    qkv_bias: bool,
-    activation_function: String,
-    projection_dim: usize,
-    max_temporal_embeddings: Option<usize>,
-    max_position_embeddings: Option<usize>,
     visual_temporal_embedding: MicrosoftTemporalEmbedding,
     image_pos_embed: MicrosoftPositionEmbedding,
+}
+
+/// Microsoft's `visual_temporal_embedding`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct MicrosoftTemporalEmbedding {
+    #[serde(deserialize_with = "present")]
+    max_temporal_embeddings: Option<usize>,
+}
+
+/// Microsoft's `image_pos_embed`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct MicrosoftPositionEmbedding {
+    #[serde(deserialize_with = "present")]
+    max_pos_embeddings: Option<usize>,
 }
 
 /// Deserialises a value that may be absent and may not be null.
@@ -121,91 +141,42 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Microsoft's `visual_temporal_embedding`.
-#[derive(Deserialize)]
-#[serde(default)]
-struct MicrosoftTemporalEmbedding {
-    max_temporal_embeddings: usize,
-}
-
-/// Microsoft's `image_pos_embed`.
-#[derive(Deserialize)]
-#[serde(default)]
-struct MicrosoftPositionEmbedding {
-    max_pos_embeddings: usize,
-}
-
-impl Default for MicrosoftTemporalEmbedding {
-    fn default() -> Self {
-        Self {
-            max_temporal_embeddings: 100,
+/// Moves the values of Microsoft's fields in `vision_config` to Hugging Face's names, unless these
+/// have values. Null is no value of the two numbers.
+///
+/// # Errors
+/// A Microsoft field of another type, with its path in the file.
+fn rename_microsoft_fields(
+    config: &mut Value,
+) -> Result<(), serde_path_to_error::Error<serde_json::Error>> {
+    let MicrosoftConfig { vision_config } = serde_path_to_error::deserialize(&*config)?;
+    let MicrosoftVisionConfig {
+        dim_embed,
+        visual_temporal_embedding: temporal,
+        image_pos_embed: position,
+    } = vision_config;
+    let numbers = [
+        ("max_temporal_embeddings", temporal.max_temporal_embeddings),
+        ("max_position_embeddings", position.max_pos_embeddings),
+    ];
+    if let Some(fields) = config
+        .get_mut("vision_config")
+        .and_then(Value::as_object_mut)
+    {
+        set_if_absent(fields, "embed_dim", dim_embed);
+        for (name, number) in numbers {
+            if fields.get(name).is_some_and(Value::is_null) {
+                fields.remove(name);
+            }
+            set_if_absent(fields, name, number);
         }
     }
+    Ok(())
 }
 
-impl Default for MicrosoftPositionEmbedding {
-    fn default() -> Self {
-        Self {
-            max_pos_embeddings: 50,
-        }
-    }
-}
-
-impl Default for RawVisionConfig {
-    fn default() -> Self {
-        Self {
-            in_channels: 3,
-            depths: vec![1, 1, 9, 1],
-            patch_size: vec![7, 3, 3, 3],
-            patch_stride: vec![4, 2, 2, 2],
-            patch_padding: vec![3, 1, 1, 1],
-            patch_prenorm: vec![false, true, true, true],
-            embed_dim: None,
-            dim_embed: None,
-            num_heads: vec![4, 8, 16, 32],
-            num_groups: vec![4, 8, 16, 32],
-            window_size: 12,
-            drop_path_rate: 0.1,
-            mlp_ratio: 4.0,
-            qkv_bias: true,
-            activation_function: "gelu".to_owned(),
-            projection_dim: 1024,
-            max_temporal_embeddings: None,
-            max_position_embeddings: None,
-            visual_temporal_embedding: MicrosoftTemporalEmbedding::default(),
-            image_pos_embed: MicrosoftPositionEmbedding::default(),
-        }
-    }
-}
-
-impl From<RawVisionConfig> for Florence2VisionConfig {
-    fn from(raw: RawVisionConfig) -> Self {
-        Self {
-            in_channels: raw.in_channels,
-            depths: raw.depths,
-            patch_size: raw.patch_size,
-            patch_stride: raw.patch_stride,
-            patch_padding: raw.patch_padding,
-            patch_prenorm: raw.patch_prenorm,
-            embed_dim: raw
-                .embed_dim
-                .or(raw.dim_embed)
-                .unwrap_or_else(|| vec![128, 256, 512, 1024]),
-            num_heads: raw.num_heads,
-            num_groups: raw.num_groups,
-            window_size: raw.window_size,
-            drop_path_rate: raw.drop_path_rate,
-            mlp_ratio: raw.mlp_ratio,
-            qkv_bias: raw.qkv_bias,
-            activation_function: raw.activation_function,
-            projection_dim: raw.projection_dim,
-            max_temporal_embeddings: raw
-                .max_temporal_embeddings
-                .unwrap_or(raw.visual_temporal_embedding.max_temporal_embeddings),
-            max_position_embeddings: raw
-                .max_position_embeddings
-                .unwrap_or(raw.image_pos_embed.max_pos_embeddings),
-        }
+fn set_if_absent(fields: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        fields.entry(name).or_insert_with(|| value.into());
     }
 }
 
@@ -329,14 +300,15 @@ impl Florence2Config {
     /// # Errors
     /// [`Error::Malformed`] if it is not such JSON, [`Error::Config`] if a field is invalid.
     pub fn from_json(json: &[u8], file: &str) -> Result<Self> {
-        let value: serde_json::Value =
+        let mut value: Value =
             serde_json::from_slice(json).map_err(|error| Error::malformed(file, error))?;
         for part in ["vision_config", "text_config"] {
-            if !value.get(part).is_some_and(serde_json::Value::is_object) {
+            if !value.get(part).is_some_and(Value::is_object) {
                 let reason = format!("`{part}` is missing, expected a Florence-2 configuration");
                 return Err(Error::malformed(file, reason));
             }
         }
+        rename_microsoft_fields(&mut value).map_err(|error| Error::malformed(file, error))?;
         let config: Self = serde_path_to_error::deserialize(value)
             .map_err(|error| Error::malformed(file, error))?;
         config.validate()?;
@@ -563,4 +535,48 @@ fn activation(field: &str, name: &str) -> Result<()> {
 pub(crate) fn activation_named(name: &str) -> Activation {
     // INVARIANT: `validate` rejects other names.
     Activation::named(name).expect("a name that was validated")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn vision_config(vision: &Value) -> Result<Florence2VisionConfig, String> {
+        let config = json!({"vision_config": vision, "text_config": {}}).to_string();
+        Florence2Config::from_json(config.as_bytes(), "config.json")
+            .map(|config| config.vision_config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn null_numbers_of_embeddings_are_absent() {
+        let nulls = json!({"max_temporal_embeddings": null, "max_position_embeddings": null});
+        assert_eq!(
+            vision_config(&nulls).unwrap(),
+            Florence2VisionConfig::default()
+        );
+        let config = vision_config(&json!({
+            "max_position_embeddings": null,
+            "image_pos_embed": {"max_pos_embeddings": 40},
+        }));
+        assert_eq!(config.unwrap().max_position_embeddings, 40);
+    }
+
+    #[test]
+    fn errors_have_the_path_in_the_file() {
+        for (vision, path) in [
+            (json!({"dim_embed": [1, "2"]}), "vision_config.dim_embed[1]"),
+            (
+                json!({"image_pos_embed": {"max_pos_embeddings": null}, "embed_dim": [8]}),
+                "vision_config.image_pos_embed.max_pos_embeddings",
+            ),
+            (json!({"embed_dim": [null]}), "vision_config.embed_dim[0]"),
+        ] {
+            let error = vision_config(&vision).unwrap_err();
+            assert!(error.contains(path), "{vision}: {error}");
+        }
+    }
 }

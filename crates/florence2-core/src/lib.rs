@@ -8,20 +8,24 @@
 //! 4. [`language_model`] encodes them with the prompt and decodes the answer;
 //! 5. [`generate`] chooses tokens: greedy, beam search or sampling.
 
+mod cancel;
 mod config;
 mod error;
 pub mod generate;
+mod image_placeholders;
 pub mod language_model;
+pub mod layers;
 mod model;
 pub mod multi_modal_projector;
 pub mod vision_tower;
 mod warning;
 pub mod weights;
 
+pub use cancel::CancelToken;
 pub use config::{Florence2Config, Florence2TextConfig, Florence2VisionConfig};
 pub use error::{Error, Result};
 pub use model::{
     EncoderOutput, Florence2ForConditionalGeneration, Florence2Model, ForwardInput, ForwardOutput,
-    ForwardText, IGNORED_LABEL,
+    ForwardText, IGNORE_INDEX,
 };
 pub use warning::Warning;

@@ -2,17 +2,19 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Backend, Precision};
 
+use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
-use crate::generate::CancelToken;
+use crate::image_placeholders::Prompts;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
+use crate::layers::Linear;
 use crate::multi_modal_projector::MultiModalProjector;
 use crate::vision_tower::VisionTower;
 
-/// The label of positions that are excluded from the loss.
-pub const IGNORED_LABEL: i64 = -100;
+/// The label of positions that are excluded from the loss: torch's `ignore_index`.
+pub const IGNORE_INDEX: i64 = -100;
 
 /// Florence-2 with its output matrix: HF `Florence2ForConditionalGeneration`.
 #[derive(Module, Debug)]
@@ -43,7 +45,7 @@ pub struct EncoderOutput<B: Backend> {
     /// `[batch, image tokens + prompt tokens, d_model]`.
     pub last_hidden_state: Tensor<B, 3>,
     /// `[batch, 1, 1, image tokens + prompt tokens]`, true where a prompt is padded.
-    pub masked: Option<Tensor<B, 4, Bool>>,
+    pub key_padding_mask: Option<Tensor<B, 4, Bool>>,
 }
 
 /// The input of [`Florence2ForConditionalGeneration::forward`].
@@ -58,15 +60,16 @@ pub struct ForwardInput<B: Backend> {
 /// The text of a [`ForwardInput`].
 #[derive(Debug, Clone)]
 pub struct ForwardText<B: Backend> {
-    /// The prompt's ids, `[batch, tokens]`, without HF's leading `<image>` placeholders, which the
-    /// image embeddings replace.
+    /// The prompt's ids, `[batch, tokens]`, with the `<image>` placeholders of HF's processor before
+    /// them or without them.
     pub input_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`, 1 for the prompt and 0 for padding; `None` if nothing is padded.
+    /// `[batch, tokens]`, as wide as `input_ids`: 1 for the prompt and 0 for padding; `None` if
+    /// nothing is padded.
     pub attention_mask: Option<Tensor<B, 2, Int>>,
     /// `[batch, tokens]`; if it is `None`, made from `labels`, or a single start token without
     /// labels.
     pub decoder_input_ids: Option<Tensor<B, 2, Int>>,
-    /// `[batch, tokens]`; positions with [`IGNORED_LABEL`] are excluded from the loss.
+    /// `[batch, tokens]`; positions with [`IGNORE_INDEX`] are excluded from the loss.
     pub labels: Option<Tensor<B, 2, Int>>,
 }
 
@@ -166,7 +169,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ///
     /// # Shapes
     /// - `image_features`: `[batch, image tokens, d_model]`
-    /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right
+    /// - `input_ids`, `attention_mask`: `[batch, tokens]`, padded on the right, without `<image>`
+    ///   placeholders
     ///
     /// # Errors
     /// [`Error::TooManyPositions`] if image and prompt exceed the encoder's positions.
@@ -179,7 +183,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let [batch, image_tokens, _] = image_features.dims();
         let tokens = image_tokens + input_ids.dims()[1];
         self.check_positions("encoder input (image and prompt)", tokens)?;
-        let masked = attention_mask.map(|attention_mask| {
+        let key_padding_mask = attention_mask.map(|attention_mask| {
             let image = Tensor::ones([batch, image_tokens], &attention_mask.device());
             Tensor::cat(vec![image, attention_mask], 1)
                 .equal_elem(0)
@@ -189,17 +193,17 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let inputs_embeds = Tensor::cat(vec![image_features, prompt], 1);
         let encoder = &self.model.language_model.encoder;
         Ok(EncoderOutput {
-            last_hidden_state: encoder.forward(inputs_embeds, masked.as_ref()),
-            masked,
+            last_hidden_state: encoder.forward(inputs_embeds, key_padding_mask.as_ref()),
+            key_padding_mask,
         })
     }
 
     /// Cross-attention keys and values of every decoder layer, read by all steps and beams.
     pub fn cross_attention_cache(&self, encoded: &EncoderOutput<B>) -> CrossAttentionCache<B> {
-        self.model
-            .language_model
-            .decoder
-            .cross_attention_cache(&encoded.last_hidden_state, encoded.masked.clone())
+        self.model.language_model.decoder.cross_attention_cache(
+            &encoded.last_hidden_state,
+            encoded.key_padding_mask.as_ref(),
+        )
     }
 
     /// Extends the cached sequences by `input_ids` and computes the logits of every next token.
@@ -237,13 +241,23 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// [`Self::forward`] with an encoded image, `[batch, image tokens, d_model]`.
     ///
     /// # Errors
-    /// Those of [`Self::encode`] and [`Self::decode`].
+    /// Those of [`Self::encode`] and [`Self::decode`]; [`Error::Argument`] if `input_ids` has another
+    /// number of placeholders than the image has tokens.
     pub fn forward_text(
         &self,
         image_features: Tensor<B, 3>,
         text: ForwardText<B>,
     ) -> Result<ForwardOutput<B>> {
-        let encoded = self.encode(image_features.clone(), text.input_ids, text.attention_mask)?;
+        let image_tokens = image_features.dims()[1];
+        let image_token_id = self.config.image_token_id;
+        let prompts = Prompts::new(
+            text.input_ids,
+            text.attention_mask,
+            image_token_id,
+            image_tokens,
+        )?;
+        let (input_ids, mask) = (prompts.input_ids, prompts.attention_mask);
+        let encoded = self.encode(image_features.clone(), input_ids, mask)?;
         let decoder_input_ids = match (text.decoder_input_ids, &text.labels) {
             (Some(ids), _) => ids,
             (None, Some(labels)) => self.shift_tokens_right(labels.clone())?,
@@ -276,7 +290,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         let start = self.token("decoder_start_token_id")?;
         let start = Tensor::full([batch, 1], start, &labels.device());
         let shifted = Tensor::cat(vec![start, labels.narrow(1, 0, tokens - 1)], 1);
-        let ignored = shifted.clone().equal_elem(IGNORED_LABEL);
+        let ignored = shifted.clone().equal_elem(IGNORE_INDEX);
         Ok(shifted.mask_fill(ignored, self.token("pad_token_id")?))
     }
 
@@ -300,9 +314,9 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     fn output_logits(&self, hidden_states: Tensor<B, 3>) -> Tensor<B, 3> {
         let hidden_states = hidden_states.cast(DType::F32);
         if let Some(lm_head) = &self.lm_head {
-            return B::apply_linear(hidden_states, lm_head);
+            return lm_head.forward(hidden_states);
         }
-        B::tied_logits(hidden_states, &self.model.language_model.shared.weight)
+        self.model.language_model.shared.logits(hidden_states)
     }
 
     fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
@@ -314,10 +328,10 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     }
 }
 
-/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`]; NaN without such labels, as
+/// Mean cross-entropy over the labels that are not [`IGNORE_INDEX`]; NaN without such labels, as
 /// in torch. No value is read back from the device.
 fn cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: Tensor<B, 2, Int>) -> Tensor<B, 1> {
-    let ignored = labels.clone().equal_elem(IGNORED_LABEL);
+    let ignored = labels.clone().equal_elem(IGNORE_INDEX);
     let targets = labels.mask_fill(ignored.clone(), 0).unsqueeze_dim::<3>(2);
     let log_probs = activation::log_softmax(logits, 2)
         .gather(2, targets)

@@ -4,9 +4,10 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::{Backend, Precision};
 
 use crate::config::Florence2VisionConfig;
+use crate::layers::{Linear, layer_norm};
 
 /// Position and temporal embeddings, pooled tokens, projection, layer norm.
 #[derive(Module, Debug)]
@@ -82,8 +83,8 @@ impl<B: Backend> MultiModalProjector<B> {
         // A sum of hundreds of f16 values overflows, so the mean is computed in f32.
         let dtype = tokens.dtype();
         let mean = tokens.clone().cast(DType::F32).mean_dim(1).cast(dtype);
-        let pooled = B::apply_linear(Tensor::cat(vec![mean, tokens], 1), &self.image_projection);
-        B::apply_norm(pooled, &self.image_proj_norm)
+        let pooled = Tensor::cat(vec![mean, tokens], 1);
+        layer_norm(&self.image_proj_norm, self.image_projection.forward(pooled))
     }
 }
 

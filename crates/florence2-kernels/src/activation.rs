@@ -1,9 +1,5 @@
 //! The activation function between two linear layers.
 
-use burn::tensor::{Tensor, activation};
-
-use crate::Backend;
-
 /// The activation function of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
@@ -47,28 +43,11 @@ impl Activation {
         let names = Self::NAMES.map(|(name, _)| name);
         format!("one of {}", names.join(", "))
     }
-
-    /// Applies the function to every value, with burn's operations.
-    pub fn forward<B: Backend, const D: usize>(self, values: Tensor<B, D>) -> Tensor<B, D> {
-        let times_sigmoid = |values: Tensor<B, D>, argument| values * activation::sigmoid(argument);
-        match self {
-            Self::Gelu => activation::gelu(values),
-            Self::GeluTanh => {
-                let cube = values.clone() * values.clone() * values.clone();
-                let argument =
-                    (values.clone() + cube * f64::from(GELU_CUBE)) * f64::from(GELU_TANH);
-                times_sigmoid(values, argument)
-            }
-            Self::QuickGelu => times_sigmoid(values.clone(), values * f64::from(QUICK_GELU)),
-            Self::Relu => activation::relu(values),
-            Self::Silu => times_sigmoid(values.clone(), values),
-        }
-    }
 }
 
 /// `2 sqrt(2 / pi)`.
-pub(crate) const GELU_TANH: f32 = 1.595_769;
+pub const GELU_TANH: f32 = 1.595_769;
 /// The factor of the cube in [`Activation::GeluTanh`].
-pub(crate) const GELU_CUBE: f32 = 0.044_715;
+pub const GELU_CUBE: f32 = 0.044_715;
 /// The factor in [`Activation::QuickGelu`].
-pub(crate) const QUICK_GELU: f32 = 1.702;
+pub const QUICK_GELU: f32 = 1.702;

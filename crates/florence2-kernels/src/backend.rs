@@ -1,23 +1,29 @@
-//! [`Backend`]: the operations that the model requires of a backend.
+//! [`Backend`]: burn's backend, with the operations that a backend may fuse.
 
-use burn::nn::LayerNorm;
-use burn::nn::conv::Conv2d;
-use burn::tensor::{DType, Int, Tensor, backend::Backend as BurnBackend};
+use std::fmt::Debug;
 
-use crate::{
-    Activation, CpuLevelError, KeysValues, Linear, Packed, PastKeysValues, PatchConv, Precision,
-    Weight, portable,
+use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend as BurnBackend};
+
+use crate::layer_weights::{
+    ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
+    SpatialBlockWeights,
 };
+use crate::{CpuLevelError, Packed, Precision, Weight};
 
-/// A burn backend with the operations of Florence-2.
+/// A burn backend on which the model runs.
+///
+/// Each fused operation computes one layer of florence2-core. It returns `None` if the backend does
+/// not implement it, or not for these parameters; this is the default. Core then computes the layer
+/// in burn's operations: its `forward` bodies are the specification of the fused operations.
 ///
 /// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
 pub trait Backend: BurnBackend {
-    /// The keys and values of an encoder layer's tokens, or of the encoder's output in a decoder
-    /// layer.
-    type KeysValues: KeysValues<Self>;
-    /// The keys and values of the previous tokens in a decoder layer (the KV cache).
-    type PastKeysValues: PastKeysValues<Self>;
+    /// The state of [`Self::fused_decoder_layer`]'s self-attention: the keys and values of the
+    /// tokens decoded so far. `()` on a backend that does not fuse decoder layers.
+    type SelfAttentionCache: SelectRows + Default;
+    /// The keys and values of the encoder's output for [`Self::fused_decoder_layer`]'s
+    /// cross-attention. `()` on a backend that does not fuse decoder layers.
+    type CrossAttentionCache: SelectRows;
 
     /// Checks the process-wide settings that this backend uses. A model calls it before its first
     /// operation.
@@ -56,165 +62,133 @@ pub trait Backend: BurnBackend {
         None
     }
 
-    /// Looks up rows of an embedding.
-    ///
-    /// Shapes: `[vocab_size, dim]` and `[batch, tokens]` to `[batch, tokens, dim]`.
-    fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {
-        portable::embed(weight, input_ids)
-    }
-
-    /// The strided convolution at the start of a DaViT stage, with its norm before (`prenorm`) or
-    /// after it.
-    ///
-    /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
-    fn patch_embedding(
-        hidden_states: Tensor<Self, 4>,
-        conv: &PatchConv<Self>,
-        norm: &LayerNorm<Self>,
-        prenorm: bool,
-    ) -> Tensor<Self, 4> {
-        portable::patch_embedding(hidden_states, conv, norm, prenorm)
-    }
-
-    /// `x + proj(attention(qkv(norm(x))))` within square windows, where `x = hidden_states +
-    /// conv(hidden_states)` and `conv` is a depthwise 3x3 convolution that preserves the size.
-    ///
-    /// Windows that extend past the edge are padded with zeros after the norm. The padding takes
-    /// part in the attention.
-    ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    fn add_window_attention(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        qkv: &Linear<Self>,
-        proj: &Linear<Self>,
-        num_heads: usize,
-        window_size: usize,
-    ) -> Tensor<Self, 4> {
-        portable::add_window_attention(hidden_states, conv, norm, qkv, proj, num_heads, window_size)
-    }
-
-    /// `x + proj(attention(qkv(norm(x))))` between the channels of a group, where `x =
-    /// hidden_states + conv(hidden_states)` as in [`Self::add_window_attention`].
-    ///
-    /// The weight of `proj` is f32 in every precision, because the attention weights are multiplied
-    /// into it.
-    ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    fn add_channel_attention(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        qkv: &Linear<Self>,
-        proj: &Linear<Self>,
-        num_groups: usize,
-    ) -> Tensor<Self, 4> {
-        portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, num_groups)
-    }
-
-    /// `x + fc2(activation(fc1(norm(x))))`, where `x = hidden_states + conv(hidden_states)` as in
-    /// [`Self::add_window_attention`].
-    ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    fn add_feed_forward(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        fc1: &Linear<Self>,
-        fc2: &Linear<Self>,
-        activation: Activation,
-    ) -> Tensor<Self, 4> {
-        portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2, activation)
-    }
-
-    /// `norm(hidden_states + fc2(activation(fc1(hidden_states))))`.
-    ///
-    /// Shapes: `[batch, tokens, dim]` in and out.
-    fn feed_forward_then_norm(
-        hidden_states: Tensor<Self, 3>,
-        fc1: &Linear<Self>,
-        fc2: &Linear<Self>,
-        activation: Activation,
-        norm: &LayerNorm<Self>,
-    ) -> Tensor<Self, 3> {
-        portable::feed_forward_then_norm(hidden_states, fc1, fc2, activation, norm)
-    }
-
-    /// `norm(residual + hidden_states * weight^T + bias)`.
-    ///
-    /// Shapes: `[batch, tokens, in]` and `[batch, tokens, out]` to `[batch, tokens, out]`.
-    fn linear_then_norm(
-        hidden_states: Tensor<Self, 3>,
-        residual: Tensor<Self, 3>,
-        linear: &Linear<Self>,
-        norm: &LayerNorm<Self>,
-    ) -> Tensor<Self, 3> {
-        portable::linear_then_norm(hidden_states, residual, linear, norm)
-    }
-
-    /// The layer norm of `hidden_states`, computed in f32 and returned in their data type.
-    ///
-    /// Shapes: `[batch, tokens, dim]` in and out.
-    fn apply_norm(hidden_states: Tensor<Self, 3>, norm: &LayerNorm<Self>) -> Tensor<Self, 3> {
-        portable::apply_norm(hidden_states, norm)
-    }
-
-    /// `hidden_states * weight^T + bias` for each of several linear layers with the same input.
-    ///
-    /// Shapes: `[batch, tokens, in]` to `[batch, tokens, out]` each.
-    fn apply_linears<const N: usize>(
-        hidden_states: Tensor<Self, 3>,
-        linears: [&Linear<Self>; N],
-    ) -> [Tensor<Self, 3>; N] {
-        portable::apply_linears(hidden_states, linears)
-    }
-
-    /// [`Self::apply_linears`] for one layer.
-    fn apply_linear(hidden_states: Tensor<Self, 3>, linear: &Linear<Self>) -> Tensor<Self, 3> {
-        let [output] = Self::apply_linears(hidden_states, [linear]);
-        output
-    }
-
-    /// `hidden_states * embedding^T`: the logits of a tied embedding.
-    ///
-    /// Shapes: `[batch, tokens, dim]` and `[rows, dim]` to `[batch, tokens, rows]`.
-    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
-        portable::tied_logits(hidden_states, embedding)
-    }
-
-    /// Returns the `count` most likely entries of each row, or all entries of a shorter row.
-    /// Returns `None` if the backend does not find them faster than it copies all logits to the
-    /// host.
-    ///
-    /// Shapes: `[rows, entries]` to `[rows, 2 * count]`: f32 log-probabilities, largest first, then
-    /// the indices of the entries.
-    fn likeliest(_logits: Tensor<Self, 2>, _count: usize) -> Option<Tensor<Self, 2>> {
-        None
-    }
-
     /// Runs work that consists of many short operations. A backend may reduce the delay before
     /// each.
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         work()
     }
+
+    /// The rows of an embedding.
+    ///
+    /// Shapes: `[vocab_size, dim]` and `[batch, tokens]` to `[batch, tokens, dim]`.
+    fn fused_embedding(
+        _weight: &Weight<Self, 2>,
+        _input_ids: &Tensor<Self, 2, Int>,
+    ) -> Option<Tensor<Self, 3>> {
+        None
+    }
+
+    /// A linear layer.
+    ///
+    /// Shapes: `[.., tokens, in]` to `[.., tokens, out]`.
+    fn fused_linear<const D: usize>(
+        _hidden_states: &Tensor<Self, D>,
+        _weights: &LinearWeights<'_, Self>,
+    ) -> Option<Tensor<Self, D>> {
+        None
+    }
+
+    /// The strided convolution at the start of a DaViT stage, with its layer norm.
+    ///
+    /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, channels]`.
+    fn fused_conv_embed(
+        _hidden_states: &Tensor<Self, 4>,
+        _weights: &ConvEmbedWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        None
+    }
+
+    /// A block of window attention and feed-forward.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn fused_spatial_block(
+        _hidden_states: &Tensor<Self, 4>,
+        _weights: &SpatialBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        None
+    }
+
+    /// A block of channel attention and feed-forward.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn fused_channel_block(
+        _hidden_states: &Tensor<Self, 4>,
+        _weights: &ChannelBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        None
+    }
+
+    /// A layer of the encoder.
+    ///
+    /// # Shapes
+    /// - `hidden_states` and output: `[batch, tokens, d_model]`
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
+    fn fused_encoder_layer(
+        _hidden_states: &Tensor<Self, 3>,
+        _key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        _weights: &EncoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        None
+    }
+
+    /// The keys and values of the encoder's output for a decoder layer. If it is `Some`, so is the
+    /// result of [`Self::fused_decoder_layer`] with the same weights.
+    ///
+    /// # Shapes
+    /// - `encoder_hidden_states`: `[batch, tokens, d_model]`
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
+    fn fused_cross_attention_cache(
+        _encoder_hidden_states: &Tensor<Self, 3>,
+        _key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        _weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Self::CrossAttentionCache> {
+        None
+    }
+
+    /// A layer of the decoder, which appends its tokens to `self_attention`. There may be fewer
+    /// entries in `cross_attention` than rows: consecutive rows (the beams of one image) then share
+    /// an entry.
+    ///
+    /// Shapes: `[rows, tokens, d_model]` in and out.
+    fn fused_decoder_layer(
+        _hidden_states: &Tensor<Self, 3>,
+        _self_attention: &mut Self::SelfAttentionCache,
+        _cross_attention: &Self::CrossAttentionCache,
+        _weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        None
+    }
+
+    /// The `count` largest log-probabilities of each row, or all of a shorter row. Returns `None`
+    /// if the backend does not find them faster than it copies all logits to the host.
+    ///
+    /// Shapes: `[rows, entries]` to `[rows, 2 * count]`: f32 log-probabilities, largest first, then
+    /// the indices of the entries.
+    fn top_k_log_softmax(_logits: Tensor<Self, 2>, _count: usize) -> Option<Tensor<Self, 2>> {
+        None
+    }
 }
 
-/// The associated types of backends that store the keys and values of attention as tensors.
-macro_rules! portable_attention {
-    () => {
-        type KeysValues = portable::KeysValues<Self>;
-        type PastKeysValues = portable::PastKeysValues<Self>;
-    };
+/// A cache of keys and values, one entry per row of a batch.
+pub trait SelectRows: Clone + Debug + Send + Sync {
+    /// Keeps the given rows, in the given order. A beam that continues inherits the entry of its
+    /// parent.
+    fn select(&mut self, rows: &[usize]);
+}
+
+impl SelectRows for () {
+    fn select(&mut self, _rows: &[usize]) {}
 }
 
 impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {
-    portable_attention!();
+    type SelfAttentionCache = ();
+    type CrossAttentionCache = ();
 }
 
 #[cfg(feature = "ndarray")]
 impl Backend for burn_ndarray::NdArray {
-    portable_attention!();
+    type SelfAttentionCache = ();
+    type CrossAttentionCache = ();
 }
 
 /// The implementation of [`Backend`] for a GPU.
@@ -222,7 +196,8 @@ impl Backend for burn_ndarray::NdArray {
 macro_rules! on_gpu {
     ($backend:ty, $runtime:ty) => {
         impl Backend for $backend {
-            portable_attention!();
+            type SelfAttentionCache = ();
+            type CrossAttentionCache = ();
 
             fn precisions() -> &'static [Precision] {
                 &[Precision::F32, Precision::F16, Precision::Bf16]
@@ -236,8 +211,8 @@ macro_rules! on_gpu {
                 Some(crate::gpu::largest_buffer::<Self>(device))
             }
 
-            fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
-                Some(crate::gpu::likeliest(logits, count))
+            fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+                Some(crate::gpu::top_k_log_softmax(logits, count))
             }
         }
 

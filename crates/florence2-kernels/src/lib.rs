@@ -1,12 +1,11 @@
-//! The operations of Florence-2.
+//! The fast paths of Florence-2's operations.
 //!
-//! [`Backend`] is burn's backend with one method per fused operation of the model, such as a norm,
-//! a product and the operations after it. Every method has a portable default in burn's operations
-//! ([`portable`]), which is differentiable. A backend with a faster implementation overrides it.
-//! burn-flex does: its tensors pass through memory once per fused operation, and its weights are
+//! [`Backend`] is burn's backend with one method per layer of the model that a backend may fuse.
+//! Every method is optional: florence2-core states each layer in burn's operations. burn-flex
+//! implements them: its tensors pass through memory once per fused operation, and its weights are
 //! packed once, at load time, in the order in which products read them ([`Weight`]).
 
-mod activation;
+pub mod activation;
 #[cfg(feature = "mimalloc")]
 mod allocator;
 mod backend;
@@ -16,23 +15,19 @@ mod exp;
 mod flex;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-mod keys_values;
-mod modules;
+pub mod layer_weights;
 mod multiply_add;
-pub mod portable;
 mod top_k;
 mod weight;
 
 pub use activation::Activation;
 #[cfg(feature = "mimalloc")]
 pub use allocator::Allocator;
-pub use backend::Backend;
+pub use backend::{Backend, SelectRows};
 pub use cpu_level::CpuLevelError;
 pub use exp::exp;
 #[cfg(feature = "flex")]
 pub use flex::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
-pub use keys_values::{KeysValues, PastKeysValues};
-pub use modules::{OutInLinear as Linear, PatchConv, TokenEmbedding};
 pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};
 

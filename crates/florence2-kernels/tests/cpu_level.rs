@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexDevice};
+use florence2_kernels::layer_weights::LinearWeights;
 use florence2_kernels::{Backend, Precision, Weight, cpu_level, cpu_levels, set_cpu_level};
 
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
@@ -32,8 +33,12 @@ fn assert_passes(test: &str, level: Option<&str>) {
 fn compute() {
     let weight = Tensor::<Flex, 2>::ones([40, 70], &FlexDevice);
     let weight = Weight::from_tensor(weight, Precision::F32);
-    let input = Tensor::ones([1, 3, 70], &FlexDevice);
-    let found = Flex::tied_logits(input, &weight).into_data();
+    let weights = LinearWeights {
+        weight: &weight,
+        bias: None,
+    };
+    let input = Tensor::<Flex, 3>::ones([1, 3, 70], &FlexDevice);
+    let found = Flex::fused_linear(&input, &weights).unwrap().into_data();
     assert!(found.iter::<f32>().all(|value| value == 70.0));
 }
 

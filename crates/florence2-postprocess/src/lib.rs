@@ -14,83 +14,17 @@
 //! ```
 
 mod grounding;
+mod hf_json;
 mod parse;
 mod quantizer;
-mod result;
 mod scanner;
 mod score;
 mod steps;
-
-use std::ops::Range;
-
-use serde::{Deserialize, Serialize};
+mod types;
 
 pub use parse::parse;
-pub use quantizer::{BINS, Compat, ImageSize, Quantizer};
-pub use result::{Region, RegionKind, RegionScore, TaskResult};
-
-/// The format of an answer: HF's `tasks_answer_post_processing_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnswerFamily {
-    /// `pure_text`.
-    Text,
-    /// `description_with_bboxes`: phrases, each with boxes.
-    Boxes,
-    /// `bboxes`: only boxes.
-    BoxesWithoutLabels,
-    /// `phrase_grounding`: like [`Self::Boxes`], without pronouns and similar words.
-    Grounding,
-    /// `ocr`: text lines, each with a quadrilateral.
-    Ocr,
-    /// `polygons`.
-    Polygons,
-    /// `description_with_bboxes_or_polygons`: phrases, each with boxes or polygons.
-    BoxesOrPolygons,
-}
-
-/// A generated text, including special tokens, and its tokens.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ScoredText {
-    /// The text.
-    pub text: String,
-    /// The tokens in order. Each begins where the previous one ends, and none extends beyond the
-    /// text.
-    ///
-    /// Empty if they are not known. Spans that violate the rule count as unknown too. Without
-    /// tokens, nothing has a score.
-    pub tokens: Vec<TokenSpan>,
-}
-
-/// The part of one token in a [`ScoredText`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenSpan {
-    /// The bytes of the text that it produced; empty for a part of a character that a later token
-    /// completes.
-    pub range: Range<usize>,
-    /// The id of the token.
-    pub token_id: u32,
-    /// Its natural log-probability.
-    pub log_prob: f32,
-}
-
-impl ScoredText {
-    /// Creates a text whose tokens are not known.
-    pub fn unscored(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            tokens: Vec::new(),
-        }
-    }
-
-    /// Returns whether the spans are contiguous from the text's beginning and stay within it.
-    pub(crate) fn has_token_spans(&self) -> bool {
-        let mut end = 0;
-        let follows = |token: &TokenSpan| {
-            let follows = token.range.start == end && token.range.end >= end;
-            end = token.range.end;
-            follows
-        };
-        !self.tokens.is_empty() && self.tokens.iter().all(follows) && end <= self.text.len()
-    }
-}
+pub use quantizer::{BINS, Quantizer};
+pub use types::{
+    AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, ScoredText, TaskResult,
+    TokenSpan,
+};

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use crate::grounding::is_banned;
+use crate::quantizer::Quantizer;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
 use crate::steps::count;
-use crate::{
-    AnswerFamily, Compat, ImageSize, Quantizer, Region, RegionKind, ScoredText, TaskResult,
-};
+use crate::types::{AnswerFamily, Compat, ImageSize, Region, RegionKind, ScoredText, TaskResult};
 
 /// The number of locations of a box.
 const BOX_LOCATIONS: usize = 4;
@@ -371,8 +370,8 @@ fn is_space(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TokenSpan;
     use crate::steps::steps_of;
+    use crate::types::TokenSpan;
 
     const FAMILIES: [AnswerFamily; 7] = [
         AnswerFamily::Text,

@@ -1,32 +1,10 @@
 //! Conversion of coordinates to bins and back: HF `Florence2PostProcessor.quantize` and
 //! `dequantize`.
 
-use serde::{Deserialize, Serialize};
+use crate::types::{Compat, ImageSize};
 
 /// The number of bins along each side of an image of any size.
 pub const BINS: u32 = 1000;
-
-/// An image's size in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ImageSize {
-    /// The width in pixels.
-    pub width: u32,
-    /// The height in pixels.
-    pub height: u32,
-}
-
-/// The conventions of a result where implementations differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compat {
-    /// Coordinates are the bins' centres, as in Microsoft's code; labels keep all characters; plain
-    /// text does not contain `<pad>`; rings of a polygon without points are dropped.
-    #[default]
-    Centers,
-    /// As in transformers 5.17: centres truncated to integers, labels of boxes without the
-    /// characters outside ASCII, `<pad>` kept in plain text, rings without points kept.
-    Hf,
-}
 
 /// Converts pixels of one image to bins, and bins to pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::scanner::FRAME_TOKENS;
 use crate::steps::count;
-use crate::{RegionScore, ScoredText, TokenSpan};
+use crate::types::{RegionScore, ScoredText, TokenSpan};
 
 /// The tokens of an answer, searchable by the bytes of their text.
 pub(crate) struct Scores<'a> {

@@ -1,8 +1,11 @@
 //! The embedded demo model, from `assets/demo-model`.
 
-use crate::files::MemoryFiles;
+use crate::error::Result;
+use crate::florence2::Florence2;
+use crate::memory_files::MemoryFiles;
+use crate::options::LoadOptions;
 
-/// Files of the demo model with their names.
+/// The files of the demo model, with their names.
 macro_rules! files {
     ($($name:literal),*) => {
         [$((
@@ -12,13 +15,28 @@ macro_rules! files {
     };
 }
 
-pub(crate) fn files() -> MemoryFiles {
-    let files = files!(
-        "config.json",
-        "generation_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "model.safetensors"
-    );
-    files.into_iter().collect()
+impl Florence2 {
+    /// Loads the embedded demo model, a very small Florence-2. It is trained on images of coloured
+    /// shapes and short words; its answers on other images are meaningless.
+    ///
+    /// # Errors
+    /// Those of [`Self::demo_with`].
+    pub fn demo() -> Result<Self> {
+        Self::demo_with(&LoadOptions::default())
+    }
+
+    /// [`Self::demo`] with options.
+    ///
+    /// # Errors
+    /// Those of [`Self::from_files`].
+    pub fn demo_with(options: &LoadOptions) -> Result<Self> {
+        let files = files!(
+            "config.json",
+            "generation_config.json",
+            "preprocessor_config.json",
+            "tokenizer.json",
+            "model.safetensors"
+        );
+        Self::from_files(&MemoryFiles::from_iter(files), options)
+    }
 }

@@ -1,15 +1,20 @@
-//! Devices by name. The backend is selected at run time among those of the build.
+//! Devices by name. The device, and with it the backend, is selected at run time.
 
-use std::ops::ControlFlow;
+use florence2_kernels::Backend;
 
-use crate::engine::{Engine, LoadedModel};
+use crate::engine::Loaded;
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::options::LoadOptions;
-use florence2_core::weights::{Adapter, Checkpoint};
-use florence2_core::{Florence2Config, Warning, weights};
-use florence2_kernels::Backend;
+use crate::load_input::LoadInput;
+
+/// The backend of [`inspect`](crate::inspect()), which computes nothing.
+#[cfg(feature = "flex")]
+pub(crate) type InspectBackend = burn_flex::Flex;
+#[cfg(all(feature = "ndarray", not(feature = "flex")))]
+pub(crate) type InspectBackend = burn_ndarray::NdArray;
+#[cfg(not(any(feature = "flex", feature = "ndarray")))]
+compile_error!("florence2 needs a backend: enable the feature flex or ndarray");
 
 /// Returns the devices of this machine that this build supports, best first: GPUs, the CPU, and
 /// last the software implementations of a GPU. `auto` selects the first that works.
@@ -44,101 +49,36 @@ pub(crate) fn is_cpu(name: &str) -> bool {
     cpus().contains(&name)
 }
 
-/// A loaded model, the name of its device, and the warnings about its weights.
-pub(crate) type Loaded = (String, Box<dyn Engine>, Vec<Warning>);
-
-/// Loads weights onto a device. The result includes the device's name.
-pub(crate) fn load(
-    options: &LoadOptions,
-    config: &Florence2Config,
-    checkpoint: &Checkpoint,
-    adapters: &[Adapter],
-) -> Result<Loaded> {
+/// Loads a model onto the device of its options.
+pub(crate) fn load(input: &LoadInput<'_>) -> Result<Loaded> {
     #[cfg(feature = "gpu")]
-    if let Some(loaded) = gpu::load(options, config, checkpoint, adapters)? {
+    if let Some(loaded) = gpu::load(input)? {
         return Ok(loaded);
     }
-    let name = match options.device.as_str() {
+    let device = input.options.device.as_str();
+    let name = match device {
         "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
     };
-    let engine = match name {
+    match name {
         #[cfg(feature = "flex")]
-        "cpu" => load_on_cpu::<burn_flex::Flex>(name, options, config, checkpoint, adapters),
+        "cpu" => load_on_cpu::<burn_flex::Flex>(name, input),
         #[cfg(feature = "ndarray")]
-        "ndarray" => {
-            load_on_cpu::<burn_ndarray::NdArray>(name, options, config, checkpoint, adapters)
-        }
+        "ndarray" => load_on_cpu::<burn_ndarray::NdArray>(name, input),
         _ => Err(Error::Device {
-            found: options.device.clone(),
+            found: device.to_owned(),
             expected: format!("auto, {}", devices().join(", ")),
         }),
-    };
-    let (engine, warnings) = engine?;
-    Ok((name.to_owned(), engine, warnings))
-}
-
-fn load_on_cpu<B: Backend>(
-    name: &str,
-    options: &LoadOptions,
-    config: &Florence2Config,
-    checkpoint: &Checkpoint,
-    adapters: &[Adapter],
-) -> Result<(Box<dyn Engine>, Vec<Warning>)> {
-    let precision = options.dtype;
-    if !B::precisions().contains(&precision) {
-        return Err(Error::Dtype {
-            device: name.to_owned(),
-            found: precision,
-            expected: B::precisions().to_vec(),
-        });
-    }
-    let device = B::Device::default();
-    let (model, warnings) = {
-        let mut monitor = load_monitor(options);
-        weights::load_monitored::<B>(
-            config,
-            checkpoint,
-            adapters,
-            precision,
-            &device,
-            &mut monitor,
-        )?
-    };
-    Ok((Box::new(LoadedModel(model)), warnings))
-}
-
-/// Reports the progress of loading weights to the caller's callback, and stops the loading if the
-/// callback or the cancel token requests it.
-pub(crate) fn load_monitor(
-    options: &LoadOptions,
-) -> impl FnMut(weights::LoadProgress) -> florence2_core::Result<()> {
-    move |progress| {
-        options.cancel.check()?;
-        match options.progress.call(progress) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(florence2_core::Error::Cancelled),
-        }
     }
 }
 
-/// Compares names and shapes with any backend of the build: nothing is computed.
-pub(crate) fn inspect(
-    config: &Florence2Config,
-    checkpoint: &Checkpoint,
-) -> Result<weights::WeightsReport> {
-    #[cfg(feature = "flex")]
-    return Ok(weights::inspect::<burn_flex::Flex>(
-        config,
-        checkpoint,
-        &burn_flex::FlexDevice,
-    )?);
-    #[cfg(all(feature = "ndarray", not(feature = "flex")))]
-    return Ok(weights::inspect::<burn_ndarray::NdArray>(
-        config,
-        checkpoint,
-        &burn_ndarray::NdArrayDevice::Cpu,
-    )?);
-    #[cfg(not(any(feature = "flex", feature = "ndarray")))]
-    compile_error!("florence2 needs a backend: enable the feature flex or ndarray");
+fn load_on_cpu<B: Backend>(name: &str, input: &LoadInput<'_>) -> Result<Loaded> {
+    input.check_dtype(name, B::precisions())?;
+    let (model, warnings) =
+        input.load::<B>(&B::Device::default(), &mut input.options.load_monitor())?;
+    Ok(Loaded {
+        device: name.to_owned(),
+        engine: Box::new(model),
+        warnings,
+    })
 }

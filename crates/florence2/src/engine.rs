@@ -1,4 +1,5 @@
-//! Loaded models independent of their backend: the only module that erases the backend's type.
+//! Loaded models, independent of their backend. This module erases the type of the backend, and it
+//! is the only one that calls the model.
 
 use std::any::Any;
 
@@ -8,7 +9,7 @@ use florence2_core::generate::{
     TokenBytes, generate_with,
 };
 use florence2_core::{
-    Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText,
+    Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText, Warning,
 };
 use florence2_kernels::Backend;
 use florence2_processor::{PixelValues, TokenizedPrompts};
@@ -26,19 +27,15 @@ pub(crate) struct FeatureRow<'a> {
     pub(crate) row: usize,
 }
 
-/// The loss of a target and the log-probability of each of its tokens.
-pub(crate) struct TargetScore {
-    pub(crate) loss: f32,
-    pub(crate) log_probs: Vec<f32>,
-}
-
 /// The interface of a loaded model, independent of its backend.
 pub(crate) trait Engine: Send + Sync {
     fn config(&self) -> &Florence2Config;
 
+    /// Runs the vision tower and the projector on a batch of images.
     fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features>;
 
-    /// Generates the answers to prompts, each about an encoded image.
+    /// Generates the sequences for a batch of encoded images and prompts: one or more per prompt,
+    /// best first.
     fn generate(
         &self,
         images: &[FeatureRow<'_>],
@@ -47,12 +44,23 @@ pub(crate) trait Engine: Send + Sync {
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>>;
 
-    fn score(
+    /// The log-probability of each of `labels`, given an encoded image, its prompt and the labels
+    /// before it.
+    fn log_probs(
         &self,
         image: FeatureRow<'_>,
-        prompts: &TokenizedPrompts,
+        prompt: &TokenizedPrompts,
         labels: &[u32],
-    ) -> Result<TargetScore>;
+    ) -> Result<Vec<f32>>;
+}
+
+/// A model on a device.
+pub(crate) struct Loaded {
+    /// The name of the device.
+    pub(crate) device: String,
+    pub(crate) engine: Box<dyn Engine>,
+    /// The warnings about the weights.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// The parameters of a generation.
@@ -102,24 +110,17 @@ impl<B: Backend> Engine for LoadedModel<B> {
         )?)
     }
 
-    fn score(
+    fn log_probs(
         &self,
         image: FeatureRow<'_>,
-        prompts: &TokenizedPrompts,
+        prompt: &TokenizedPrompts,
         labels: &[u32],
-    ) -> Result<TargetScore> {
+    ) -> Result<Vec<f32>> {
         if labels.is_empty() {
-            return Err(Error::Model(ModelError::Argument {
-                argument: "labels",
-                found: "none".to_owned(),
-                expected: "at least one label".to_owned(),
-            }));
+            return Err(Error::argument("labels", "none", "at least one label"));
         }
-        let (input_ids, attention_mask) = self.tokens(prompts);
-        let labels: Vec<i32> = labels.iter().map(|id| *id as i32).collect();
-        let count = labels.len();
-        let labels = Tensor::<B, 1, Int>::from_ints(labels.as_slice(), &self.0.device());
-        let labels: Tensor<B, 2, Int> = labels.reshape([1, count]);
+        let (input_ids, attention_mask) = self.tokens(prompt);
+        let labels = self.ints([1, labels.len()], labels.iter().map(|id| *id as i32));
         let text = ForwardText {
             input_ids,
             attention_mask,
@@ -129,10 +130,8 @@ impl<B: Backend> Engine for LoadedModel<B> {
         let output = self.0.forward_text(select(image)?, text)?;
         let log_probs = activation::log_softmax(output.logits, 2)
             .gather(2, labels.unsqueeze_dim::<3>(2))
-            .reshape([count]);
-        let log_probs = to_host(log_probs)?;
-        let loss = -log_probs.iter().sum::<f32>() / count as f32;
-        Ok(TargetScore { loss, log_probs })
+            .flatten(0, 2);
+        to_host(log_probs)
     }
 }
 
@@ -148,15 +147,17 @@ impl<B: Backend> LoadedModel<B> {
             prompts.input_ids.len(),
             prompts.input_ids.first().map_or(0, Vec::len),
         ];
-        let device = self.0.device();
-        let tensor = |values: Vec<i32>| {
-            Tensor::<B, 1, Int>::from_ints(values.as_slice(), &device).reshape(shape)
-        };
         let ids = prompts.input_ids.iter().flatten().map(|id| *id as i32);
+        let ids = self.ints(shape, ids);
         let mask = prompts.attention_mask.iter().flatten();
-        let padded = mask.clone().any(|kept| *kept == 0);
-        let mask = padded.then(|| tensor(mask.map(|kept| i32::from(*kept)).collect()));
-        (tensor(ids.collect()), mask)
+        let is_padded = mask.clone().any(|kept| *kept == 0);
+        let mask = is_padded.then(|| self.ints(shape, mask.map(|kept| i32::from(*kept))));
+        (ids, mask)
+    }
+
+    fn ints(&self, shape: [usize; 2], values: impl Iterator<Item = i32>) -> Tensor<B, 2, Int> {
+        let values: Vec<i32> = values.collect();
+        Tensor::<B, 1, Int>::from_ints(values.as_slice(), &self.0.device()).reshape(shape)
     }
 }
 
@@ -180,11 +181,7 @@ fn select<B: Backend>(image: FeatureRow<'_>) -> Result<Tensor<B, 3>> {
 
 /// The error for features of another model, which cannot be used.
 pub(crate) fn other_models_features() -> Error {
-    Error::Model(ModelError::Argument {
-        argument: "image_features",
-        found: "another model's".to_owned(),
-        expected: "those of this model".to_owned(),
-    })
+    Error::argument("image_features", "another model's", "those of this model")
 }
 
 fn to_host<B: Backend>(tensor: Tensor<B, 1>) -> Result<Vec<f32>> {

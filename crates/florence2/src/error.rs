@@ -94,3 +94,18 @@ pub enum Error {
         expected: Vec<Precision>,
     },
 }
+
+impl Error {
+    /// The error for an invalid argument or option.
+    pub(crate) fn argument(
+        argument: &'static str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Model(florence2_core::Error::Argument {
+            argument,
+            found: found.into(),
+            expected: expected.into(),
+        })
+    }
+}

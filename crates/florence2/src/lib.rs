@@ -16,28 +16,38 @@
 //! `florence2-core` (the model) and `florence2-postprocess` (answers).
 
 mod answer;
+mod batch;
 #[cfg(feature = "demo")]
 mod demo;
 mod device;
-mod each;
 mod engine;
 mod error;
-mod feed;
-mod files;
+mod florence2;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(feature = "gpu")]
+mod gpu_engine;
 #[cfg(feature = "hub")]
 mod hub;
+mod images;
+mod inspect;
+mod load;
+mod load_input;
 mod load_progress;
-mod model;
+mod memory_files;
+mod model_folder;
 mod options;
+mod pipeline;
+mod request;
+mod score;
+mod stream;
 mod system_info;
 mod threads;
 
 pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
 pub use device::devices;
 pub use error::{Error, Result};
-pub use files::MemoryFiles;
+pub use florence2::Florence2;
 pub use florence2_core::Error as ModelError;
 pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GENERATION_KEYS, GenerationConfig, GenerationEvent,
@@ -59,8 +69,10 @@ pub use florence2_processor::{
 };
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
+pub use inspect::{inspect, inspect_with};
 pub use load_progress::LoadCallback;
-pub use model::{Florence2, ImageFeatures, Request, Subject, inspect, inspect_with};
+pub use memory_files::MemoryFiles;
 pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
+pub use request::{ImageFeatures, Request, Subject};
 pub use system_info::SystemInfo;
 pub use threads::trim;

@@ -1,4 +1,4 @@
-//! Progress of loading a model.
+//! The callback for the progress of loading a model.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -13,8 +13,8 @@ type Callback = dyn Fn(LoadProgress) -> ControlFlow<()> + Send + Sync;
 pub struct LoadCallback(Option<Arc<Callback>>);
 
 impl LoadCallback {
-    /// Calls `callback` before the first tensor and after each, on the thread that loads the model. `Break` ends the
-    /// loading with [`Cancelled`](florence2_core::Error::Cancelled).
+    /// Creates a callback that is called before the first tensor and after each, on the thread that
+    /// loads the model. `Break` ends the loading with [`Cancelled`](florence2_core::Error::Cancelled).
     pub fn new(callback: impl Fn(LoadProgress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(callback)))
     }

@@ -1,17 +1,18 @@
 //! What a caller may choose: at load, and for each run.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
-use florence2_core::weights::Adapter;
+use florence2_core::weights::{Adapter, LoadProgress};
 use florence2_kernels::Precision;
 use florence2_postprocess::Compat;
 use serde::Deserialize;
 
 use crate::error::Result;
-use crate::files::MemoryFiles;
 use crate::load_progress::LoadCallback;
+use crate::memory_files::MemoryFiles;
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -40,6 +41,20 @@ pub struct LoadOptions {
     pub progress: LoadCallback,
     /// Ends the loading early.
     pub cancel: CancelToken,
+}
+
+impl LoadOptions {
+    /// A monitor of the weights' loading that calls [`Self::progress`]. It ends the loading if the
+    /// callback or [`Self::cancel`] requests it.
+    pub(crate) fn load_monitor(&self) -> impl FnMut(LoadProgress) -> florence2_core::Result<()> {
+        move |progress| {
+            self.cancel.check()?;
+            match self.progress.call(progress) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(florence2_core::Error::Cancelled),
+            }
+        }
+    }
 }
 
 /// A LoRA adapter to merge into the weights. A path converts to the adapter of a folder.

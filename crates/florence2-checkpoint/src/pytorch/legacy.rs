@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::sync::Arc;
 
-use super::pickle::{self, Graph, Node, Value};
+use super::graph::{Graph, Node, Value};
+use super::pickle;
 use super::state_dict::storage_id;
 use crate::error::Result;
 use crate::source::{Source, SourceReader};
@@ -126,7 +127,7 @@ impl<'a> Pickles<'a> {
 
     fn read(&mut self) -> Result<Graph> {
         let reader = SourceReader::new(self.source, self.position);
-        let read = pickle::read(BufReader::with_capacity(1 << 14, reader));
+        let read = pickle::read_graph(BufReader::with_capacity(1 << 14, reader));
         let (graph, length) = read.map_err(|error| self.source.malformed(error))?;
         self.position += length;
         Ok(graph)
@@ -157,7 +158,7 @@ fn storage_keys(keys: &Graph) -> Option<Vec<String>> {
 /// applies, as in torch.
 fn value_sizes(graph: &Graph) -> BTreeMap<String, u64> {
     let mut sizes = BTreeMap::new();
-    for node in graph.nodes() {
+    for node in &graph.nodes {
         if let Node::Persistent(id) = node
             && let Some(storage) = storage_id(graph, *id)
         {

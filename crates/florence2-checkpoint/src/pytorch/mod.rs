@@ -4,6 +4,7 @@
 //! Values of the dictionary that are not tensors are ignored. A tensor that cannot be read (sparse,
 //! quantised, damaged) is an error that names it.
 
+mod graph;
 mod legacy;
 mod pickle;
 mod state_dict;
@@ -11,6 +12,8 @@ mod zip;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub(crate) use legacy::is_legacy;
 
 use legacy::LegacyFile;
 use state_dict::{Records, StorageId, TensorRecord};
@@ -26,11 +29,6 @@ const MAX_ENTRY: u64 = 1 << 26;
 /// Returns true if a file is a zip archive.
 pub(crate) fn is_archive(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04")
-}
-
-/// Returns true if a file has the format of torch before 1.6.
-pub(crate) fn is_legacy(start: &[u8]) -> bool {
-    legacy::is_legacy(start)
 }
 
 /// Reads the state dict of a zip archive. The tensors' values stay in the file.
@@ -54,8 +52,9 @@ pub(crate) fn read_archive(source: &Arc<Source>) -> Result<BTreeMap<String, Stor
     }
     check_byte_order(source, &archive, &folder)?;
     let pickle = read_entry(&archive, &format!("{folder}data.pkl")).map_err(malformed)?;
-    let (graph, _) = pickle::read(pickle.as_slice()).map_err(|error| source.malformed(error))?;
-    let records = state_dict::read(&graph).map_err(malformed)?;
+    let (graph, _) =
+        pickle::read_graph(pickle.as_slice()).map_err(|error| source.malformed(error))?;
+    let records = state_dict::read_records(&graph).map_err(malformed)?;
     // Tensors that share a storage share its checksum, which is then verified once.
     let mut storages: BTreeMap<String, Result<Arc<Storage>, String>> = BTreeMap::new();
     tensors(source, records, |storage| {
@@ -69,7 +68,8 @@ pub(crate) fn read_archive(source: &Arc<Source>) -> Result<BTreeMap<String, Stor
 /// Reads the state dict of a file of torch before 1.6. The tensors' values stay in the file.
 pub(crate) fn read_legacy(source: &Arc<Source>) -> Result<BTreeMap<String, StoredTensor>> {
     let file = LegacyFile::open(source)?;
-    let records = state_dict::read(&file.graph).map_err(|reason| source.malformed(reason))?;
+    let records =
+        state_dict::read_records(&file.graph).map_err(|reason| source.malformed(reason))?;
     tensors(source, records, |storage| file.find(storage.key))
 }
 

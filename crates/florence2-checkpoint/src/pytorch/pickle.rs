@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
 
+use super::graph::{Graph, Node, Value};
+
 /// The maximum size of a pickle in bytes. Tensors are stored outside it.
 const MAX_LENGTH: u64 = 1 << 26;
 
@@ -12,108 +14,6 @@ const MAX_VALUES: usize = 1 << 21;
 
 /// The maximum length of the line of a text opcode, in bytes.
 const MAX_LINE: usize = 1 << 12;
-
-/// A value of a pickle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// A value that is irrelevant to state dicts: a float or raw bytes.
-    Other,
-    /// The index of a node of the graph.
-    Node(usize),
-}
-
-/// A value that contains other values or a text.
-#[derive(Debug)]
-pub(crate) enum Node {
-    Text(String),
-    /// An integer of more than 64 bits: little-endian two's complement.
-    LongInt(Vec<u8>),
-    Tuple(Vec<Value>),
-    List(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
-    /// A class or function.
-    Global {
-        module: String,
-        name: String,
-    },
-    /// The object that a class or function would return.
-    Call {
-        function: Value,
-        arguments: Value,
-        /// The entries that are added to a dictionary after the call.
-        items: Vec<(Value, Value)>,
-    },
-    /// An object outside the pickle, with its id.
-    Persistent(Value),
-}
-
-/// The values of a pickle.
-#[derive(Debug)]
-pub(crate) struct Graph {
-    nodes: Vec<Node>,
-    /// The pickled object.
-    pub(crate) top: Value,
-}
-
-impl Graph {
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
-    pub(crate) fn node(&self, value: Value) -> Option<&Node> {
-        match value {
-            Value::Node(index) => self.nodes.get(index),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn text(&self, value: Value) -> Option<&str> {
-        match self.node(value)? {
-            Node::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn tuple(&self, value: Value) -> Option<&[Value]> {
-        match self.node(value)? {
-            Node::Tuple(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn list(&self, value: Value) -> Option<&[Value]> {
-        match self.node(value)? {
-            Node::List(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    /// The module and the name of a class or function.
-    pub(crate) fn global(&self, value: Value) -> Option<(&str, &str)> {
-        match self.node(value)? {
-            Node::Global { module, name } => Some((module, name)),
-            _ => None,
-        }
-    }
-
-    /// The function's module and name, and the arguments.
-    pub(crate) fn call(&self, value: Value) -> Option<(&str, &str, &[Value])> {
-        match self.node(value)? {
-            Node::Call {
-                function,
-                arguments,
-                ..
-            } => {
-                let (module, name) = self.global(*function)?;
-                Some((module, name, self.tuple(*arguments)?))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// The error of a pickle that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +30,7 @@ pub(crate) enum PickleError {
 type Result<T> = std::result::Result<T, PickleError>;
 
 /// Reads one pickle, and returns its values and its length in bytes.
-pub(crate) fn read(input: impl BufRead) -> Result<(Graph, u64)> {
+pub(crate) fn read_graph(input: impl BufRead) -> Result<(Graph, u64)> {
     let mut machine = Machine {
         input: Input { input, position: 0 },
         nodes: Vec::new(),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::pickle::{Graph, Node, Value};
-use crate::tensor::Layout;
+use super::graph::{Graph, Node, Value};
+use crate::tensor::{Layout, Strides};
 
 /// The maximum number of dimensions of a torch tensor.
 const MAX_RANK: usize = 64;
@@ -94,7 +94,7 @@ pub(crate) struct TensorRecord<'a> {
 /// skipped.
 ///
 /// The error is a reason without the file's name.
-pub(crate) fn read(graph: &Graph) -> Result<Records<'_>, String> {
+pub(crate) fn read_records(graph: &Graph) -> Result<Records<'_>, String> {
     let Some(items) = dictionary(graph, graph.top) else {
         let found = match graph.node(graph.top) {
             Some(Node::Call { function, .. }) => match graph.global(*function) {
@@ -134,7 +134,7 @@ fn tensor_records<'a>(graph: &'a Graph, items: &[(Value, Value)]) -> Records<'a>
     let tensors = items.iter().filter_map(|(key, value)| {
         let key = graph.text(*key)?;
         let (module, name, arguments) = graph.call(*value)?;
-        is_rebuilt(module, name).then(|| {
+        is_rebuild_function(module, name).then(|| {
             let record = tensor(graph, module, name, arguments, MAX_WRAPPERS);
             (key.to_owned(), record)
         })
@@ -169,7 +169,7 @@ fn dictionary(graph: &Graph, value: Value) -> Option<Vec<(Value, Value)>> {
 }
 
 /// Returns true if a function is one of torch's functions that rebuild pickled tensors.
-fn is_rebuilt(module: &str, name: &str) -> bool {
+fn is_rebuild_function(module: &str, name: &str) -> bool {
     matches!(module, "torch._utils" | "torch._tensor") && name.starts_with("_rebuild")
 }
 
@@ -185,11 +185,11 @@ fn tensor<'a>(
     let inner = match (name, arguments) {
         ("_rebuild_tensor", [storage, offset, shape, strides])
         | ("_rebuild_tensor_v2", [storage, offset, shape, strides, ..]) => {
-            refuse_lazy(graph, arguments.get(6))?;
+            reject_lazy(graph, arguments.get(6))?;
             return dense(graph, *storage, None, [*offset, *shape, *strides]);
         }
         ("_rebuild_tensor_v3", [storage, offset, shape, strides, _, _, dtype, ..]) => {
-            refuse_lazy(graph, arguments.get(7))?;
+            reject_lazy(graph, arguments.get(7))?;
             let dtype = dtype_of(graph, *dtype)?;
             return dense(graph, *storage, Some(dtype), [*offset, *shape, *strides]);
         }
@@ -208,14 +208,14 @@ fn tensor<'a>(
         _ => None,
     };
     let (module, name, arguments) = inner.ok_or_else(unsupported)?;
-    if wrappers == 0 || !is_rebuilt(module, name) {
+    if wrappers == 0 || !is_rebuild_function(module, name) {
         return Err(unsupported());
     }
     tensor(graph, module, name, arguments, wrappers - 1)
 }
 
 /// Rejects a tensor whose values are stored negated or conjugated.
-fn refuse_lazy(graph: &Graph, metadata: Option<&Value>) -> Result<(), String> {
+fn reject_lazy(graph: &Graph, metadata: Option<&Value>) -> Result<(), String> {
     let Some(Node::Dict(items)) = metadata.and_then(|metadata| graph.node(*metadata)) else {
         return Ok(());
     };
@@ -281,25 +281,26 @@ fn layout(
         ));
     };
     let offset = u64::try_from(offset).ok();
-    let end = offset.and_then(|offset| offset.checked_add(span(count, shape, strides)?));
-    let (Some(offset), Some(_)) = (offset, end.filter(|end| *end <= stored)) else {
+    let range = offset.zip(span(count, shape, strides));
+    let is_stored =
+        |(offset, span): &(u64, u64)| offset.checked_add(*span).is_some_and(|end| end <= stored);
+    let Some((offset, span)) = range.filter(is_stored) else {
         return Err(format!(
             "found shape {shape:?} with strides {strides:?}, which ends beyond its storage of {stored} values"
         ));
     };
-    let narrow = |values: &[u64]| -> Result<Vec<usize>, String> {
-        let values = values.iter().map(|value| usize::try_from(*value));
-        values
-            .collect::<Result<_, _>>()
-            .map_err(|error| error.to_string())
-    };
+    let narrow = |value: &u64| usize::try_from(*value).map_err(|error| error.to_string());
+    let narrow_all = |values: &[u64]| values.iter().map(narrow).collect::<Result<_, _>>();
     let strides = match count == 0 || is_row_major(shape, strides) {
         true => None,
-        false => Some(narrow(strides)?),
+        false => Some(Strides {
+            steps: narrow_all(strides)?,
+            span: narrow(&span)?,
+        }),
     };
     let offset = storage.first * storage.value_size() + offset * dtype.size;
     Ok(Layout {
-        shape: narrow(shape)?,
+        shape: narrow_all(shape)?,
         offset,
         strides,
     })

@@ -6,19 +6,21 @@
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 
-use super::greedy::{draw, generator};
+use super::config::{EarlyStopping, GenerationConfig};
 use super::logits_processor::LogitsProcessors;
-use super::scores::Row;
-use super::stopping::StoppingCriteria;
-use super::{EarlyStopping, FinishReason, GeneratedSequence, GenerationConfig, Step};
+use super::sample::{sample_without_replacement, seeded_rng};
+use super::scores::ScoreRow;
+use super::search::{Search, Step};
+use super::sequence::{FinishReason, GeneratedSequence};
+use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
 /// The reference's score of continuations that must not be chosen.
 const IMPOSSIBLE: f32 = -1.0e9;
 
-/// The number of extra candidates, so that banned tokens cannot exhaust the fetched ones. It is a
-/// constant, so that the kernel that finds the candidates is compiled once.
-const SPARE: usize = 10;
+/// The number of extra candidates, so that masking cannot exhaust them. It is a constant, so that
+/// the kernel that finds the candidates is compiled once.
+const BAN_MARGIN: usize = 10;
 
 /// A sequence with the sum of its log-probabilities, or its final score once finished.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ struct Beam {
     score: f32,
     finished: bool,
     /// The reason why it ends; `None` if it continues.
-    ends: Option<FinishReason>,
+    finish_reason: Option<FinishReason>,
 }
 
 /// A continuation of a running beam.
@@ -47,7 +49,7 @@ pub(super) struct BeamSearch {
     length_penalty: f32,
     early_stopping: EarlyStopping,
     num_return_sequences: usize,
-    sampler: Option<ChaCha8Rng>,
+    rng: Option<ChaCha8Rng>,
 }
 
 impl BeamSearch {
@@ -57,7 +59,7 @@ impl BeamSearch {
             log_probs: vec![0.0],
             score,
             finished: false,
-            ends: None,
+            finish_reason: None,
         };
         // All beams begin equal. Only the first may be continued, or all would stay equal.
         let mut running = vec![beam(IMPOSSIBLE); config.num_beams];
@@ -70,75 +72,20 @@ impl BeamSearch {
             length_penalty: config.length_penalty,
             early_stopping: config.early_stopping,
             num_return_sequences: config.num_return_sequences,
-            sampler: config.do_sample.then(|| generator(config.seed, 0)),
+            rng: config.do_sample.then(|| seeded_rng(config.seed, 0)),
         }
-    }
-
-    pub(super) fn advance(
-        &mut self,
-        scores: &mut [Row],
-        processors: &LogitsProcessors<'_>,
-        stopping: &StoppingCriteria<'_>,
-    ) -> Result<Step> {
-        let num_beams = self.running.len();
-        let candidates = self.candidates(scores, processors, stopping)?;
-        let ends = candidates
-            .iter()
-            .all(|candidate| candidate.hits_stopping_criteria);
-        let running = self.next_running(&candidates);
-        self.update_finished(&candidates);
-
-        let parents = running
-            .iter()
-            .map(|index| candidates[*index].parent)
-            .collect();
-        self.running = running
-            .iter()
-            .map(|index| {
-                let candidate = &candidates[*index];
-                let mut beam = candidate.beam.clone();
-                beam.score += impossible_if(candidate.hits_stopping_criteria);
-                beam
-            })
-            .collect();
-        self.improvable &= self.can_improve();
-        let full = self.finished.iter().all(|beam| beam.finished);
-        let stopped_early = full && self.early_stopping == EarlyStopping::True;
-        if ends || stopped_early || !self.improvable {
-            return Ok(Step::Done);
-        }
-        debug_assert_eq!(self.running.len(), num_beams);
-        Ok(Step::Continue {
-            parents,
-            next_tokens: self
-                .running
-                .iter()
-                .map(|beam| beam.token_ids.last().copied().unwrap_or_default())
-                .collect(),
-        })
     }
 
     /// The number of continuations that are considered, over all running beams.
-    fn keep(&self, processors: &LogitsProcessors<'_>) -> usize {
-        (1 + processors.end_tokens()).max(2) * self.running.len()
-    }
-
-    /// See [`super::Search::deciding`].
-    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
-        let few = |beam: &Beam| {
-            processors
-                .banned(&beam.token_ids)
-                .is_some_and(|count| count <= SPARE)
-        };
-        let all_few = self.running.iter().all(few);
-        (self.sampler.is_none() && all_few).then(|| self.keep(processors) + SPARE)
+    fn candidate_count(&self, processors: &LogitsProcessors<'_>) -> usize {
+        (1 + processors.eos_token_count()).max(2) * self.running.len()
     }
 
     /// The best continuations over all running beams: enough that `num_beams` remain if the end
     /// token of every beam is among them.
     fn candidates(
         &mut self,
-        rows: &mut [Row],
+        rows: &mut [ScoreRow],
         processors: &LogitsProcessors<'_>,
         stopping: &StoppingCriteria<'_>,
     ) -> Result<Vec<Candidate>> {
@@ -150,10 +97,10 @@ impl BeamSearch {
             sums.extend(row.values.iter().map(|log_prob| log_prob + beam.score));
         }
         let row_length = sums.len() / rows.len();
-        let keep = self.keep(processors);
-        let best = match &mut self.sampler {
-            None => top_k(&sums, keep),
-            Some(generator) => draw(&sums, keep, generator),
+        let count = self.candidate_count(processors);
+        let best = match &mut self.rng {
+            None => top_k(&sums, count),
+            Some(rng) => sample_without_replacement(&sums, count, rng),
         };
         let candidate = |(index, score): (usize, f32)| {
             let parent = index / row_length;
@@ -162,9 +109,9 @@ impl BeamSearch {
             beam.token_ids.push(token_id);
             beam.log_probs.push(log_probs[index]);
             beam.score = score;
-            beam.ends = stopping.reason(&beam.token_ids);
+            beam.finish_reason = stopping.finish_reason(&beam.token_ids);
             Candidate {
-                hits_stopping_criteria: beam.ends.is_some(),
+                hits_stopping_criteria: beam.finish_reason.is_some(),
                 beam,
                 parent,
             }
@@ -195,7 +142,7 @@ impl BeamSearch {
             let ended = candidate.hits_stopping_criteria && rank < num_beams;
             let mut beam = candidate.beam.clone();
             beam.finished = ended;
-            beam.score /= self.length_factor(beam.token_ids.len() - 1);
+            beam.score /= self.length_divisor(beam.token_ids.len() - 1);
             beam.score += impossible_if(closed);
             beam.score += impossible_if(!self.improvable);
             beam.score += impossible_if(!ended);
@@ -216,7 +163,7 @@ impl BeamSearch {
             EarlyStopping::Never if self.length_penalty > 0.0 => self.max_length - 1,
             _ => length - 1,
         };
-        let best = self.running[0].score / self.length_factor(hypothetical_length);
+        let best = self.running[0].score / self.length_divisor(hypothetical_length);
         let worst = self
             .finished
             .iter()
@@ -227,11 +174,74 @@ impl BeamSearch {
             .any(|beam| best > if beam.finished { worst } else { IMPOSSIBLE })
     }
 
-    fn length_factor(&self, new_tokens: usize) -> f32 {
+    /// The divisor of a finished beam's score: the number of its new tokens ^ `length_penalty`.
+    fn length_divisor(&self, new_tokens: usize) -> f32 {
         (new_tokens as f64).powf(f64::from(self.length_penalty)) as f32
     }
+}
 
-    pub(super) fn finish(self) -> Vec<GeneratedSequence> {
+impl Search for BeamSearch {
+    fn candidates_needed(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
+        let is_within_margin = |beam: &Beam| {
+            processors
+                .max_banned(&beam.token_ids)
+                .is_some_and(|count| count <= BAN_MARGIN)
+        };
+        let are_within_margin = self.running.iter().all(is_within_margin);
+        (self.rng.is_none() && are_within_margin)
+            .then(|| self.candidate_count(processors) + BAN_MARGIN)
+    }
+
+    fn advance(
+        &mut self,
+        scores: &mut [ScoreRow],
+        processors: &LogitsProcessors<'_>,
+        stopping: &StoppingCriteria<'_>,
+    ) -> Result<Step> {
+        let num_beams = self.running.len();
+        let candidates = self.candidates(scores, processors, stopping)?;
+        let all_ended = candidates
+            .iter()
+            .all(|candidate| candidate.hits_stopping_criteria);
+        let running = self.next_running(&candidates);
+        self.update_finished(&candidates);
+
+        let parents = running
+            .iter()
+            .map(|index| candidates[*index].parent)
+            .collect();
+        self.running = running
+            .iter()
+            .map(|index| {
+                let candidate = &candidates[*index];
+                let mut beam = candidate.beam.clone();
+                beam.score += impossible_if(candidate.hits_stopping_criteria);
+                beam
+            })
+            .collect();
+        self.improvable &= self.can_improve();
+        let full = self.finished.iter().all(|beam| beam.finished);
+        let stopped_early = full && self.early_stopping == EarlyStopping::True;
+        if all_ended || stopped_early || !self.improvable {
+            return Ok(Step::Done);
+        }
+        debug_assert_eq!(self.running.len(), num_beams);
+        Ok(Step::Continue {
+            parents,
+            next_tokens: self
+                .running
+                .iter()
+                .map(|beam| beam.token_ids.last().copied().unwrap_or_default())
+                .collect(),
+        })
+    }
+
+    /// None: until the search ends, another beam may become the best one.
+    fn last_token(&self) -> Option<(u32, f32)> {
+        None
+    }
+
+    fn finish(self: Box<Self>) -> Vec<GeneratedSequence> {
         let max_length = self.max_length;
         self.finished
             .into_iter()
@@ -239,7 +249,7 @@ impl BeamSearch {
             .map(|beam| GeneratedSequence {
                 finish_reason: match beam.token_ids.len() >= max_length {
                     true => FinishReason::Length,
-                    false => beam.ends.unwrap_or(FinishReason::EndOfText),
+                    false => beam.finish_reason.unwrap_or(FinishReason::EndOfText),
                 },
                 token_ids: beam.token_ids,
                 log_probs: beam.log_probs,
@@ -249,6 +259,7 @@ impl BeamSearch {
     }
 }
 
+/// The term of a score that excludes a beam if `condition` is true.
 fn impossible_if(condition: bool) -> f32 {
     if condition { IMPOSSIBLE } else { 0.0 }
 }

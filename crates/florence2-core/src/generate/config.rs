@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Search;
-use super::beam::BeamSearch;
-use super::greedy::GreedySearch;
-use super::keys::{self, FileOptions, canonical_options};
+use super::config_keys::{self, FileOptions, canonical_options};
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
@@ -187,8 +184,8 @@ impl GenerationConfig {
         let config: Value = serde_json::from_slice(config)
             .map_err(|error| Error::malformed("config.json", error))?;
         let file = match generation_config {
-            Some(json) => keys::of_generation_config(json)?,
-            None => keys::of_model_config(&config)?,
+            Some(json) => config_keys::from_generation_config(json)?,
+            None => config_keys::from_model_config(&config)?,
         };
         Self::from_file(file, &config)
     }
@@ -440,17 +437,10 @@ impl GenerationConfig {
     }
 
     /// The number of decoder rows per batch entry.
-    pub(super) fn rows(&self) -> usize {
+    pub(super) fn rows_per_entry(&self) -> usize {
         match self.num_beams {
             1 => self.num_return_sequences,
             beams => beams,
-        }
-    }
-
-    pub(super) fn search(&self, start: u32, max_length: usize) -> Search {
-        match self.num_beams {
-            1 => Search::Greedy(GreedySearch::new(self, start)),
-            _ => Search::Beam(BeamSearch::new(self, start, max_length)),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::config::GenerationConfig;
 use super::logits_processor::LogitsProcessors;
-use super::scores::Row;
-use super::stopping::StoppingCriteria;
-use super::{FinishReason, GeneratedSequence, GenerationConfig, Step};
+use super::sample::{sample_without_replacement, seeded_rng};
+use super::scores::ScoreRow;
+use super::search::{Search, Step};
+use super::sequence::{FinishReason, GeneratedSequence};
+use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
 /// The sequences of one batch entry, which grow independently.
@@ -15,7 +17,7 @@ pub(super) struct GreedySearch {
     sequences: Vec<GeneratedSequence>,
     /// True for each ended sequence. It keeps its decoder row until all sequences have ended.
     ended: Vec<bool>,
-    generators: Option<Vec<ChaCha8Rng>>,
+    rngs: Option<Vec<ChaCha8Rng>>,
     length_penalty: f32,
 }
 
@@ -28,22 +30,36 @@ impl GreedySearch {
             score: 0.0,
             finish_reason: FinishReason::Length,
         };
-        let generators = config.do_sample.then(|| {
+        let rngs = config.do_sample.then(|| {
             (0..count as u64)
-                .map(|stream| generator(config.seed, stream))
+                .map(|stream| seeded_rng(config.seed, stream))
                 .collect()
         });
         Self {
             sequences: vec![sequence; count],
             ended: vec![false; count],
-            generators,
+            rngs,
             length_penalty: config.length_penalty,
         }
     }
+}
 
-    pub(super) fn advance(
+impl Search for GreedySearch {
+    /// One, unless banned tokens change its probability.
+    fn candidates_needed(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
+        let running = self
+            .sequences
+            .iter()
+            .zip(&self.ended)
+            .filter(|(_, ended)| !**ended);
+        let mut banned = running.map(|(sequence, _)| processors.max_banned(&sequence.token_ids));
+        let none_banned = banned.all(|count| count == Some(0));
+        (self.rngs.is_none() && none_banned).then_some(1)
+    }
+
+    fn advance(
         &mut self,
-        scores: &mut [Row],
+        scores: &mut [ScoreRow],
         processors: &LogitsProcessors<'_>,
         stopping: &StoppingCriteria<'_>,
     ) -> Result<Step> {
@@ -54,14 +70,11 @@ impl GreedySearch {
             let sequence = &mut self.sequences[row];
             processors.apply(row, &sequence.token_ids, scores)?;
             scores.normalise()?;
-            let generator = self
-                .generators
-                .as_mut()
-                .map(|generators| &mut generators[row]);
-            let (token_id, log_prob) = choose(scores, generator);
+            let rng = self.rngs.as_mut().map(|rngs| &mut rngs[row]);
+            let (token_id, log_prob) = choose(scores, rng);
             sequence.token_ids.push(token_id);
             sequence.log_probs.push(log_prob);
-            if let Some(reason) = stopping.reason(&sequence.token_ids) {
+            if let Some(reason) = stopping.finish_reason(&sequence.token_ids) {
                 sequence.finish_reason = reason;
                 self.ended[row] = true;
             }
@@ -79,27 +92,14 @@ impl GreedySearch {
         })
     }
 
-    /// See [`super::Search::deciding`]: one, unless banned tokens change its probability.
-    pub(super) fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
-        let running = self
-            .sequences
-            .iter()
-            .zip(&self.ended)
-            .filter(|(_, ended)| !**ended);
-        let mut banned = running.map(|(sequence, _)| processors.banned(&sequence.token_ids));
-        let none_banned = banned.all(|count| count == Some(0));
-        (self.generators.is_none() && none_banned).then_some(1)
-    }
-
-    /// The token chosen last, if there is only one sequence.
-    pub(super) fn last_token(&self) -> Option<(u32, f32)> {
+    fn last_token(&self) -> Option<(u32, f32)> {
         let [sequence] = self.sequences.as_slice() else {
             return None;
         };
         Some((*sequence.token_ids.last()?, *sequence.log_probs.last()?))
     }
 
-    pub(super) fn finish(mut self) -> Vec<GeneratedSequence> {
+    fn finish(mut self: Box<Self>) -> Vec<GeneratedSequence> {
         for sequence in &mut self.sequences {
             let length = (sequence.token_ids.len() - 1) as f32;
             let sum: f32 = sequence.log_probs.iter().sum();
@@ -109,41 +109,13 @@ impl GreedySearch {
     }
 }
 
-/// A generator that gives the same random numbers on every machine.
-pub(super) fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    generator.set_stream(stream);
-    generator
-}
-
 /// The most likely token, or a sampled one.
-fn choose(log_probs: &Row, generator: Option<&mut ChaCha8Rng>) -> (u32, f32) {
-    let best = match generator {
+fn choose(log_probs: &ScoreRow, rng: Option<&mut ChaCha8Rng>) -> (u32, f32) {
+    let best = match rng {
         None => top_k(&log_probs.values, 1),
-        Some(generator) => draw(&log_probs.values, 1, generator),
+        Some(rng) => sample_without_replacement(&log_probs.values, 1, rng),
     };
     // INVARIANT: rows without a usable score are rejected when they are normalised.
     let (index, log_prob) = best.first().copied().expect("a vocabulary has tokens");
     (log_probs.token(index), log_prob)
-}
-
-/// Draws `count` indices without replacement by their probability, in the order drawn.
-///
-/// By the Gumbel-max trick, the largest of log-probability + Gumbel noise is a draw.
-pub(super) fn draw(
-    log_probs: &[f32],
-    count: usize,
-    generator: &mut ChaCha8Rng,
-) -> Vec<(usize, f32)> {
-    let keys: Vec<f32> = log_probs
-        .iter()
-        .map(|log_prob| {
-            let uniform = (f64::from(generator.next_u32()) + 0.5) / (f64::from(u32::MAX) + 1.0);
-            log_prob + (-(-uniform.ln()).ln()) as f32
-        })
-        .collect();
-    top_k(&keys, count)
-        .into_iter()
-        .map(|(index, _)| (index, log_probs[index]))
-        .collect()
 }

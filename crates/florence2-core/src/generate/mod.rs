@@ -4,116 +4,43 @@
 //! per batch entry, so that the result of an entry never depends on its neighbours. Backends
 //! normalise the scores, and send only the most likely ones if no other token can be chosen
 //! (`scores.rs`).
+//!
+//! The modules, from the bottom: `sequence` and `config`; `scores`, `logits_processor` and
+//! `stopping_criteria`; `search`, the interface of `greedy` and `beam`; the loop in this file.
 
 mod beam;
 mod config;
-mod control;
+mod config_keys;
 mod greedy;
-mod keys;
+mod log_softmax;
 mod logits_processor;
+mod observer;
+mod sample;
 mod scores;
-mod stopping;
-mod warpers;
+mod search;
+mod sequence;
+mod stopping_criteria;
 
 use burn::tensor::{Int, Tensor};
 use florence2_kernels::Backend;
 
+pub use crate::cancel::CancelToken;
 pub use config::{EarlyStopping, GenerationConfig};
-pub use control::{CancelToken, GenerationEvent, GenerationObserver};
-pub use keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
-pub use logits_processor::log_softmax;
+pub use config_keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
+pub use log_softmax::log_softmax;
+pub use observer::{GenerationEvent, GenerationObserver};
+pub use sequence::{FinishReason, GeneratedSequence};
+pub use stopping_criteria::TokenBytes;
 
 use crate::error::{Error, Result};
+use crate::image_placeholders::Prompts;
 use crate::language_model::KvCache;
 use crate::model::{EncoderOutput, Florence2ForConditionalGeneration};
 use beam::BeamSearch;
 use greedy::GreedySearch;
 use logits_processor::LogitsProcessors;
-use scores::Row;
-use stopping::StoppingCriteria;
-
-/// One generated sequence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GeneratedSequence {
-    /// The decoder's whole sequence, as transformers returns it: the start token, then the answer.
-    pub token_ids: Vec<u32>,
-    /// The log-probability of each of `token_ids`, after the logits processors; 0 for the start
-    /// token and for forced tokens.
-    pub log_probs: Vec<f32>,
-    /// Sum of log-probabilities over generated tokens ^ `length_penalty`: `sequences_scores`.
-    pub score: f32,
-    /// The reason why it ended.
-    pub finish_reason: FinishReason,
-}
-
-/// The reason why a sequence ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The model generated an end token or a stop string.
-    EndOfText,
-    /// `max_new_tokens`, `max_length` or `max_time` was reached.
-    Length,
-}
-
-/// The result of a search step.
-enum Step {
-    /// Continue: each new row's parent among this search's rows, and its next token.
-    Continue {
-        parents: Vec<usize>,
-        next_tokens: Vec<u32>,
-    },
-    /// The search has ended.
-    Done,
-}
-
-/// The search of one batch entry.
-enum Search {
-    Greedy(GreedySearch),
-    Beam(BeamSearch),
-}
-
-impl Search {
-    /// `scores` are those of this search's rows.
-    fn advance(
-        &mut self,
-        scores: &mut [Row],
-        processors: &LogitsProcessors<'_>,
-        stopping: &StoppingCriteria<'_>,
-    ) -> Result<Step> {
-        match self {
-            Self::Greedy(search) => search.advance(scores, processors, stopping),
-            Self::Beam(search) => search.advance(scores, processors, stopping),
-        }
-    }
-
-    /// The number of a row's most likely tokens that suffice for the choice; `None` if any may be
-    /// chosen.
-    fn deciding(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
-        match self {
-            Self::Greedy(search) => search.deciding(processors),
-            Self::Beam(search) => search.deciding(processors),
-        }
-    }
-
-    /// The token just chosen and its log-probability, if the choice is final.
-    fn last_token(&self) -> Option<(u32, f32)> {
-        match self {
-            Self::Greedy(search) => search.last_token(),
-            Self::Beam(_) => None,
-        }
-    }
-
-    fn finish(self) -> Vec<GeneratedSequence> {
-        match self {
-            Self::Greedy(search) => search.finish(),
-            Self::Beam(search) => search.finish(),
-        }
-    }
-}
-
-/// The bytes of a token's text.
-pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
+use search::{Search, Step};
+use stopping_criteria::StoppingCriteria;
 
 /// The inputs of a search other than the encoder's output.
 #[derive(Clone, Copy)]
@@ -126,6 +53,75 @@ pub struct GenerationContext<'a> {
     pub prompts: &'a [Vec<u32>],
     /// The bytes of each token's text, which `stop_strings` require.
     pub token_bytes: Option<TokenBytes<'a>>,
+}
+
+/// The optional inputs of [`Florence2ForConditionalGeneration::generate`].
+#[derive(Default)]
+pub struct GenerateOptions<'a, B: Backend> {
+    /// `[batch, tokens]`, 1 for the prompt and 0 for padding, as wide as `input_ids`; `None` if
+    /// nothing is padded.
+    pub attention_mask: Option<Tensor<B, 2, Int>>,
+    /// The number of the tokenizer's entries. Rows of a padded vocabulary from this number on are
+    /// never generated. By default, all rows of the vocabulary.
+    pub vocab_size: Option<usize>,
+    /// The bytes of each token's text, which `stop_strings` require.
+    pub token_bytes: Option<TokenBytes<'a>>,
+    /// Cancels the run, or ends it at a deadline.
+    pub cancel: CancelToken,
+    /// Receives the tokens and the progress.
+    pub observer: GenerationObserver<'a>,
+}
+
+impl<B: Backend> Florence2ForConditionalGeneration<B> {
+    /// Generates the answers to images and prompts: HF `generate`. Returns `num_return_sequences`
+    /// sequences per batch entry, best first.
+    ///
+    /// # Shapes
+    /// - `pixel_values`: `[batch, channels, height, width]`, normalised
+    /// - `input_ids`: `[batch, tokens]`, padded on the right; the prompt, with the `<image>`
+    ///   placeholders of HF's processor before it or without them
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the option or the input that is invalid,
+    /// [`Error::TooManyPositions`], [`Error::NotFinite`], [`Error::Cancelled`],
+    /// [`Error::DeadlineExceeded`].
+    pub fn generate(
+        &self,
+        pixel_values: Tensor<B, 4>,
+        input_ids: Tensor<B, 2, Int>,
+        config: &GenerationConfig,
+        options: GenerateOptions<'_, B>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        let image_features = self.encode_image(pixel_values, &options.cancel)?;
+        self.generate_from_features(image_features, input_ids, config, options)
+    }
+
+    /// [`Self::generate`] with encoded images, `[batch, image tokens, d_model]`.
+    ///
+    /// # Errors
+    /// Those of [`Self::generate`].
+    pub fn generate_from_features(
+        &self,
+        image_features: Tensor<B, 3>,
+        input_ids: Tensor<B, 2, Int>,
+        config: &GenerationConfig,
+        mut options: GenerateOptions<'_, B>,
+    ) -> Result<Vec<Vec<GeneratedSequence>>> {
+        let image_tokens = image_features.dims()[1];
+        let image_token_id = self.config().image_token_id;
+        let attention_mask = options.attention_mask.take();
+        let prompts = Prompts::new(input_ids, attention_mask, image_token_id, image_tokens)?;
+        let context = GenerationContext {
+            vocab_size: options
+                .vocab_size
+                .unwrap_or(self.config().text_config.vocab_size),
+            prompts: &prompts.unpadded(),
+            token_bytes: options.token_bytes,
+        };
+        let encoded = self.encode(image_features, prompts.input_ids, prompts.attention_mask)?;
+        let (cancel, observer) = (&options.cancel, &mut options.observer);
+        generate_with(self, &encoded, config, &context, cancel, observer)
+    }
 }
 
 /// [`generate_with`] with only the size of a tokenizer.
@@ -182,11 +178,11 @@ pub fn generate_with<B: Backend>(
         .iter()
         .map(|ids| LogitsProcessors::new(config, &eos_token_id, max_length, ids, vocab_sizes))
         .collect();
-    let rows_per_entry = config.rows();
+    let rows_per_entry = config.rows_per_entry();
 
-    let mut searches: Vec<Search> = starts
+    let mut searches: Vec<Box<dyn Search>> = starts
         .iter()
-        .map(|start| config.search(*start, max_length))
+        .map(|start| new_search(config, *start, max_length))
         .collect();
     let mut active: Vec<usize> = (0..batch).collect();
     let mut cross_attention = model.cross_attention_cache(encoded);
@@ -206,15 +202,15 @@ pub fn generate_with<B: Backend>(
         let input_ids = Tensor::<B, 1, Int>::from_ints(input_ids.as_slice(), &model.device())
             .reshape([rows, 1]);
         let logits = model.decode(input_ids, &cross_attention, &mut cache)?;
-        let deciding: Vec<Option<usize>> = active
+        let candidates_needed: Vec<Option<usize>> = active
             .iter()
             .flat_map(|entry| {
-                let deciding = searches[*entry].deciding(&processors[*entry]);
-                std::iter::repeat_n(deciding, rows_per_entry)
+                let count = searches[*entry].candidates_needed(&processors[*entry]);
+                std::iter::repeat_n(count, rows_per_entry)
             })
             .collect();
         let mut scores =
-            scores::to_host(logits, &deciding).map_err(|error| at_step(error, step))?;
+            scores::to_host(logits, &candidates_needed).map_err(|error| at_step(error, step))?;
 
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);
@@ -259,9 +255,17 @@ pub fn generate_with<B: Backend>(
     finish(searches, observer)
 }
 
+/// Creates the search of one batch entry.
+fn new_search(config: &GenerationConfig, start: u32, max_length: usize) -> Box<dyn Search> {
+    match config.num_beams {
+        1 => Box::new(GreedySearch::new(config, start)),
+        _ => Box::new(BeamSearch::new(config, start, max_length)),
+    }
+}
+
 /// The sequences of each entry's search. Reports the tokens that the search itself did not report.
 fn finish(
-    searches: Vec<Search>,
+    searches: Vec<Box<dyn Search>>,
     observer: &mut GenerationObserver<'_>,
 ) -> Result<Vec<Vec<GeneratedSequence>>> {
     let finished = searches.into_iter().enumerate().map(|(entry, search)| {

@@ -1,9 +1,12 @@
 //! Multi-head attention: HF `BartAttention`.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Backend, KeysValues, Linear, PastKeysValues, Precision};
+use florence2_kernels::layer_weights::AttentionWeights;
+use florence2_kernels::{Backend, Precision};
+
+use super::kv_cache::{KeysValues, SelfAttentionCache};
+use crate::layers::{Linear, merge_heads, scaled_dot_product_attention, split_heads};
 
 /// The projections and heads of one attention.
 #[derive(Module, Debug)]
@@ -32,73 +35,110 @@ impl<B: Backend> Attention<B> {
         }
     }
 
-    /// Keys and values of `hidden_states` `[batch, tokens, d_model]`. Tokens that are true in
-    /// `masked` `[batch, 1, 1, tokens]` are not attended to.
-    pub fn keys_values(
-        &self,
-        hidden_states: Tensor<B, 3>,
-        masked: Option<Tensor<B, 4, Bool>>,
-    ) -> B::KeysValues {
-        let [keys, values] = B::apply_linears(hidden_states, [&self.k_proj, &self.v_proj]);
-        self.remember(keys, values, masked)
-    }
-
-    /// `norm(x + attention(x))` with given keys and values, which beams of one image share.
-    ///
-    /// Shapes: `[groups * batch, tokens, d_model]` in and out.
-    pub fn add_then_norm(
-        &self,
-        hidden_states: Tensor<B, 3>,
-        keys_values: &B::KeysValues,
-        norm: &LayerNorm<B>,
-    ) -> Tensor<B, 3> {
-        let queries = B::apply_linear(hidden_states.clone(), &self.q_proj);
-        let attention = keys_values.attend(queries);
-        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
-    }
-
-    /// `norm(x + attention(x))`, where all tokens attend to each other.
+    /// Self-attention of the encoder: all tokens attend to each other.
     ///
     /// # Shapes
-    /// - `hidden_states` and output: `[batch, tokens, d_model]`
-    /// - `masked`: as in [`Self::keys_values`]
-    pub fn add_self_then_norm(
+    /// - `x` and output: `[batch, tokens, d_model]`
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
+    pub fn forward(
         &self,
-        hidden_states: Tensor<B, 3>,
-        masked: Option<Tensor<B, 4, Bool>>,
-        norm: &LayerNorm<B>,
+        x: Tensor<B, 3>,
+        key_padding_mask: Option<Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let [queries, keys, values] = self.queries_keys_values(hidden_states.clone());
-        let attention = self.remember(keys, values, masked).attend(queries);
-        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
+        let keys_values = self.keys_values(x.clone(), key_padding_mask);
+        self.forward_cross(x, &keys_values)
     }
 
-    /// `norm(x + attention(x))`, where each token attends to `past`, to itself and to the tokens
-    /// before it.
+    /// Self-attention of the decoder: each token attends to the tokens in `past`, to itself and to
+    /// the tokens before it. Appends the tokens to `past`.
     ///
     /// Shapes: `[rows, tokens, d_model]` in and out.
-    pub fn add_causal_then_norm(
+    pub fn forward_causal(
         &self,
-        hidden_states: Tensor<B, 3>,
-        past: &mut B::PastKeysValues,
-        norm: &LayerNorm<B>,
+        x: Tensor<B, 3>,
+        past: &mut SelfAttentionCache<B>,
     ) -> Tensor<B, 3> {
-        let [queries, keys, values] = self.queries_keys_values(hidden_states.clone());
-        let attention = past.attend(queries, keys, values, self.num_heads);
-        B::linear_then_norm(attention, hidden_states, &self.out_proj, norm)
+        let tokens = x.dims()[1];
+        let [q, k, v] = [&self.q_proj, &self.k_proj, &self.v_proj]
+            .map(|projection| split_heads(projection.forward(x.clone()), self.num_heads));
+        let [k, v] = past.append(k, v);
+        let mask = causal_mask(k.dims()[2] - tokens, tokens, &x.device());
+        let attention = scaled_dot_product_attention(q, k, v, mask, self.scale());
+        self.out_proj.forward(merge_heads(attention))
     }
 
-    fn queries_keys_values(&self, hidden_states: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {
-        B::apply_linears(hidden_states, [&self.q_proj, &self.k_proj, &self.v_proj])
+    /// Attention to given keys and values, such as those of the encoder's output. Beams of one
+    /// image share them.
+    ///
+    /// Shapes: `[beams * batch, tokens, d_model]` in and out, for keys and values of `batch`
+    /// entries.
+    pub fn forward_cross(&self, x: Tensor<B, 3>, keys_values: &KeysValues<B>) -> Tensor<B, 3> {
+        let [rows, tokens, dim] = x.dims();
+        let KeysValues {
+            keys,
+            values,
+            key_padding_mask,
+        } = keys_values.clone();
+        let batch = keys.dims()[0];
+        let queries = self
+            .q_proj
+            .forward(x)
+            .reshape([batch, rows / batch * tokens, dim]);
+        let q = split_heads(queries, self.num_heads);
+        let attention =
+            scaled_dot_product_attention(q, keys, values, key_padding_mask, self.scale());
+        self.out_proj
+            .forward(merge_heads(attention).reshape([rows, tokens, dim]))
     }
 
-    fn remember(
+    /// The keys and values of tokens.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, tokens, d_model]`
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
+    pub fn keys_values(
         &self,
-        keys: Tensor<B, 3>,
-        values: Tensor<B, 3>,
-        masked: Option<Tensor<B, 4, Bool>>,
-    ) -> B::KeysValues {
-        let precision = self.k_proj.weight.precision();
-        B::KeysValues::new(keys, values, self.num_heads, masked, precision)
+        x: Tensor<B, 3>,
+        key_padding_mask: Option<Tensor<B, 4, Bool>>,
+    ) -> KeysValues<B> {
+        let [keys, values] = [&self.k_proj, &self.v_proj]
+            .map(|projection| split_heads(projection.forward(x.clone()), self.num_heads));
+        KeysValues {
+            keys,
+            values,
+            key_padding_mask,
+        }
     }
+
+    /// `1 / sqrt(head_dim)`.
+    fn scale(&self) -> f64 {
+        let [d_model, _] = self.q_proj.weight.dims();
+        ((d_model / self.num_heads) as f64).powf(-0.5)
+    }
+
+    /// The parameters, for the backend's fused operations.
+    pub(super) fn weights(&self) -> AttentionWeights<'_, B> {
+        AttentionWeights {
+            k_proj: self.k_proj.weights(),
+            v_proj: self.v_proj.weights(),
+            q_proj: self.q_proj.weights(),
+            out_proj: self.out_proj.weights(),
+            num_heads: self.num_heads,
+        }
+    }
+}
+
+/// True where a token would attend to a later one. `None` for a single token, which attends to all
+/// tokens before it.
+///
+/// Output: `[1, 1, tokens, past + tokens]`.
+fn causal_mask<B: Backend>(
+    past: usize,
+    tokens: usize,
+    device: &B::Device,
+) -> Option<Tensor<B, 4, Bool>> {
+    (tokens > 1).then(|| {
+        Tensor::<B, 2, Bool>::tril_mask([tokens, past + tokens], past as i64, device)
+            .unsqueeze::<4>()
+    })
 }

@@ -1,14 +1,16 @@
 //! The decoder: HF `BartDecoder`.
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Activation, Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::layer_weights::{DecoderLayerWeights, MlpWeights};
+use florence2_kernels::{Activation, Backend, Precision};
 
-use super::{
-    Attention, CrossAttentionCache, KvCache, embed_positions, layer_norm, linear, position_table,
-};
+use super::attention::Attention;
+use super::kv_cache::{CrossAttention, CrossAttentionCache, KvCache, SelfAttentionCache};
+use super::positions::{embed_positions, position_table};
 use crate::config::{Florence2TextConfig, activation_named};
+use crate::layers::{Linear, TokenEmbedding, activate, layer_norm};
 
 /// The embeddings, layer norm and layers of the decoder.
 #[derive(Module, Debug)]
@@ -57,14 +59,16 @@ impl<B: Backend> Decoder<B> {
                 device,
             )
         };
+        let norm = || LayerNormConfig::new(config.d_model).init(device);
+        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, precision, device);
         let layer = |_| DecoderLayer {
             self_attn: attention(),
-            self_attn_layer_norm: layer_norm(config, device),
+            self_attn_layer_norm: norm(),
             encoder_attn: attention(),
-            encoder_attn_layer_norm: layer_norm(config, device),
-            fc1: linear(config.d_model, config.decoder_ffn_dim, precision, device),
-            fc2: linear(config.decoder_ffn_dim, config.d_model, precision, device),
-            final_layer_norm: layer_norm(config, device),
+            encoder_attn_layer_norm: norm(),
+            fc1: linear(config.d_model, config.decoder_ffn_dim),
+            fc2: linear(config.decoder_ffn_dim, config.d_model),
+            final_layer_norm: norm(),
             activation: activation_named(&config.activation_function),
         };
         let embed_tokens =
@@ -73,7 +77,7 @@ impl<B: Backend> Decoder<B> {
             embed_tokens: (!config.tie_word_embeddings).then(embed_tokens),
             embed_positions: position_table(config, device),
             layers: (0..config.decoder_layers).map(layer).collect(),
-            layernorm_embedding: layer_norm(config, device),
+            layernorm_embedding: norm(),
         }
     }
 
@@ -82,20 +86,17 @@ impl<B: Backend> Decoder<B> {
     ///
     /// # Shapes
     /// - `encoder_hidden_states`: `[batch, tokens, d_model]`
-    /// - `masked`: `[batch, 1, 1, tokens]`, true where a token is padding
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
     pub fn cross_attention_cache(
         &self,
         encoder_hidden_states: &Tensor<B, 3>,
-        masked: Option<Tensor<B, 4, Bool>>,
+        key_padding_mask: Option<&Tensor<B, 4, Bool>>,
     ) -> CrossAttentionCache<B> {
-        let layer = |layer: &DecoderLayer<B>| {
-            let hidden_states = encoder_hidden_states.clone();
-            layer
-                .encoder_attn
-                .keys_values(hidden_states, masked.clone())
-        };
+        let layers = self.layers.iter();
+        let layers =
+            layers.map(|layer| layer.cross_attention(encoder_hidden_states, key_padding_mask));
         CrossAttentionCache {
-            layers: self.layers.iter().map(layer).collect(),
+            layers: layers.collect(),
         }
     }
 
@@ -111,43 +112,73 @@ impl<B: Backend> Decoder<B> {
         cache: &mut KvCache<B>,
     ) -> Tensor<B, 3> {
         let [rows, tokens, _] = inputs_embeds.dims();
-        let embedded = inputs_embeds + embed_positions(&self.embed_positions, cache.tokens, tokens);
-        let mut hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
+        let x = inputs_embeds + embed_positions(&self.embed_positions, cache.tokens, tokens);
+        let mut x = layer_norm(&self.layernorm_embedding, x);
         cache
             .layers
             .resize_with(self.layers.len(), Default::default);
         let caches = cache.layers.iter_mut().zip(&cross_attention.layers);
-        for (layer, (past, encoder_keys_values)) in self.layers.iter().zip(caches) {
-            hidden_states = layer.forward(hidden_states, past, encoder_keys_values);
+        for (layer, (self_attention, cross_attention)) in self.layers.iter().zip(caches) {
+            x = layer.forward(x, self_attention, cross_attention);
         }
         cache.tokens += tokens;
         cache.rows = rows;
-        hidden_states
+        x
     }
 }
 
 impl<B: Backend> DecoderLayer<B> {
     /// Shapes: `[beams * batch, tokens, d_model]` in and out.
-    fn forward(
+    pub fn forward(
         &self,
-        hidden_states: Tensor<B, 3>,
-        past: &mut B::PastKeysValues,
-        encoder_keys_values: &B::KeysValues,
+        x: Tensor<B, 3>,
+        self_attention: &mut SelfAttentionCache<B>,
+        cross_attention: &CrossAttention<B>,
     ) -> Tensor<B, 3> {
-        let norm = &self.self_attn_layer_norm;
-        let hidden_states = self
-            .self_attn
-            .add_causal_then_norm(hidden_states, past, norm);
-        let norm = &self.encoder_attn_layer_norm;
-        let hidden_states =
-            self.encoder_attn
-                .add_then_norm(hidden_states, encoder_keys_values, norm);
-        B::feed_forward_then_norm(
-            hidden_states,
-            &self.fc1,
-            &self.fc2,
-            self.activation,
-            &self.final_layer_norm,
-        )
+        let keys_values = match cross_attention {
+            CrossAttention::Plain(keys_values) => keys_values,
+            CrossAttention::Fused(fused) => {
+                let (cache, weights) = (&mut self_attention.fused, self.weights());
+                let y = B::fused_decoder_layer(&x, cache, fused, &weights);
+                // INVARIANT: a backend with such a cache fuses the layer.
+                return y.expect("a fused decoder layer");
+            }
+        };
+        let x = x.clone() + self.self_attn.forward_causal(x, self_attention);
+        let x = layer_norm(&self.self_attn_layer_norm, x);
+        let x = x.clone() + self.encoder_attn.forward_cross(x, keys_values);
+        let x = layer_norm(&self.encoder_attn_layer_norm, x);
+        let hidden = activate(self.activation, self.fc1.forward(x.clone()));
+        let x = x + self.fc2.forward(hidden);
+        layer_norm(&self.final_layer_norm, x)
+    }
+
+    /// The keys and values of the encoder's output. Shapes: see [`Decoder::cross_attention_cache`].
+    pub fn cross_attention(
+        &self,
+        encoder_hidden_states: &Tensor<B, 3>,
+        key_padding_mask: Option<&Tensor<B, 4, Bool>>,
+    ) -> CrossAttention<B> {
+        let (x, mask) = (encoder_hidden_states, key_padding_mask);
+        match B::fused_cross_attention_cache(x, mask, &self.weights()) {
+            Some(fused) => CrossAttention::Fused(fused),
+            None => CrossAttention::Plain(self.encoder_attn.keys_values(x.clone(), mask.cloned())),
+        }
+    }
+
+    /// The parameters, for the backend's fused operations.
+    fn weights(&self) -> DecoderLayerWeights<'_, B> {
+        DecoderLayerWeights {
+            self_attn: self.self_attn.weights(),
+            self_attn_layer_norm: &self.self_attn_layer_norm,
+            encoder_attn: self.encoder_attn.weights(),
+            encoder_attn_layer_norm: &self.encoder_attn_layer_norm,
+            feed_forward: MlpWeights {
+                fc1: self.fc1.weights(),
+                fc2: self.fc2.weights(),
+                activation: self.activation,
+            },
+            final_layer_norm: &self.final_layer_norm,
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The encoder: HF `BartEncoder`.
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm};
+use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Bool, Tensor};
-use florence2_kernels::{Activation, Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::layer_weights::{EncoderLayerWeights, MlpWeights};
+use florence2_kernels::{Activation, Backend, Precision};
 
-use super::{Attention, embed_positions, layer_norm, linear, position_table};
+use super::attention::Attention;
+use super::positions::{embed_positions, position_table};
 use crate::config::{Florence2TextConfig, activation_named};
+use crate::layers::{Linear, TokenEmbedding, activate, layer_norm};
 
 /// The embeddings, layer norm and layers of the encoder.
 #[derive(Module, Debug)]
@@ -43,6 +46,8 @@ pub struct EncoderLayer<B: Backend> {
 impl<B: Backend> Encoder<B> {
     /// Creates the module with lazily initialised parameters.
     pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
+        let norm = || LayerNormConfig::new(config.d_model).init(device);
+        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, precision, device);
         let layer = |_| EncoderLayer {
             self_attn: Attention::new(
                 config.d_model,
@@ -50,17 +55,17 @@ impl<B: Backend> Encoder<B> {
                 precision,
                 device,
             ),
-            self_attn_layer_norm: layer_norm(config, device),
-            fc1: linear(config.d_model, config.encoder_ffn_dim, precision, device),
-            fc2: linear(config.encoder_ffn_dim, config.d_model, precision, device),
-            final_layer_norm: layer_norm(config, device),
+            self_attn_layer_norm: norm(),
+            fc1: linear(config.d_model, config.encoder_ffn_dim),
+            fc2: linear(config.encoder_ffn_dim, config.d_model),
+            final_layer_norm: norm(),
             activation: activation_named(&config.activation_function),
         };
         Self {
             embed_tokens: None,
             embed_positions: position_table(config, device),
             layers: (0..config.encoder_layers).map(layer).collect(),
-            layernorm_embedding: layer_norm(config, device),
+            layernorm_embedding: norm(),
         }
     }
 
@@ -68,21 +73,19 @@ impl<B: Backend> Encoder<B> {
     ///
     /// # Shapes
     /// - `inputs_embeds`: `[batch, tokens, d_model]`
-    /// - `masked`: `[batch, 1, 1, tokens]`, true where a token is padding
+    /// - `key_padding_mask`: `[batch, 1, 1, tokens]`, true where a token is padding
     /// - output: `[batch, tokens, d_model]`
     pub fn forward(
         &self,
         inputs_embeds: Tensor<B, 3>,
-        masked: Option<&Tensor<B, 4, Bool>>,
+        key_padding_mask: Option<&Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
         let tokens = inputs_embeds.dims()[1];
-        let embedded = inputs_embeds + embed_positions(&self.embed_positions, 0, tokens);
-        let hidden_states = B::apply_norm(embedded, &self.layernorm_embedding);
+        let x = inputs_embeds + embed_positions(&self.embed_positions, 0, tokens);
+        let x = layer_norm(&self.layernorm_embedding, x);
         self.layers
             .iter()
-            .fold(hidden_states, |hidden_states, layer| {
-                layer.forward(hidden_states, masked.cloned())
-            })
+            .fold(x, |x, layer| layer.forward(x, key_padding_mask))
     }
 }
 
@@ -90,19 +93,30 @@ impl<B: Backend> EncoderLayer<B> {
     /// Shapes: as in [`Encoder::forward`].
     pub fn forward(
         &self,
-        hidden_states: Tensor<B, 3>,
-        masked: Option<Tensor<B, 4, Bool>>,
+        x: Tensor<B, 3>,
+        key_padding_mask: Option<&Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 3> {
-        let norm = &self.self_attn_layer_norm;
-        let hidden_states = self
-            .self_attn
-            .add_self_then_norm(hidden_states, masked, norm);
-        B::feed_forward_then_norm(
-            hidden_states,
-            &self.fc1,
-            &self.fc2,
-            self.activation,
-            &self.final_layer_norm,
-        )
+        if let Some(y) = B::fused_encoder_layer(&x, key_padding_mask, &self.weights()) {
+            return y;
+        }
+        let x = x.clone() + self.self_attn.forward(x, key_padding_mask.cloned());
+        let x = layer_norm(&self.self_attn_layer_norm, x);
+        let hidden = activate(self.activation, self.fc1.forward(x.clone()));
+        let x = x + self.fc2.forward(hidden);
+        layer_norm(&self.final_layer_norm, x)
+    }
+
+    /// The parameters, for the backend's fused operation.
+    fn weights(&self) -> EncoderLayerWeights<'_, B> {
+        EncoderLayerWeights {
+            self_attn: self.self_attn.weights(),
+            self_attn_layer_norm: &self.self_attn_layer_norm,
+            feed_forward: MlpWeights {
+                fc1: self.fc1.weights(),
+                fc2: self.fc2.weights(),
+                activation: self.activation,
+            },
+            final_layer_norm: &self.final_layer_norm,
+        }
     }
 }

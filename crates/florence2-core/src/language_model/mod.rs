@@ -4,22 +4,19 @@ mod attention;
 mod decoder;
 mod encoder;
 mod kv_cache;
+mod positions;
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{Int, Tensor};
-use florence2_kernels::{Backend, Linear, Precision, TokenEmbedding};
+use florence2_kernels::{Backend, Precision};
 
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer};
 pub use encoder::{Encoder, EncoderLayer};
-pub use kv_cache::{CrossAttentionCache, KvCache};
+pub use kv_cache::{CrossAttention, CrossAttentionCache, KeysValues, KvCache, SelfAttentionCache};
 
 use crate::config::Florence2TextConfig;
-
-/// The row of the position table at which BART's learned positions begin, because of fairseq's
-/// padding index.
-const POSITION_OFFSET: usize = 2;
+use crate::layers::TokenEmbedding;
 
 /// Encoder and decoder over one shared token embedding.
 #[derive(Module, Debug)]
@@ -81,33 +78,4 @@ impl<B: Backend> LanguageModel<B> {
             embeddings * self.embed_scale
         }
     }
-}
-
-/// The rows of a learned position table for `tokens` positions after `past`.
-///
-/// Output: `[1, tokens, d_model]`.
-fn embed_positions<B: Backend>(table: &Embedding<B>, past: usize, tokens: usize) -> Tensor<B, 3> {
-    table
-        .weight
-        .val()
-        .narrow(0, POSITION_OFFSET + past, tokens)
-        .unsqueeze_dim(0)
-}
-
-fn position_table<B: Backend>(config: &Florence2TextConfig, device: &B::Device) -> Embedding<B> {
-    let rows = config.max_position_embeddings + POSITION_OFFSET;
-    EmbeddingConfig::new(rows, config.d_model).init(device)
-}
-
-fn layer_norm<B: Backend>(config: &Florence2TextConfig, device: &B::Device) -> LayerNorm<B> {
-    LayerNormConfig::new(config.d_model).init(device)
-}
-
-fn linear<B: Backend>(
-    input: usize,
-    output: usize,
-    precision: Precision,
-    device: &B::Device,
-) -> Linear<B> {
-    Linear::new(input, output, true, precision, device)
 }

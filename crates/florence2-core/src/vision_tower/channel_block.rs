@@ -4,10 +4,13 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::layer_weights::{ChannelBlockWeights, VisionFeedForwardWeights};
+use florence2_kernels::{Backend, Precision};
 
-use super::{Mlp, depthwise};
+use super::depthwise::{convolve, depthwise};
+use super::mlp::Mlp;
 use crate::config::Florence2VisionConfig;
+use crate::layers::{Linear, layer_norm, scaled_dot_product_attention, split_qkv};
 
 /// Depthwise convolution, channel attention, depthwise convolution, feed-forward: each added to
 /// its input.
@@ -47,11 +50,30 @@ impl<B: Backend> ChannelBlock<B> {
     }
 
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = self
-            .channel_attn
-            .add(hidden_states, &self.conv1, &self.norm1);
-        self.ffn.add(hidden_states, &self.conv2, &self.norm2)
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if let Some(y) = B::fused_channel_block(&x, &self.weights()) {
+            return y;
+        }
+        let x = x.clone() + convolve(&self.conv1, x);
+        let x = x.clone() + self.channel_attn.forward(layer_norm(&self.norm1, x));
+        let x = x.clone() + convolve(&self.conv2, x);
+        x.clone() + self.ffn.forward(layer_norm(&self.norm2, x))
+    }
+
+    /// The parameters, for the backend's fused operation.
+    fn weights(&self) -> ChannelBlockWeights<'_, B> {
+        ChannelBlockWeights {
+            conv1: &self.conv1,
+            norm1: &self.norm1,
+            qkv: self.channel_attn.qkv.weights(),
+            proj: self.channel_attn.proj.weights(),
+            num_groups: self.channel_attn.num_groups,
+            feed_forward: VisionFeedForwardWeights {
+                conv2: &self.conv2,
+                norm2: &self.norm2,
+                ffn: self.ffn.weights(),
+            },
+        }
     }
 }
 
@@ -83,22 +105,25 @@ impl<B: Backend> ChannelAttention<B> {
         }
     }
 
-    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
+    /// Computes the attention between the channels of each group.
     ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn add(
-        &self,
-        hidden_states: Tensor<B, 4>,
-        conv: &Conv2d<B>,
-        norm: &LayerNorm<B>,
-    ) -> Tensor<B, 4> {
-        B::add_channel_attention(
-            hidden_states,
-            conv,
-            norm,
-            &self.qkv,
-            &self.proj,
-            self.num_groups,
-        )
+    /// Shapes: `[batch, height, width, dim]` in and out.
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, height, width, dim] = x.dims();
+        let tokens = height * width;
+        let groups = self.num_groups;
+        let qkv = self.qkv.forward(x.reshape([batch, tokens, dim]));
+        let [q, k, v] = split_qkv(qkv).map(|projected| {
+            projected
+                .reshape([batch, tokens, groups, dim / groups])
+                .permute([0, 2, 3, 1])
+        });
+        // Scaled by the number of positions, not of channels: positions are the features here.
+        let scale = (tokens as f64).powf(-0.5);
+        let attention = scaled_dot_product_attention(q, k, v, None, scale)
+            .permute([0, 3, 1, 2])
+            .reshape([batch, tokens, dim]);
+        let projected = self.proj.forward(attention);
+        projected.reshape([batch, height, width, dim])
     }
 }

@@ -3,9 +3,12 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, PatchConv, Precision};
+use florence2_kernels::layer_weights::ConvEmbedWeights;
+use florence2_kernels::{Backend, Precision};
 
+use super::depthwise::{channels_first, channels_last};
 use crate::config::Florence2VisionConfig;
+use crate::layers::{PatchConv, layer_norm};
 
 /// Embeds patches by a strided convolution, with a layer norm before (`patch_prenorm`) or after it.
 #[derive(Module, Debug)]
@@ -41,7 +44,30 @@ impl<B: Backend> ConvEmbed<B> {
     }
 
     /// Shapes: `[batch, height, width, in_channels]` to `[batch, rows, columns, embed_dim]`.
-    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::patch_embedding(hidden_states, &self.conv, &self.norm, self.prenorm)
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if let Some(y) = B::fused_conv_embed(&x, &self.weights()) {
+            return y;
+        }
+        // Pixel values are f32.
+        let x = x.cast(self.conv.weight.val().dtype());
+        if self.prenorm {
+            let x = layer_norm(&self.norm, x);
+            channels_last(self.conv.forward(channels_first(x)))
+        } else {
+            let x = channels_last(self.conv.forward(channels_first(x)));
+            layer_norm(&self.norm, x)
+        }
+    }
+
+    /// The parameters, for the backend's fused operation.
+    fn weights(&self) -> ConvEmbedWeights<'_, B> {
+        ConvEmbedWeights {
+            conv: &self.conv.weight,
+            bias: self.conv.bias.as_ref(),
+            stride: self.conv.stride,
+            padding: self.conv.padding,
+            norm: &self.norm,
+            prenorm: self.prenorm,
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The feed-forward block of a vision block: HF `Florence2VisionMLP`.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
-use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
-use florence2_kernels::{Activation, Backend, Linear, Precision};
+use florence2_kernels::layer_weights::MlpWeights;
+use florence2_kernels::{Activation, Backend, Precision};
 
 use crate::config::{Florence2VisionConfig, activation_named};
+use crate::layers::{Linear, activate};
 
 /// Two linear layers with an activation between them.
 #[derive(Module, Debug)]
@@ -36,22 +36,18 @@ impl<B: Backend> Mlp<B> {
         }
     }
 
-    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
-    ///
-    /// Shapes: `[batch, height, width, dim]` in and out.
-    pub fn add(
-        &self,
-        hidden_states: Tensor<B, 4>,
-        conv: &Conv2d<B>,
-        norm: &LayerNorm<B>,
-    ) -> Tensor<B, 4> {
-        B::add_feed_forward(
-            hidden_states,
-            conv,
-            norm,
-            &self.fc1,
-            &self.fc2,
-            self.activation,
-        )
+    /// Shapes: `[.., dim]` in and out.
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        self.fc2
+            .forward(activate(self.activation, self.fc1.forward(x)))
+    }
+
+    /// The parameters, for the backend's fused operations.
+    pub(super) fn weights(&self) -> MlpWeights<'_, B> {
+        MlpWeights {
+            fc1: self.fc1.weights(),
+            fc2: self.fc2.weights(),
+            activation: self.activation,
+        }
     }
 }

@@ -5,12 +5,11 @@
 
 mod channel_block;
 mod conv_embed;
+mod depthwise;
 mod mlp;
 mod spatial_block;
 
 use burn::module::Module;
-use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::Tensor;
 use florence2_kernels::{Backend, Precision};
 
@@ -19,9 +18,11 @@ pub use conv_embed::ConvEmbed;
 pub use mlp::Mlp;
 pub use spatial_block::{SpatialBlock, WindowAttention};
 
+use depthwise::channels_last;
+
+use crate::cancel::CancelToken;
 use crate::config::Florence2VisionConfig;
 use crate::error::Result;
-use crate::generate::CancelToken;
 
 /// The vision tower: per stage one [`ConvEmbed`] and `depths[stage]` [`VisionBlock`]s.
 #[derive(Module, Debug)]
@@ -77,30 +78,21 @@ impl<B: Backend> VisionTower<B> {
         pixel_values: Tensor<B, 4>,
         cancel: &CancelToken,
     ) -> Result<Tensor<B, 4>> {
-        let mut hidden_states = pixel_values.permute([0, 2, 3, 1]);
+        let mut x = channels_last(pixel_values);
         for (conv, blocks) in self.convs.iter().zip(&self.blocks) {
             cancel.check()?;
-            hidden_states = conv.forward(hidden_states);
+            x = conv.forward(x);
             for block in blocks {
-                hidden_states = block.forward(hidden_states);
+                x = block.forward(x);
             }
         }
-        Ok(hidden_states)
+        Ok(x)
     }
 }
 
 impl<B: Backend> VisionBlock<B> {
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.channel_block
-            .forward(self.spatial_block.forward(hidden_states))
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        self.channel_block.forward(self.spatial_block.forward(x))
     }
-}
-
-/// A depthwise 3x3 convolution that preserves the size.
-fn depthwise<B: Backend>(channels: usize, device: &B::Device) -> Conv2d<B> {
-    Conv2dConfig::new([channels, channels], [3, 3])
-        .with_groups(channels)
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .init(device)
 }

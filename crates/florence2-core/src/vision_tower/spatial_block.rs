@@ -4,10 +4,15 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, Linear, Precision};
+use florence2_kernels::layer_weights::{SpatialBlockWeights, VisionFeedForwardWeights};
+use florence2_kernels::{Backend, Precision};
 
-use super::{Mlp, depthwise};
+use super::depthwise::{convolve, depthwise};
+use super::mlp::Mlp;
 use crate::config::Florence2VisionConfig;
+use crate::layers::{
+    Linear, layer_norm, merge_heads, scaled_dot_product_attention, split_heads, split_qkv,
+};
 
 /// Depthwise convolution, window attention, depthwise convolution, feed-forward: each added to
 /// its input.
@@ -47,11 +52,31 @@ impl<B: Backend> SpatialBlock<B> {
     }
 
     /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn forward(&self, hidden_states: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden_states = self
-            .window_attn
-            .add(hidden_states, &self.conv1, &self.norm1);
-        self.ffn.add(hidden_states, &self.conv2, &self.norm2)
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if let Some(y) = B::fused_spatial_block(&x, &self.weights()) {
+            return y;
+        }
+        let x = x.clone() + convolve(&self.conv1, x);
+        let x = x.clone() + self.window_attn.forward(layer_norm(&self.norm1, x));
+        let x = x.clone() + convolve(&self.conv2, x);
+        x.clone() + self.ffn.forward(layer_norm(&self.norm2, x))
+    }
+
+    /// The parameters, for the backend's fused operation.
+    fn weights(&self) -> SpatialBlockWeights<'_, B> {
+        SpatialBlockWeights {
+            conv1: &self.conv1,
+            norm1: &self.norm1,
+            qkv: self.window_attn.qkv.weights(),
+            proj: self.window_attn.proj.weights(),
+            num_heads: self.window_attn.num_heads,
+            window_size: self.window_attn.window_size,
+            feed_forward: VisionFeedForwardWeights {
+                conv2: &self.conv2,
+                norm2: &self.norm2,
+                ffn: self.ffn.weights(),
+            },
+        }
     }
 }
 
@@ -83,24 +108,42 @@ impl<B: Backend> WindowAttention<B> {
         }
     }
 
-    /// `x + self(norm(x))`, where `x = hidden_states + conv(hidden_states)`.
+    /// Computes the attention within each window.
     ///
-    /// Shapes: `[batch, height, width, channels]` in and out.
-    pub fn add(
-        &self,
-        hidden_states: Tensor<B, 4>,
-        conv: &Conv2d<B>,
-        norm: &LayerNorm<B>,
-    ) -> Tensor<B, 4> {
-        let (heads, window) = (self.num_heads, self.window_size);
-        B::add_window_attention(
-            hidden_states,
-            conv,
-            norm,
-            &self.qkv,
-            &self.proj,
-            heads,
-            window,
-        )
+    /// Windows that extend past the edge are padded with zeros. The padding takes part in the
+    /// attention, without a mask, as in training.
+    ///
+    /// Shapes: `[batch, height, width, dim]` in and out.
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, height, width, dim] = x.dims();
+        let window = self.window_size;
+        let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
+        let (padded_height, padded_width) = (rows * window, columns * window);
+        let windows = pad(x, padded_height, padded_width)
+            .reshape([batch, rows, window, columns, window, dim])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([batch * rows * columns, window * window, dim]);
+
+        let [q, k, v] = split_qkv(self.qkv.forward(windows))
+            .map(|projected| split_heads(projected, self.num_heads));
+        let scale = ((dim / self.num_heads) as f64).powf(-0.5);
+        let attention = merge_heads(scaled_dot_product_attention(q, k, v, None, scale));
+        self.proj
+            .forward(attention)
+            .reshape([batch, rows, columns, window, window, dim])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([batch, padded_height, padded_width, dim])
+            .slice([0..batch, 0..height, 0..width, 0..dim])
     }
+}
+
+/// Pads with zeros to the right and below, up to the given size.
+fn pad<B: Backend>(x: Tensor<B, 4>, height: usize, width: usize) -> Tensor<B, 4> {
+    let [batch, old_height, old_width, dim] = x.dims();
+    if (old_height, old_width) == (height, width) {
+        return x;
+    }
+    let options = (&x.device(), x.dtype());
+    let zeros = Tensor::zeros([batch, height, width, dim], options);
+    zeros.slice_assign([0..batch, 0..old_height, 0..old_width, 0..dim], x)
 }

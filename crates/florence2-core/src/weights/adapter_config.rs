@@ -109,7 +109,7 @@ impl AdapterConfig {
 
     /// Returns whether a module of this name, or one that contains it, is stored as a whole. By
     /// PEFT's rule, it is if its name ends with one of `modules_to_save`.
-    pub(super) fn is_saved(&self, module: &str) -> bool {
+    pub(super) fn is_module_to_save(&self, module: &str) -> bool {
         let Some(names) = &self.modules_to_save else {
             return false;
         };
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pattern_of_the_file_decides() {
+    fn the_first_matching_pattern_applies() {
         let json = r#"{"r": 2, "rank_pattern": {"layers.1.fc1": 5, "fc1": 3, "a.fc1": 4}}"#;
         let config = config(json).unwrap();
         for (module, rank) in [
@@ -238,12 +238,12 @@ mod tests {
             assert_eq!(config.rank("fc1"), Ok(8));
             assert_eq!(config.scaling("fc1", 4), Ok(2.0));
             assert!(!config.has_magnitudes() && !config.has_update_biases());
-            assert!(!config.has_base_biases() && !config.is_saved("lm_head"));
+            assert!(!config.has_base_biases() && !config.is_module_to_save("lm_head"));
         }
     }
 
     #[test]
-    fn settings_that_change_the_answer_and_are_not_supported_are_named() {
+    fn errors_name_unsupported_settings_that_change_the_result() {
         for (json, names) in [
             (r#"{"peft_type": "ADALORA"}"#, vec!["peft_type", "ADALORA"]),
             (
@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn modules_are_saved_by_the_end_of_a_name() {
         let config = config(r#"{"modules_to_save": ["head", "decoder"]}"#).unwrap();
-        assert!(config.is_saved("lm_head"));
-        assert!(config.is_saved("model.language_model.decoder.layers.0.fc1"));
-        assert!(!config.is_saved("model.language_model.shared"));
+        assert!(config.is_module_to_save("lm_head"));
+        assert!(config.is_module_to_save("model.language_model.decoder.layers.0.fc1"));
+        assert!(!config.is_module_to_save("model.language_model.shared"));
     }
 }

@@ -3,19 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, LM_HEAD_KEY, SHARED_KEY};
+use super::key_map::{SHARED_KEY, TOKEN_EMBEDDING_KEYS};
 use super::lora::{Adapter, Entry, Replacement};
 use super::merge::{LowRank, TokenRows, Update, merge, merge_bias};
-use super::tensors::{NamedTensors, Ties};
+use super::tensors::NamedTensors;
+use super::ties::Ties;
 use crate::error::{Error, Result};
-
-/// Copies of the token embedding, in the order in which PEFT assigns them.
-const COPIES: [&str; 4] = [
-    SHARED_KEY,
-    ENCODER_EMBEDDING_KEY,
-    DECODER_EMBEDDING_KEY,
-    LM_HEAD_KEY,
-];
 
 /// Adapters, merged in order.
 pub(super) struct Adapters<'a> {
@@ -45,22 +38,24 @@ impl<'a> Adapters<'a> {
         &'s self,
         source: &str,
     ) -> impl Iterator<Item = &'a TokenRows> + 's {
-        let shared = (self.tied_output && COPIES.contains(&source)).then_some(SHARED_KEY);
+        let shared =
+            (self.tied_output && TOKEN_EMBEDDING_KEYS.contains(&source)).then_some(SHARED_KEY);
         let entries = shared.into_iter().flat_map(move |key| self.entries(key));
-        entries.filter_map(|(_, entry)| entry.rows.as_ref())
+        entries.filter_map(|(_, entry)| entry.token_rows.as_ref())
     }
 
     /// The single tokens of one embedding only.
     fn tokens<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'a TokenRows> + 's {
         let own = !(self.tied_output && key == SHARED_KEY);
         let entries = self.entries(key).filter(move |_| own);
-        entries.filter_map(|(_, entry)| entry.rows.as_ref())
+        entries.filter_map(|(_, entry)| entry.token_rows.as_ref())
     }
 
     /// Returns whether the values of one copy of the embedding differ from those of the base model.
     pub(super) fn modify(&self, key: &str) -> bool {
         let mut entries = self.entries(key);
-        let is_modified = entries.any(|(_, entry)| entry.saved.is_some() || entry.update.is_some());
+        let is_modified =
+            entries.any(|(_, entry)| entry.modules_to_save.is_some() || entry.update.is_some());
         is_modified || self.tokens(key).next().is_some()
     }
 
@@ -72,25 +67,25 @@ impl<'a> Adapters<'a> {
 
     /// The values that an adapter stores for a parameter of the base model, or for one that shares
     /// its tensor. PEFT copies them into the tensor, so the last ones apply.
-    pub(super) fn base(&self, source: &str) -> Option<&'a Replacement> {
+    pub(super) fn base_layer(&self, source: &str) -> Option<&'a Replacement> {
         let is_copy = |key: &&str| self.ties.is_tied(key) && self.ties.source(key) == source;
-        let copies: Vec<&str> = COPIES.into_iter().filter(is_copy).collect();
+        let copies: Vec<&str> = TOKEN_EMBEDDING_KEYS.into_iter().filter(is_copy).collect();
         let keys = if copies.is_empty() {
             vec![source]
         } else {
             copies
         };
-        let bases = self.adapters.iter().flat_map(|adapter| {
+        let base_layers = self.adapters.iter().flat_map(|adapter| {
             let entries = keys.iter().filter_map(move |key| adapter.entries.get(*key));
-            entries.filter_map(|entry| entry.base.as_ref())
+            entries.filter_map(|entry| entry.base_layer.as_ref())
         });
-        bases.last()
+        base_layers.last()
     }
 
     /// The values of a parameter that was trained as a whole.
-    pub(super) fn saved(&self, key: &str) -> Option<&'a Replacement> {
+    pub(super) fn modules_to_save(&self, key: &str) -> Option<&'a Replacement> {
         let mut entries = self.entries(key);
-        entries.find_map(|(_, entry)| entry.saved.as_ref())
+        entries.find_map(|(_, entry)| entry.modules_to_save.as_ref())
     }
 
     /// Returns whether all updates of a key are of a weight with this number of rows.
@@ -162,7 +157,7 @@ impl<'a> Adapters<'a> {
         shapes: &BTreeMap<String, Vec<usize>>,
         tensors: &NamedTensors<'_>,
     ) -> Option<Vec<Vec<usize>>> {
-        let is_copy = COPIES.contains(&key);
+        let is_copy = TOKEN_EMBEDDING_KEYS.contains(&key);
         let configured = shapes.get(if is_copy { SHARED_KEY } else { key })?.clone();
         let stored = tensors.get(self.ties.source(key)).filter(|_| is_copy);
         let stored = stored.map(|stored| stored.tensor.shape.clone());
@@ -181,7 +176,8 @@ impl<'a> Adapters<'a> {
                 ));
             }
         }
-        let is_whole = |entry: &Entry| entry.saved.is_some() || entry.rows.is_some();
+        let is_whole =
+            |entry: &Entry| entry.modules_to_save.is_some() || entry.token_rows.is_some();
         for (key, entry) in &adapter.entries {
             if is_whole(entry) && entry.update.is_some() {
                 let names = entry.names().join(", ");

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
-use florence2_kernels::Backend;
+use florence2_kernels::{Backend, Precision};
 
 use crate::model::Florence2ForConditionalGeneration;
 
@@ -21,13 +21,22 @@ pub fn cast<B: Backend>(
 /// Layer norms are f32 because squares of f16 values overflow. The output matrix is f32 because the
 /// scores of neighbouring locations differ by less than the precision of f16. Token embeddings are
 /// f32 because a tied output matrix is one of them.
-pub(super) fn stays_f32(path: &[String]) -> bool {
+fn keep_in_fp32(path: &[String]) -> bool {
     let norm = path
         .last()
         .is_some_and(|name| name == "gamma" || name == "beta");
     norm || path
         .iter()
         .any(|name| matches!(name.as_str(), "shared" | "embed_tokens" | "lm_head"))
+}
+
+/// The data type of the parameter at a path of the module.
+pub(super) fn parameter_dtype<B: Backend>(path: &[String], precision: Precision) -> DType {
+    if keep_in_fp32(path) {
+        DType::F32
+    } else {
+        B::parameter_dtype(precision)
+    }
 }
 
 struct Cast {
@@ -45,7 +54,7 @@ impl<B: Backend> ModuleMapper<B> for Cast {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        match stays_f32(&self.path) {
+        match keep_in_fp32(&self.path) {
             true => param,
             false => param.map(|tensor| tensor.cast(self.dtype)),
         }

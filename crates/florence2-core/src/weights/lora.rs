@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use florence2_checkpoint::{Checkpoint, StoredTensor};
+
 use super::adapter_config::AdapterConfig;
-use super::keys::{is_transposed, to_hugging_face_key, without_wrappers};
+use super::key_map::{to_hugging_face_key, without_wrappers};
 use super::merge::{LowRank, TokenRows, Update};
-use super::{Checkpoint, StoredTensor};
+use super::tensors::NamedTensor;
 use crate::error::{Error, Result};
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -32,13 +34,13 @@ pub struct Adapter {
 /// Everything that an adapter stores for one parameter.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
-    /// The parameter's values in the base model.
-    pub(super) base: Option<Replacement>,
-    /// The parameter's values in a module that was trained as a whole.
-    pub(super) saved: Option<Replacement>,
-    /// The embeddings of single tokens.
-    pub(super) rows: Option<TokenRows>,
-    /// The update.
+    /// The parameter's values in the base model: PEFT's `base_layer`.
+    pub(super) base_layer: Option<Replacement>,
+    /// The parameter's values in a module that was trained as a whole: PEFT's `modules_to_save`.
+    pub(super) modules_to_save: Option<Replacement>,
+    /// The embeddings of single tokens: PEFT's `trainable_token_indices`.
+    pub(super) token_rows: Option<TokenRows>,
+    /// The low-rank update.
     pub(super) update: Option<Update>,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Replacement {
     pub(super) name: String,
-    pub(super) tensor: StoredTensor,
+    tensor: StoredTensor,
 }
 
 /// The tensors of one module's update, as found in the file.
@@ -72,7 +74,7 @@ enum Kind {
     /// A parameter of the module.
     Base(&'static str),
     /// A tensor that does not take part in the forward pass.
-    Unused,
+    Ignored,
 }
 
 /// Suffixes of names in the file.
@@ -85,7 +87,7 @@ static SUFFIXES: [(&str, Kind); 12] = [
     (".lora_magnitude_vector", Kind::Magnitudes),
     (".lora_magnitude_vector.weight", Kind::Magnitudes),
     (".token_adapter.trainable_tokens_delta", Kind::Rows),
-    (".token_adapter.trainable_tokens_original", Kind::Unused),
+    (".token_adapter.trainable_tokens_original", Kind::Ignored),
     (".token_adapter.base_layer.weight", Kind::Base("weight")),
     (".base_layer.weight", Kind::Base("weight")),
     (".base_layer.bias", Kind::Base("bias")),
@@ -194,14 +196,14 @@ impl Reader<'_> {
             return self.add_parameter(name, &path, tensor);
         };
         let parts = match kind {
-            Kind::Unused => return,
+            Kind::Ignored => return,
             Kind::Rows => return self.add_rows(name, module, tensor),
             Kind::Base(parameter) => {
                 let key = self.key(name, &format!("{module}.{parameter}"));
                 let name = name.to_owned();
                 if let Some(key) = key {
-                    let base = Replacement { name, tensor };
-                    self.entries.entry(key).or_default().base = Some(base);
+                    let base_layer = Replacement { name, tensor };
+                    self.entries.entry(key).or_default().base_layer = Some(base_layer);
                 }
                 return;
             }
@@ -221,27 +223,27 @@ impl Reader<'_> {
 
     /// Adds a parameter of the base model, or of a module that was trained as a whole.
     fn add_parameter(&mut self, name: &str, path: &str, tensor: StoredTensor) {
-        let (is_saved, path) = match path.split_once(".modules_to_save.") {
+        let (is_module_to_save, path) = match path.split_once(".modules_to_save.") {
             Some((module, rest)) => {
                 let rest = rest.strip_prefix("default.").unwrap_or(rest);
                 (true, format!("{module}.{rest}"))
             }
             None => {
                 let module = path.rsplit_once('.').map_or("", |(module, _)| module);
-                (self.config.is_saved(module), path.to_owned())
+                (self.config.is_module_to_save(module), path.to_owned())
             }
         };
         let Some(key) = self.key(name, &path) else {
             return;
         };
         let entry = self.entries.entry(key).or_default();
-        let replaced = if is_saved {
-            &mut entry.saved
+        let replacement = if is_module_to_save {
+            &mut entry.modules_to_save
         } else {
-            &mut entry.base
+            &mut entry.base_layer
         };
         let name = name.to_owned();
-        *replaced = Some(Replacement { name, tensor });
+        *replacement = Some(Replacement { name, tensor });
     }
 
     fn add_rows(&mut self, name: &str, module: &str, tensor: StoredTensor) {
@@ -261,7 +263,7 @@ impl Reader<'_> {
                 indices.len()
             ));
         }
-        self.entries.entry(key).or_default().rows = Some(TokenRows {
+        self.entries.entry(key).or_default().token_rows = Some(TokenRows {
             name: name.to_owned(),
             indices: indices.to_vec(),
             values: tensor,
@@ -303,8 +305,8 @@ impl Reader<'_> {
         } else {
             "lora"
         };
-        for (is_there, part) in [(a.is_some(), "A"), (b.is_some(), "B")] {
-            if !is_there {
+        for (is_stored, part) in [(a.is_some(), "A"), (b.is_some(), "B")] {
+            if !is_stored {
                 problems.push(format!("{kind}_{part} is missing"));
             }
         }
@@ -381,14 +383,14 @@ impl Reader<'_> {
 fn check_presence(
     problems: &mut Vec<String>,
     tensor: &str,
-    is_there: bool,
+    is_stored: bool,
     setting: &str,
     is_set: bool,
 ) {
-    if is_there && !is_set {
+    if is_stored && !is_set {
         problems.push(format!("{tensor} is stored, {setting} is not set"));
     }
-    if is_set && !is_there {
+    if is_set && !is_stored {
         problems.push(format!("{tensor} is missing, {setting} is set"));
     }
 }
@@ -397,10 +399,10 @@ impl Entry {
     /// The problems with a parameter whose base tensor has one of the `shapes`.
     pub(super) fn problems(&self, shapes: &[Vec<usize>]) -> Vec<String> {
         let mut problems = Vec::new();
-        for replacement in self.base.iter().chain(&self.saved) {
+        for replacement in self.base_layer.iter().chain(&self.modules_to_save) {
             replacement.check(shapes, &mut problems);
         }
-        if let Some(rows) = &self.rows {
+        if let Some(rows) = &self.token_rows {
             rows.check(shapes, &mut problems);
         }
         if let Some(update) = &self.update {
@@ -411,31 +413,30 @@ impl Entry {
 
     /// The names of the tensors and modules in the adapter.
     pub(super) fn names(&self) -> Vec<&str> {
-        let replacements = self.base.iter().chain(&self.saved);
+        let replacements = self.base_layer.iter().chain(&self.modules_to_save);
         replacements
             .map(|replacement| replacement.name.as_str())
-            .chain(self.rows.iter().map(|rows| rows.name.as_str()))
+            .chain(self.token_rows.iter().map(|rows| rows.name.as_str()))
             .chain(self.update.iter().map(Update::module))
             .collect()
     }
 
     /// Returns whether the values of this parameter differ from those of the base model.
     pub(super) fn modifies(&self) -> bool {
-        self.saved.is_some() || self.rows.is_some() || self.update.is_some()
+        self.modules_to_save.is_some() || self.token_rows.is_some() || self.update.is_some()
     }
 }
 
 impl Replacement {
-    /// Returns whether the values are stored transposed.
-    pub(super) fn is_transposed(&self) -> bool {
-        is_transposed(&self.name)
+    pub(super) fn as_named(&self) -> NamedTensor<'_> {
+        NamedTensor {
+            name: &self.name,
+            tensor: &self.tensor,
+        }
     }
 
     fn check(&self, shapes: &[Vec<usize>], problems: &mut Vec<String>) {
-        let mut found = self.tensor.shape.clone();
-        if self.is_transposed() {
-            found.reverse();
-        }
+        let found = self.as_named().shape();
         if !shapes.contains(&found) {
             let expected = &shapes[0];
             problems.push(format!(

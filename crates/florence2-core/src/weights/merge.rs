@@ -1,8 +1,8 @@
 //! The merged weights, as PEFT's `merge` computes them.
 
+use florence2_checkpoint::StoredTensor;
 use rayon::prelude::*;
 
-use super::StoredTensor;
 use crate::error::Result;
 
 /// An adapter's update of one parameter.

@@ -88,7 +88,7 @@ fn every_stage<B: Backend>(precision: Precision) {
         let encoded = model
             .encode(image.clone(), ids.clone(), Some(mask.clone()))
             .unwrap();
-        let key_padding_mask = encoded.masked.as_ref();
+        let key_padding_mask = encoded.key_padding_mask.as_ref();
         let checked = walk_encoder(&model, image, ids, key_padding_mask, |layer, found| {
             let expected = fixture.tensor(&layer);
             assert_close_as(

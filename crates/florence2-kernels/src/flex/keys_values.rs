@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, Tensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
@@ -14,16 +14,17 @@ use super::product::{Epilogue, Part, multiply};
 use super::rows::{row_step, sized};
 use super::scratch::{Scratch, with_scratch};
 use super::tile::{Format, PANEL};
-use super::{slice, tensor, values};
-use crate::Precision;
+use crate::{Precision, SelectRows};
 
 /// The number of queries of a head that are processed together, so that their scores stay in the
 /// cache.
 const QUERIES: usize = 128;
 
-/// See [`crate::KeysValues`].
+/// The keys and values of a fixed set of tokens: of the encoder's output in a decoder layer, or of
+/// all tokens in an encoder layer.
 #[derive(Debug, Clone)]
-pub struct KeysValues {
+pub struct CrossAttentionCache {
+    dim: usize,
     num_heads: usize,
     entries: Vec<Arc<Entry>>,
 }
@@ -121,25 +122,28 @@ impl Head {
     }
 }
 
-impl crate::KeysValues<Flex> for KeysValues {
-    fn new(
-        keys: Tensor<Flex, 3>,
-        values: Tensor<Flex, 3>,
+impl CrossAttentionCache {
+    /// Packs projected tokens in a precision.
+    ///
+    /// # Shapes
+    /// - `keys`, `values`: `[batch, tokens, dim]`, heads side by side in `dim`
+    /// - `key_padding_mask`: `[batch or 1, 1, 1, tokens]`, true where a token must not be attended
+    ///   to
+    pub fn new(
+        [keys, values]: [&[f32]; 2],
+        [batch, tokens, dim]: [usize; 3],
         num_heads: usize,
-        masked: Option<Tensor<Flex, 4, Bool>>,
+        key_padding_mask: Option<&Tensor<Flex, 4, Bool>>,
         precision: Precision,
     ) -> Self {
-        let [batch, tokens, dim] = keys.dims();
         let head_dim = dim / num_heads;
-        let (keys, values) = (f32_values(keys), f32_values(values));
-        let (keys, values) = (slice(&keys), slice(&values));
         let format = head_format(precision.format());
-        let masked: Option<Vec<bool>> = masked.map(|masked| masked.into_data().iter().collect());
+        let mask: Option<Vec<bool>> = key_padding_mask.map(|mask| mask.to_data().iter().collect());
         let masks: Vec<Option<Vec<bool>>> = (0..batch)
             .map(|entry| {
-                let masked = masked.as_ref()?;
-                let masked = &masked[entry * tokens % masked.len()..][..tokens];
-                Some(without_padding(masked).to_vec())
+                let mask = mask.as_ref()?;
+                let mask = &mask[entry * tokens % mask.len()..][..tokens];
+                Some(without_padding(mask).to_vec())
             })
             .collect();
         let mut heads: Vec<Head> = (0..batch * num_heads)
@@ -159,19 +163,23 @@ impl crate::KeysValues<Flex> for KeysValues {
             })
         });
         Self {
+            dim,
             num_heads,
             entries: entries.collect(),
         }
     }
 
-    fn attend(&self, queries: Tensor<Flex, 3>) -> Tensor<Flex, 3> {
-        let (shape, dtype) = (queries.dims(), queries.dtype());
-        let [rows, tokens, dim] = shape;
+    /// Computes `softmax(q k^T / sqrt(head_dim)) v` for each head.
+    ///
+    /// There may be fewer entries than rows of queries. In this case, consecutive rows (the beams
+    /// of one image) share an entry, which is read once for all of them.
+    ///
+    /// Shapes: `[rows, tokens, dim]` in and out.
+    pub fn attention(&self, queries: &[f32]) -> Vec<f32> {
+        let dim = self.dim;
         let head_dim = dim / self.num_heads;
-        let queries = f32_values(queries);
-        let queries = slice(&queries);
         // The number of queries of an entry, over all of its rows.
-        let count = rows * tokens / self.entries.len();
+        let count = queries.len() / dim / self.entries.len();
         let parts = count.div_ceil(QUERIES);
         let per_part = count.div_ceil(parts);
         let place = |task: usize| {
@@ -199,11 +207,13 @@ impl crate::KeysValues<Flex> for KeysValues {
                 output[..head_dim].copy_from_slice(row);
             }
         }
-        tensor(output, shape).cast(dtype)
+        output
     }
+}
 
-    fn select(&mut self, entries: &[usize]) {
-        let kept = entries.iter().map(|entry| self.entries[*entry].clone());
+impl SelectRows for CrossAttentionCache {
+    fn select(&mut self, rows: &[usize]) {
+        let kept = rows.iter().map(|row| self.entries[*row].clone());
         self.entries = kept.collect();
     }
 }
@@ -212,10 +222,4 @@ impl crate::KeysValues<Flex> for KeysValues {
 fn without_padding(masked: &[bool]) -> &[bool] {
     let last = masked.iter().rposition(|masked| !masked);
     &masked[..last.map_or(masked.len(), |last| last + 1)]
-}
-
-/// The values of a tensor of any float type, as f32.
-pub(super) fn f32_values(tensor: Tensor<Flex, 3>) -> burn_flex::FlexTensor {
-    // INVARIANT: the cast returned the type that is read.
-    values(&tensor.cast(DType::F32)).expect("f32")
 }

@@ -20,7 +20,7 @@ struct Part {
     largest: Vec<(usize, f32)>,
 }
 
-/// See [`crate::Backend::likeliest`].
+/// See [`crate::Backend::top_k_log_softmax`].
 pub(super) fn likeliest(logits: &[f32], entries: usize, count: usize) -> Vec<f32> {
     let parts_of_row = entries.div_ceil(PART).max(1);
     let rows: Vec<&[f32]> = logits.chunks_exact(entries.max(1)).collect();

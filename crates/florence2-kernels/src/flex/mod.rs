@@ -1,6 +1,6 @@
 //! The fused operations for burn-flex. Rows pass through a whole operation while they are in the
-//! cache, one chunk per rayon task. Products read weights that were packed at load time. Operations
-//! on an unpacked weight, such as one in training, use the portable implementation.
+//! cache, one chunk per rayon task. Products read weights that were packed at load time. With an
+//! unpacked weight, such as one in training, an operation returns `None`.
 
 mod ahead;
 mod attention;
@@ -12,6 +12,7 @@ mod digits;
 mod elementwise;
 mod feed_forward;
 mod keys_values;
+mod layers;
 mod level;
 mod likeliest;
 mod line;
@@ -28,25 +29,25 @@ mod window_attention;
 
 use std::sync::Arc;
 
-use burn::nn::LayerNorm;
-use burn::nn::conv::Conv2d;
-use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
 pub use awake::with_spin_limit;
 pub use level::{cpu_level, cpu_levels, set_cpu_level};
 pub(crate) use packed_matrix::PackedMatrix;
 
-use crate::{
-    Activation, Backend, CpuLevelError, Linear, Packed, PatchConv, Precision, Weight, portable,
+use crate::layer_weights::{
+    ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
+    SpatialBlockWeights,
 };
+use crate::{Backend, CpuLevelError, Packed, Precision, Weight};
 use depthwise::Depthwise;
-use feed_forward::Layers;
+use layers::{DecoderLayer, EncoderLayer, VisionFeedForward};
 use parameters::{Affine, Norm};
 
 impl Backend for Flex {
-    type KeysValues = keys_values::KeysValues;
-    type PastKeysValues = past_keys_values::PastKeysValues;
+    type SelfAttentionCache = past_keys_values::SelfAttentionCache;
+    type CrossAttentionCache = keys_values::CrossAttentionCache;
 
     fn check_settings() -> Result<(), CpuLevelError> {
         level::select().map(drop)
@@ -82,207 +83,119 @@ impl Backend for Flex {
         &Precision::ALL
     }
 
-    fn embed(weight: &Weight<Self, 2>, input_ids: Tensor<Self, 2, Int>) -> Tensor<Self, 3> {
-        let Some(packed) = weight.as_packed() else {
-            return portable::embed(weight, input_ids);
-        };
+    fn fused_embedding(
+        weight: &Weight<Self, 2>,
+        input_ids: &Tensor<Self, 2, Int>,
+    ) -> Option<Tensor<Self, 3>> {
+        let matrix = &weight.as_packed()?.matrix;
         let [batch, tokens] = input_ids.dims();
-        let matrix = &packed.matrix;
-        let ids = input_ids.into_data().convert::<i64>();
+        let ids = input_ids.to_data().convert::<i64>();
         // INVARIANT: `convert` returned the type that is read.
         let ids = ids.as_slice::<i64>().expect("i64");
         let rows: Vec<f32> = ids
             .iter()
             .flat_map(|id| matrix.output(*id as usize))
             .collect();
-        tensor(rows, [batch, tokens, matrix.inputs])
+        Some(tensor(rows, [batch, tokens, matrix.inputs]))
     }
 
-    fn patch_embedding(
-        hidden_states: Tensor<Self, 4>,
-        conv: &PatchConv<Self>,
-        norm: &LayerNorm<Self>,
-        prenorm: bool,
-    ) -> Tensor<Self, 4> {
-        let geometry = patch_embedding::Geometry::new(hidden_states.dims(), conv);
-        let affine = Affine::of(&conv.weight, conv.bias.as_ref());
-        let (Some(input), Some(geometry), Some(affine)) =
-            (values(&hidden_states), geometry, affine)
-        else {
-            return portable::patch_embedding(hidden_states, conv, norm, prenorm);
-        };
-        let norm = Norm::new(norm);
+    fn fused_linear<const D: usize>(
+        hidden_states: &Tensor<Self, D>,
+        weights: &LinearWeights<'_, Self>,
+    ) -> Option<Tensor<Self, D>> {
+        let (input, layer) = (values(hidden_states)?, Affine::new(weights)?);
+        let mut shape = hidden_states.dims();
+        let output = product::linear(slice(&input), shape[D - 2], &layer);
+        shape[D - 1] = layer.weight.outputs;
+        Some(tensor(output, shape))
+    }
+
+    fn fused_conv_embed(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &ConvEmbedWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        let geometry = patch_embedding::Geometry::new(hidden_states.dims(), weights)?;
+        let (input, conv) = (
+            values(hidden_states)?,
+            Affine::of(weights.conv, weights.bias)?,
+        );
+        let (norm, prenorm) = (Norm::new(weights.norm), weights.prenorm);
         let output =
-            patch_embedding::patch_embedding(slice(&input), &geometry, &affine, &norm, prenorm);
-        tensor(output, geometry.output_shape())
+            patch_embedding::patch_embedding(slice(&input), &geometry, &conv, &norm, prenorm);
+        Some(tensor(output, geometry.output_shape()))
     }
 
-    fn add_window_attention(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        qkv: &Linear<Self>,
-        proj: &Linear<Self>,
-        num_heads: usize,
-        window_size: usize,
-    ) -> Tensor<Self, 4> {
+    fn fused_spatial_block(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &SpatialBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
         let shape = hidden_states.dims();
-        let (Some(conv_), Some(qkv_), Some(proj_)) = (
-            Depthwise::new(shape, conv),
-            Affine::new(qkv),
-            Affine::new(proj),
-        ) else {
-            let (heads, window) = (num_heads, window_size);
-            return portable::add_window_attention(
-                hidden_states,
-                conv,
-                norm,
-                qkv,
-                proj,
-                heads,
-                window,
-            );
-        };
+        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
         let layer = window_attention::Layer {
-            conv: &conv_,
-            norm: &Norm::new(norm),
-            qkv: &qkv_,
-            proj: &proj_,
-            num_heads,
-            window_size,
+            conv: &Depthwise::new(shape, weights.conv1)?,
+            norm: &Norm::new(weights.norm1),
+            qkv: &Affine::new(&weights.qkv)?,
+            proj: &Affine::new(&weights.proj)?,
+            num_heads: weights.num_heads,
+            window_size: weights.window_size,
         };
-        replace(hidden_states, |input, output| {
-            window_attention::add_window_attention(input, output, shape, &layer);
-        })
+        let input = values(hidden_states)?;
+        let attended = fill(&input, |output| {
+            window_attention::add_window_attention(slice(&input), output, shape, &layer);
+        });
+        Some(tensor(feed_forward.add(attended), shape))
     }
 
-    fn add_channel_attention(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        qkv: &Linear<Self>,
-        proj: &Linear<Self>,
-        num_groups: usize,
-    ) -> Tensor<Self, 4> {
+    fn fused_channel_block(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &ChannelBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        if weights.proj.weight.precision() != Precision::F32 {
+            return None;
+        }
         let shape = hidden_states.dims();
-        let proj_ = Affine::new(proj).filter(|_| proj.weight.precision() == Precision::F32);
-        let (Some(conv_), Some(qkv_), Some(proj_)) =
-            (Depthwise::new(shape, conv), Affine::new(qkv), proj_)
-        else {
-            let groups = num_groups;
-            return portable::add_channel_attention(hidden_states, conv, norm, qkv, proj, groups);
-        };
+        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
         let layer = channel_attention::Layer {
-            conv: &conv_,
-            norm: &Norm::new(norm),
-            qkv: &qkv_,
-            proj: &proj_,
-            num_groups,
+            conv: &Depthwise::new(shape, weights.conv1)?,
+            norm: &Norm::new(weights.norm1),
+            qkv: &Affine::new(&weights.qkv)?,
+            proj: &Affine::new(&weights.proj)?,
+            num_groups: weights.num_groups,
         };
-        replace(hidden_states, |input, output| {
-            channel_attention::add_channel_attention(input, output, shape, &layer);
-        })
+        let input = values(hidden_states)?;
+        let attended = fill(&input, |output| {
+            channel_attention::add_channel_attention(slice(&input), output, shape, &layer);
+        });
+        Some(tensor(feed_forward.add(attended), shape))
     }
 
-    fn add_feed_forward(
-        hidden_states: Tensor<Self, 4>,
-        conv: &Conv2d<Self>,
-        norm: &LayerNorm<Self>,
-        fc1: &Linear<Self>,
-        fc2: &Linear<Self>,
-        activation: Activation,
-    ) -> Tensor<Self, 4> {
-        let [_, height, width, _] = hidden_states.dims();
-        let conv_ = Depthwise::new(hidden_states.dims(), conv);
-        let (Some(conv_), Some(fc1_), Some(fc2_)) = (conv_, Affine::new(fc1), Affine::new(fc2))
-        else {
-            return portable::add_feed_forward(hidden_states, conv, norm, fc1, fc2, activation);
-        };
-        let norm = Norm::new(norm);
-        let layers = Layers {
-            fc1: fc1_,
-            fc2: fc2_,
-            activation,
-        };
-        replace(hidden_states, |input, output| {
-            let tokens = height * width;
-            feed_forward::add_feed_forward(input, tokens, output, &conv_, &norm, &layers);
-        })
+    fn fused_encoder_layer(
+        hidden_states: &Tensor<Self, 3>,
+        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        weights: &EncoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        EncoderLayer::new(weights)?.forward(hidden_states, key_padding_mask)
     }
 
-    fn feed_forward_then_norm(
-        hidden_states: Tensor<Self, 3>,
-        fc1: &Linear<Self>,
-        fc2: &Linear<Self>,
-        activation: Activation,
-        norm: &LayerNorm<Self>,
-    ) -> Tensor<Self, 3> {
-        let (Some(input), Some(fc1_), Some(fc2_)) =
-            (values(&hidden_states), Affine::new(fc1), Affine::new(fc2))
-        else {
-            return portable::feed_forward_then_norm(hidden_states, fc1, fc2, activation, norm);
-        };
-        let norm = Norm::new(norm);
-        let shape = hidden_states.dims();
-        let layers = Layers {
-            fc1: fc1_,
-            fc2: fc2_,
-            activation,
-        };
-        let output = feed_forward::feed_forward_then_norm(slice(&input), shape[1], &layers, &norm);
-        tensor(output, shape)
+    fn fused_cross_attention_cache(
+        encoder_hidden_states: &Tensor<Self, 3>,
+        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Self::CrossAttentionCache> {
+        let layer = DecoderLayer::new(weights)?;
+        layer.cross_attention_cache(encoder_hidden_states, key_padding_mask)
     }
 
-    fn linear_then_norm(
-        hidden_states: Tensor<Self, 3>,
-        residual: Tensor<Self, 3>,
-        linear: &Linear<Self>,
-        norm: &LayerNorm<Self>,
-    ) -> Tensor<Self, 3> {
-        let shape = residual.dims();
-        let (Some(input), Some(residual_), Some(linear_)) = (
-            values(&hidden_states),
-            values(&residual),
-            Affine::new(linear),
-        ) else {
-            return portable::linear_then_norm(hidden_states, residual, linear, norm);
-        };
-        let (input, residual) = (slice(&input), slice(&residual_));
-        let norm = Norm::new(norm);
-        tensor(
-            feed_forward::linear_then_norm(input, shape[1], residual, &linear_, &norm),
-            shape,
-        )
+    fn fused_decoder_layer(
+        hidden_states: &Tensor<Self, 3>,
+        self_attention: &mut Self::SelfAttentionCache,
+        cross_attention: &Self::CrossAttentionCache,
+        weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        DecoderLayer::new(weights)?.forward(hidden_states, self_attention, cross_attention)
     }
 
-    fn apply_linears<const N: usize>(
-        hidden_states: Tensor<Self, 3>,
-        linears: [&Linear<Self>; N],
-    ) -> [Tensor<Self, 3>; N] {
-        let affines: Option<Vec<_>> = linears.iter().map(|linear| Affine::new(linear)).collect();
-        let (Some(input), Some(affines)) = (values(&hidden_states), affines) else {
-            return portable::apply_linears(hidden_states, linears);
-        };
-        let [batch, tokens, _] = hidden_states.dims();
-        let mut outputs = product::linears(slice(&input), tokens, &affines).into_iter();
-        std::array::from_fn(|index| {
-            // INVARIANT: there is an output for each layer.
-            let output = outputs.next().expect("an output");
-            tensor(output, [batch, tokens, affines[index].weight.outputs])
-        })
-    }
-
-    fn tied_logits(hidden_states: Tensor<Self, 3>, embedding: &Weight<Self, 2>) -> Tensor<Self, 3> {
-        let affine = Affine::of(embedding, None);
-        let (Some(input), Some(affine)) = (values(&hidden_states), affine) else {
-            return portable::tied_logits(hidden_states, embedding);
-        };
-        let [batch, tokens, _] = hidden_states.dims();
-        let output = product::linear(slice(&input), tokens, &affine);
-        tensor(output, [batch, tokens, affine.weight.outputs])
-    }
-
-    fn likeliest(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+    fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
         let [rows, entries] = logits.dims();
         let values = values(&logits)?;
         let count = count.min(entries);
@@ -338,23 +251,11 @@ fn slice(values: &FlexTensor) -> &[f32] {
     values.as_slice().expect("contiguous f32")
 }
 
-/// The values of a tensor to be modified: its own buffer if it is not shared, else a copy.
-fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
-    // INVARIANT: the backend's float type is f32.
-    tensor.into_data().into_vec().expect("f32")
-}
-
-/// Returns a tensor of the same shape in a separate buffer, which `write` fills.
-fn replace<const D: usize>(
-    hidden_states: Tensor<Flex, D>,
-    write: impl FnOnce(&[f32], &mut [f32]),
-) -> Tensor<Flex, D> {
-    let shape = hidden_states.dims();
-    let input = into_values(hidden_states);
-    let mut output = spare::take(input.len());
-    write(&input, &mut output);
-    spare::give(input);
-    tensor(output, shape)
+/// Returns a buffer as large as `input`, which `write` fills.
+fn fill(input: &FlexTensor, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut output = spare::take(slice(input).len());
+    write(&mut output);
+    output
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {

@@ -8,7 +8,8 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::packed_matrix::PackedMatrix;
 use super::{slice, values};
-use crate::{Linear, Weight};
+use crate::Weight;
+use crate::layer_weights::LinearWeights;
 
 /// The parameters of a layer norm.
 pub(super) struct Norm {
@@ -43,8 +44,8 @@ pub(super) struct Affine<'a> {
 
 impl<'a> Affine<'a> {
     /// Returns `None` for a layer whose weight is not packed because it was not loaded.
-    pub(super) fn new(linear: &'a Linear<Flex>) -> Option<Self> {
-        Self::of(&linear.weight, linear.bias.as_ref())
+    pub(super) fn new(linear: &LinearWeights<'a, Flex>) -> Option<Self> {
+        Self::of(linear.weight, linear.bias)
     }
 
     pub(super) fn of<const D: usize>(

@@ -2,17 +2,14 @@
 //! buffer, and a row is a list of places (slots) in it. Reordering beams copies lists of places,
 //! and neither keys nor values.
 
-use burn::tensor::Tensor;
-use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::ahead::ask_for;
 use super::elementwise::{dot, softmax};
-use super::keys_values::f32_values;
 use super::level::vectorised;
 use super::rows::sized;
 use super::scratch::with_scratch;
-use super::{slice, tensor};
+use crate::SelectRows;
 
 /// The number of multiplications from which threads share the work. It is small because the threads
 /// of a step are spinning.
@@ -24,9 +21,9 @@ const WORTH: usize = 1 << 14;
 /// of this attention by a third.
 const PLACES_AHEAD: usize = 3;
 
-/// See [`crate::PastKeysValues`].
+/// The keys and values of the tokens decoded so far in a decoder layer.
 #[derive(Debug, Clone, Default)]
-pub struct PastKeysValues {
+pub struct SelfAttentionCache {
     /// `[places, dim]`.
     keys: Vec<f32>,
     /// `[places, dim]`.
@@ -35,21 +32,31 @@ pub struct PastKeysValues {
     rows: Vec<Vec<usize>>,
 }
 
-impl crate::PastKeysValues<Flex> for PastKeysValues {
-    fn attend(
-        &mut self,
-        queries: Tensor<Flex, 3>,
-        keys: Tensor<Flex, 3>,
-        values: Tensor<Flex, 3>,
+impl SelfAttentionCache {
+    /// Appends the keys and values of tokens `[rows, tokens, dim]`.
+    pub fn append(&mut self, keys: &[f32], values: &[f32], [rows, tokens, dim]: [usize; 3]) {
+        let mut place = self.keys.len() / dim;
+        self.rows.resize_with(rows, Vec::new);
+        for row in &mut self.rows {
+            row.extend(place..place + tokens);
+            place += tokens;
+        }
+        self.keys.extend_from_slice(keys);
+        self.values.extend_from_slice(values);
+    }
+
+    /// Computes the attention of the last `tokens` tokens of each row to themselves and to all
+    /// tokens before them.
+    ///
+    /// Shapes: `[rows, tokens, dim]` in and out.
+    pub fn attention(
+        &self,
+        queries: &[f32],
+        [rows, tokens, dim]: [usize; 3],
         num_heads: usize,
-    ) -> Tensor<Flex, 3> {
-        let (shape, dtype) = (queries.dims(), queries.dtype());
-        let [rows, tokens, dim] = shape;
-        let (queries, keys, values) = (f32_values(queries), f32_values(keys), f32_values(values));
-        self.append(slice(&keys), slice(&values), shape);
+    ) -> Vec<f32> {
         let (head_dim, parts) = (dim / num_heads, parts_of_heads(rows * tokens, num_heads));
         let columns = dim / parts;
-        let queries = slice(&queries);
         let mut output = vec![0.0; queries.len()];
         let attend = |(index, (output, queries)): (usize, (&mut [f32], &[f32]))| {
             let (token, column) = (index / parts, index % parts * columns);
@@ -67,25 +74,7 @@ impl crate::PastKeysValues<Flex> for PastKeysValues {
             let tasks = output.par_chunks_mut(columns).zip(queries);
             tasks.enumerate().for_each(attend);
         }
-        tensor(output, shape).cast(dtype)
-    }
-
-    fn select(&mut self, rows: &[usize]) {
-        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
-    }
-}
-
-impl PastKeysValues {
-    /// Appends tokens `[rows, tokens, dim]`.
-    fn append(&mut self, keys: &[f32], values: &[f32], [rows, tokens, dim]: [usize; 3]) {
-        let mut place = self.keys.len() / dim;
-        self.rows.resize_with(rows, Vec::new);
-        for row in &mut self.rows {
-            row.extend(place..place + tokens);
-            place += tokens;
-        }
-        self.keys.extend_from_slice(keys);
-        self.values.extend_from_slice(values);
+        output
     }
 
     /// Computes the attention of a token's queries of some heads, whose columns begin at `column`,
@@ -142,6 +131,12 @@ impl PastKeysValues {
                 },
             );
         });
+    }
+}
+
+impl SelectRows for SelfAttentionCache {
+    fn select(&mut self, rows: &[usize]) {
+        self.rows = rows.iter().map(|row| self.rows[*row].clone()).collect();
     }
 }
 

@@ -10,7 +10,7 @@ use super::product::{Epilogue, Part, multiply, row_format, rows_per_task};
 use super::rows::sized;
 use super::scratch::with_scratch;
 use super::spare;
-use crate::PatchConv;
+use crate::layer_weights::ConvEmbedWeights;
 
 /// The positions of patches in images.
 pub(super) struct Geometry {
@@ -30,12 +30,12 @@ impl Geometry {
     /// Returns `None` for an image that is smaller than a patch.
     pub(super) fn new(
         [batch, height, width, in_channels]: [usize; 4],
-        conv: &PatchConv<Flex>,
+        weights: &ConvEmbedWeights<'_, Flex>,
     ) -> Option<Self> {
-        let [channels, _, size, _] = conv.weight.dims();
-        let PatchConv {
+        let [channels, _, size, _] = weights.conv.dims();
+        let ConvEmbedWeights {
             stride, padding, ..
-        } = *conv;
+        } = *weights;
         let fits = height + 2 * padding >= size && width + 2 * padding >= size;
         fits.then(|| Self {
             batch,

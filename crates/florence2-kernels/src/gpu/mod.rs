@@ -154,8 +154,11 @@ pub fn precisions<B: Backend>(device: &B::Device) -> Result<Vec<Precision>, Unav
     Ok(B::precisions().iter().copied().filter(computes).collect())
 }
 
-/// See [`crate::Backend::likeliest`].
-pub(crate) fn likeliest<B: BurnBackend>(logits: Tensor<B, 2>, count: usize) -> Tensor<B, 2> {
+/// See [`crate::Backend::top_k_log_softmax`].
+pub(crate) fn top_k_log_softmax<B: BurnBackend>(
+    logits: Tensor<B, 2>,
+    count: usize,
+) -> Tensor<B, 2> {
     let log_probs = activation::log_softmax(logits.cast(DType::F32), 1);
     let entries = log_probs.clone().argtopk(count, 1);
     let largest = log_probs.gather(1, entries.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Uri, header};
 
-use super::Hub;
+use super::settings::Hub;
 
 /// The time limit of a response body. A body of 64 MiB that takes longer has stalled.
 const BODY_TIME: Duration = Duration::from_mins(10);

@@ -5,13 +5,29 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::cache::{Repository, create_parent, is_etag, is_intact, link, remove_if_present};
+use super::cache::{LOCK_INTERVAL, Repository, create_parent, link, remove_if_present};
+use super::checksum::{is_etag, is_intact};
 use super::client::{Client, Failure, RepositoryFile, Retries};
-use super::{Download, Hub};
+use super::settings::Hub;
 
 /// Bytes per request, so that the time limit of a response bounds the speed and not the size.
 const PART: u64 = 64 << 20;
 const BUFFER: usize = 1 << 18;
+
+/// Progress of one file's download.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Download<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    /// The number of bytes in the cache.
+    pub received: u64,
+    /// The size of the whole file in bytes.
+    pub size: u64,
+    /// The time that this call has waited for another process that downloads the file. `None` if
+    /// there is no such process.
+    pub waited: Option<Duration>,
+}
 
 /// Downloads files of one commit into the cache.
 pub(super) struct Downloader<'a> {
@@ -25,7 +41,7 @@ pub(super) struct Downloader<'a> {
 impl Downloader<'_> {
     /// Completes a file of the snapshot. A file with the right content is kept; a file or blob with
     /// a wrong content is replaced.
-    pub(super) fn bring(
+    pub(super) fn fetch(
         &self,
         file: &RepositoryFile,
         progress: &mut dyn FnMut(Download<'_>),
@@ -49,7 +65,7 @@ impl Downloader<'_> {
         // Another process holds the lock and writes the file.
         let mut waiting = || {
             let received = incomplete.metadata().map_or(0, |file| file.len());
-            waited += super::cache::LOCK_INTERVAL;
+            waited += LOCK_INTERVAL;
             target.report(received.min(size), Some(waited), progress);
         };
         let lock = self.repository.lock(etag, &mut waiting);

@@ -4,9 +4,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Hub;
+use super::settings::Hub;
 
 const ENDPOINT: &str = "https://huggingface.co";
+
+impl Hub {
+    /// Creates a hub from environment variables by huggingface_hub's rules: `HF_ENDPOINT`;
+    /// `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME` or `XDG_CACHE_HOME`; `HF_TOKEN`,
+    /// `HUGGING_FACE_HUB_TOKEN`, or the file of `HF_TOKEN_PATH`, unless
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`;
+    /// `HF_HUB_DISABLE_SYMLINKS`. In paths, `~` and `$NAME` are expanded.
+    pub fn from_env() -> Self {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Like [`Self::from_env`], with `get` in place of the variables of this process.
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Self {
+        read(&get)
+    }
+}
 
 /// Reads environment variables. An empty variable counts as unset.
 struct Variables<'a> {
@@ -104,8 +120,8 @@ fn is_true(value: &str) -> bool {
     )
 }
 
-/// Reads the settings: see [`Hub::from_env`].
-pub(super) fn read(get: &dyn Fn(&str) -> Option<String>) -> Hub {
+/// Reads the settings of [`Hub::from_env`].
+fn read(get: &dyn Fn(&str) -> Option<String>) -> Hub {
     let variables = Variables { get };
     let home = variables
         .path("HF_HOME")

@@ -1,0 +1,34 @@
+//! The errors that end a command.
+
+use std::io;
+
+/// An error that ends a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// An error of the library.
+    #[error(transparent)]
+    Florence2(#[from] florence2::Error),
+    /// A file could not be written.
+    #[error("{path}: cannot be written: {reason}")]
+    Write { path: String, reason: String },
+    /// Standard output could not be written.
+    #[error("standard output: cannot be written: {0}")]
+    Output(io::Error),
+    /// No model was specified, and this build has no demo model.
+    #[cfg(not(feature = "demo"))]
+    #[error("--model: found none, expected a folder (this build has no demo model)")]
+    NoModel,
+    /// A revision was specified for a model that is not on the hub.
+    #[cfg(feature = "hub")]
+    #[error("--revision: found `{revision}` with `{model}`, expected a model of the hub, ORG/NAME")]
+    Revision { revision: String, model: String },
+    /// There are more scales than adapters.
+    #[error("--adapter-scale: found {found}, expected at most {expected}, one per --adapter")]
+    AdapterScales { found: usize, expected: usize },
+    /// Some images failed. Their errors have been printed.
+    #[error("{failed} of {total} images failed")]
+    Images { failed: usize, total: usize },
+    /// The checkpoint does not fit its configuration. The differences have been printed.
+    #[error("the checkpoint does not fit its configuration")]
+    Unfit,
+}

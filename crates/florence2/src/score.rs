@@ -1,0 +1,76 @@
+//! The likelihood of a given answer.
+
+use florence2_core::generate::CancelToken;
+use florence2_processor::{Image, Prompt};
+
+use crate::answer::{ScoredToken, TargetScore};
+use crate::error::Result;
+use crate::florence2::Florence2;
+use crate::pipeline::Pipeline;
+use crate::request::Request;
+use crate::threads::check_process;
+
+impl Florence2 {
+    /// Computes the log-probability of `target` as the answer to a prompt on an image; HF `forward`
+    /// with labels.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
+    pub fn score(
+        &self,
+        image: &Image,
+        prompt: impl Into<Prompt>,
+        target: &str,
+    ) -> Result<TargetScore> {
+        let request = Request::of_image(image, prompt.into());
+        self.score_request(&request, target, &CancelToken::default())
+    }
+
+    /// [`Self::score`] of a request.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`], [`Cancelled`](florence2_core::Error::Cancelled) and
+    /// [`DeadlineExceeded`](florence2_core::Error::DeadlineExceeded).
+    pub fn score_request(
+        &self,
+        request: &Request<'_>,
+        target: &str,
+        cancel: &CancelToken,
+    ) -> Result<TargetScore> {
+        check_process()?;
+        self.pipeline.check(request)?;
+        let labels = self.pipeline.processor.tokenizer.encode(target)?;
+        let log_probs = self
+            .threads
+            .install(|| log_probs(&self.pipeline, request, &labels, cancel))?;
+        let loss = -log_probs.iter().sum::<f32>() / labels.len() as f32;
+        let tokens = labels.iter().zip(log_probs).map(|(id, log_prob)| {
+            let text = self.pipeline.processor.tokenizer.decode(&[*id]);
+            ScoredToken {
+                token_id: *id,
+                text,
+                log_prob,
+            }
+        });
+        Ok(TargetScore {
+            loss,
+            tokens: tokens.collect(),
+        })
+    }
+}
+
+/// The log-probability of each of `labels`, given the request and the labels before it.
+fn log_probs(
+    pipeline: &Pipeline,
+    request: &Request<'_>,
+    labels: &[u32],
+    cancel: &CancelToken,
+) -> Result<Vec<f32>> {
+    let request = std::slice::from_ref(request);
+    let prompts = pipeline.tokenize(request)?;
+    pipeline.check_vocabulary(labels)?;
+    let images = pipeline.encode_images(request, cancel)?;
+    cancel.check()?;
+    let image = images.rows(request)[0];
+    pipeline.engine.log_probs(image, &prompts, labels)
+}
