@@ -4,7 +4,8 @@
  *
  * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * In short, without error handling (a complete program is at the end of this comment):
+ * In short, without error handling (a complete program is at the end of this comment). If a call
+ * fails, the later calls fail too, and the program prints an empty line:
  *
     florence2_model *model = NULL;
     florence2_image *image = NULL;
@@ -51,31 +52,31 @@
  * Errors. The last parameter `florence2_error **error` of these functions may be NULL. If the call
  * fails, it writes an error there, with a message of one line. The caller frees it. If the call
  * succeeds, it writes NULL. The library stores no errors in global or thread-local variables.
- * Functions that only read an object return no status. They accept NULL instead of the object, and
- * then return NULL, 0, false, NaN or the empty string, as their comments say.
+ * Functions that read a property of an object have no such parameter. They accept NULL instead of
+ * the object, and then return NULL, 0, false, NaN or the empty string, as their comments say.
  *
  * Threads. Any thread may call any function. Several threads may use an object at the same time
- * through pointers to const. A function with a pointer to a non-const object, such as
- * florence2_x_free, must be the only user of the object. A call of a load or a run is synchronous,
- * and its callbacks run on the thread that made it. Any thread may call the log callback.
+ * through pointers to const. While a function runs that takes a pointer to a non-const object, such
+ * as florence2_x_free, no other thread may use the object. Loads and runs are synchronous: their
+ * callbacks are called on the thread that made the call. The log callback is called on any thread.
  *
  * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
  * by U+FFFD. Paths are UTF-8 on all systems.
  *
  * Arrays and units. The length of an array `x` is `x_len`, which counts elements. An array has at
  * most 65536 elements; buffers of bytes have no such limit. An array or a buffer with the length 0
- * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s` (seconds),
- * `_bytes`. Pixel coordinates begin in the upper left corner of the image.
+ * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s`
+ * (seconds), `_bytes`. Pixel coordinates begin in the upper left corner of the image.
  *
- * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init function
- * sets the size and clears all other fields. Call it first, with the size of the struct, then set
- * fields. 0 or NULL selects the default of a field. A program that was built with an older header
- * works with a newer library. A program that was built with a newer header works with an older
- * library if the fields that the older library lacks are 0; otherwise the call returns
+ * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init
+ * function sets the size and clears all other fields. Call it first, with the size of the struct,
+ * then set fields. 0 or NULL selects the default of a field. A program that was built with an older
+ * header works with a newer library. A program that was built with a newer header works with an
+ * older library if the fields that the older library lacks are 0; otherwise the call returns
  * FLORENCE2_STATUS_INVALID_ARGUMENT.
  *
- * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields of
- * option structs have the type int32_t instead of an enum.
+ * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields
+ * of option structs have the type int32_t instead of an enum.
  *
  * Versions. A program works with the loaded library if florence2_abi_version returns
  * FLORENCE2_ABI_VERSION.
@@ -88,17 +89,18 @@
  * does not use AMX. florence2_simd_level_set with a lower level, before the first model is loaded,
  * avoids the request.
  *
- * Thread pools. Models share one thread pool, which exists until the process ends. It has one thread
- * per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
- * `threads` of florence2_load_options creates a pool for one model, which ends with the model. During
- * a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` changes the limit.
+ * Thread pools. Models share one thread pool, which exists until the process ends. It has one
+ * thread per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
+ * `threads` of florence2_load_options creates a pool for one model, which ends with the model.
+ * During a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` of
+ * florence2_load_options changes this limit.
  *
  * fork. A process that was forked after a model was loaded does not have the library's threads. In
  * the child process, calls that load or run a model fail with FLORENCE2_STATUS_FORKED. Freeing
  * handles is allowed. Fork before the first model is loaded, or start a new program with exec.
  *
- * dlclose. dlclose does not unload the shared library (it is linked with -z nodelete), because its
- * threads may still run. A later dlopen returns the same library.
+ * dlclose. On Linux, dlclose does not unload the shared library (it is linked with -z nodelete),
+ * because its threads may still run. A later dlopen returns the same library.
  *
  * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
  * florence2_trim returns it to the system immediately. The static and the shared library contain
@@ -649,15 +651,15 @@ enum florence2_compat
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * As Microsoft's code. Coordinates are the centres of the model's bins (1000 along each side of
-     * the image), with fractions. Labels keep all characters. The plain text contains no `<pad>`.
-     * Polygon rings without points are dropped.
+     * The conventions of Microsoft's code. Coordinates are the centres of the model's bins (1000
+     * along each side of the image), with fractions. Labels keep all characters. The plain text
+     * contains no `<pad>`. Polygon rings without points are dropped.
      */
     FLORENCE2_COMPAT_CENTERS = 0,
     /**
-     * As transformers 5.17. Coordinates are the bins' centres, truncated to integers. Labels of
-     * boxes lack the characters outside ASCII. The plain text keeps `<pad>`. Polygon rings without
-     * points are kept.
+     * The conventions of transformers 5.17. Coordinates are the bins' centres, truncated to
+     * integers. Labels of boxes lack the characters outside ASCII. The plain text keeps `<pad>`.
+     * Polygon rings without points are kept.
      */
     FLORENCE2_COMPAT_HF = 1,
 };
@@ -1078,8 +1080,8 @@ typedef struct florence2_load_progress {
  * - `user`: the field `user` of florence2_load_options.
  *
  * Return 0 to continue. Any other number ends the loading, which fails with
- * FLORENCE2_STATUS_CANCELLED. The callback runs on the thread that called the library. It must not
- * unwind: neither an exception nor longjmp may leave it.
+ * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. It
+ * must not unwind: neither an exception nor longjmp may leave it.
  */
 typedef int32_t (*florence2_load_progress_callback)(const struct florence2_load_progress *progress,
                                                     void *user);
@@ -1183,8 +1185,8 @@ typedef struct florence2_request {
     /**
      * A prompt instead of a task, as Hugging Face's processor reads it. If it contains the token
      * of a task, the rest of the prompt is the input of the task, such as
-     * "<OPEN_VOCABULARY_DETECTION>a red bus". Any other text is passed to the model unchanged, and
-     * the answer is text.
+     * "<OPEN_VOCABULARY_DETECTION>a red bus". A task without an input must have no further text.
+     * Any other prompt is passed to the model unchanged, and the answer is text.
      */
     const char *prompt;
     /**
@@ -1245,10 +1247,10 @@ typedef struct florence2_token {
  * - `token`: the token. It is valid only during the callback.
  * - `user`: the field `user` of florence2_run_options.
  *
- * Return 0 to continue. Any other number ends the run, which fails with FLORENCE2_STATUS_CANCELLED.
- * The callback runs on the thread that called the library. It may call the library, but must not
- * free an object that the run uses. It must not unwind: neither an exception nor longjmp may leave
- * it.
+ * Return 0 to continue. Any other number ends the run, which fails with
+ * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the run. It must
+ * not free the objects that the run uses. It must not unwind: neither an exception nor longjmp may
+ * leave it.
  */
 typedef int32_t (*florence2_token_callback)(const struct florence2_token *token, void *user);
 
@@ -1293,8 +1295,8 @@ typedef struct florence2_token_sequence {
 } florence2_token_sequence;
 
 /**
- * A sequence of tokens with a bias. If the answer ends with all but the last token of the sequence,
- * the bias is added to the score of the last token.
+ * A sequence of tokens with a bias. If the answer ends with all but the last token of the
+ * sequence, the bias is added to the score of the last token.
  */
 typedef struct florence2_sequence_bias {
     /**
@@ -1343,7 +1345,7 @@ typedef struct florence2_run_options {
     uint32_t num_return_sequences;
     /**
      * The maximum number of generated tokens, including the end token. Values above the number of
-     * the decoder's positions are reduced to it. Default: 1024.
+     * the decoder's positions are reduced to it. Default: 1024, if `max_length` is not set either.
      */
     uint32_t max_new_tokens;
     /**
@@ -1370,17 +1372,18 @@ typedef struct florence2_run_options {
     float temperature;
     /**
      * A value greater than 1 makes tokens that the answer already contains less likely: positive
-     * scores are divided by it, negative scores are multiplied. Must be greater than 0. Default: 1.
+     * scores are divided by it, negative scores are multiplied. Must be greater than 0. Default:
+     * 1.
      */
     float repetition_penalty;
     /**
-     * Beam search divides the score of an answer by its length to the power of this value. Default:
-     * 1.
+     * Beam search divides the score of an answer by its length to the power of this value.
+     * Default: 1.
      */
     float length_penalty;
     /**
-     * No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default: no
-     * limit.
+     * No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default:
+     * no limit.
      */
     int32_t no_repeat_ngram_size;
     /**
@@ -1411,8 +1414,8 @@ typedef struct florence2_run_options {
     size_t eos_token_ids_len;
     /**
      * Generation options as a JSON object in UTF-8, with keys of generation_config.json, such as
-     * {"length_penalty": 0, "suppress_tokens": [4, 7]}. An unknown key is an error. A field of this
-     * struct that is set overrides the key. Default: NULL, no options.
+     * {"length_penalty": 0, "suppress_tokens": [4, 7]}. An unknown key is an error. A field of
+     * this struct that is set overrides the key. Default: NULL, no options.
      */
     const char *generation_config;
     /**
@@ -1469,8 +1472,8 @@ typedef struct florence2_run_options {
     float top_h;
     /**
      * Sampling: choose from the tokens whose information is closest to the entropy of the
-     * distribution (locally typical tokens) and whose total probability reaches this value. Greater
-     * than 0; 1 disables the limit. Default: 1.
+     * distribution (locally typical tokens) and whose total probability reaches this value.
+     * Greater than 0; 1 disables the limit. Default: 1.
      */
     float typical_p;
     /**
@@ -1478,13 +1481,14 @@ typedef struct florence2_run_options {
      */
     float epsilon_cutoff;
     /**
-     * Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is at
-     * least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
+     * Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is
+     * at least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
      */
     float eta_cutoff;
     /**
      * A value greater than 1 makes tokens of the encoder's input more likely. It applies only to
-     * the first beam or sample of a request, as in transformers. Must be greater than 0. Default: 1.
+     * the first beam or sample of a request, as in transformers. Must be greater than 0. Default:
+     * 1.
      */
     float encoder_repetition_penalty;
     /**
@@ -1503,8 +1507,9 @@ typedef struct florence2_run_options {
      */
     uint32_t exponential_decay_start;
     /**
-     * The base f of the increase: if an answer has n > 0 more tokens than `exponential_decay_start`,
-     * |score| * (f^n - 1) is added to the score of an end token. Default: no increase.
+     * The base f of the increase: if an answer has n > 0 more tokens than
+     * `exponential_decay_start`, |score| * (f^n - 1) is added to the score of an end token.
+     * Default: no increase.
      */
     double exponential_decay_factor;
     /**
@@ -1983,7 +1988,8 @@ void florence2_load_options_init(struct florence2_load_options *options, size_t 
 
 /**
  * Loads a model from a folder in the layout of Microsoft's or Hugging Face's checkpoints:
- * config.json, preprocessor_config.json, the tokenizer's files and the weights.
+ * config.json, preprocessor_config.json or processor_config.json, the tokenizer's files, the
+ * weights and, if the model has one, generation_config.json.
  *
  * - `directory`: the path of the folder. Required.
  * - `options`: NULL for the defaults.
@@ -1993,7 +1999,8 @@ void florence2_load_options_init(struct florence2_load_options *options, size_t 
  * - FLORENCE2_STATUS_IO if a file is missing or cannot be read.
  * - FLORENCE2_STATUS_INVALID_MODEL if a file is malformed or the weights do not match. The message
  *   names the file or the tensors.
- * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid. The message names it.
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid, if the threads cannot be started,
+ *   or if the processor lacks the level in the environment variable FLORENCE2_CPU_LEVEL.
  * - FLORENCE2_STATUS_UNSUPPORTED_DEVICE if the device does not exist, does not support the dtype,
  *   or has too little memory.
  * - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or the callback ended the loading.
@@ -2005,11 +2012,8 @@ florence2_status florence2_model_load(const char *directory,
                                       struct florence2_error **error);
 
 /**
- * Loads a model from files in memory.
- *
- * The files are those of a model folder: config.json, preprocessor_config.json or
- * processor_config.json, the tokenizer's files, the weights and, if the model has one,
- * generation_config.json. The weights are one file with any name that has the suffix of a weights
+ * Loads a model from files in memory, with the names that they have in a model's folder: see
+ * florence2_model_load. The weights are one file with any name that has the suffix of a weights
  * file, or shards with their index, such as model.safetensors.index.json.
  *
  * - `files`: `files_len` files with different names. The library reads them only during the call.
@@ -2126,6 +2130,8 @@ void florence2_run_options_init(struct florence2_run_options *options, size_t si
  * - FLORENCE2_STATUS_INVALID_ARGUMENT if the request or an option is invalid, if the prompt is too
  *   long for the model, or if the image features are those of another model. The message names the
  *   argument.
+ * - FLORENCE2_STATUS_INVALID_IMAGE if the model's image processor cannot resize the image.
+ * - FLORENCE2_STATUS_INVALID_MODEL if the model's tokenizer cannot represent the prompt.
  * - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or a callback ended the run.
  * - FLORENCE2_STATUS_DEADLINE_EXCEEDED if `deadline_ms` passed.
  * - FLORENCE2_STATUS_NOT_FINITE if the model computed no usable score.
@@ -2199,8 +2205,9 @@ florence2_status florence2_model_run_batch_each(const struct florence2_model *mo
  * - `image_features`: receives the features. Required. Free them with
  *   florence2_image_features_free.
  *
- * Returns FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED,
- * FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED, as florence2_model_run.
+ * Returns FLORENCE2_STATUS_INVALID_IMAGE, FLORENCE2_STATUS_CANCELLED,
+ * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED,
+ * as florence2_model_run.
  */
 florence2_status florence2_model_encode_image(const struct florence2_model *model,
                                               const struct florence2_image *image,

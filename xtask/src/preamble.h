@@ -4,7 +4,8 @@
  *
  * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * In short, without error handling (a complete program is at the end of this comment):
+ * In short, without error handling (a complete program is at the end of this comment). If a call
+ * fails, the later calls fail too, and the program prints an empty line:
  *
     florence2_model *model = NULL;
     florence2_image *image = NULL;
@@ -51,31 +52,31 @@
  * Errors. The last parameter `florence2_error **error` of these functions may be NULL. If the call
  * fails, it writes an error there, with a message of one line. The caller frees it. If the call
  * succeeds, it writes NULL. The library stores no errors in global or thread-local variables.
- * Functions that only read an object return no status. They accept NULL instead of the object, and
- * then return NULL, 0, false, NaN or the empty string, as their comments say.
+ * Functions that read a property of an object have no such parameter. They accept NULL instead of
+ * the object, and then return NULL, 0, false, NaN or the empty string, as their comments say.
  *
  * Threads. Any thread may call any function. Several threads may use an object at the same time
- * through pointers to const. A function with a pointer to a non-const object, such as
- * florence2_x_free, must be the only user of the object. A call of a load or a run is synchronous,
- * and its callbacks run on the thread that made it. Any thread may call the log callback.
+ * through pointers to const. While a function runs that takes a pointer to a non-const object, such
+ * as florence2_x_free, no other thread may use the object. Loads and runs are synchronous: their
+ * callbacks are called on the thread that made the call. The log callback is called on any thread.
  *
  * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
  * by U+FFFD. Paths are UTF-8 on all systems.
  *
  * Arrays and units. The length of an array `x` is `x_len`, which counts elements. An array has at
  * most 65536 elements; buffers of bytes have no such limit. An array or a buffer with the length 0
- * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s` (seconds),
- * `_bytes`. Pixel coordinates begin in the upper left corner of the image.
+ * may be NULL. Other names end with their unit: `_px` (pixels), `_ms` (milliseconds), `_s`
+ * (seconds), `_bytes`. Pixel coordinates begin in the upper left corner of the image.
  *
- * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init function
- * sets the size and clears all other fields. Call it first, with the size of the struct, then set
- * fields. 0 or NULL selects the default of a field. A program that was built with an older header
- * works with a newer library. A program that was built with a newer header works with an older
- * library if the fields that the older library lacks are 0; otherwise the call returns
+ * Option structs. A struct with the field `struct_size` is versioned by its size. Its _init
+ * function sets the size and clears all other fields. Call it first, with the size of the struct,
+ * then set fields. 0 or NULL selects the default of a field. A program that was built with an older
+ * header works with a newer library. A program that was built with a newer header works with an
+ * older library if the fields that the older library lacks are 0; otherwise the call returns
  * FLORENCE2_STATUS_INVALID_ARGUMENT.
  *
- * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields of
- * option structs have the type int32_t instead of an enum.
+ * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields
+ * of option structs have the type int32_t instead of an enum.
  *
  * Versions. A program works with the loaded library if florence2_abi_version returns
  * FLORENCE2_ABI_VERSION.
@@ -88,17 +89,18 @@
  * does not use AMX. florence2_simd_level_set with a lower level, before the first model is loaded,
  * avoids the request.
  *
- * Thread pools. Models share one thread pool, which exists until the process ends. It has one thread
- * per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
- * `threads` of florence2_load_options creates a pool for one model, which ends with the model. During
- * a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` changes the limit.
+ * Thread pools. Models share one thread pool, which exists until the process ends. It has one
+ * thread per CPU, or the number of threads in the environment variable RAYON_NUM_THREADS. The field
+ * `threads` of florence2_load_options creates a pool for one model, which ends with the model.
+ * During a run on the CPU, up to 8 threads spin between operations. The field `spin_limit` of
+ * florence2_load_options changes this limit.
  *
  * fork. A process that was forked after a model was loaded does not have the library's threads. In
  * the child process, calls that load or run a model fail with FLORENCE2_STATUS_FORKED. Freeing
  * handles is allowed. Fork before the first model is loaded, or start a new program with exec.
  *
- * dlclose. dlclose does not unload the shared library (it is linked with -z nodelete), because its
- * threads may still run. A later dlopen returns the same library.
+ * dlclose. On Linux, dlclose does not unload the shared library (it is linked with -z nodelete),
+ * because its threads may still run. A later dlopen returns the same library.
  *
  * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
  * florence2_trim returns it to the system immediately. The static and the shared library contain

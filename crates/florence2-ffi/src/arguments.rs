@@ -24,7 +24,7 @@ pub(crate) unsafe fn optional_text<'a>(
     match bytes.to_str() {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
-            let found = format!("no UTF-8 after {} bytes", error.valid_up_to());
+            let found = format!("invalid UTF-8 at byte {}", error.valid_up_to());
             Err(Failure::argument(argument, found, "UTF-8"))
         }
     }
@@ -76,7 +76,7 @@ unsafe fn slice<'a, T>(
         return Err(Failure::argument(&length, len, format!("at most {limit}")));
     }
     if data.is_null() {
-        let expected = format!("{len} of them, as {argument}_len says");
+        let expected = format!("{len} elements, as in `{argument}_len`");
         return Err(Failure::argument(argument, "NULL", expected));
     }
     // SAFETY: guaranteed by the caller. It is not null, and at most `isize::MAX` bytes long.

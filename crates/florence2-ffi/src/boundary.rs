@@ -25,7 +25,11 @@ pub(crate) unsafe fn create<T: Handle, E: ErrorHandle>(
         call(error, || {
             write(output, std::ptr::null_mut());
             if output.is_null() {
-                return Err(Failure::argument(T::NAME, "NULL", "a place for the output"));
+                return Err(Failure::argument(
+                    T::NAME,
+                    "NULL",
+                    "a pointer for the output",
+                ));
             }
             let handle = into_handle(body()?);
             output.write(handle);

@@ -33,7 +33,7 @@ impl Failure {
 
     /// Creates the failure for a panic with its message.
     pub(crate) fn panic(message: &str) -> Self {
-        let message = format!("a fault of the library: {message}");
+        let message = format!("panic in the library: {message}");
         Self::new(florence2_status::Panic, message)
     }
 }

@@ -145,7 +145,11 @@ pub unsafe extern "C" fn florence2_log_set(
             };
             if IN_CALLBACK.get() {
                 let found = "a call from within the callback";
-                return Err(Failure::argument("callback", found, "one from outside"));
+                return Err(Failure::argument(
+                    "callback",
+                    found,
+                    "a call from outside of it",
+                ));
             }
             // Only a program that links this library statically can already have a logger: its own.
             INSTALL.call_once(|| drop(log::set_logger(&Forward)));

@@ -62,8 +62,8 @@ pub struct florence2_load_progress {
 /// - `user`: the field `user` of florence2_load_options.
 ///
 /// Return 0 to continue. Any other number ends the loading, which fails with
-/// FLORENCE2_STATUS_CANCELLED. The callback runs on the thread that called the library. It must not
-/// unwind: neither an exception nor longjmp may leave it.
+/// FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. It
+/// must not unwind: neither an exception nor longjmp may leave it.
 pub type florence2_load_progress_callback = Option<
     unsafe extern "C" fn(progress: *const florence2_load_progress, user: *mut c_void) -> i32,
 >;
@@ -165,7 +165,8 @@ pub unsafe extern "C" fn florence2_load_options_init(
 }
 
 /// Loads a model from a folder in the layout of Microsoft's or Hugging Face's checkpoints:
-/// config.json, preprocessor_config.json, the tokenizer's files and the weights.
+/// config.json, preprocessor_config.json or processor_config.json, the tokenizer's files, the
+/// weights and, if the model has one, generation_config.json.
 ///
 /// - `directory`: the path of the folder. Required.
 /// - `options`: NULL for the defaults.
@@ -175,7 +176,8 @@ pub unsafe extern "C" fn florence2_load_options_init(
 /// - FLORENCE2_STATUS_IO if a file is missing or cannot be read.
 /// - FLORENCE2_STATUS_INVALID_MODEL if a file is malformed or the weights do not match. The message
 ///   names the file or the tensors.
-/// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid. The message names it.
+/// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid, if the threads cannot be started,
+///   or if the processor lacks the level in the environment variable FLORENCE2_CPU_LEVEL.
 /// - FLORENCE2_STATUS_UNSUPPORTED_DEVICE if the device does not exist, does not support the dtype,
 ///   or has too little memory.
 /// - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or the callback ended the loading.
@@ -197,11 +199,8 @@ pub unsafe extern "C" fn florence2_model_load(
     }
 }
 
-/// Loads a model from files in memory.
-///
-/// The files are those of a model folder: config.json, preprocessor_config.json or
-/// processor_config.json, the tokenizer's files, the weights and, if the model has one,
-/// generation_config.json. The weights are one file with any name that has the suffix of a weights
+/// Loads a model from files in memory, with the names that they have in a model's folder: see
+/// florence2_model_load. The weights are one file with any name that has the suffix of a weights
 /// file, or shards with their index, such as model.safetensors.index.json.
 ///
 /// - `files`: `files_len` files with different names. The library reads them only during the call.
@@ -260,7 +259,7 @@ fn demo(options: &LoadOptions) -> Outcome<florence2_model> {
 
 #[cfg(not(feature = "demo"))]
 fn demo(_options: &LoadOptions) -> Outcome<florence2_model> {
-    let message = "the demo model: this build has none, expected one with the feature `demo`";
+    let message = "demo model: not in this build, expected a build with the feature `demo`";
     Err(Failure::new(florence2_status::NotInThisBuild, message))
 }
 
@@ -405,13 +404,21 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
     let source = match folder {
         None if adapter.files_len == 0 => {
             let expected = "a folder or files in memory";
-            return Err(Failure::argument(argument, "neither", expected));
+            return Err(Failure::argument(
+                argument,
+                "no folder and no files",
+                expected,
+            ));
         }
         None => AdapterSource::Memory(files),
         Some(folder) if adapter.files_len == 0 => AdapterSource::Folder(folder.into()),
         Some(_) => {
             let expected = "a folder or files in memory";
-            return Err(Failure::argument(argument, "both", expected));
+            return Err(Failure::argument(
+                argument,
+                "both a folder and files",
+                expected,
+            ));
         }
     };
     let scale = if adapter.scale == 0.0 {
@@ -449,7 +456,7 @@ unsafe fn memory_files(
         };
         if read.get(name).is_some() {
             let found = format!("a second `{name}`");
-            return Err(Failure::argument(&name_argument, found, "one of each name"));
+            return Err(Failure::argument(&name_argument, found, "different names"));
         }
         read.insert(name, data);
     }
@@ -524,7 +531,11 @@ pub unsafe extern "C" fn florence2_model_token_id(
             let model = handle::borrow(model)?;
             let token = arguments::text("token", token)?;
             if token_id.is_null() {
-                return Err(Failure::argument("token_id", "NULL", "a place for the id"));
+                return Err(Failure::argument(
+                    "token_id",
+                    "NULL",
+                    "a pointer for the id",
+                ));
             }
             let Some(id) = model.model.processor().tokenizer.token_to_id(token) else {
                 return Err(Failure::argument(

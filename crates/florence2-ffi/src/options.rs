@@ -37,13 +37,13 @@ pub enum florence2_early_stopping {
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_compat {
-    /// As Microsoft's code. Coordinates are the centres of the model's bins (1000 along each side of
-    /// the image), with fractions. Labels keep all characters. The plain text contains no `<pad>`.
-    /// Polygon rings without points are dropped.
+    /// The conventions of Microsoft's code. Coordinates are the centres of the model's bins (1000
+    /// along each side of the image), with fractions. Labels keep all characters. The plain text
+    /// contains no `<pad>`. Polygon rings without points are dropped.
     Centers = 0,
-    /// As transformers 5.17. Coordinates are the bins' centres, truncated to integers. Labels of
-    /// boxes lack the characters outside ASCII. The plain text keeps `<pad>`. Polygon rings without
-    /// points are kept.
+    /// The conventions of transformers 5.17. Coordinates are the bins' centres, truncated to
+    /// integers. Labels of boxes lack the characters outside ASCII. The plain text keeps `<pad>`.
+    /// Polygon rings without points are kept.
     Hf = 1,
 }
 
@@ -68,10 +68,10 @@ pub struct florence2_progress {
 /// - `token`: the token. It is valid only during the callback.
 /// - `user`: the field `user` of florence2_run_options.
 ///
-/// Return 0 to continue. Any other number ends the run, which fails with FLORENCE2_STATUS_CANCELLED.
-/// The callback runs on the thread that called the library. It may call the library, but must not
-/// free an object that the run uses. It must not unwind: neither an exception nor longjmp may leave
-/// it.
+/// Return 0 to continue. Any other number ends the run, which fails with
+/// FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the run. It must
+/// not free the objects that the run uses. It must not unwind: neither an exception nor longjmp may
+/// leave it.
 pub type florence2_token_callback =
     Option<unsafe extern "C" fn(token: *const florence2_token, user: *mut c_void) -> i32>;
 
@@ -158,8 +158,8 @@ pub struct florence2_token_sequence {
     pub token_ids_len: usize,
 }
 
-/// A sequence of tokens with a bias. If the answer ends with all but the last token of the sequence,
-/// the bias is added to the score of the last token.
+/// A sequence of tokens with a bias. If the answer ends with all but the last token of the
+/// sequence, the bias is added to the score of the last token.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct florence2_sequence_bias {
@@ -194,7 +194,7 @@ pub struct florence2_run_options {
     /// Default: 1.
     pub num_return_sequences: u32,
     /// The maximum number of generated tokens, including the end token. Values above the number of
-    /// the decoder's positions are reduced to it. Default: 1024.
+    /// the decoder's positions are reduced to it. Default: 1024, if `max_length` is not set either.
     pub max_new_tokens: u32,
     /// The minimum number of generated tokens before an end token. It overrides `min_length`.
     /// Default: none.
@@ -209,13 +209,14 @@ pub struct florence2_run_options {
     /// Sampling: scores are divided by this value, which must be greater than 0. Default: 1.
     pub temperature: f32,
     /// A value greater than 1 makes tokens that the answer already contains less likely: positive
-    /// scores are divided by it, negative scores are multiplied. Must be greater than 0. Default: 1.
-    pub repetition_penalty: f32,
-    /// Beam search divides the score of an answer by its length to the power of this value. Default:
+    /// scores are divided by it, negative scores are multiplied. Must be greater than 0. Default:
     /// 1.
+    pub repetition_penalty: f32,
+    /// Beam search divides the score of an answer by its length to the power of this value.
+    /// Default: 1.
     pub length_penalty: f32,
-    /// No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default: no
-    /// limit.
+    /// No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default:
+    /// no limit.
     pub no_repeat_ngram_size: i32,
     /// A florence2_early_stopping: the condition that ends a beam search. Default:
     /// FLORENCE2_EARLY_STOPPING_FALSE.
@@ -232,8 +233,8 @@ pub struct florence2_run_options {
     /// The number of elements at `eos_token_ids`.
     pub eos_token_ids_len: usize,
     /// Generation options as a JSON object in UTF-8, with keys of generation_config.json, such as
-    /// {"length_penalty": 0, "suppress_tokens": [4, 7]}. An unknown key is an error. A field of this
-    /// struct that is set overrides the key. Default: NULL, no options.
+    /// {"length_penalty": 0, "suppress_tokens": [4, 7]}. An unknown key is an error. A field of
+    /// this struct that is set overrides the key. Default: NULL, no options.
     pub generation_config: *const c_char,
     /// The time limit of the call in milliseconds, from its start. After it, the call fails with
     /// FLORENCE2_STATUS_DEADLINE_EXCEEDED. It is checked before each stage of the vision tower and
@@ -266,16 +267,17 @@ pub struct florence2_run_options {
     /// the entropy of the 100 most likely tokens. Greater than 0, at most 1. Default: no limit.
     pub top_h: f32,
     /// Sampling: choose from the tokens whose information is closest to the entropy of the
-    /// distribution (locally typical tokens) and whose total probability reaches this value. Greater
-    /// than 0; 1 disables the limit. Default: 1.
+    /// distribution (locally typical tokens) and whose total probability reaches this value.
+    /// Greater than 0; 1 disables the limit. Default: 1.
     pub typical_p: f32,
     /// Sampling: choose from the tokens with at least this probability. Default: 0, no limit.
     pub epsilon_cutoff: f32,
-    /// Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is at
-    /// least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
+    /// Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is
+    /// at least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
     pub eta_cutoff: f32,
     /// A value greater than 1 makes tokens of the encoder's input more likely. It applies only to
-    /// the first beam or sample of a request, as in transformers. Must be greater than 0. Default: 1.
+    /// the first beam or sample of a request, as in transformers. Must be greater than 0. Default:
+    /// 1.
     pub encoder_repetition_penalty: f32,
     /// A florence2_switch: whether NaN scores are replaced by 0 and infinite scores by the largest
     /// and the smallest finite number. Default: off.
@@ -286,8 +288,9 @@ pub struct florence2_run_options {
     /// The number of generated tokens after which the scores of end tokens increase exponentially.
     /// Only with `exponential_decay_factor`.
     pub exponential_decay_start: u32,
-    /// The base f of the increase: if an answer has n > 0 more tokens than `exponential_decay_start`,
-    /// |score| * (f^n - 1) is added to the score of an end token. Default: no increase.
+    /// The base f of the increase: if an answer has n > 0 more tokens than
+    /// `exponential_decay_start`, |score| * (f^n - 1) is added to the score of an end token.
+    /// Default: no increase.
     pub exponential_decay_factor: f64,
     /// The time limit of the search in seconds, without the vision tower and the encoder. After it,
     /// answers end as they are, with FLORENCE2_FINISH_REASON_LENGTH. Default: no limit.

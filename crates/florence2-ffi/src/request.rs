@@ -42,8 +42,8 @@ pub struct florence2_request {
     pub task: *const c_char,
     /// A prompt instead of a task, as Hugging Face's processor reads it. If it contains the token
     /// of a task, the rest of the prompt is the input of the task, such as
-    /// "<OPEN_VOCABULARY_DETECTION>a red bus". Any other text is passed to the model unchanged, and
-    /// the answer is text.
+    /// "<OPEN_VOCABULARY_DETECTION>a red bus". A task without an input must have no further text.
+    /// Any other prompt is passed to the model unchanged, and the answer is text.
     pub prompt: *const c_char,
     /// The input of the task as text: a phrase, or a region as four location tokens such as
     /// "<loc_52><loc_333><loc_932><loc_774>". Must be NULL if `prompt` is set.
@@ -141,7 +141,7 @@ pub(crate) unsafe fn read_each<'a>(
         return Ok(Vec::new());
     }
     if requests.is_null() {
-        let expected = format!("{count} of them, as requests_len says");
+        let expected = format!("{count} elements, as in `requests_len`");
         return Err(Failure::argument("requests", "NULL", expected));
     }
     // SAFETY: guaranteed by the caller.
@@ -153,7 +153,7 @@ pub(crate) unsafe fn read_each<'a>(
         unsafe {
             let request = requests.byte_add(index * stride);
             if (*request).struct_size != stride {
-                let expected = format!("that of requests[0], {stride}");
+                let expected = format!("{stride}, as in requests[0]");
                 let found = (*request).struct_size;
                 return Err(Failure::argument("request.struct_size", found, expected));
             }
@@ -181,7 +181,7 @@ unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a 
         (None, None) => Err(Failure::argument(
             "request.image",
             "NULL",
-            "an image or its features",
+            "an image or image features",
         )),
         (Some(_), Some(_)) => {
             let found = "both `image` and `image_features`";
@@ -211,7 +211,7 @@ unsafe fn prompt(request: &florence2_request) -> Outcome<Prompt> {
         }),
         (None, Some(prompt), None) => Ok(Prompt::parse(prompt)?),
         (None, Some(_), Some(_)) => {
-            let found = "an input beside `prompt`, which holds its own";
+            let found = "an input besides `prompt`";
             Err(Failure::argument("request.input", found, "none"))
         }
         (None, None, _) => Err(Failure::argument(

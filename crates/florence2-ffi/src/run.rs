@@ -30,6 +30,8 @@ use crate::text::c_string;
 /// - FLORENCE2_STATUS_INVALID_ARGUMENT if the request or an option is invalid, if the prompt is too
 ///   long for the model, or if the image features are those of another model. The message names the
 ///   argument.
+/// - FLORENCE2_STATUS_INVALID_IMAGE if the model's image processor cannot resize the image.
+/// - FLORENCE2_STATUS_INVALID_MODEL if the model's tokenizer cannot represent the prompt.
 /// - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or a callback ended the run.
 /// - FLORENCE2_STATUS_DEADLINE_EXCEEDED if `deadline_ms` passed.
 /// - FLORENCE2_STATUS_NOT_FINITE if the model computed no usable score.
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
 /// Checks that the array of results exists if there are requests.
 fn check_places(results: *mut *mut florence2_result, count: usize) -> Outcome<()> {
     if results.is_null() && count > 0 {
-        let expected = format!("{count} places");
+        let expected = format!("an array of {count} elements");
         return Err(Failure::argument("results", "NULL", expected));
     }
     Ok(())
@@ -175,8 +177,9 @@ unsafe fn clear_places<T>(places: *mut *mut T, count: usize) {
 /// - `image_features`: receives the features. Required. Free them with
 ///   florence2_image_features_free.
 ///
-/// Returns FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED,
-/// FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED, as florence2_model_run.
+/// Returns FLORENCE2_STATUS_INVALID_IMAGE, FLORENCE2_STATUS_CANCELLED,
+/// FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED,
+/// as florence2_model_run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_model_encode_image(
     model: *const florence2_model,

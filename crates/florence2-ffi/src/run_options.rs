@@ -88,8 +88,13 @@ unsafe fn generation(options: &florence2_run_options) -> Outcome<GenerationOverr
     };
     let others = match json {
         None => GenerationOverrides::default(),
-        Some(json) => serde_json::from_str(json)
-            .map_err(|error| Failure::argument("options.generation_config", error, "its keys"))?,
+        Some(json) => serde_json::from_str(json).map_err(|error| {
+            Failure::argument(
+                "options.generation_config",
+                error,
+                "keys of generation_config.json",
+            )
+        })?,
     };
     let set = options.set;
     if set & !ALL_BITS != 0 {

@@ -169,7 +169,7 @@ unsafe fn buffer<'a>(yuv: &florence2_yuv) -> Outcome<YuvBuffer<'a>> {
     let chroma = match yuv.format {
         NV12 if yuv.v.is_null() => ChromaPlanes::Nv12(u(2 * columns)?),
         NV12 => {
-            let expected = "NULL, as NV12 has its V in `u`";
+            let expected = "NULL, because NV12 has its V samples in `u`";
             return Err(Failure::argument("yuv.v", "a plane", expected));
         }
         I420 => {
