@@ -11,14 +11,14 @@ type Lines = BTreeSet<usize>;
 /// For each file and each other file that it depends on, the items that it names and the lines.
 pub(crate) type Graph = BTreeMap<(FileId, FileId), BTreeMap<String, Lines>>;
 
-/// The dependencies of a crate, and the imports from it that resolve to nothing.
+/// The dependencies of a crate, and its paths that resolve to nothing.
 #[derive(Default)]
 pub(crate) struct Dependencies {
     pub graph: Graph,
     pub unresolved: Vec<Unresolved>,
 }
 
-/// An import that begins with `crate`, `self` or `super` and names nothing that is known.
+/// A path that begins with `crate`, `self` or `super` and names nothing that is known.
 pub(crate) struct Unresolved {
     pub file: FileId,
     pub line: usize,
@@ -83,9 +83,10 @@ fn is_of_crate(mention: &Mention) -> bool {
     mention.path.len() == 1 || matches!(mention.path[0].as_str(), "crate" | "self" | "super")
 }
 
+/// Returns whether a path names something of this crate for certain. A path in the tokens of a macro
+/// may not be one.
 fn must_resolve(mention: &Mention) -> bool {
-    let is_import = matches!(mention.kind, MentionKind::Import | MentionKind::ReExport);
-    is_import && mention.path.len() > 1 && is_of_crate(mention)
+    mention.kind != MentionKind::Tokens && mention.path.len() > 1 && is_of_crate(mention)
 }
 
 /// Returns the sets of files that depend on each other: the strongly connected components of more

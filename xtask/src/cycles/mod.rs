@@ -2,8 +2,8 @@
 //!
 //! A file depends on another if it names an item that the other defines. Re-exports count as the
 //! item that they re-export, and a module's re-export of an item of its own submodules is no
-//! dependency. Code for tests is left out. Calls of methods are not resolved: a file that calls one
-//! has the type from a path.
+//! dependency. Code for tests is left out. Methods and associated functions count as their type,
+//! which a path names, also if their `impl` is in another file.
 
 mod conditions;
 mod graph;
@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::workspace::{Failure, output};
 use graph::{Dependencies, Graph, cycles, dependencies};
@@ -33,8 +33,9 @@ const UNCHECKED: [&str; 3] = ["test", "bench", "example"];
 /// with the names and lines that form it.
 pub(crate) fn check(workspace: &Path) -> Result<(), Failure> {
     let mut found = 0;
-    for root in crate_roots(workspace)? {
-        for report in reports(&root, workspace)? {
+    let (workspace, roots) = crate_roots(workspace)?;
+    for root in roots {
+        for report in reports(&root, &workspace)? {
             println!("{report}");
             found += 1;
         }
@@ -42,28 +43,46 @@ pub(crate) fn check(workspace: &Path) -> Result<(), Failure> {
     match found {
         0 => Ok(()),
         _ => Err(format!(
-            "found {found} cycles and unknown names, expected none"
+            "found {found} import cycles and unknown paths, expected none"
         )),
     }
 }
 
-/// Returns the root files of the libraries and programs of a workspace.
-fn crate_roots(workspace: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
+/// Returns the folder of a workspace, as in the paths of its files, and the root files of its
+/// libraries and programs.
+fn crate_roots(folder: &Path) -> Result<(PathBuf, BTreeSet<PathBuf>), Failure> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
-    let metadata = output(&mut cargo, workspace)?;
-    let metadata: Value =
+    let metadata = output(&mut cargo, folder)?;
+    let metadata: Metadata =
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    Ok(packages
-        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
-        .filter(|target| !UNCHECKED.iter().any(|kind| target["kind"][0] == **kind))
-        .filter_map(|target| target["src_path"].as_str().map(PathBuf::from))
-        .collect())
+    let targets = metadata.packages.into_iter().flat_map(|p| p.targets);
+    let roots = targets
+        .filter(|target| !UNCHECKED.iter().any(|kind| target.kind == [*kind]))
+        .map(|target| target.src_path);
+    Ok((metadata.workspace_root, roots.collect()))
 }
 
-/// Returns a description of each cycle of the crate with this root file, and of each import that
-/// cannot be resolved. Paths are relative to `workspace`.
+/// The output of `cargo metadata`.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_root: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+/// Returns a description of each cycle of the crate with this root file, and of each path that cannot
+/// be resolved. Paths are relative to `workspace`.
 fn reports(root: &Path, workspace: &Path) -> Result<Vec<String>, Failure> {
     let tree = read_crate(root)?;
     let Dependencies { graph, unresolved } = dependencies(&tree);
@@ -71,9 +90,9 @@ fn reports(root: &Path, workspace: &Path) -> Result<Vec<String>, Failure> {
         tree: &tree,
         workspace,
     };
-    let unresolved = unresolved.iter().map(|import| {
-        let (file, line) = (names.file(import.file), import.line);
-        format!("{file}:{line}: found no item `{}`", import.path)
+    let unresolved = unresolved.iter().map(|unknown| {
+        let (file, line) = (names.file(unknown.file), unknown.line);
+        format!("{file}:{line}: found no item `{}`", unknown.path)
     });
     let cycles = cycles(&graph);
     let cycles = cycles.iter().map(|cycle| describe(&names, &graph, cycle));

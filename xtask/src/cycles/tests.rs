@@ -210,7 +210,24 @@ fn modules_are_found_in_folders_and_by_path() {
 }
 
 #[test]
-fn an_import_of_nothing_is_reported() {
-    let found = reports_on(&[("lib.rs", "use std::fmt;\nuse crate::missing::Foo;\n")]);
-    assert_eq!(found, ["lib.rs:2: found no item `crate::missing::Foo`"]);
+fn a_path_to_nothing_is_reported() {
+    let found = reports_on(&[(
+        "lib.rs",
+        "use std::fmt;\nuse crate::missing::Foo;\nfn f() { self::g() }\n",
+    )]);
+    let expected = [
+        "lib.rs:2: found no item `crate::missing::Foo`",
+        "lib.rs:3: found no item `self::g`",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_targets_of_this_workspace_are_found() {
+    let (workspace, roots) = crate_roots(&crate::workspace::root()).unwrap();
+    for root in ["xtask/src/main.rs", "crates/florence2-core/src/lib.rs"] {
+        assert!(roots.contains(&workspace.join(root)), "{roots:?}");
+    }
+    let is_test = |root: &PathBuf| root.components().any(|part| part.as_os_str() == "tests");
+    assert!(!roots.iter().any(is_test), "{roots:?}");
 }

@@ -98,7 +98,7 @@ fn path_at(tokens: &[TokenTree], start: usize) -> (Vec<String>, usize) {
     (segments, position)
 }
 
-/// Returns whether the path in `start..end` refers to an item, as far as the tokens around it tell.
+/// Returns whether the path in `start..end` refers to an item, as far as the tokens around it show.
 fn is_used(tokens: &[TokenTree], start: usize, end: usize) -> bool {
     let previous =
         |back: usize, punct: char| start >= back && is_punct(tokens, start - back, punct);

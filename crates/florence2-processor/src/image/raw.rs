@@ -105,6 +105,8 @@ impl<'a> PixelBuffer<'a> {
 impl Image {
     /// Copies a pixel buffer and converts it to RGB. [`DecodeOptions::max_pixels`] does not apply.
     ///
+    /// [`DecodeOptions::max_pixels`]: crate::DecodeOptions::max_pixels
+    ///
     /// # Errors
     /// [`Error::PixelBuffer`] if the buffer is too short or its stride is too small,
     /// [`Error::Image`] if a side is 0.
