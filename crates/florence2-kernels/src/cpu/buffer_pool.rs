@@ -10,37 +10,48 @@ const KEPT: usize = 3;
 /// A buffer larger than this multiple of the requested size is not reused.
 const TOO_LARGE: usize = 4;
 
-static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+static POOL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// Returns a buffer of `length` values, whose contents are unspecified.
 pub(crate) fn take(length: usize) -> Vec<f32> {
     // A poisoned lock only means that another operation panicked: the buffers are intact.
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     let fits = |buffer: &Vec<f32>| {
         (length..=TOO_LARGE.saturating_mul(length)).contains(&buffer.capacity())
     };
     // The smallest buffer that fits: buffers are sorted, largest first.
-    let mut buffer = match spare.iter().rposition(fits) {
-        Some(index) => spare.remove(index),
+    let mut buffer = match pool.iter().rposition(fits) {
+        Some(index) => pool.remove(index),
         None => return vec![0.0; length],
     };
-    drop(spare);
+    drop(pool);
     buffer.resize(length, 0.0);
     buffer
 }
 
 /// Frees the kept buffers.
 pub(crate) fn trim() {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(std::mem::take(&mut *spare));
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(std::mem::take(&mut *pool));
 }
 
 /// Keeps a buffer for a later operation. If the pool is full, the smallest buffer is dropped.
 pub(crate) fn give(buffer: Vec<f32>) {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    spare.push(buffer);
-    spare.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
-    spare.truncate(KEPT);
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.push(buffer);
+    pool.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
+    pool.truncate(KEPT);
+}
+
+/// The first `length` values of a buffer that is reused; it grows if it is shorter. The contents
+/// are unspecified.
+pub(crate) fn resize_at_least<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        // The old values need not be moved.
+        buffer.clear();
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
 }
 
 #[cfg(test)]
@@ -51,8 +62,8 @@ mod tests {
     const LENGTH: usize = 12_345_678;
 
     fn is_kept() -> bool {
-        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.iter().any(|buffer| buffer.capacity() == LENGTH)
+        let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.iter().any(|buffer| buffer.capacity() == LENGTH)
     }
 
     #[test]

@@ -8,9 +8,9 @@ pub(crate) const LINE: usize = 16;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u32; LINE]);
 
-// SAFETY: a line consists of its 16 words: it has no padding, and any bits are valid.
+// SAFETY: a line consists of words, for which zeros are valid.
 #[allow(unsafe_code)]
 unsafe impl bytemuck::Zeroable for Line {}
-// SAFETY: as above.
+// SAFETY: a line consists of its 16 words: it has no padding, and any bits are valid.
 #[allow(unsafe_code)]
 unsafe impl bytemuck::Pod for Line {}

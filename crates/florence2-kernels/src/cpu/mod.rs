@@ -8,6 +8,7 @@ mod gemm;
 mod ops;
 mod parameters;
 mod simd;
+mod tensor;
 mod threads;
 mod workspace;
 
@@ -15,8 +16,8 @@ use std::sync::Arc;
 
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{DType, Int, Tensor, TensorData, TensorPrimitive};
-use burn_flex::{Flex, FlexTensor};
+use burn::tensor::{Int, Tensor};
+use burn_flex::Flex;
 
 pub(crate) use gemm::pack::PackedMatrix;
 pub use simd::{cpu_level, cpu_levels, set_cpu_level};
@@ -33,6 +34,7 @@ use ops::{
     window_attention,
 };
 use parameters::{Affine, Norm};
+use tensor::{slice, tensor, values};
 
 impl Backend for Flex {
     type KeysValues = cross_attention_cache::KeysValues;
@@ -50,7 +52,7 @@ impl Backend for Flex {
             return None;
         }
         let values = values(&weight)?;
-        let matrix = PackedMatrix::pack(slice(&values), inputs, precision);
+        let matrix = PackedMatrix::pack(slice(&values), inputs, precision.format());
         Some(Packed {
             matrix: Arc::new(matrix),
             shape,
@@ -277,7 +279,7 @@ impl Backend for Flex {
         let values = values(&logits)?;
         let count = count.min(entries);
         Some(tensor(
-            top_k::likeliest(slice(&values), entries, count),
+            top_k::top_k_log_softmax(slice(&values), entries, count),
             [rows, 2 * count],
         ))
     }
@@ -285,7 +287,7 @@ impl Backend for Flex {
     /// On a thread of rayon's pool, an operation wakes only the threads that share its work. On any
     /// other thread, the operation moves to the pool and the thread sleeps.
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-        threads::keep_awake(work)
+        threads::with_spinning_threads(work)
     }
 }
 
@@ -310,24 +312,6 @@ fn channels_last<const D: usize>(weight: Tensor<Flex, D>) -> Tensor<Flex, D> {
     weight.permute(axes)
 }
 
-/// The values of a tensor in the order of its shape; `None` if they are not f32.
-fn values<const D: usize>(tensor: &Tensor<Flex, D>) -> Option<FlexTensor> {
-    match tensor.clone().into_primitive() {
-        TensorPrimitive::Float(values) if values.dtype() == DType::F32 => {
-            Some(match values.as_slice::<f32>() {
-                Some(_) => values,
-                None => values.to_contiguous(),
-            })
-        }
-        _ => None,
-    }
-}
-
-fn slice(values: &FlexTensor) -> &[f32] {
-    // INVARIANT: `values` returns contiguous f32 only.
-    values.as_slice().expect("contiguous f32")
-}
-
 /// The values of a tensor to be modified: its own buffer if it is not shared, else a copy.
 fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
     // INVARIANT: the backend's float type is f32.
@@ -345,9 +329,4 @@ fn replace<const D: usize>(
     write(&input, &mut output);
     buffer_pool::give(input);
     tensor(output, shape)
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
-    let data = TensorData::new(values, shape);
-    Tensor::from_primitive(TensorPrimitive::Float(FlexTensor::from_data(data)))
 }

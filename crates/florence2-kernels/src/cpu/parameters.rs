@@ -6,9 +6,10 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
+use crate::cpu::gemm::format::Format;
 use crate::cpu::gemm::pack::PackedMatrix;
-use crate::cpu::{slice, values};
-use crate::{Linear, Weight};
+use crate::cpu::tensor::{slice, values};
+use crate::{Linear, Precision, Weight};
 
 /// The parameters of a layer norm.
 pub(crate) struct Norm {
@@ -72,4 +73,16 @@ pub(crate) fn convolution(conv: &Conv2d<Flex>) -> (FlexTensor, Option<FlexTensor
 fn parameter<const D: usize>(tensor: &Tensor<Flex, D>) -> FlexTensor {
     // INVARIANT: the backend's float type is f32, and so are a module's parameters.
     values(tensor).expect("parameters are f32")
+}
+
+impl Precision {
+    /// The format of packed weights.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::F32 => Format::F32,
+            Self::F16 => Format::F16,
+            Self::Bf16 => Format::Bf16,
+            Self::Int8 => Format::Int8,
+        }
+    }
 }

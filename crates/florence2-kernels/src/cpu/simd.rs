@@ -7,7 +7,7 @@ use crate::multiply_add::MultiplyAdd;
 
 /// A SIMD level. Its documentation lists what it adds to the level before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum SimdLevel {
     /// The baseline of the architecture.
     Portable,
     /// 128-bit vectors.
@@ -41,12 +41,12 @@ pub(crate) enum Level {
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
 /// The level in use, once the first operation or the first model has selected it.
-static LEVEL: OnceLock<Level> = OnceLock::new();
+static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
 
 /// The level that [`set_cpu_level`] named. The lock is held while the level is selected.
-static REQUESTED: Mutex<Option<Level>> = Mutex::new(None);
+static REQUESTED: Mutex<Option<SimdLevel>> = Mutex::new(None);
 
-impl Level {
+impl SimdLevel {
     /// All levels from the lowest to the highest, with their names in [`VARIABLE`].
     const ALL: &[(Self, &str)] = &[
         (Self::Portable, "portable"),
@@ -75,38 +75,38 @@ impl Level {
         entry.expect("a level of the list").1
     }
 
-    /// Returns whether this processor has the level.
+    /// Returns whether this processor supports the level.
     #[cfg(target_arch = "x86_64")]
-    fn is_there(self) -> bool {
+    fn is_supported(self) -> bool {
         use std::arch::is_x86_feature_detected as has;
         match self {
             Self::Portable => true,
             Self::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
-            Self::Avx2Vnni => Self::Avx2.is_there() && has!("avxvnni"),
+            Self::Avx2Vnni => Self::Avx2.is_supported() && has!("avxvnni"),
             Self::Avx512 => {
                 let parts = has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-                Self::Avx2.is_there() && has!("avx512f") && parts
+                Self::Avx2.is_supported() && has!("avx512f") && parts
             }
-            Self::Avx512Vnni => Self::Avx512.is_there() && has!("avx512vnni"),
-            Self::Avx512Dot => Self::Avx512Vnni.is_there() && has!("avx512bf16"),
-            Self::Amx => Self::Avx512Dot.is_there() && amx::is_there(),
+            Self::Avx512Vnni => Self::Avx512.is_supported() && has!("avx512vnni"),
+            Self::Avx512Dot => Self::Avx512Vnni.is_supported() && has!("avx512bf16"),
+            Self::Amx => Self::Avx512Dot.is_supported() && amx::is_supported(),
         }
     }
 
-    /// Returns whether this processor has the level.
+    /// Returns whether this processor supports the level.
     #[cfg(target_arch = "aarch64")]
-    fn is_there(self) -> bool {
+    fn is_supported(self) -> bool {
         use std::arch::is_aarch64_feature_detected as has;
         match self {
             Self::Portable => true,
             Self::Neon => has!("neon"),
-            Self::NeonDot => Self::Neon.is_there() && has!("dotprod"),
+            Self::NeonDot => Self::Neon.is_supported() && has!("dotprod"),
         }
     }
 
-    /// Returns whether this processor has the level.
+    /// Returns whether this processor supports the level.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn is_there(self) -> bool {
+    fn is_supported(self) -> bool {
         true
     }
 
@@ -123,16 +123,16 @@ impl Level {
 
 /// The input of [`Machine::choose`]: the processor, the operating system and the settings.
 struct Machine<'a> {
-    is_there: &'a dyn Fn(Level) -> bool,
-    is_permitted: &'a dyn Fn(Level) -> bool,
-    requested: Option<Level>,
+    is_supported: &'a dyn Fn(SimdLevel) -> bool,
+    is_permitted: &'a dyn Fn(SimdLevel) -> bool,
+    requested: Option<SimdLevel>,
     variable: Option<String>,
 }
 
 impl Machine<'_> {
     /// The level that the settings name, or the highest that the processor has and the operating
     /// system permits.
-    fn choose(&self) -> Result<Level, CpuLevelError> {
+    fn choose(&self) -> Result<SimdLevel, CpuLevelError> {
         let named = match (self.requested, &self.variable) {
             (Some(level), _) => Some((level, "cpu_level")),
             (None, Some(name)) => Some((self.named(name, VARIABLE)?, VARIABLE)),
@@ -145,21 +145,21 @@ impl Machine<'_> {
             let expected = "a level that the operating system permits to this process";
             return Err(CpuLevelError::new(setting, level.name(), expected));
         }
-        let levels = Level::ALL.iter().rev().map(|(level, _)| *level);
+        let levels = SimdLevel::ALL.iter().rev().map(|(level, _)| *level);
         let mut usable =
-            levels.filter(|level| (self.is_there)(*level) && (self.is_permitted)(*level));
-        Ok(usable.next().unwrap_or(Level::Portable))
+            levels.filter(|level| (self.is_supported)(*level) && (self.is_permitted)(*level));
+        Ok(usable.next().unwrap_or(SimdLevel::Portable))
     }
 
     /// Returns the level with a name, which this processor must have.
-    fn named(&self, name: &str, setting: &'static str) -> Result<Level, CpuLevelError> {
-        let known = Level::ALL.iter().find(|(_, known)| *known == name);
+    fn named(&self, name: &str, setting: &'static str) -> Result<SimdLevel, CpuLevelError> {
+        let known = SimdLevel::ALL.iter().find(|(_, known)| *known == name);
         if let Some((level, _)) = known
-            && (self.is_there)(*level)
+            && (self.is_supported)(*level)
         {
             return Ok(*level);
         }
-        let here = Self::names_where(&|level| (self.is_there)(level));
+        let here = Self::names_where(&|level| (self.is_supported)(level));
         let expected = match known {
             Some(_) => format!("a level of this processor: {here}"),
             None => {
@@ -170,26 +170,26 @@ impl Machine<'_> {
         Err(CpuLevelError::new(setting, name, expected))
     }
 
-    fn names_where(keep: &dyn Fn(Level) -> bool) -> String {
-        let kept = Level::ALL.iter().filter(|(level, _)| keep(*level));
+    fn names_where(keep: &dyn Fn(SimdLevel) -> bool) -> String {
+        let kept = SimdLevel::ALL.iter().filter(|(level, _)| keep(*level));
         let names: Vec<&str> = kept.map(|(_, name)| *name).collect();
         names.join(", ")
     }
 }
 
 /// This machine and its settings.
-fn machine(requested: Option<Level>) -> Machine<'static> {
+fn machine(requested: Option<SimdLevel>) -> Machine<'static> {
     let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
     Machine {
-        is_there: &Level::is_there,
-        is_permitted: &Level::is_permitted,
+        is_supported: &SimdLevel::is_supported,
+        is_permitted: &SimdLevel::is_permitted,
         requested,
         variable: variable.map(|value| value.to_string_lossy().into_owned()),
     }
 }
 
 /// Selects the level, unless an earlier call has selected it.
-pub(crate) fn select() -> Result<Level, CpuLevelError> {
+pub(crate) fn select() -> Result<SimdLevel, CpuLevelError> {
     if let Some(level) = LEVEL.get() {
         return Ok(*level);
     }
@@ -202,7 +202,7 @@ pub(crate) fn select() -> Result<Level, CpuLevelError> {
 }
 
 /// The level in use.
-pub(crate) fn level() -> Level {
+pub(crate) fn simd_level() -> SimdLevel {
     match LEVEL.get() {
         Some(level) => *level,
         // INVARIANT: a model selects the level when it is built, and reports the error.
@@ -250,12 +250,14 @@ pub fn cpu_level() -> Result<&'static str, CpuLevelError> {
         is_permitted: &|_| true,
         ..machine(requested)
     };
-    machine.choose().map(Level::name)
+    machine.choose().map(SimdLevel::name)
 }
 
 /// The SIMD levels that this processor has, from the lowest to the highest.
 pub fn cpu_levels() -> Vec<&'static str> {
-    let levels = Level::ALL.iter().filter(|(level, _)| level.is_there());
+    let levels = SimdLevel::ALL
+        .iter()
+        .filter(|(level, _)| level.is_supported());
     levels.map(|(_, name)| *name).collect()
 }
 
@@ -264,7 +266,7 @@ mod amx {
     use std::arch::x86_64::__cpuid_count;
 
     /// Returns whether the processor has tile products of bf16 and int8.
-    pub(crate) fn is_there() -> bool {
+    pub(crate) fn is_supported() -> bool {
         /// In EDX of leaf 7: AMX-BF16, AMX-TILE, AMX-INT8.
         const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
         // SAFETY: AVX-512 was detected before, so the instruction and its leaf 7 exist.
@@ -311,17 +313,17 @@ mod amx {
     reason = "it must be compiled for the level"
 )]
 pub(crate) fn vectorised<R>(work: impl FnOnce(MultiplyAdd) -> R) -> R {
-    match level() {
-        Level::Portable => work(MultiplyAdd::PORTABLE),
+    match simd_level() {
+        SimdLevel::Portable => work(MultiplyAdd::PORTABLE),
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: `level` returns a level that the processor has.
-        Level::Neon | Level::NeonDot => unsafe { with_neon(work) },
+        // SAFETY: `simd_level` returns a level that the processor supports.
+        SimdLevel::Neon | SimdLevel::NeonDot => unsafe { with_neon(work) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx2 | Level::Avx2Vnni => unsafe { with_avx2(work) },
+        // SAFETY: `simd_level` returns a level that the processor supports.
+        SimdLevel::Avx2 | SimdLevel::Avx2Vnni => unsafe { with_avx2(work) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Dot | Level::Amx => unsafe {
+        // SAFETY: `simd_level` returns a level that the processor supports.
+        SimdLevel::Avx512 | SimdLevel::Avx512Vnni | SimdLevel::Avx512Dot | SimdLevel::Amx => unsafe {
             with_avx512(work)
         },
     }
@@ -350,13 +352,13 @@ mod tests {
     use super::*;
 
     fn choose(
-        has: &[Level],
-        permitted: &[Level],
-        requested: Option<Level>,
+        has: &[SimdLevel],
+        permitted: &[SimdLevel],
+        requested: Option<SimdLevel>,
         variable: Option<&str>,
-    ) -> Result<Level, CpuLevelError> {
+    ) -> Result<SimdLevel, CpuLevelError> {
         let machine = Machine {
-            is_there: &|level| has.contains(&level),
+            is_supported: &|level| has.contains(&level),
             is_permitted: &|level| permitted.contains(&level),
             requested,
             variable: variable.map(str::to_owned),
@@ -364,8 +366,8 @@ mod tests {
         machine.choose()
     }
 
-    fn all() -> Vec<Level> {
-        Level::ALL.iter().map(|(level, _)| *level).collect()
+    fn all() -> Vec<SimdLevel> {
+        SimdLevel::ALL.iter().map(|(level, _)| *level).collect()
     }
 
     #[test]
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(choose(&all, &all, None, None), Ok(highest));
         assert_eq!(
             choose(&all[..1], &all, None, None),
-            Ok(Level::Portable),
+            Ok(SimdLevel::Portable),
             "a processor without vectors"
         );
         let lower = all[all.len().saturating_sub(2)];
@@ -389,12 +391,12 @@ mod tests {
     #[test]
     fn every_level_is_run_by_its_name() {
         let all = all();
-        for (level, name) in Level::ALL {
+        for (level, name) in SimdLevel::ALL {
             assert_eq!(choose(&all, &all, None, Some(name)), Ok(*level));
             assert_eq!(level.name(), *name);
         }
         // A call overrides the variable, even an invalid one.
-        let requested = Some(Level::Portable);
+        let requested = Some(SimdLevel::Portable);
         assert_eq!(
             choose(&all, &all, requested, Some("sse9")),
             requested.ok_or_else(|| unreachable!())
@@ -404,13 +406,13 @@ mod tests {
     #[test]
     fn a_level_that_is_not_there_is_an_error() {
         let all = all();
-        let (highest, name) = Level::ALL[Level::ALL.len() - 1];
+        let (highest, name) = SimdLevel::ALL[SimdLevel::ALL.len() - 1];
         let unknown = choose(&all, &all, None, Some("avx1024")).unwrap_err();
         assert_eq!((unknown.setting, &*unknown.found), (VARIABLE, "avx1024"));
-        for (_, name) in Level::ALL {
+        for (_, name) in SimdLevel::ALL {
             assert!(unknown.expected.contains(name), "{unknown}");
         }
-        let has: Vec<Level> = all
+        let has: Vec<SimdLevel> = all
             .iter()
             .copied()
             .filter(|level| *level != highest)

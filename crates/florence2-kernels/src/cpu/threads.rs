@@ -27,7 +27,7 @@ pub fn with_spin_limit<R>(limit: usize, work: impl FnOnce() -> R) -> R {
 }
 
 /// The number of the work for which threads spin, one at a time; 0 if there is none.
-static KEEPER: AtomicUsize = AtomicUsize::new(0);
+static SPINNING_FOR: AtomicUsize = AtomicUsize::new(0);
 
 /// The number of processors, which limits the number of spinning threads.
 static PROCESSORS: LazyLock<usize> =
@@ -35,24 +35,24 @@ static PROCESSORS: LazyLock<usize> =
 
 /// Runs work on rayon's pool. The pool's other threads poll for tasks until the work ends instead
 /// of sleeping between two operations: waking them takes longer than many of the operations.
-pub(crate) fn keep_awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn with_spinning_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     // Read here, because the scope may run on another thread.
     let limit = LIMIT.get();
     rayon::scope(|_| {
-        let _keeper = Keeper::new(limit);
+        let _guard = SpinGuard::new(limit);
         work()
     })
 }
 
 /// Keeps the pool's threads spinning until it is dropped.
-struct Keeper;
+struct SpinGuard;
 
-impl Keeper {
+impl SpinGuard {
     /// Returns `None` if other work already keeps the threads spinning.
     fn new(limit: usize) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        KEEPER
+        SPINNING_FOR
             .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
             .ok()?;
         let worker = rayon::current_thread_index();
@@ -63,7 +63,7 @@ impl Keeper {
             rayon::spawn(move || {
                 // If the work's own thread executes this task, it returns to the work at once.
                 while rayon::current_thread_index() != worker
-                    && KEEPER.load(Ordering::Relaxed) == number
+                    && SPINNING_FOR.load(Ordering::Relaxed) == number
                 {
                     if rayon::yield_now() != Some(rayon::Yield::Executed) {
                         std::thread::yield_now();
@@ -75,9 +75,9 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for SpinGuard {
     fn drop(&mut self) {
-        KEEPER.store(0, Ordering::Relaxed);
+        SPINNING_FOR.store(0, Ordering::Relaxed);
     }
 }
 
@@ -97,7 +97,9 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for count in 0..100 {
-                        let within = keep_awake(|| sum(count) + keep_awake(|| sum(count)));
+                        let within = with_spinning_threads(|| {
+                            sum(count) + with_spinning_threads(|| sum(count))
+                        });
                         assert_eq!(within, 2 * sum(count));
                     }
                 });
@@ -107,12 +109,12 @@ mod tests {
 
     #[test]
     fn work_that_panics_keeps_nobody_awake() {
-        let panicked = std::panic::catch_unwind(|| keep_awake(|| panic!("on purpose")));
+        let panicked = std::panic::catch_unwind(|| with_spinning_threads(|| panic!("on purpose")));
         assert!(panicked.is_err());
         // Work of other tests may hold the keeper for a while.
         let is_free = (0..10_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
-            Keeper::new(1).is_some()
+            SpinGuard::new(1).is_some()
         });
         assert!(is_free);
     }

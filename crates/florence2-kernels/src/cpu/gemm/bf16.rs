@@ -2,7 +2,7 @@
 
 use crate::cpu::simd::vectorised;
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::simd::{Level, level};
+use crate::cpu::simd::{SimdLevel, simd_level};
 
 /// The bits of a value rounded to bf16.
 #[inline(always)]
@@ -58,8 +58,8 @@ pub(crate) fn encode_pairs(first: &[f32], second: &[f32], words: &mut [u32]) {
 /// their number.
 fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx512Dot {
-        // SAFETY: `level` returns a level that the processor has, or a lower one.
+    if simd_level() >= SimdLevel::Avx512Dot {
+        // SAFETY: the processor supports the level in use and those below it.
         #[allow(unsafe_code)]
         return unsafe { avx512::encode_row(row, words) };
     }
@@ -70,8 +70,8 @@ fn whole_vectors_of_row(row: &[f32], words: &mut [u32]) -> usize {
 /// Like [`whole_vectors_of_row`], for two rows.
 fn whole_vectors_of_pairs(first: &[f32], second: &[f32], words: &mut [u32]) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx512Dot {
-        // SAFETY: as above.
+    if simd_level() >= SimdLevel::Avx512Dot {
+        // SAFETY: the processor supports the level in use and those below it.
         #[allow(unsafe_code)]
         return unsafe { avx512::encode_pairs(first, second, words) };
     }

@@ -1,15 +1,19 @@
-//! Products of rows and packed weights.
+//! The driver: products of rows and packed weights, divided into blocks of inputs, panels of outputs
+//! and tasks of threads.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::gemm::kernel::{Finish, Format, PANEL, Right, RowFormat, f32_kernel, kernel};
-use crate::cpu::gemm::lhs::{Rows, RowsRef, row_step, sized};
-use crate::cpu::gemm::pack::PackedMatrix;
+use super::epilogue::Epilogue;
+use super::format::{Format, LhsFormat, PANEL};
+use super::kernel::{Lhs, Rhs, f32_kernel, kernel};
+use super::lhs::{EncodedRows, LhsBuffer, row_stride};
+use super::pack::PackedMatrix;
+use crate::cpu::buffer_pool::resize_at_least;
 use crate::cpu::parameters::Affine;
-use crate::cpu::simd::level;
-use crate::cpu::workspace::with_scratch;
+use crate::cpu::simd::simd_level;
+use crate::cpu::workspace::with_workspace;
 
 /// Up to this many rows, the time of a product is the time of reading its weights, so threads share
 /// the weights instead of the rows.
@@ -19,9 +23,9 @@ const FEW_ROWS: usize = 64;
 /// few enough for intermediate values to stay in the cache. Processors with AMX have a larger
 /// cache, and multiply faster than weights arrive from more distant memory.
 fn chunk_rows() -> usize {
-    match level() {
+    match simd_level() {
         #[cfg(target_arch = "x86_64")]
-        crate::cpu::simd::Level::Amx => 320,
+        crate::cpu::simd::SimdLevel::Amx => 320,
         _ => 160,
     }
 }
@@ -31,24 +35,15 @@ fn chunk_rows() -> usize {
 ///
 /// It depends only on whether there is a single token, as in a step of the decoder. It depends
 /// neither on the size of the batch nor on the padding that a longer sequence of the batch causes.
-pub(crate) fn row_format(columns: Format, tokens: usize) -> RowFormat {
+pub(crate) fn lhs_format(columns: Format, tokens: usize) -> LhsFormat {
     let multiplied = |rows| kernel(columns, rows).is_some();
-    if tokens > 1 && multiplied(RowFormat::Digits) {
-        return RowFormat::Digits;
+    if tokens > 1 && multiplied(LhsFormat::SplitInt8) {
+        return LhsFormat::SplitInt8;
     }
-    match columns.rows() {
+    match columns.lhs() {
         rows if multiplied(rows) => rows,
-        _ => RowFormat::F32,
+        _ => LhsFormat::F32,
     }
-}
-
-/// The epilogue of a product.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Epilogue<'a> {
-    /// Adds to the existing result.
-    pub(crate) add: bool,
-    /// The bias per output.
-    pub(crate) bias: Option<&'a [f32]>,
 }
 
 /// A part of a weight: some panels of outputs and some blocks of inputs.
@@ -68,34 +63,34 @@ impl Part {
 }
 
 /// `result (+)= rows * weight^T + bias` for a part of the weight. The rows hold its inputs, and the
-/// result and the bias its outputs. Rows of the result are `row_step` apart.
+/// result and the bias its outputs. Rows of the result are `row_stride` apart.
 pub(crate) fn multiply(
-    rows: RowsRef<'_>,
+    rows: EncodedRows<'_>,
     weight: &PackedMatrix,
     part: &Part,
     result: &mut [f32],
-    row_step: usize,
+    row_stride: usize,
     epilogue: Epilogue<'_>,
 ) {
-    // INVARIANT: `row_format` returns formats that there are tiles of.
-    let kernel = kernel(weight.format, rows.format).expect("tiles of both formats");
-    let mut multiply_block = |(index, steps): (usize, Range<usize>), (slot, panel)| {
+    // INVARIANT: `lhs_format` returns formats that there is a kernel for.
+    let kernel = kernel(weight.format, rows.format).expect("a kernel for both formats");
+    let mut multiply_block = |(index, k): (usize, Range<usize>), (slot, panel)| {
         let begins = index == part.blocks.start;
         let count = match rows.format {
-            RowFormat::F32 => weight.inputs_of(&steps),
-            _ => steps.len(),
+            LhsFormat::F32 => weight.inputs_in(&k),
+            _ => k.len(),
         };
         let column = slot * PANEL;
-        let finish = Finish {
-            add: epilogue.add || !begins,
+        let epilogue = Epilogue {
+            accumulate: epilogue.accumulate || !begins,
             bias: epilogue.bias.filter(|_| begins).map(|bias| &bias[column..]),
             row_scales: rows.scales(index - part.blocks.start),
             quantised: weight.quantised(panel, index),
         };
         let inputs_before = (index - part.blocks.start) * weight.format.block();
-        let left = rows.steps(rows.format.words(inputs_before));
-        let right = weight.panel(panel, steps);
-        kernel.multiply(count, left, right, &mut result[column..], row_step, finish);
+        let lhs = rows.operand(rows.format.words(inputs_before));
+        let rhs = weight.panel(panel, k);
+        kernel.multiply(count, lhs, rhs, &mut result[column..], row_stride, epilogue);
     };
     let blocks = weight.blocks().enumerate();
     let blocks = blocks.skip(part.blocks.start).take(part.blocks.len());
@@ -116,34 +111,31 @@ pub(crate) fn multiply(
     }
 }
 
-/// `rows * weight^T + bias`, rows `row_step(outputs)` apart in `result`.
+/// `rows * weight^T + bias`, rows `row_stride(outputs)` apart in `result`.
 pub(crate) fn affine<'a>(
-    rows: RowsRef<'_>,
+    rows: EncodedRows<'_>,
     linear: &Affine<'_>,
     result: &'a mut Vec<f32>,
 ) -> &'a mut [f32] {
-    let step = row_step(linear.weight.outputs);
-    let result = sized(result, rows.rows * step);
-    let epilogue = Epilogue {
-        add: false,
-        bias: linear.bias(),
-    };
+    let stride = row_stride(linear.weight.outputs);
+    let result = resize_at_least(result, rows.rows * stride);
+    let epilogue = Epilogue::with_bias(linear.bias());
     let part = Part::whole(linear.weight);
-    multiply(rows, linear.weight, &part, result, step, epilogue);
+    multiply(rows, linear.weight, &part, result, stride, epilogue);
     result
 }
 
 /// Computes q, k and v of the heads in `columns` side by side. Returns them and the distance
 /// between rows.
 pub(crate) fn qkv_of<'a>(
-    rows: RowsRef<'_>,
+    rows: EncodedRows<'_>,
     qkv: &Affine<'_>,
     columns: &Range<usize>,
     result: &'a mut Vec<f32>,
 ) -> (&'a mut [f32], usize) {
     let channels = qkv.weight.outputs / 3;
-    let step = row_step(3 * columns.len());
-    let result = sized(result, rows.rows * step);
+    let stride = row_stride(3 * columns.len());
+    let result = resize_at_least(result, rows.rows * stride);
     // All three in one product, since they need not be whole panels.
     let parts = if columns.len() == channels { 1 } else { 3 };
     let width = 3 * columns.len() / parts;
@@ -154,14 +146,11 @@ pub(crate) fn qkv_of<'a>(
             panels,
             ..Part::whole(qkv.weight)
         };
-        let epilogue = Epilogue {
-            add: false,
-            bias: qkv.bias().map(|bias| &bias[first..]),
-        };
+        let epilogue = Epilogue::with_bias(qkv.bias().map(|bias| &bias[first..]));
         let result = &mut result[part * width..];
-        multiply(rows, qkv.weight, &part_of_weight, result, step, epilogue);
+        multiply(rows, qkv.weight, &part_of_weight, result, stride, epilogue);
     }
-    (result, step)
+    (result, stride)
 }
 
 /// The columns of the heads that [`qkv_of`] computes at a time: the fewest heads that make whole
@@ -233,19 +222,16 @@ fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f3
     }
     let rows = input.par_chunks(per_task * inputs);
     tasks.into_par_iter().zip(rows).for_each(|(results, rows)| {
-        with_scratch(|scratch| {
-            let format = |linear: &Affine<'_>| row_format(linear.weight.format, tokens);
+        with_workspace(|workspace| {
+            let format = |linear: &Affine<'_>| lhs_format(linear.weight.format, tokens);
             let mut results = results.into_iter();
             for linears in linears.chunk_by(|a, b| format(a) == format(b)) {
-                let rows = scratch
+                let rows = workspace
                     .rows
                     .encode(format(&linears[0]), rows, inputs, inputs);
                 for (linear, result) in linears.iter().zip(&mut results) {
                     let weight = linear.weight;
-                    let epilogue = Epilogue {
-                        add: false,
-                        bias: linear.bias(),
-                    };
+                    let epilogue = Epilogue::with_bias(linear.bias());
                     let part = Part::whole(weight);
                     multiply(rows, weight, &part, result, weight.outputs, epilogue);
                 }
@@ -259,14 +245,14 @@ fn many_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f3
 fn few_rows(input: &[f32], tokens: usize, linears: &[Affine<'_>]) -> Vec<Vec<f32>> {
     let inputs = linears[0].weight.inputs;
     let count = input.len() / inputs;
-    let format_of = |linear: &Affine<'_>| row_format(linear.weight.format, tokens);
-    let mut encoded: Vec<(RowFormat, Rows)> = Vec::new();
+    let format_of = |linear: &Affine<'_>| lhs_format(linear.weight.format, tokens);
+    let mut encoded: Vec<(LhsFormat, LhsBuffer)> = Vec::new();
     for format in linears.iter().map(format_of) {
         if encoded.iter().all(|(other, _)| *other != format) {
-            encoded.push((format, Rows::default()));
+            encoded.push((format, LhsBuffer::default()));
         }
     }
-    let encoded: Vec<RowsRef<'_>> = encoded
+    let encoded: Vec<EncodedRows<'_>> = encoded
         .iter_mut()
         .map(|(format, rows)| rows.encode(*format, input, inputs, inputs))
         .collect();
@@ -321,7 +307,7 @@ impl<'a> SomePanels<'a> {
         tasks
     }
 
-    fn multiply(mut self, rows: RowsRef<'_>) {
+    fn multiply(mut self, rows: EncodedRows<'_>) {
         let Affine { weight, .. } = self.linear;
         let first = self.panels.start * PANEL;
         let columns = weight.outputs.min(self.panels.end * PANEL) - first;
@@ -329,17 +315,14 @@ impl<'a> SomePanels<'a> {
             panels: self.panels,
             ..Part::whole(weight)
         };
-        let epilogue = Epilogue {
-            add: false,
-            bias: self.linear.bias().map(|bias| &bias[first..]),
-        };
+        let epilogue = Epilogue::with_bias(self.linear.bias().map(|bias| &bias[first..]));
         if let [result] = &mut self.results[..] {
             return multiply(rows, weight, &part, result, columns, epilogue);
         }
         // The products are written side by side, then copied to their rows while they are in the
         // first-level cache.
-        with_scratch(|scratch| {
-            let products = sized(&mut scratch.inner, self.results.len() * columns);
+        with_workspace(|workspace| {
+            let products = resize_at_least(&mut workspace.inner, self.results.len() * columns);
             multiply(rows, weight, &part, products, columns, epilogue);
             for (result, products) in self.results.iter_mut().zip(products.chunks_exact(columns)) {
                 result.copy_from_slice(products);
@@ -348,14 +331,14 @@ impl<'a> SomePanels<'a> {
     }
 }
 
-/// `result (+)= left * right` for plain f32. The columns may lie anywhere in wider rows.
+/// `result (+)= lhs * rhs` for plain f32. The columns may lie anywhere in wider rows.
 pub(crate) fn plain(
-    left: crate::cpu::gemm::kernel::Left<'_>,
-    right: Right<'_>,
-    steps: usize,
+    lhs: Lhs<'_>,
+    rhs: Rhs<'_>,
+    k: usize,
     result: &mut [f32],
-    row_step: usize,
-    finish: Finish<'_>,
+    row_stride: usize,
+    epilogue: Epilogue<'_>,
 ) {
-    f32_kernel().multiply(steps, left, right, result, row_step, finish);
+    f32_kernel().multiply(k, lhs, rhs, result, row_stride, epilogue);
 }

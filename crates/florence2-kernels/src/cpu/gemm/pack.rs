@@ -7,16 +7,21 @@
 //! f32 weights that f16 represents exactly, as in published checkpoints, are stored as f16.
 //! Products are identical, and half as much memory is read.
 
+use std::ops::Range;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use crate::Precision;
+use super::bf16::{bf16, encode_pairs};
+use super::epilogue::Quantised;
+use super::format::{Format, LhsFormat, PANEL};
+use super::kernel::{Rhs, kernel};
+use super::quantise::{QMAX, ZERO_POINT, max_abs, round_to_byte};
+use crate::cpu::buffer_pool::resize_at_least;
 use crate::cpu::cache_line::{LINE, Line};
-use crate::cpu::gemm::bf16::{bf16, encode_pairs};
-use crate::cpu::gemm::kernel::{Format, PANEL, Quantised, Right, RowFormat, kernel};
-use crate::cpu::gemm::lhs::sized;
-use crate::cpu::workspace::with_scratch;
+use crate::cpu::simd::vectorised;
+use crate::cpu::workspace::with_workspace;
 
 /// A packed weight: `[outputs, inputs]`.
 #[derive(Debug)]
@@ -24,84 +29,46 @@ pub(crate) struct PackedMatrix {
     pub(crate) format: Format,
     pub(crate) outputs: usize,
     pub(crate) inputs: usize,
-    /// `[panel][step]`: the words of each step.
+    /// `[panel][k][32]`, in words; `[panel][k][16]` for f16.
     lines: Box<[Line]>,
     /// int8 only: a scale per output, padded to whole panels.
     scales: Vec<f32>,
-    /// int8 only: [`OFFSET`] times the sum of an output's weights in a block, `[panel][block][32]`.
+    /// int8 only: [`ZERO_POINT`] times the sum of an output's weights in a block, `[panel][block][32]`.
     /// The offset adds it to a product.
     corrections: Vec<i32>,
-    /// f32 and f16 only, if rows are multiplied in digits: the largest magnitude of an output's
+    /// f32 and f16 only, for rows in split int8: the largest magnitude of an output's
     /// weights in a block, `[panel][block][32]`.
-    largest: Vec<f32>,
-}
-
-/// The zero point of int8 activations: x86's dot products take unsigned bytes, ARM's signed ones.
-pub(crate) const OFFSET: i32 = if cfg!(target_arch = "aarch64") {
-    0
-} else {
-    128
-};
-
-/// The largest magnitude of an int8 value.
-pub(crate) const LARGEST: f32 = 127.0;
-
-impl Precision {
-    pub(crate) fn format(self) -> Format {
-        match self {
-            Self::F32 => Format::F32,
-            Self::F16 => Format::F16,
-            Self::Bf16 => Format::Bf16,
-            Self::Int8 => Format::Int8,
-        }
-    }
-}
-
-impl Format {
-    /// The number of inputs of a block. The inputs and the panel's weights for them stay in the
-    /// cache. f16 has the block of f32, so that sums are the same.
-    pub(crate) fn block(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 => 512,
-            Self::Bf16 | Self::Int8 => 1024,
-        }
-    }
-
-    /// The number of words of a step of a panel.
-    fn step(self) -> usize {
-        match self {
-            Self::F16 => PANEL / 2,
-            Self::F32 | Self::Bf16 | Self::Int8 => PANEL,
-        }
-    }
+    column_max: Vec<f32>,
 }
 
 impl PackedMatrix {
     /// Packs a weight `[outputs, inputs]`.
-    pub(crate) fn pack(values: &[f32], inputs: usize, precision: Precision) -> Self {
+    pub(crate) fn pack(values: &[f32], inputs: usize, format: Format) -> Self {
         let outputs = values.len() / inputs;
-        let format = match precision.format() {
-            Format::F32 if kernel(Format::F16, RowFormat::F32).is_some() && are_f16(values) => {
+        let format = match format {
+            Format::F32 if kernel(Format::F16, LhsFormat::F32).is_some() && are_f16(values) => {
                 Format::F16
             }
             // A machine without products of f16 stores the same values as f32.
-            Format::F16 if kernel(Format::F16, RowFormat::F32).is_none() => {
-                return Self::pack(&rounded_to_f16(values), inputs, Precision::F32);
+            Format::F16 if kernel(Format::F16, LhsFormat::F32).is_none() => {
+                return Self::pack(&rounded_to_f16(values), inputs, Format::F32);
             }
             format => format,
         };
         let mut packed = Self::zeros(outputs, inputs, format);
-        if kernel(format, RowFormat::Digits).is_some() {
-            packed.make_room_for_largest();
+        if kernel(format, LhsFormat::SplitInt8).is_some() {
+            packed.allocate_column_max();
         }
         let blocks = packed.blocks().count();
         let panel_lines = packed.panel_lines();
         let panels = packed.lines.par_chunks_mut(panel_lines);
         let values = values.par_chunks(PANEL * inputs);
-        let largest = packed.largest.par_chunks_mut(PANEL * blocks);
-        largest.zip(values.clone()).for_each(|(largest, rows)| {
-            largest_of_rows(rows, inputs, format, largest);
-        });
+        let column_max = packed.column_max.par_chunks_mut(PANEL * blocks);
+        column_max
+            .zip(values.clone())
+            .for_each(|(column_max, rows)| {
+                write_column_max_of_rows(rows, inputs, format, column_max);
+            });
         match format {
             Format::F32 => panels.zip(values).for_each(|(lines, rows)| {
                 pack_panel(rows, inputs, 1, bytemuck::cast_slice_mut(lines), |value| {
@@ -129,9 +96,9 @@ impl PackedMatrix {
                 .zip(packed.scales.par_chunks_mut(PANEL))
                 .zip(packed.corrections.par_chunks_mut(PANEL * blocks))
                 .for_each(|(((lines, rows), scales), corrections)| {
-                    let steps = bytemuck::cast_slice_mut(lines);
-                    quantise_panel(rows, inputs, steps, scales);
-                    correct(steps, corrections);
+                    let words = bytemuck::cast_slice_mut(lines);
+                    quantise_panel(rows, inputs, words, scales);
+                    write_corrections(words, corrections);
                 }),
         }
         packed
@@ -142,12 +109,12 @@ impl PackedMatrix {
     pub(crate) fn from_panels(
         [outputs, inputs]: [usize; 2],
         format: Format,
-        rows: RowFormat,
+        rows: LhsFormat,
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
         let mut packed = Self::zeros(outputs, inputs, format);
-        if rows == RowFormat::Digits {
-            packed.make_room_for_largest();
+        if rows == LhsFormat::SplitInt8 {
+            packed.allocate_column_max();
         }
         let panel_lines = packed.panel_lines();
         let panels = packed.lines.par_chunks_mut(panel_lines).enumerate();
@@ -157,8 +124,8 @@ impl PackedMatrix {
                 write(panel, bytemuck::cast_slice_mut(words));
                 return;
             }
-            with_scratch(|scratch| {
-                let values = sized(&mut scratch.outer, inputs * PANEL);
+            with_workspace(|workspace| {
+                let values = resize_at_least(&mut workspace.outer, inputs * PANEL);
                 values.fill(0.0);
                 write(panel, values);
                 let pairs = values.chunks(2 * PANEL);
@@ -169,21 +136,21 @@ impl PackedMatrix {
             });
         });
         let blocks = packed.blocks().len();
-        let largest = packed.largest.par_chunks_mut(PANEL * blocks);
+        let column_max = packed.column_max.par_chunks_mut(PANEL * blocks);
         let panels = packed.lines.par_chunks(panel_lines);
-        largest.zip(panels).for_each(|(largest, lines)| {
-            largest_of_steps(bytemuck::cast_slice(lines), format, largest);
+        column_max.zip(panels).for_each(|(column_max, lines)| {
+            write_column_max_of_panel(bytemuck::cast_slice(lines), format, column_max);
         });
         packed
     }
 
-    fn make_room_for_largest(&mut self) {
-        self.largest = vec![0.0; self.panels() * PANEL * self.blocks().len()];
+    fn allocate_column_max(&mut self) {
+        self.column_max = vec![0.0; self.panels() * PANEL * self.blocks().len()];
     }
 
     fn zeros(outputs: usize, inputs: usize, format: Format) -> Self {
         let panels = outputs.div_ceil(PANEL);
-        let steps = inputs.div_ceil(format.values());
+        let k = inputs.div_ceil(format.values_per_word());
         let (scales, corrections) = match format {
             Format::Int8 => (
                 panels * PANEL,
@@ -195,10 +162,10 @@ impl PackedMatrix {
             format,
             outputs,
             inputs,
-            lines: zeroed(panels * steps * format.step() / LINE),
+            lines: zeroed(panels * k * format.panel_words() / LINE),
             scales: vec![0.0; scales],
             corrections: vec![0; corrections],
-            largest: Vec::new(),
+            column_max: Vec::new(),
         }
     }
 
@@ -206,33 +173,35 @@ impl PackedMatrix {
         self.outputs.div_ceil(PANEL)
     }
 
-    fn steps(&self) -> usize {
-        self.inputs.div_ceil(self.format.values())
+    /// The number of words of an output.
+    fn k(&self) -> usize {
+        self.inputs.div_ceil(self.format.values_per_word())
     }
 
     fn panel_lines(&self) -> usize {
-        self.steps() * self.format.step() / LINE
+        self.k() * self.format.panel_words() / LINE
     }
 
-    /// The words of a range of steps of a panel.
-    fn words(&self, panel: usize, steps: std::ops::Range<usize>) -> &[u32] {
-        let (first, step) = (panel * self.steps(), self.format.step());
+    /// The words of a panel in a range of `k`.
+    fn words(&self, panel: usize, k: Range<usize>) -> &[u32] {
+        let (first, k_stride) = (panel * self.k(), self.format.panel_words());
         let words: &[u32] = bytemuck::cast_slice(&self.lines);
-        &words[(first + steps.start) * step..(first + steps.end) * step]
+        &words[(first + k.start) * k_stride..(first + k.end) * k_stride]
     }
 
-    /// The range of steps of each block.
-    pub(crate) fn blocks(
-        &self,
-    ) -> impl ExactSizeIterator<Item = std::ops::Range<usize>> + Clone + use<> {
-        let (steps, block) = (self.steps(), self.format.block() / self.format.values());
-        (0..steps.div_ceil(block)).map(move |index| index * block..steps.min((index + 1) * block))
+    /// The range of `k` of each block.
+    pub(crate) fn blocks(&self) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<> {
+        let (k, block) = (
+            self.k(),
+            self.format.block() / self.format.values_per_word(),
+        );
+        (0..k.div_ceil(block)).map(move |index| index * block..k.min((index + 1) * block))
     }
 
-    /// The number of inputs in a range of steps.
-    pub(crate) fn inputs_of(&self, steps: &std::ops::Range<usize>) -> usize {
-        let values = self.format.values();
-        self.inputs.min(steps.end * values) - steps.start * values
+    /// The number of inputs in a range of `k`.
+    pub(crate) fn inputs_in(&self, k: &Range<usize>) -> usize {
+        let values = self.format.values_per_word();
+        self.inputs.min(k.end * values) - k.start * values
     }
 
     /// The number of columns of a panel.
@@ -240,25 +209,25 @@ impl PackedMatrix {
         PANEL.min(self.outputs - panel * PANEL)
     }
 
-    /// A range of steps of a panel, as a product's right operand.
-    pub(crate) fn panel(&self, panel: usize, steps: std::ops::Range<usize>) -> Right<'_> {
-        Right {
-            words: self.words(panel, steps.clone()),
-            columns: self.columns(panel),
-            step: self.format.step(),
-            largest: self.largest(panel, &steps),
+    /// A panel in a range of `k`, as a product's right operand.
+    pub(crate) fn panel(&self, panel: usize, k: Range<usize>) -> Rhs<'_> {
+        Rhs {
+            words: self.words(panel, k.clone()),
+            n: self.columns(panel),
+            k_stride: self.format.panel_words(),
+            column_max: self.column_max(panel, &k),
             next: match panel + 1 {
-                next if next < self.panels() => self.words(next, steps),
+                next if next < self.panels() => self.words(next, k),
                 _ => &[],
             },
         }
     }
 
-    /// The largest magnitude of each column in the block of the steps.
-    fn largest(&self, panel: usize, steps: &std::ops::Range<usize>) -> Option<&[f32; PANEL]> {
-        let block = steps.start * self.format.values() / self.format.block();
-        let largest = self.largest.as_chunks().0;
-        largest.get(panel * self.blocks().len() + block)
+    /// The largest magnitude of each column in the block that contains `k`.
+    fn column_max(&self, panel: usize, k: &Range<usize>) -> Option<&[f32; PANEL]> {
+        let block = k.start * self.format.values_per_word() / self.format.block();
+        let column_max = self.column_max.as_chunks().0;
+        column_max.get(panel * self.blocks().len() + block)
     }
 
     /// The scales and corrections of the sums over a block; `None` if the format is not int8.
@@ -273,14 +242,14 @@ impl PackedMatrix {
     /// The weights of one output.
     pub(crate) fn output(&self, output: usize) -> Vec<f32> {
         let (panel, column) = (output / PANEL, output % PANEL);
-        let words = self.words(panel, 0..self.steps());
+        let words = self.words(panel, 0..self.k());
         if self.format == Format::F16 {
             let halves: &[u16] = bytemuck::cast_slice(words);
             let halves = halves[column..].iter().step_by(PANEL);
             return halves.map(|half| f16::from_bits(*half).to_f32()).collect();
         }
         let scale = self.scales.get(output).copied().unwrap_or(1.0);
-        let values = self.format.values();
+        let values = self.format.values_per_word();
         (0..self.inputs)
             .map(|input| {
                 let word = words[input / values * PANEL + column];
@@ -336,104 +305,84 @@ fn are_f16(values: &[f32]) -> bool {
     })
 }
 
-/// Rounds to the nearest integer, of up to 8 bits with or without sign, and returns it as a byte.
-#[inline(always)]
-#[allow(
-    clippy::inline_always,
-    reason = "it must be vectorised with its caller"
-)]
-pub(crate) fn nearest(value: f32) -> u8 {
-    /// Adding this constant leaves the nearest integer in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    (value + ROUND).to_bits() as u8
-}
-
-/// Packs up to 32 rows `[inputs]` side by side. `encode` returns the word of a step from its
-/// values.
+/// Packs up to 32 rows `[inputs]` side by side. `encode` returns a word from its values.
 fn pack_panel<Value, Word>(
     rows: &[Value],
     inputs: usize,
     values: usize,
-    steps: &mut [[Word; PANEL]],
+    panel: &mut [[Word; PANEL]],
     encode: impl Fn(&[Value]) -> Word,
 ) {
-    // A few steps of all rows at a time, so that source and destination stay in the cache.
-    const STEPS: usize = 16;
-    for (part, steps) in steps.chunks_mut(STEPS).enumerate() {
-        let first = part * STEPS * values;
+    /// The number of words of all rows that are packed at a time, so that source and destination
+    /// stay in the cache.
+    const PART: usize = 16;
+    for (part, panel) in panel.chunks_mut(PART).enumerate() {
+        let first = part * PART * values;
         for (column, row) in rows.chunks_exact(inputs).enumerate() {
-            let row = &row[first..inputs.min(first + STEPS * values)];
-            for (words, values) in steps.iter_mut().zip(row.chunks(values)) {
+            let row = &row[first..inputs.min(first + PART * values)];
+            for (words, values) in panel.iter_mut().zip(row.chunks(values)) {
                 words[column] = encode(values);
             }
         }
     }
 }
 
-/// The largest magnitude of rows `[inputs]` in each block: `[block][32]`.
-fn largest_of_rows(rows: &[f32], inputs: usize, format: Format, largest: &mut [f32]) {
+/// Writes the largest magnitudes of rows `[inputs]` in each block: `[block][32]`.
+fn write_column_max_of_rows(rows: &[f32], inputs: usize, format: Format, column_max: &mut [f32]) {
     for (column, row) in rows.chunks_exact(inputs).enumerate() {
-        let blocks = row
-            .chunks(format.block())
-            .map(crate::cpu::gemm::lhs::magnitude);
-        let largest = largest[column..].iter_mut().step_by(PANEL);
-        largest
-            .zip(blocks)
-            .for_each(|(into, largest)| *into = largest);
+        let blocks = row.chunks(format.block()).map(max_abs);
+        let column_max = column_max[column..].iter_mut().step_by(PANEL);
+        column_max.zip(blocks).for_each(|(into, max)| *into = max);
     }
 }
 
-/// Like [`largest_of_rows`], for steps `[inputs][32]` of f32.
-fn largest_of_steps(steps: &[[f32; PANEL]], format: Format, largest: &mut [f32]) {
-    let blocks = steps.chunks(format.block());
-    for (steps, largest) in blocks.zip(largest.as_chunks_mut::<PANEL>().0) {
-        for step in steps {
-            for (largest, value) in largest.iter_mut().zip(step) {
+/// Like [`write_column_max_of_rows`], for a panel `[inputs][32]` of f32.
+fn write_column_max_of_panel(panel: &[[f32; PANEL]], format: Format, column_max: &mut [f32]) {
+    let blocks = panel.chunks(format.block());
+    for (rows, column_max) in blocks.zip(column_max.as_chunks_mut::<PANEL>().0) {
+        for row in rows {
+            for (max, value) in column_max.iter_mut().zip(row) {
                 // Without the sign, the bits of floats have the order of their values, NaN above
                 // all.
-                let bits = largest.to_bits().max(value.abs().to_bits());
-                *largest = f32::from_bits(bits);
+                let bits = max.to_bits().max(value.abs().to_bits());
+                *max = f32::from_bits(bits);
             }
         }
     }
 }
 
 /// Like [`pack_panel`], with each row divided by its scale.
-fn quantise_panel(rows: &[f32], inputs: usize, steps: &mut [[u32; PANEL]], scales: &mut [f32]) {
-    let mut quantised = vec![0_u32; steps.len()];
+fn quantise_panel(rows: &[f32], inputs: usize, panel: &mut [[u32; PANEL]], scales: &mut [f32]) {
+    let mut quantised = vec![0_u32; panel.len()];
     for (column, (row, scale)) in rows.chunks_exact(inputs).zip(scales).enumerate() {
-        let largest = crate::cpu::gemm::lhs::magnitude(row);
+        let max_abs = max_abs(row);
         // Any scale is valid for a row of zeros.
-        *scale = if largest > 0.0 {
-            largest / LARGEST
-        } else {
-            1.0
-        };
+        *scale = if max_abs > 0.0 { max_abs / QMAX } else { 1.0 };
         let inverse = 1.0 / *scale;
         quantised.fill(0);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut quantised);
-        crate::cpu::simd::vectorised(
+        vectorised(
             #[inline(always)]
             |_| {
                 for (byte, value) in bytes.iter_mut().zip(row) {
-                    *byte = nearest(value * inverse);
+                    *byte = round_to_byte(value * inverse);
                 }
             },
         );
-        for (words, word) in steps.iter_mut().zip(&quantised) {
+        for (words, word) in panel.iter_mut().zip(&quantised) {
             words[column] = *word;
         }
     }
 }
 
-/// Writes [`OFFSET`] times the sums over each block.
-fn correct(steps: &[[u32; PANEL]], corrections: &mut [i32]) {
-    let block = Format::Int8.block() / Format::Int8.values();
-    for (steps, corrections) in steps.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {
-        for words in steps {
+/// Writes [`ZERO_POINT`] times the sums over each block.
+fn write_corrections(panel: &[[u32; PANEL]], corrections: &mut [i32]) {
+    let block = Format::Int8.block() / Format::Int8.values_per_word();
+    for (rows, corrections) in panel.chunks(block).zip(corrections.chunks_exact_mut(PANEL)) {
+        for words in rows {
             for (correction, word) in corrections.iter_mut().zip(words) {
                 let bytes = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
-                *correction += OFFSET * bytes.iter().sum::<i32>();
+                *correction += ZERO_POINT * bytes.iter().sum::<i32>();
             }
         }
     }

@@ -3,22 +3,22 @@
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::cache_line::LINE;
 
-/// Prefetch distance in bytes, ahead of the words of a step.
+/// Prefetch distance in bytes, ahead of the words of the columns that are multiplied.
 ///
 /// On the processor on which it was measured, a distance of 4 to 16 KiB reduced the time of a
-/// decoder's token by a fifth to a quarter. With 10 KiB, int8 steps take 3 % less time than with 6
-/// KiB, and the others take the same time. Vector kernels prefetch into the second-level cache, on
+/// decoder's token by a fifth to a quarter. With 10 KiB, int8 products take 3 % less time than
+/// with 6 KiB, and the others take the same time. Vector kernels prefetch into the second-level cache, on
 /// which they hardly stall: the first level allows fewer outstanding lines, and prefetching into it
-/// made steps up to a sixth slower. AMX tile loads do stall on the second level, and prefetch into
+/// made products up to a sixth slower. AMX tile loads do stall on the second level, and prefetch into
 /// the first.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const AHEAD: usize = 10 << 10;
+pub(crate) const PREFETCH_DISTANCE: usize = 10 << 10;
 
 /// Prefetches words that are read later.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[allow(unsafe_code)]
-pub(crate) fn ask_for(words: &[u32]) {
+pub(crate) fn prefetch(words: &[u32]) {
     use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
     for line in words.chunks(LINE) {
         // SAFETY: a chunk is not empty, so its first word exists.
@@ -27,9 +27,9 @@ pub(crate) fn ask_for(words: &[u32]) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn ask_for(_words: &[u32]) {}
+pub(crate) fn prefetch(_words: &[u32]) {}
 
-/// Prefetches `lines` cache lines from [`AHEAD`] bytes after `words` on.
+/// Prefetches `lines` cache lines from [`PREFETCH_DISTANCE`] bytes after `words` on.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(
@@ -37,9 +37,9 @@ pub(crate) fn ask_for(_words: &[u32]) {}
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-pub(crate) fn ask_for_lines(words: *const u32, lines: usize) {
+pub(crate) fn prefetch_ahead(words: *const u32, lines: usize) {
     use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    let ahead = words.wrapping_byte_add(AHEAD);
+    let ahead = words.wrapping_byte_add(PREFETCH_DISTANCE);
     for line in 0..lines {
         // SAFETY: a prefetched address need not exist.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line * LINE).cast()) };
@@ -47,4 +47,4 @@ pub(crate) fn ask_for_lines(words: *const u32, lines: usize) {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn ask_for_lines(_words: *const u32, _lines: usize) {}
+pub(crate) fn prefetch_ahead(_words: *const u32, _lines: usize) {}

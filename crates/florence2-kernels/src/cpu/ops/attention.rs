@@ -5,47 +5,45 @@
 
 use std::ops::Range;
 
+use crate::cpu::buffer_pool::resize_at_least;
 use crate::cpu::gemm::bf16::encode_pairs;
-use crate::cpu::gemm::kernel::{Finish, Format, Left, PANEL, Right, RowFormat, kernel};
-use crate::cpu::gemm::lhs::{Rows, RowsRef, sized};
-use crate::cpu::ops::elementwise::exp_columns;
+use crate::cpu::gemm::epilogue::Epilogue;
+use crate::cpu::gemm::format::{Format, LhsFormat, PANEL};
+use crate::cpu::gemm::kernel::{Lhs, Rhs, kernel};
+use crate::cpu::gemm::lhs::{EncodedRows, LhsBuffer};
+use crate::cpu::ops::softmax::exp_columns;
+use crate::cpu::workspace::AttentionBuffers;
 
 /// The rows of a head within wider rows. `values` begins with the first value of the first row.
 #[derive(Clone, Copy)]
 pub(crate) struct Head<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) rows: usize,
-    pub(crate) row_step: usize,
+    pub(crate) row_stride: usize,
 }
 
 impl<'a> Head<'a> {
     fn row(&self, index: usize, head_dim: usize) -> &'a [f32] {
-        &self.values[index * self.row_step..][..head_dim]
+        &self.values[index * self.row_stride..][..head_dim]
     }
 
-    fn encode<'b>(&self, head_dim: usize, format: Format, rows: &'b mut Rows) -> RowsRef<'b>
+    fn encode<'b>(
+        &self,
+        head_dim: usize,
+        format: Format,
+        rows: &'b mut LhsBuffer,
+    ) -> EncodedRows<'b>
     where
         'a: 'b,
     {
-        let length = (self.rows - 1) * self.row_step + head_dim;
+        let length = (self.rows - 1) * self.row_stride + head_dim;
         rows.encode(
-            format.rows(),
+            format.lhs(),
             &self.values[..length],
             head_dim,
-            self.row_step,
+            self.row_stride,
         )
     }
-}
-
-/// Buffers that are reused from head to head.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    query_rows: Rows,
-    key_rows: Rows,
-    queries: Vec<u32>,
-    scores: Vec<f32>,
-    weights: Vec<u32>,
-    values: Vec<u32>,
 }
 
 /// The format of the products within a head whose q, k and v come from weights of a format. Each
@@ -53,54 +51,61 @@ pub(crate) struct Scratch {
 /// saves.
 pub(crate) fn head_format(weights: Format) -> Format {
     match weights {
-        Format::Bf16 | Format::Int8 if kernel(Format::Bf16, RowFormat::Bf16).is_some() => {
+        Format::Bf16 | Format::Int8 if kernel(Format::Bf16, LhsFormat::Bf16).is_some() => {
             Format::Bf16
         }
         _ => Format::F32,
     }
 }
 
-/// The attention of one head, in f32 or bf16. Row `r` of the result begins at `r * row_step`.
-pub(crate) fn attend(
+/// The attention of one head, in f32 or bf16. Row `r` of the result begins at `r * row_stride`.
+pub(crate) fn attention(
     [q, k, v]: [Head<'_>; 3],
     head_dim: usize,
     format: Format,
-    scratch: &mut Scratch,
+    buffers: &mut AttentionBuffers,
     result: &mut [f32],
-    row_step: usize,
+    row_stride: usize,
 ) {
-    let Scratch {
+    let AttentionBuffers {
         query_rows,
         key_rows,
         queries,
         scores,
         weights,
         values,
-    } = scratch;
-    // INVARIANT: `head_format` returns bf16 only if there are tiles of it.
-    let kernel = kernel(format, format.rows()).expect("tiles of the format");
+    } = buffers;
+    // INVARIANT: `head_format` returns bf16 only if there is a kernel for it.
+    let kernel = kernel(format, format.lhs()).expect("a kernel for the format");
     let scale = (head_dim as f32).powf(-0.5);
-    let (values, values_step) = steps_of_values(v, head_dim, format, values);
+    let (values, values_stride) = encode_values(v, head_dim, format, values);
     let q = q.encode(head_dim, format, query_rows);
     let k = k.encode(head_dim, format, key_rows);
-    let (steps, value_steps) = (
-        head_dim.div_ceil(format.values()),
-        k.rows.div_ceil(format.values()),
+    let (k_words, value_words) = (
+        head_dim.div_ceil(format.values_per_word()),
+        k.rows.div_ceil(format.values_per_word()),
     );
     for first in (0..q.rows).step_by(PANEL) {
         let count = PANEL.min(q.rows - first);
         let width = if count <= PANEL / 2 { PANEL / 2 } else { PANEL };
-        let queries = sized(queries, steps * width);
-        transpose(&q, first..first + count, steps, queries, width);
-        let scores = sized(scores, k.rows * width);
-        let right = Right {
+        let queries = resize_at_least(queries, k_words * width);
+        transpose(&q, first..first + count, k_words, queries, width);
+        let scores = resize_at_least(scores, k.rows * width);
+        let rhs = Rhs {
             words: queries,
-            columns: width,
-            step: width,
-            largest: None,
+            n: width,
+            k_stride: width,
+            column_max: None,
             next: &[],
         };
-        kernel.multiply(steps, k.steps(0), right, scores, width, Finish::default());
+        kernel.multiply(
+            k_words,
+            k.operand(0),
+            rhs,
+            scores,
+            width,
+            Epilogue::default(),
+        );
         let mut inverses = [0.0; PANEL];
         match width == PANEL {
             true => exp_columns::<PANEL>(scores, scale, &mut inverses),
@@ -109,7 +114,7 @@ pub(crate) fn attend(
         let words = match format {
             Format::F32 => bytemuck::cast_slice(scores),
             _ => {
-                let words = sized(weights, value_steps * width);
+                let words = resize_at_least(weights, value_words * width);
                 for (rows, words) in scores.chunks(2 * width).zip(words.chunks_exact_mut(width)) {
                     let (first, second) = rows.split_at(width);
                     encode_pairs(first, second, words);
@@ -117,44 +122,44 @@ pub(crate) fn attend(
                 &*words
             }
         };
-        let weights = Left {
+        let weights = Lhs {
             words,
-            rows: count,
-            row_step: 1,
-            step: width,
+            m: count,
+            row_stride: 1,
+            k_stride: width,
         };
         for column in (0..head_dim).step_by(PANEL) {
-            let right = Right {
+            let rhs = Rhs {
                 words: &values[column..],
-                columns: PANEL.min(head_dim - column),
-                step: values_step,
-                largest: None,
+                n: PANEL.min(head_dim - column),
+                k_stride: values_stride,
+                column_max: None,
                 next: &[],
             };
-            let finish = Finish {
+            let epilogue = Epilogue {
                 row_scales: Some(&inverses),
-                ..Finish::default()
+                ..Epilogue::default()
             };
-            let result = &mut result[first * row_step + column..];
-            kernel.multiply(value_steps, weights, right, result, row_step, finish);
+            let result = &mut result[first * row_stride + column..];
+            kernel.multiply(value_words, weights, rhs, result, row_stride, epilogue);
         }
     }
 }
 
 /// The rows of a head as the words of a product's columns, padded to whole vectors, and the
-/// distance between steps in words. f32 rows that already have this layout are not copied.
-fn steps_of_values<'a>(
+/// their stride in words. f32 rows that already have this layout are not copied.
+fn encode_values<'a>(
     head: Head<'a>,
     head_dim: usize,
     format: Format,
     copy: &'a mut Vec<u32>,
 ) -> (&'a [u32], usize) {
     if format == Format::F32 && head_dim.is_multiple_of(PANEL / 2) {
-        return (bytemuck::cast_slice(head.values), head.row_step);
+        return (bytemuck::cast_slice(head.values), head.row_stride);
     }
-    let step = head_dim.next_multiple_of(PANEL);
-    let copy = sized(copy, head.rows.div_ceil(format.values()) * step);
-    for (index, words) in copy.chunks_exact_mut(step).enumerate() {
+    let stride = head_dim.next_multiple_of(PANEL);
+    let copy = resize_at_least(copy, head.rows.div_ceil(format.values_per_word()) * stride);
+    for (index, words) in copy.chunks_exact_mut(stride).enumerate() {
         let (words, beyond) = words.split_at_mut(head_dim);
         beyond.fill(0);
         match format {
@@ -169,20 +174,20 @@ fn steps_of_values<'a>(
             }
         }
     }
-    (copy, step)
+    (copy, stride)
 }
 
 /// Writes rows as the columns of a matrix that is `width` wide. Columns without a row are zero.
 fn transpose(
-    rows: &RowsRef<'_>,
+    rows: &EncodedRows<'_>,
     range: Range<usize>,
-    steps: usize,
+    k_words: usize,
     result: &mut [u32],
     width: usize,
 ) {
     let count = range.len();
     for (column, index) in range.enumerate() {
-        let row = &rows.row(index)[..steps];
+        let row = &rows.row(index)[..k_words];
         for (result, word) in result[column..].iter_mut().step_by(width).zip(row) {
             *result = *word;
         }

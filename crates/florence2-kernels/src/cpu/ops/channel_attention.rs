@@ -7,16 +7,20 @@ use rayon::prelude::*;
 
 use crate::cpu::buffer_pool;
 use crate::cpu::gemm::driver::{
-    Epilogue, Part, heads_together, multiply, plain, qkv_of, row_format, rows_per_sum,
+    Part, heads_together, lhs_format, multiply, plain, qkv_of, rows_per_sum,
 };
-use crate::cpu::gemm::kernel::{Finish, Format, Left, PANEL, Right, RowFormat, kernel};
-use crate::cpu::gemm::lhs::{RowsRef, encode, row_step};
+use crate::cpu::gemm::epilogue::Epilogue;
+use crate::cpu::gemm::format::{Format, LhsFormat, PANEL};
+use crate::cpu::gemm::kernel::{Lhs, Rhs, kernel};
+use crate::cpu::gemm::lhs::{EncodedRows, encode, row_stride};
 use crate::cpu::gemm::pack::PackedMatrix;
 use crate::cpu::ops::attention::head_format;
 use crate::cpu::ops::depthwise::Depthwise;
-use crate::cpu::ops::elementwise::{add, layer_norm, softmax};
+use crate::cpu::ops::layer_norm::layer_norm;
+use crate::cpu::ops::reduce::add;
+use crate::cpu::ops::softmax::softmax;
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::workspace::with_scratch;
+use crate::cpu::workspace::with_workspace;
 
 /// The layer's parameters.
 pub(crate) struct Layer<'a> {
@@ -46,25 +50,25 @@ impl Layer<'_> {
     fn write_image(&self, input: &[f32], first: usize, image: &mut [f32], channels: usize) {
         let tokens = image.len() / channels;
         let per_task = rows_per_sum(tokens);
-        let qkv_format = row_format(self.qkv.weight.format, tokens);
+        let qkv_format = lhs_format(self.qkv.weight.format, tokens);
         let format = head_format(self.qkv.weight.format);
-        let value_format = row_format(format, tokens);
+        let value_format = lhs_format(format, tokens);
         // Values that share a scale are not all available at once, so they are stored as f32 first.
         let kept_format = match value_format.values_per_scale() {
-            Some(_) => RowFormat::F32,
+            Some(_) => LhsFormat::F32,
             None => value_format,
         };
-        let step = row_step(kept_format.words(channels));
-        let mut values = buffer_pool::take(tokens * step);
+        let stride = row_stride(kept_format.words(channels));
+        let mut values = buffer_pool::take(tokens * stride);
         let words: &mut [u32] = bytemuck::cast_slice_mut(&mut values);
         let scores: Vec<Vec<f32>> = image
             .par_chunks_mut(per_task * channels)
-            .zip(words.par_chunks_mut(per_task * step))
+            .zip(words.par_chunks_mut(per_task * stride))
             .enumerate()
             .map(|(task, (rows, values))| {
                 self.conv.add(input, first + task * per_task, rows);
-                with_scratch(|scratch| {
-                    let normed = scratch.rows.fill(
+                with_workspace(|workspace| {
+                    let normed = workspace.rows.fill(
                         qkv_format,
                         rows.len() / channels,
                         channels,
@@ -72,7 +76,12 @@ impl Layer<'_> {
                             layer_norm(&rows[index * channels..][..channels], self.norm, normed);
                         },
                     );
-                    self.scores_and_values(normed, (values, step), kept_format, &mut scratch.inner)
+                    self.scores_and_values(
+                        normed,
+                        (values, stride),
+                        kept_format,
+                        &mut workspace.inner,
+                    )
                 })
             })
             .collect();
@@ -90,19 +99,26 @@ impl Layer<'_> {
         let words: &[u32] = bytemuck::cast_slice(&values);
         image
             .par_chunks_mut(per_task * channels)
-            .zip(words.par_chunks(per_task * step))
+            .zip(words.par_chunks(per_task * stride))
             .for_each(|(rows, values)| {
-                with_scratch(|scratch| {
+                with_workspace(|workspace| {
                     let values = match kept_format == value_format {
-                        true => RowsRef::words(value_format, values, rows.len() / channels, step),
+                        true => EncodedRows::from_words(
+                            value_format,
+                            values,
+                            rows.len() / channels,
+                            stride,
+                        ),
                         false => {
                             let values = bytemuck::cast_slice(values);
-                            scratch.rows.encode(value_format, values, channels, step)
+                            workspace
+                                .rows
+                                .encode(value_format, values, channels, stride)
                         }
                     };
                     let epilogue = Epilogue {
-                        add: true,
-                        bias: self.proj.bias(),
+                        accumulate: true,
+                        ..Epilogue::with_bias(self.proj.bias())
                     };
                     let part = Part::whole(&weight);
                     multiply(values, &weight, &part, rows, channels, epilogue);
@@ -114,9 +130,9 @@ impl Layer<'_> {
     /// Writes the values of the rows, and returns their part of `q^T k` per group.
     fn scores_and_values(
         &self,
-        normed: RowsRef<'_>,
-        (values, values_step): (&mut [u32], usize),
-        format: RowFormat,
+        normed: EncodedRows<'_>,
+        (values, values_stride): (&mut [u32], usize),
+        format: LhsFormat,
         inner: &mut Vec<f32>,
     ) -> Vec<f32> {
         let channels = self.qkv.weight.inputs;
@@ -124,16 +140,16 @@ impl Layer<'_> {
         let mut scores = vec![0.0; channels * group_dim];
         for columns in heads_together(channels, group_dim) {
             let width = columns.len();
-            let (qkv, step) = qkv_of(normed, self.qkv, &columns, inner);
+            let (qkv, stride) = qkv_of(normed, self.qkv, &columns, inner);
             let first = format.words(columns.start);
             for (values, qkv) in values
-                .chunks_exact_mut(values_step)
-                .zip(qkv.chunks_exact(step))
+                .chunks_exact_mut(values_stride)
+                .zip(qkv.chunks_exact(stride))
             {
                 encode(format, &qkv[2 * width..3 * width], &mut values[first..]);
             }
             let scores = &mut scores[columns.start * group_dim..columns.end * group_dim];
-            write_scores(qkv, step, normed.rows, [width, group_dim], scores);
+            write_scores(qkv, stride, normed.rows, [width, group_dim], scores);
         }
         scores
     }
@@ -145,26 +161,26 @@ impl Layer<'_> {
         attention: &[f32],
         channels: usize,
         format: Format,
-        rows: RowFormat,
+        rows: LhsFormat,
     ) -> PackedMatrix {
         let group_dim = channels / self.num_groups;
         let proj = self.proj.weight;
-        // INVARIANT: an f32 weight is stored in a format that there are tiles of.
-        let kernel = kernel(proj.format, RowFormat::F32).expect("tiles of the format");
+        // INVARIANT: an f32 weight is stored in a format that there is a kernel for.
+        let kernel = kernel(proj.format, LhsFormat::F32).expect("a kernel for the format");
         PackedMatrix::from_panels([proj.outputs, channels], format, rows, |panel, weighed| {
             let groups = weighed.chunks_exact_mut(group_dim * PANEL);
             let attention = attention.chunks_exact(group_dim * group_dim);
             for (group, (weighed, attention)) in groups.zip(attention).enumerate() {
-                let attention = Left {
+                let attention = Lhs {
                     words: bytemuck::cast_slice(attention),
-                    rows: group_dim,
-                    row_step: 1,
-                    step: group_dim,
+                    m: group_dim,
+                    row_stride: 1,
+                    k_stride: group_dim,
                 };
                 let inputs = group * group_dim..(group + 1) * group_dim;
                 let proj = proj.panel(panel, inputs);
-                let finish = Finish::default();
-                kernel.multiply(group_dim, attention, proj, weighed, PANEL, finish);
+                let epilogue = Epilogue::default();
+                kernel.multiply(group_dim, attention, proj, weighed, PANEL, epilogue);
             }
         })
     }
@@ -174,7 +190,7 @@ impl Layer<'_> {
 /// wide.
 fn write_scores(
     qkv: &[f32],
-    step: usize,
+    stride: usize,
     rows: usize,
     [width, group_dim]: [usize; 2],
     scores: &mut [f32],
@@ -183,22 +199,22 @@ fn write_scores(
     for (group, scores) in scores.chunks_exact_mut(group_dim * group_dim).enumerate() {
         // The rows lie below each other, and values and a gap follow the keys of a row, so whole
         // vectors can be read.
-        let q = Left {
+        let q = Lhs {
             words: &words[group * group_dim..],
-            rows: group_dim,
-            row_step: 1,
-            step,
+            m: group_dim,
+            row_stride: 1,
+            k_stride: stride,
         };
         for column in (0..group_dim).step_by(PANEL) {
-            let k = Right {
+            let k = Rhs {
                 words: &words[width + group * group_dim + column..],
-                columns: PANEL.min(group_dim - column),
-                step,
-                largest: None,
+                n: PANEL.min(group_dim - column),
+                k_stride: stride,
+                column_max: None,
                 next: &[],
             };
             let scores = &mut scores[column..];
-            plain(q, k, rows, scores, group_dim, Finish::default());
+            plain(q, k, rows, scores, group_dim, Epilogue::default());
         }
     }
 }

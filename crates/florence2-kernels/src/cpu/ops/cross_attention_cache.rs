@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, Tensor};
 use burn_flex::Flex;
 use rayon::prelude::*;
 
 use crate::Precision;
-use crate::cpu::gemm::driver::{Epilogue, Part, multiply};
-use crate::cpu::gemm::kernel::{Format, PANEL};
-use crate::cpu::gemm::lhs::{row_step, sized};
+use crate::cpu::buffer_pool::resize_at_least;
+use crate::cpu::gemm::driver::{Part, multiply};
+use crate::cpu::gemm::epilogue::Epilogue;
+use crate::cpu::gemm::format::{Format, PANEL};
+use crate::cpu::gemm::lhs::row_stride;
 use crate::cpu::gemm::pack::PackedMatrix;
 use crate::cpu::ops::attention::head_format;
-use crate::cpu::ops::elementwise::softmax;
-use crate::cpu::workspace::{Scratch, with_scratch};
-use crate::cpu::{slice, tensor, values};
+use crate::cpu::ops::softmax::softmax;
+use crate::cpu::tensor::{f32_values, slice, tensor};
+use crate::cpu::workspace::{Workspace, with_workspace};
 
 /// The number of queries of a head that are processed together, so that their scores stay in the
 /// cache.
@@ -56,7 +58,7 @@ impl Head {
     ) -> Self {
         let tokens = keys.len() / dim;
         let keys =
-            PackedMatrix::from_panels([tokens, head_dim], format, format.rows(), |panel, into| {
+            PackedMatrix::from_panels([tokens, head_dim], format, format.lhs(), |panel, into| {
                 let rows = keys.chunks_exact(dim).skip(panel * PANEL).take(PANEL);
                 for (column, row) in rows.enumerate() {
                     let row = &row[first..first + head_dim];
@@ -66,7 +68,7 @@ impl Head {
                 }
             });
         let values =
-            PackedMatrix::from_panels([head_dim, tokens], format, format.rows(), |panel, into| {
+            PackedMatrix::from_panels([head_dim, tokens], format, format.lhs(), |panel, into| {
                 let columns = panel * PANEL..head_dim.min((panel + 1) * PANEL);
                 let rows = values.chunks_exact(dim).map(|row| &row[first..]);
                 for (into, row) in into.chunks_exact_mut(PANEL).zip(rows) {
@@ -82,19 +84,26 @@ impl Head {
         let head_dim = self.values.outputs;
         let scale = (head_dim as f32).powf(-0.5);
         let mut result = vec![0.0; queries.len().div_ceil(dim) * head_dim];
-        with_scratch(|scratch| {
-            let Scratch {
+        with_workspace(|workspace| {
+            let Workspace {
                 rows,
                 inner_rows,
                 inner,
                 ..
-            } = scratch;
-            let format = self.keys.format.rows();
+            } = workspace;
+            let format = self.keys.format.lhs();
             let rows = rows.encode(format, queries, head_dim, dim);
-            let (tokens, step) = (self.keys.outputs, row_step(self.keys.outputs));
-            let scores = sized(inner, rows.rows * step);
+            let (tokens, stride) = (self.keys.outputs, row_stride(self.keys.outputs));
+            let scores = resize_at_least(inner, rows.rows * stride);
             let whole = Part::whole(&self.keys);
-            multiply(rows, &self.keys, &whole, scores, step, Epilogue::default());
+            multiply(
+                rows,
+                &self.keys,
+                &whole,
+                scores,
+                stride,
+                Epilogue::default(),
+            );
             let weigh = |row: &mut [f32]| {
                 for (score, masked) in row.iter_mut().zip(masked.unwrap_or_default()) {
                     if *masked {
@@ -105,7 +114,7 @@ impl Head {
                 }
                 softmax(row, scale);
             };
-            let weights = inner_rows.change_and_encode(format, scores, tokens, step, weigh);
+            let weights = inner_rows.change_and_encode(format, scores, tokens, stride, weigh);
             let whole = Part::whole(&self.values);
             let epilogue = Epilogue::default();
             multiply(
@@ -212,10 +221,4 @@ impl crate::KeysValues<Flex> for KeysValues {
 fn without_padding(masked: &[bool]) -> &[bool] {
     let last = masked.iter().rposition(|masked| !masked);
     &masked[..last.map_or(masked.len(), |last| last + 1)]
-}
-
-/// The values of a tensor of any float type, as f32.
-pub(crate) fn f32_values(tensor: Tensor<Flex, 3>) -> burn_flex::FlexTensor {
-    // INVARIANT: the cast returned the type that is read.
-    values(&tensor.cast(DType::F32)).expect("f32")
 }

@@ -8,7 +8,7 @@ use burn_flex::Flex;
 
 use crate::cpu::parameters::convolution;
 use crate::cpu::simd::vectorised;
-use crate::cpu::slice;
+use crate::cpu::tensor::slice;
 use crate::multiply_add::MultiplyAdd;
 
 /// The size of the kernel in each direction.

@@ -6,13 +6,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::cpu::gemm::driver::{Epilogue, Part, linear, multiply, row_format, rows_per_task};
-use crate::cpu::gemm::kernel::{PANEL, RowFormat};
-use crate::cpu::gemm::lhs::{Rows, RowsRef, row_step, sized};
+use crate::cpu::buffer_pool::resize_at_least;
+use crate::cpu::gemm::driver::{Part, lhs_format, linear, multiply, rows_per_task};
+use crate::cpu::gemm::epilogue::Epilogue;
+use crate::cpu::gemm::format::{LhsFormat, PANEL};
+use crate::cpu::gemm::lhs::{EncodedRows, LhsBuffer, row_stride};
+use crate::cpu::ops::activation::activate;
 use crate::cpu::ops::depthwise::Depthwise;
-use crate::cpu::ops::elementwise::{activate, add, layer_norm};
+use crate::cpu::ops::layer_norm::layer_norm;
+use crate::cpu::ops::reduce::add;
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::workspace::{Scratch, with_scratch};
+use crate::cpu::workspace::{Workspace, with_workspace};
 
 /// Two linear layers with an activation between them.
 pub(crate) struct Layers<'a> {
@@ -36,32 +40,32 @@ pub(crate) fn add_feed_forward(
     let per_task = rows_per_task(input.len() / channels);
     let tasks = output.par_chunks_mut(per_task * channels);
     tasks.enumerate().for_each(|(task, x)| {
-        with_scratch(|scratch| {
-            let Scratch {
+        with_workspace(|workspace| {
+            let Workspace {
                 rows,
                 inner_rows,
                 inner,
                 ..
-            } = scratch;
+            } = workspace;
             conv.add(input, task * per_task, x);
-            let format = row_format(fc1.weight.format, tokens);
+            let format = lhs_format(fc1.weight.format, tokens);
             let normed = rows.fill(format, x.len() / channels, channels, |index, normed| {
                 layer_norm(&x[index * channels..][..channels], norm, normed);
             });
-            let format = row_format(fc2.weight.format, tokens);
+            let format = lhs_format(fc2.weight.format, tokens);
             add_hidden(normed, layers, (x, true), inner, (inner_rows, format));
         });
     });
 }
 
-/// `result = fc2(activation(fc1(input)))`, or added to the result if `add` is set, one block of the
+/// `result = fc2(activation(fc1(input)))`, or added to the result if `accumulate` is set, one block of the
 /// hidden layer at a time.
 fn add_hidden(
-    input: RowsRef<'_>,
+    input: EncodedRows<'_>,
     layers: &Layers<'_>,
-    (result, add): (&mut [f32], bool),
+    (result, accumulate): (&mut [f32], bool),
     hidden: &mut Vec<f32>,
-    (hidden_rows, format): (&mut Rows, RowFormat),
+    (hidden_rows, format): (&mut LhsBuffer, LhsFormat),
 ) {
     let Layers {
         fc1,
@@ -69,23 +73,20 @@ fn add_hidden(
         activation,
     } = layers;
     let blocks = fc2.weight.blocks();
-    for (block, steps) in blocks.enumerate() {
+    for (block, k) in blocks.enumerate() {
         let first = block * fc2.weight.format.block();
-        let columns = fc2.weight.inputs_of(&steps);
-        let step = row_step(columns);
-        let hidden = sized(hidden, input.rows * step);
+        let columns = fc2.weight.inputs_in(&k);
+        let stride = row_stride(columns);
+        let hidden = resize_at_least(hidden, input.rows * stride);
         // Each block consists of whole panels.
         let panels = first / PANEL..(first + columns).div_ceil(PANEL);
         let part = Part {
             panels,
             ..Part::whole(fc1.weight)
         };
-        let epilogue = Epilogue {
-            add: false,
-            bias: fc1.bias().map(|bias| &bias[first..]),
-        };
-        multiply(input, fc1.weight, &part, hidden, step, epilogue);
-        let rows = hidden_rows.change_and_encode(format, hidden, columns, step, |row| {
+        let epilogue = Epilogue::with_bias(fc1.bias().map(|bias| &bias[first..]));
+        multiply(input, fc1.weight, &part, hidden, stride, epilogue);
+        let rows = hidden_rows.change_and_encode(format, hidden, columns, stride, |row| {
             activate(*activation, row);
         });
         let part = Part {
@@ -93,8 +94,8 @@ fn add_hidden(
             ..Part::whole(fc2.weight)
         };
         let epilogue = Epilogue {
-            add: add || block > 0,
-            bias: fc2.bias().filter(|_| block == 0),
+            accumulate: accumulate || block > 0,
+            ..Epilogue::with_bias(fc2.bias().filter(|_| block == 0))
         };
         multiply(
             rows,
@@ -125,9 +126,9 @@ pub(crate) fn feed_forward_then_norm(
     }
     let channels = fc1.weight.inputs;
     chunks_then_norm(input, norm, |x, _, product, buffers| {
-        let format = row_format(fc1.weight.format, tokens);
+        let format = lhs_format(fc1.weight.format, tokens);
         let x = buffers.rows.encode(format, x, channels, channels);
-        let hidden_rows = (buffers.inner_rows, row_format(fc2.weight.format, tokens));
+        let hidden_rows = (buffers.inner_rows, lhs_format(fc2.weight.format, tokens));
         add_hidden(x, layers, (product, false), buffers.inner, hidden_rows);
     })
 }
@@ -145,16 +146,13 @@ pub(crate) fn linear_then_norm(
         return add_then_norm(linear(input, tokens, layer), residual, norm);
     }
     let Affine { weight, .. } = layer;
-    let format = row_format(weight.format, tokens);
+    let format = lhs_format(weight.format, tokens);
     chunks_then_norm(residual, norm, |_, rows, product, buffers| {
         let input = &input[rows.start * weight.inputs..rows.end * weight.inputs];
         let input = buffers
             .rows
             .encode(format, input, weight.inputs, weight.inputs);
-        let epilogue = Epilogue {
-            add: false,
-            bias: layer.bias(),
-        };
+        let epilogue = Epilogue::with_bias(layer.bias());
         let part = Part::whole(weight);
         multiply(input, weight, &part, product, weight.outputs, epilogue);
     })
@@ -179,8 +177,8 @@ fn add_and_norm(product: &mut [f32], residual: &[f32], norm: &Norm, output: &mut
 
 /// The buffers for the computation of a chunk of rows.
 struct Buffers<'a> {
-    rows: &'a mut Rows,
-    inner_rows: &'a mut Rows,
+    rows: &'a mut LhsBuffer,
+    inner_rows: &'a mut LhsBuffer,
     inner: &'a mut Vec<f32>,
 }
 
@@ -200,15 +198,15 @@ fn chunks_then_norm(
         .zip(residual.par_chunks(per_task * channels))
         .enumerate()
         .for_each(|(task, (output, residual))| {
-            with_scratch(|scratch| {
-                let Scratch {
+            with_workspace(|workspace| {
+                let Workspace {
                     rows,
                     inner_rows,
                     inner,
                     outer,
                     ..
-                } = scratch;
-                let product = sized(outer, residual.len());
+                } = workspace;
+                let product = resize_at_least(outer, residual.len());
                 let first = task * per_task;
                 let range = first..first + residual.len() / channels;
                 let buffers = Buffers {

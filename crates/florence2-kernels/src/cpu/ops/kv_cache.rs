@@ -1,37 +1,37 @@
 //! Attention to a growing sequence: the KV cache of the decoder. New tokens are appended to one
-//! buffer, and a row is a list of places (slots) in it. Reordering beams copies lists of places,
+//! buffer, and a row is a list of slots (slots) in it. Reordering beams copies lists of slots,
 //! and neither keys nor values.
 
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use crate::cpu::gemm::lhs::sized;
-use crate::cpu::gemm::prefetch::ask_for;
-use crate::cpu::ops::cross_attention_cache::f32_values;
-use crate::cpu::ops::elementwise::{dot, softmax};
+use crate::cpu::buffer_pool::resize_at_least;
+use crate::cpu::gemm::prefetch::prefetch;
+use crate::cpu::ops::reduce::dot;
+use crate::cpu::ops::softmax::softmax;
 use crate::cpu::simd::vectorised;
-use crate::cpu::workspace::with_scratch;
-use crate::cpu::{slice, tensor};
+use crate::cpu::tensor::{f32_values, slice, tensor};
+use crate::cpu::workspace::with_workspace;
 
 /// The number of multiplications from which threads share the work. It is small because the threads
 /// of a step are spinning.
 const WORTH: usize = 1 << 14;
 
-/// The prefetch distance of keys, in places. Between two steps, the weights pass through the
-/// caches, and a place is too short for the processor to detect the position of the next one.
+/// The prefetch distance of keys, in slots. Between two steps, the weights pass through the
+/// caches, and a slot is too short for the processor to detect the position of the next one.
 /// Values are prefetched while the scores are computed. Both prefetches together reduced the time
 /// of this attention by a third.
-const PLACES_AHEAD: usize = 3;
+const SLOTS_AHEAD: usize = 3;
 
 /// See [`crate::PastKeysValues`].
 #[derive(Debug, Clone, Default)]
 pub struct PastKeysValues {
-    /// `[places, dim]`.
+    /// `[slots, dim]`.
     keys: Vec<f32>,
-    /// `[places, dim]`.
+    /// `[slots, dim]`.
     values: Vec<f32>,
-    /// The places of each row's tokens.
+    /// The slots of each row's tokens.
     rows: Vec<Vec<usize>>,
 }
 
@@ -55,11 +55,11 @@ impl crate::PastKeysValues<Flex> for PastKeysValues {
             let (token, column) = (index / parts, index % parts * columns);
             let row = &self.rows[token / tokens];
             // A token attends to itself and those before it.
-            let seen = row.len() - tokens + token % tokens + 1;
-            self.attend_heads(queries, column, &row[..seen], dim, head_dim, output);
+            let visible = row.len() - tokens + token % tokens + 1;
+            self.attend_heads(queries, column, &row[..visible], dim, head_dim, output);
         };
-        let places: usize = self.rows.iter().map(Vec::len).sum();
-        if places * tokens * dim < WORTH {
+        let slots: usize = self.rows.iter().map(Vec::len).sum();
+        if slots * tokens * dim < WORTH {
             let tasks = output.chunks_mut(columns).zip(queries.chunks(columns));
             tasks.enumerate().for_each(attend);
         } else {
@@ -78,44 +78,44 @@ impl crate::PastKeysValues<Flex> for PastKeysValues {
 impl PastKeysValues {
     /// Appends tokens `[rows, tokens, dim]`.
     fn append(&mut self, keys: &[f32], values: &[f32], [rows, tokens, dim]: [usize; 3]) {
-        let mut place = self.keys.len() / dim;
+        let mut slot = self.keys.len() / dim;
         self.rows.resize_with(rows, Vec::new);
         for row in &mut self.rows {
-            row.extend(place..place + tokens);
-            place += tokens;
+            row.extend(slot..slot + tokens);
+            slot += tokens;
         }
         self.keys.extend_from_slice(keys);
         self.values.extend_from_slice(values);
     }
 
     /// Computes the attention of a token's queries of some heads, whose columns begin at `column`,
-    /// to the tokens at `places`. It processes one place after the other, in the order of memory.
+    /// to the tokens at `slots`. It processes one slot after the other, in the order of memory.
     fn attend_heads(
         &self,
         queries: &[f32],
         column: usize,
-        places: &[usize],
+        slots: &[usize],
         dim: usize,
         head_dim: usize,
         output: &mut [f32],
     ) {
-        let columns = |place: usize| place * dim + column..place * dim + column + queries.len();
-        let [keys, values] =
-            [&self.keys, &self.values].map(|all| move |place| &all[columns(place)]);
-        with_scratch(|scratch| {
-            // `[heads, places]`.
-            let weights = sized(&mut scratch.inner, queries.len() / head_dim * places.len());
+        let columns = |slot: usize| slot * dim + column..slot * dim + column + queries.len();
+        let [keys, values] = [&self.keys, &self.values].map(|all| move |slot| &all[columns(slot)]);
+        with_workspace(|workspace| {
+            // `[heads, slots]`.
+            let weights =
+                resize_at_least(&mut workspace.inner, queries.len() / head_dim * slots.len());
             vectorised(
                 #[inline(always)]
                 |multiply_add| {
-                    for (index, place) in places.iter().enumerate() {
-                        if let Some(place) = places.get(index + PLACES_AHEAD) {
-                            ask_for(bytemuck::cast_slice(keys(*place)));
+                    for (index, slot) in slots.iter().enumerate() {
+                        if let Some(slot) = slots.get(index + SLOTS_AHEAD) {
+                            prefetch(bytemuck::cast_slice(keys(*slot)));
                         }
-                        ask_for(bytemuck::cast_slice(values(*place)));
-                        let keys = keys(*place).chunks_exact(head_dim);
+                        prefetch(bytemuck::cast_slice(values(*slot)));
+                        let keys = keys(*slot).chunks_exact(head_dim);
                         let heads = queries.chunks_exact(head_dim).zip(keys);
-                        let weights = weights[index..].iter_mut().step_by(places.len());
+                        let weights = weights[index..].iter_mut().step_by(slots.len());
                         for ((query, key), weight) in heads.zip(weights) {
                             *weight = dot(multiply_add, query, key);
                         }
@@ -123,16 +123,16 @@ impl PastKeysValues {
                 },
             );
             let scale = (head_dim as f32).powf(-0.5);
-            for weights in weights.chunks_exact_mut(places.len()) {
+            for weights in weights.chunks_exact_mut(slots.len()) {
                 softmax(weights, scale);
             }
             vectorised(
                 #[inline(always)]
                 |multiply_add| {
-                    for (index, place) in places.iter().enumerate() {
-                        let values = values(*place).chunks_exact(head_dim);
+                    for (index, slot) in slots.iter().enumerate() {
+                        let values = values(*slot).chunks_exact(head_dim);
                         let heads = output.chunks_exact_mut(head_dim).zip(values);
-                        let weights = weights[index..].iter().step_by(places.len());
+                        let weights = weights[index..].iter().step_by(slots.len());
                         for ((output, values), weight) in heads.zip(weights) {
                             for (output, value) in output.iter_mut().zip(values) {
                                 *output = multiply_add.of(*weight, *value, *output);
@@ -146,7 +146,7 @@ impl PastKeysValues {
 }
 
 /// The number of parts into which the heads of `tokens` tokens are divided: the fewest that give
-/// each thread the same number of parts. With fewer parts, each reads more of a place at a time.
+/// each thread the same number of parts. With fewer parts, each reads more of a slot at a time.
 fn parts_of_heads(tokens: usize, num_heads: usize) -> usize {
     let threads = rayon::current_num_threads();
     let is_even = |parts: &usize| {

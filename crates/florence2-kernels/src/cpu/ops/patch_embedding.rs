@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use crate::PatchConv;
 use crate::cpu::buffer_pool;
-use crate::cpu::gemm::driver::{Epilogue, Part, multiply, row_format, rows_per_task};
-use crate::cpu::gemm::lhs::sized;
-use crate::cpu::ops::elementwise::layer_norm;
+use crate::cpu::buffer_pool::resize_at_least;
+use crate::cpu::gemm::driver::{Part, lhs_format, multiply, rows_per_task};
+use crate::cpu::gemm::epilogue::Epilogue;
+use crate::cpu::ops::layer_norm::layer_norm;
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::workspace::with_scratch;
+use crate::cpu::workspace::with_workspace;
 
 /// The positions of patches in images.
 pub(crate) struct Geometry {
@@ -124,23 +125,20 @@ fn convolve(
         .par_chunks_mut(per_task * channels)
         .enumerate()
         .for_each(|(task, output)| {
-            with_scratch(|scratch| {
-                let rows = scratch.rows.fill(
-                    row_format(conv.weight.format, geometry.rows * geometry.columns),
+            with_workspace(|workspace| {
+                let rows = workspace.rows.fill(
+                    lhs_format(conv.weight.format, geometry.rows * geometry.columns),
                     output.len() / channels,
                     length,
                     |index, patch| geometry.gather(input, task * per_task + index, patch),
                 );
-                let epilogue = Epilogue {
-                    add: false,
-                    bias: conv.bias(),
-                };
+                let epilogue = Epilogue::with_bias(conv.bias());
                 let part = Part::whole(conv.weight);
                 let Some(norm) = norm else {
                     multiply(rows, conv.weight, &part, output, channels, epilogue);
                     return;
                 };
-                let convolved = sized(&mut scratch.outer, output.len());
+                let convolved = resize_at_least(&mut workspace.outer, output.len());
                 multiply(rows, conv.weight, &part, convolved, channels, epilogue);
                 layer_norm(convolved, norm, output);
             });

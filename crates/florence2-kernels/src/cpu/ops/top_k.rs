@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::ops::elementwise::LANES;
+use crate::cpu::ops::reduce::LANES;
 use crate::cpu::simd::vectorised;
 use crate::exp::exp_with;
 use crate::top_k::insert;
@@ -21,7 +21,7 @@ struct Part {
 }
 
 /// See [`crate::Backend::likeliest`].
-pub(crate) fn likeliest(logits: &[f32], entries: usize, count: usize) -> Vec<f32> {
+pub(crate) fn top_k_log_softmax(logits: &[f32], entries: usize, count: usize) -> Vec<f32> {
     let parts_of_row = entries.div_ceil(PART).max(1);
     let rows: Vec<&[f32]> = logits.chunks_exact(entries.max(1)).collect();
     let parts: Vec<Part> = (0..rows.len() * parts_of_row)
@@ -34,7 +34,7 @@ pub(crate) fn likeliest(logits: &[f32], entries: usize, count: usize) -> Vec<f32
         .collect();
     parts
         .chunks_exact(parts_of_row)
-        .flat_map(|parts| together(parts, count))
+        .flat_map(|parts| merge_parts(parts, count))
         .collect()
 }
 
@@ -86,7 +86,7 @@ fn part(values: &[f32], first: usize, count: usize) -> Part {
 
 /// Combines the parts of a row: the log-probabilities of its most likely entries, then their
 /// indices.
-fn together(parts: &[Part], count: usize) -> Vec<f32> {
+fn merge_parts(parts: &[Part], count: usize) -> Vec<f32> {
     let maximum = parts.iter().map(|part| part.maximum);
     let maximum = maximum.fold(f32::NEG_INFINITY, f32::max);
     let sums = parts

@@ -2,13 +2,16 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::gemm::driver::{affine, heads_together, qkv_of, row_format};
-use crate::cpu::gemm::lhs::{row_step, sized};
-use crate::cpu::ops::attention::{self, Head, attend};
+use crate::cpu::buffer_pool::resize_at_least;
+use crate::cpu::gemm::driver::{affine, heads_together, lhs_format, qkv_of};
+use crate::cpu::gemm::lhs::row_stride;
+use crate::cpu::ops::attention;
+use crate::cpu::ops::attention::Head;
 use crate::cpu::ops::depthwise::Depthwise;
-use crate::cpu::ops::elementwise::{add, layer_norm};
+use crate::cpu::ops::layer_norm::layer_norm;
+use crate::cpu::ops::reduce::add;
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::workspace::{Scratch, with_scratch};
+use crate::cpu::workspace::{Workspace, with_workspace};
 
 /// The layer's parameters.
 pub(crate) struct Layer<'a> {
@@ -46,7 +49,7 @@ pub(crate) fn add_window_attention(
         for line in windows.iter_mut().flatten() {
             layer.conv.add(input, line.position, line.x);
         }
-        with_scratch(|scratch| layer.attend(windows, tokens, channels, scratch));
+        with_workspace(|workspace| layer.attend(windows, tokens, channels, workspace));
     });
 }
 
@@ -80,19 +83,19 @@ impl Layer<'_> {
         windows: &mut [WindowLines<'_>],
         image_tokens: usize,
         channels: usize,
-        scratch: &mut Scratch,
+        workspace: &mut Workspace,
     ) {
-        let Scratch {
+        let Workspace {
             rows,
             inner_rows,
             inner,
             outer,
-            attention,
-        } = scratch;
+            attention: buffers,
+        } = workspace;
         let side = self.window_size;
         let tokens = side * side;
         let count = windows.len() * tokens;
-        let format = row_format(self.qkv.weight.format, image_tokens);
+        let format = lhs_format(self.qkv.weight.format, image_tokens);
         let normed = rows.fill(format, count, channels, |index, normed| {
             let line = windows[index / tokens].get(index % tokens / side);
             let cell = line.and_then(|line| line.x.chunks_exact(channels).nth(index % side));
@@ -103,29 +106,29 @@ impl Layer<'_> {
                 None => normed.fill(0.0),
             }
         });
-        let step = row_step(channels);
-        let attended = sized(outer, count * step);
+        let stride = row_stride(channels);
+        let attended = resize_at_least(outer, count * stride);
         let head_dim = channels / self.num_heads;
         let format = attention::head_format(self.qkv.weight.format);
         for columns in heads_together(channels, head_dim) {
-            let (qkv, qkv_step) = qkv_of(normed, self.qkv, &columns, inner);
-            let windows_qkv = qkv.chunks_exact(tokens * qkv_step);
-            for (qkv, attended) in windows_qkv.zip(attended.chunks_exact_mut(tokens * step)) {
+            let (qkv, qkv_stride) = qkv_of(normed, self.qkv, &columns, inner);
+            let windows_qkv = qkv.chunks_exact(tokens * qkv_stride);
+            for (qkv, attended) in windows_qkv.zip(attended.chunks_exact_mut(tokens * stride)) {
                 for first in (0..columns.len()).step_by(head_dim) {
                     let heads = [0, 1, 2].map(|part| Head {
                         values: &qkv[part * columns.len() + first..],
                         rows: tokens,
-                        row_step: qkv_step,
+                        row_stride: qkv_stride,
                     });
                     let attended = &mut attended[columns.start + first..];
-                    attend(heads, head_dim, format, attention, attended, step);
+                    attention::attention(heads, head_dim, format, buffers, attended, stride);
                 }
             }
         }
-        let format = row_format(self.proj.weight.format, image_tokens);
-        let attended = inner_rows.encode(format, attended, channels, step);
+        let format = lhs_format(self.proj.weight.format, image_tokens);
+        let attended = inner_rows.encode(format, attended, channels, stride);
         let projected = affine(attended, self.proj, inner);
-        let mut projected = projected.chunks_exact(step);
+        let mut projected = projected.chunks_exact(stride);
         for window in windows {
             let mut rows = projected.by_ref().take(tokens);
             for line in window {

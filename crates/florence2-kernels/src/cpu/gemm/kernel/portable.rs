@@ -1,110 +1,121 @@
-//! Any machine: microkernels of 4 rows by 8 columns.
+//! Plain loops for any processor.
+//!
+//! MR x NR is 4 rows by 8 columns. The baseline of x86-64 keeps the sums in 8 of its 16 registers of
+//! 4 columns. The multiply-add rounds twice.
+//!
+//! The entry point has the contract of [`GemmArgs`]. It is called through [`Kernel`] only, which
+//! checks it. `tests/flex.rs` compares its products with the portable operations.
 
+use super::args::GemmArgs;
+use super::entry::Kernel;
+use super::microkernel::{Dot, RowEpilogue, for_rows};
 use super::widened::{Widened, widen};
-use super::{Dot, End, Kernel, Quantised, Raw, for_rows};
+use crate::cpu::gemm::epilogue::Quantised;
 
+/// MR.
 const MAX_ROWS: usize = 4;
 
-pub(crate) const F32: Kernel = Kernel::new(run::<Floats, false>, run::<Floats, true>, MAX_ROWS);
-pub(crate) const BF16_AS_F32: Kernel =
-    Kernel::new(run::<Pairs, false>, run::<Pairs, true>, MAX_ROWS)
-        .widening::<Pairs>(widen::<Pairs>);
-pub(crate) const INT8_AS_F32: Kernel =
-    Kernel::new(run::<Bytes, false>, run::<Bytes, true>, MAX_ROWS)
-        .widening::<Bytes>(widen::<Bytes>);
+pub(crate) const F32_KERNEL: Kernel = Kernel::new(run::<F32, false>, run::<F32, true>, MAX_ROWS);
+pub(crate) const BF16_AS_F32_KERNEL: Kernel =
+    Kernel::new(run::<Bf16x2, false>, run::<Bf16x2, true>, MAX_ROWS)
+        .widening::<Bf16x2>(widen::<Bf16x2>, &F32_KERNEL);
+pub(crate) const INT8_AS_F32_KERNEL: Kernel =
+    Kernel::new(run::<Int8, false>, run::<Int8, true>, MAX_ROWS)
+        .widening::<Int8>(widen::<Int8>, &F32_KERNEL);
 
+/// # Safety
+/// The invariants of [`GemmArgs`], and `m <= MAX_ROWS`.
 #[allow(unsafe_code)]
-unsafe fn run<D: Dot, const ASKS: bool>(raw: &Raw<'_>) {
-    for column in (0..raw.columns).step_by(D::LANES) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { for_rows!(raw, column, D, 1, ASKS, [1 2 3 4]) }
+unsafe fn run<D: Dot, const PREFETCH: bool>(args: &GemmArgs<'_>) {
+    for column in (0..args.n).step_by(D::LANES) {
+        // SAFETY: the caller guarantees the invariants. 8 columns from a multiple of 8 below `n` on
+        // are inside the width of invariant 3.
+        unsafe { for_rows!(args, column, D, 1, PREFETCH, [1 2 3 4]) }
     }
 }
 
-#[derive(Clone, Copy)]
-struct Floats;
+/// f32 columns.
+struct F32;
 
 // SAFETY: words and sums are vectors of numbers, for which any bits are valid, including zeros.
 #[allow(unsafe_code, clippy::inline_always)]
-unsafe impl Dot for Floats {
+unsafe impl Dot for F32 {
     type Words = [f32; 8];
     type Sums = [f32; 8];
     const LANES: usize = 8;
 
     #[inline(always)]
     unsafe fn load(words: *const u32, _value: usize) -> [f32; 8] {
-        // SAFETY: guaranteed by the caller, as below.
+        // SAFETY: the caller guarantees a vector.
         unsafe { words.cast::<[f32; 8]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn broadcast(word: *const u32) -> [f32; 8] {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees a word.
         unsafe { [*word.cast(); 8] }
     }
 
     #[inline(always)]
-    unsafe fn dot(mut sums: [f32; 8], left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
+    unsafe fn dot(mut sums: [f32; 8], lhs: [f32; 8], rhs: [f32; 8]) -> [f32; 8] {
+        for ((sum, lhs), rhs) in sums.iter_mut().zip(lhs).zip(rhs) {
+            *sum += lhs * rhs;
         }
         sums
     }
 
     #[inline(always)]
-    unsafe fn store(mut sums: [f32; 8], end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: as above; bias and result have a vector's columns, which are inside the panel.
+    unsafe fn store(mut sums: [f32; 8], epilogue: &RowEpilogue<'_>, column: usize, dst: *mut f32) {
+        // SAFETY: the caller guarantees a vector of the bias and of the result.
         unsafe {
-            if let Some(Quantised { scales, .. }) = end.quantised {
+            if let Some(Quantised { scales, .. }) = epilogue.quantised {
                 for (sum, scale) in sums.iter_mut().zip(&scales[column..]) {
                     *sum *= scale;
                 }
             }
-            let before = match end.add {
-                true => Self::load(result.cast(), 0),
+            let before = match epilogue.accumulate {
+                true => Self::load(dst.cast(), 0),
                 false => [0.0; 8],
             };
             for ((sum, bias), before) in sums
                 .iter_mut()
-                .zip(Self::load(end.bias.cast(), 0))
+                .zip(Self::load(epilogue.bias.cast(), 0))
                 .zip(before)
             {
-                *sum = *sum * end.scale + bias + before;
+                *sum = *sum * epilogue.row_scale + bias + before;
             }
-            result.cast::<[f32; 8]>().write_unaligned(sums);
+            dst.cast::<[f32; 8]>().write_unaligned(sums);
         }
     }
 }
 
-/// Pairs of bf16.
-#[derive(Clone, Copy)]
-struct Pairs;
+/// Pairs of bf16 columns, widened to f32 one at a time.
+struct Bf16x2;
 
 #[allow(unsafe_code, clippy::inline_always)]
-impl Widened for Pairs {
-    type Into = Floats;
+impl Widened for Bf16x2 {
+    type Into = F32;
     const VALUES: usize = 2;
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the caller guarantees a vector of words.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|pair| f32::from_bits(pair >> (16 * value) << 16))
     }
 }
 
-/// int8 values.
-#[derive(Clone, Copy)]
-struct Bytes;
+/// int8 columns, widened to f32 one of a word at a time.
+struct Int8;
 
 #[allow(unsafe_code, clippy::inline_always)]
-impl Widened for Bytes {
-    type Into = Floats;
+impl Widened for Int8 {
+    type Into = F32;
     const VALUES: usize = 4;
 
     #[inline(always)]
     unsafe fn widen(words: *const u32, value: usize) -> [f32; 8] {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the caller guarantees a vector of words.
         let words = unsafe { words.cast::<[u32; 8]>().read_unaligned() };
         words.map(|quad| f32::from(quad.to_le_bytes()[value].cast_signed()))
     }

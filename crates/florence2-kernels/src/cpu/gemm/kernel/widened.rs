@@ -1,11 +1,13 @@
 //! Columns that are narrower than f32, where no instruction multiplies them. A few rows read them
 //! as f32. For many rows, they are first written as f32.
 
-use super::{Dot, End, PANEL};
+use super::microkernel::{Dot, RowEpilogue};
+use crate::cpu::gemm::format::PANEL;
 
-/// Columns that are converted to another format as they are read, and processed in that format.
+/// Columns that are converted to another format as they are read, and multiplied in that format.
 #[allow(unsafe_code)]
-pub(crate) trait Widened: Copy {
+pub(crate) trait Widened {
+    /// The format in which they are multiplied.
     type Into: Dot;
     /// See [`Dot::COLUMNS_PER_WORD`].
     const COLUMNS: usize = 1;
@@ -13,6 +15,9 @@ pub(crate) trait Widened: Copy {
     const VALUES: usize = 1;
 
     /// See [`Dot::load`].
+    ///
+    /// # Safety
+    /// That of [`Dot::load`].
     unsafe fn widen(words: *const u32, value: usize) -> <Self::Into as Dot>::Words;
 }
 
@@ -27,41 +32,45 @@ unsafe impl<W: Widened> Dot for W {
 
     #[inline(always)]
     unsafe fn load(words: *const u32, value: usize) -> Self::Words {
-        // SAFETY: guaranteed by the caller, as below.
+        // SAFETY: `widen` has the same contract.
         unsafe { W::widen(words, value) }
     }
 
     #[inline(always)]
     unsafe fn broadcast(word: *const u32) -> Self::Words {
-        // SAFETY: as above.
+        // SAFETY: the other `Dot` has the same contract.
         unsafe { W::Into::broadcast(word) }
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums {
-        // SAFETY: as above.
-        unsafe { W::Into::dot(sums, left, right) }
+    unsafe fn dot(sums: Self::Sums, lhs: Self::Words, rhs: Self::Words) -> Self::Sums {
+        // SAFETY: the other `Dot` has the same contract.
+        unsafe { W::Into::dot(sums, lhs, rhs) }
     }
 
     #[inline(always)]
     unsafe fn dot_row<const VECTORS: usize>(
         sums: &mut [Self::Sums; VECTORS],
-        left: *const u32,
-        right: &[Self::Words; VECTORS],
+        lhs: *const u32,
+        rhs: &[Self::Words; VECTORS],
     ) {
-        // SAFETY: as above.
-        unsafe { W::Into::dot_row(sums, left, right) }
+        // SAFETY: the other `Dot` has the same contract.
+        unsafe { W::Into::dot_row(sums, lhs, rhs) }
     }
 
     #[inline(always)]
-    unsafe fn store(sums: Self::Sums, end: &End<'_>, column: usize, result: *mut f32) {
-        // SAFETY: as above.
-        unsafe { W::Into::store(sums, end, column, result) }
+    unsafe fn store(sums: Self::Sums, epilogue: &RowEpilogue<'_>, column: usize, dst: *mut f32) {
+        // SAFETY: the other `Dot` has the same contract.
+        unsafe { W::Into::store(sums, epilogue, column, dst) }
     }
 }
 
-/// Writes words as the vectors that [`Widened::widen`] returns. The values of a step's words are
-/// written below each other.
+/// Writes words as the vectors that [`Widened::widen`] returns. The values of a column's words are
+/// written below each other: `[value][32]`.
+///
+/// # Safety
+/// `words` is readable for `count` words, which are whole panels. `into` is writable for
+/// `count * COLUMNS * VALUES` values. The processor supports the instructions.
 #[inline(always)]
 #[allow(
     unsafe_code,
@@ -69,12 +78,13 @@ unsafe impl<W: Widened> Dot for W {
     reason = "it must be compiled for its level"
 )]
 pub(crate) unsafe fn widen<W: Widened>(count: usize, words: *const u32, into: *mut f32) {
-    let step = PANEL / W::COLUMNS;
+    let k_stride = PANEL / W::COLUMNS;
     for word in (0..count).step_by(W::Into::LANES / W::COLUMNS) {
         for value in 0..W::VALUES {
-            let row = word / step * W::VALUES + value;
-            let column = word % step * W::COLUMNS;
-            // SAFETY: guaranteed by the caller: words are whole panels, and so whole vectors.
+            let row = word / k_stride * W::VALUES + value;
+            let column = word % k_stride * W::COLUMNS;
+            // SAFETY: whole panels are whole vectors, so each vector of words is readable, and its
+            // values are writable.
             unsafe {
                 let vector = into.add(row * PANEL + column);
                 let words = W::widen(words.add(word), value);

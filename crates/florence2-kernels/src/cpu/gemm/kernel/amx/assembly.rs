@@ -49,41 +49,41 @@ macro_rules! sums {
     (load, upper) => {
         "mov {upper}, [{piece} + {FROM}]
          mov {lower}, [{piece} + {FROM} + 8]
-         mov {left_row_step}, [{piece} + {FROM} + 16]
-         tileloadd tmm0, [{upper} + {left_row_step}]
-         tileloadd tmm1, [{upper} + {left_row_step} + 64]"
+         mov {lhs_row_stride}, [{piece} + {FROM} + 16]
+         tileloadd tmm0, [{upper} + {lhs_row_stride}]
+         tileloadd tmm1, [{upper} + {lhs_row_stride} + 64]"
     };
     (load, both) => {
         concat!(
             sums!(load, upper),
-            "\n tileloadd tmm2, [{lower} + {left_row_step}]
-             tileloadd tmm3, [{lower} + {left_row_step} + 64]"
+            "\n tileloadd tmm2, [{lower} + {lhs_row_stride}]
+             tileloadd tmm3, [{lower} + {lhs_row_stride} + 64]"
         )
     };
     (store, upper) => {
         "mov {upper}, [{piece} + {TO}]
          mov {lower}, [{piece} + {TO} + 8]
-         mov {left_row_step}, [{piece} + {TO} + 16]
-         tilestored [{upper} + {left_row_step}], tmm0
-         tilestored [{upper} + {left_row_step} + 64], tmm1"
+         mov {lhs_row_stride}, [{piece} + {TO} + 16]
+         tilestored [{upper} + {lhs_row_stride}], tmm0
+         tilestored [{upper} + {lhs_row_stride} + 64], tmm1"
     };
     (store, both) => {
         concat!(
             sums!(store, upper),
-            "\n tilestored [{lower} + {left_row_step}], tmm2
-             tilestored [{lower} + {left_row_step} + 64], tmm3"
+            "\n tilestored [{lower} + {lhs_row_stride}], tmm2
+             tilestored [{lower} + {lhs_row_stride} + 64], tmm3"
         )
     };
 }
 
-/// Loads the words of both halves of the columns, from the given byte offsets to `right`.
+/// Loads the words of both halves of the columns, from the given byte offsets to `{rhs}`.
 macro_rules! columns {
-    ($left:literal, $right:literal) => {
+    ($first:literal, $second:literal) => {
         concat!(
-            "tileloadd tmm6, [{right} + {right_step} + ",
-            $left,
-            "]\n tileloadd tmm7, [{right} + {right_step} + ",
-            $right,
+            "tileloadd tmm6, [{rhs} + {rhs_k_stride} + ",
+            $first,
+            "]\n tileloadd tmm7, [{rhs} + {rhs_k_stride} + ",
+            $second,
             "]"
         )
     };
@@ -117,7 +117,7 @@ macro_rules! rows {
     };
     (upper, $instruction:literal, $at:literal) => {
         concat!(
-            "tileloadd tmm4, [{upper} + {left_row_step} + ",
+            "tileloadd tmm4, [{upper} + {lhs_row_stride} + ",
             $at,
             "]\n",
             rows!(upper, $instruction, again)
@@ -126,7 +126,7 @@ macro_rules! rows {
     (both, $instruction:literal, $at:literal) => {
         concat!(
             rows!(upper, $instruction, $at),
-            "\n tileloadd tmm5, [{lower} + {left_row_step} + ",
+            "\n tileloadd tmm5, [{lower} + {lhs_row_stride} + ",
             $at,
             "]\n",
             rows!(lower, $instruction, again)
@@ -144,11 +144,11 @@ macro_rules! segments {
             mov {registers}, [{segment}]
             mov {upper}, [{segment} + 8]
             mov {lower}, [{segment} + 16]
-            mov {left_row_step}, [{segment} + 24]
-            mov {right}, [{segment} + 32]
-            mov {right_step}, [{segment} + 40]
-            mov {register_step}, {right_step}
-            shl {register_step}, 4
+            mov {lhs_row_stride}, [{segment} + 24]
+            mov {rhs}, [{segment} + 32]
+            mov {rhs_k_stride}, [{segment} + 40]
+            mov {register_stride}, {rhs_k_stride}
+            shl {register_stride}, 4
             6:
             ",
             $prefetch,
@@ -159,7 +159,7 @@ macro_rules! segments {
             "
             add {upper}, 64
             add {lower}, 64
-            add {right}, {register_step}
+            add {rhs}, {register_stride}
             dec {registers}
             jnz 6b
             add {segment}, {SEGMENT_SIZE}
@@ -178,13 +178,13 @@ macro_rules! segments {
 /// Prefetches cache lines of the columns that are being read.
 macro_rules! prefetch_columns {
     ($($line:literal)*) => {
-        concat!($("prefetcht0 [{right} + {ahead} + ", $line, "]\n"),*)
+        concat!($("prefetcht0 [{rhs} + {prefetch_distance} + ", $line, "]\n"),*)
     };
 }
 
-/// The number of bytes that [`prefetch_next`] prefetches with each register of steps: about as many
+/// The number of bytes that [`prefetch_next`] prefetches with each tile register of columns: about as many
 /// as a register of the next columns has, divided among the tiles of the rows that pass together.
-pub(crate) const AHEAD_PER_REGISTER: usize = 256;
+pub(crate) const PREFETCH_PER_REGISTER: usize = 256;
 
 /// Prefetches the columns that are multiplied next.
 macro_rules! prefetch_next {
@@ -197,7 +197,7 @@ macro_rules! prefetch_next {
     };
 }
 
-/// Loads an [`super::Epilogue`] into registers: scales into zmm16 and zmm17, corrections into zmm18
+/// Loads an [`AmxEpilogue`](super::tiles::AmxEpilogue) into registers: scales into zmm16 and zmm17, corrections into zmm18
 /// and zmm19, the bias into zmm20 and zmm21, the masks of the columns into k1 and k2.
 macro_rules! load_epilogue {
     ($epilogue:literal) => {
@@ -259,7 +259,7 @@ macro_rules! sums_of_row {
     };
     // The most significant sums come first. zmm18 and zmm19 are the factors of the middle and of
     // the most significant sums.
-    (digits, $sums:literal) => {
+    (split_int8, $sums:literal) => {
         concat!(
             "vcvtdq2ps zmm0, [",
             $sums,
@@ -290,7 +290,7 @@ macro_rules! sums_of_row {
 }
 
 /// Writes a row's results, and advances its sums, results and factor to the next row's.
-macro_rules! finish_row {
+macro_rules! epilogue_of_row {
     ($kind:ident, $epilogue:literal, $sums:literal, $result:literal, $row_scale:literal) => {
         concat!(
             sums_of_row!($kind, $sums),
@@ -302,7 +302,7 @@ macro_rules! finish_row {
             vfmadd132ps zmm1, zmm21, zmm2
             cmp dword ptr [",
             $epilogue,
-            " + {ADD}], 0
+            " + {ACCUMULATE}], 0
             je 8f
             vmovups zmm2{{k1}}{{z}}, [",
             $result,
@@ -326,17 +326,17 @@ macro_rules! finish_row {
             $result,
             ", [",
             $epilogue,
-            " + {RESULT_ROW_STEP}]
+            " + {RESULT_ROW_STRIDE}]
             add ",
             $row_scale,
             ", [",
             $epilogue,
-            " + {ROW_SCALE_STEP}]"
+            " + {ROW_SCALE_STRIDE}]"
         )
     };
 }
 
 pub(crate) use {
-    columns, configure, finish_row, load_epilogue, prefetch_columns, prefetch_next, rows, segments,
-    sums, sums_of_row,
+    columns, configure, epilogue_of_row, load_epilogue, prefetch_columns, prefetch_next, rows,
+    segments, sums, sums_of_row,
 };

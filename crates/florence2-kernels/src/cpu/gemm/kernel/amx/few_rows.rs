@@ -13,10 +13,13 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-use super::{Pairs, SIDE, mask, sums_are_results};
+use super::tiles::{SIDE, mask, sums_are_results};
 use crate::cpu::cache_line::{LINE, Line};
-use crate::cpu::gemm::kernel::{PANEL, Raw, store_row};
-use crate::cpu::gemm::prefetch::AHEAD;
+use crate::cpu::gemm::format::PANEL;
+use crate::cpu::gemm::kernel::args::GemmArgs;
+use crate::cpu::gemm::kernel::avx512::Bf16x2;
+use crate::cpu::gemm::kernel::microkernel::store_row;
+use crate::cpu::gemm::prefetch::PREFETCH_DISTANCE;
 
 /// The maximum number of rows; more rows are multiplied in tile registers.
 pub(crate) const MAX_ROWS: usize = 3;
@@ -25,54 +28,63 @@ pub(crate) const MAX_ROWS: usize = 3;
 const VECTORS: usize = PANEL / SIDE;
 
 /// Multiplies up to [`MAX_ROWS`] rows, each with contiguous words.
+///
+/// # Safety
+/// The invariants of [`GemmArgs`]; `n` is more than half a panel, `m` at most [`MAX_ROWS`] and
+/// `lhs_k_stride` 1.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
-pub(crate) unsafe fn run(raw: &Raw<'_>) {
-    // SAFETY: guaranteed by the caller.
+pub(crate) unsafe fn run(args: &GemmArgs<'_>) {
+    // SAFETY: `multiply` has the same contract, and the number of rows matches.
     unsafe {
-        match raw.rows {
-            1 => multiply::<1>(raw),
-            2 => multiply::<2>(raw),
-            MAX_ROWS => multiply::<MAX_ROWS>(raw),
+        match args.m {
+            1 => multiply::<1>(args),
+            2 => multiply::<2>(args),
+            MAX_ROWS => multiply::<MAX_ROWS>(args),
             // INVARIANT: the caller passes no more rows.
             rows => unreachable!("{rows} rows"),
         }
     }
 }
 
+/// # Safety
+/// That of [`run`], with `m` equal to `ROWS`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
-unsafe fn multiply<const ROWS: usize>(raw: &Raw<'_>) {
-    let is_result = sums_are_results(raw);
-    let (whole, rest) = (raw.steps / SIDE, raw.steps % SIDE);
+unsafe fn multiply<const ROWS: usize>(args: &GemmArgs<'_>) {
+    let is_result = sums_are_results(args);
+    let (whole, rest) = (args.k / SIDE, args.k % SIDE);
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    // SAFETY: guaranteed by the caller, which checked every bound.
+    // SAFETY: invariants 2 and 3 for the words below `k`, 4 and 5 for a whole panel of the result and
+    // the bias, since `is_result` requires all columns, and for `store_row`; 6 for the instructions.
     unsafe {
         for (row, sums) in sums.iter_mut().enumerate() {
-            let from = match raw.finish.bias {
+            let from = match args.epilogue.bias {
                 Some(bias) if is_result => bias.as_ptr(),
-                None if is_result && raw.finish.add => raw.result.add(row * raw.result_row_step),
+                None if is_result && args.epilogue.accumulate => {
+                    args.dst.add(row * args.dst_row_stride)
+                }
                 _ => continue,
             };
             for (vector, sums) in sums.iter_mut().enumerate() {
                 *sums = _mm512_loadu_ps(from.add(vector * SIDE));
             }
         }
-        let mut step = 0;
+        let mut first = 0;
         for _ in 0..whole {
-            add_steps::<ROWS, SIDE>(&mut sums, raw, step, SIDE);
-            step += SIDE;
+            add_register::<ROWS, SIDE>(&mut sums, args, first, SIDE);
+            first += SIDE;
         }
         if rest > 0 {
-            add_steps::<ROWS, 0>(&mut sums, raw, step, rest);
+            add_register::<ROWS, 0>(&mut sums, args, first, rest);
         }
         for (row, sums) in sums.iter().enumerate() {
             if !is_result {
-                store_row::<Pairs, VECTORS>(sums, raw, row, 0);
+                store_row::<Bf16x2, VECTORS>(sums, args, row, 0);
                 continue;
             }
-            let result = raw.result.add(row * raw.result_row_step);
+            let result = args.dst.add(row * args.dst_row_stride);
             for (vector, sums) in sums.iter().enumerate() {
                 _mm512_storeu_ps(result.add(vector * SIDE), *sums);
             }
@@ -80,41 +92,45 @@ unsafe fn multiply<const ROWS: usize>(raw: &Raw<'_>) {
     }
 }
 
-/// Adds the steps of a register: `STEPS`, or `steps` if that is 0.
+/// Adds the products of the words that a tile register holds, from word `first` on: `COUNT` words, or
+/// `count` if that is 0.
+///
+/// # Safety
+/// That of [`multiply`], with `first + count` at most `k`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[allow(unsafe_code)]
-unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
+unsafe fn add_register<const ROWS: usize, const COUNT: usize>(
     sums: &mut [[__m512; VECTORS]; ROWS],
-    raw: &Raw<'_>,
+    args: &GemmArgs<'_>,
     first: usize,
-    steps: usize,
+    count: usize,
 ) {
-    let steps = if STEPS == 0 { steps } else { STEPS };
-    // SAFETY: guaranteed by the caller, which checked every bound; prefetched memory need not
-    // exist.
+    let count = if COUNT == 0 { count } else { COUNT };
+    // SAFETY: invariants 2 and 3 for the words below `k`, 6 for the instructions. Prefetched memory
+    // need not exist.
     unsafe {
         let mut rows = [[Line::default(); 2]; ROWS];
         for (row, lines) in rows.iter_mut().enumerate() {
-            let words = raw.left.add(row * raw.left_row_step + first);
-            let words = _mm512_maskz_loadu_epi32(mask(steps), words.cast());
+            let words = args.lhs.add(row * args.lhs_row_stride + first);
+            let words = _mm512_maskz_loadu_epi32(mask(count), words.cast());
             for (line, values) in lines.iter_mut().zip(halves(words)) {
                 _mm512_storeu_ps(line.0.as_mut_ptr().cast(), values);
             }
         }
         let mut parts = [[[_mm512_setzero_ps(); 2]; VECTORS]; ROWS];
-        for step in 0..steps {
-            let right = raw.right.add((first + step) * raw.right_step);
-            let ahead = right.wrapping_byte_add(AHEAD);
+        for p in 0..count {
+            let rhs = args.rhs.add((first + p) * args.rhs_k_stride);
+            let ahead = rhs.wrapping_byte_add(PREFETCH_DISTANCE);
             let mut columns = [[_mm512_setzero_ps(); 2]; VECTORS];
             for (vector, columns) in columns.iter_mut().enumerate() {
-                // One prefetch beside each load: with `ask_for_lines` before both, most steps took
-                // 4 to 13 % longer.
+                // One prefetch beside each load: with `prefetch_ahead` before both, most products
+                // took 4 to 13 % longer.
                 _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(vector * LINE).cast());
-                *columns = halves(_mm512_loadu_si512(right.add(vector * SIDE).cast()));
+                *columns = halves(_mm512_loadu_si512(rhs.add(vector * SIDE).cast()));
             }
             for (parts, row) in parts.iter_mut().zip(&rows) {
-                add_products(parts, &columns, row.as_ptr().cast::<f32>().add(step));
+                add_products(parts, &columns, row.as_ptr().cast::<f32>().add(p));
             }
         }
         for (sums, parts) in sums.iter_mut().zip(&parts) {
@@ -130,6 +146,9 @@ unsafe fn add_steps<const ROWS: usize, const STEPS: usize>(
 ///
 /// Written in assembly, so that the instructions take the row's values from memory: with fewer
 /// instructions, the processor starts more loads of columns ahead.
+///
+/// # Safety
+/// `row` is readable for two lines. The processor supports AVX-512.
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
@@ -139,7 +158,7 @@ unsafe fn add_products(
     row: *const f32,
 ) {
     let [[first_a, second_a], [first_b, second_b]] = parts;
-    // SAFETY: it reads two values, which the caller provides, and writes registers.
+    // SAFETY: it reads two values, which the caller guarantees, and writes registers.
     unsafe {
         asm!(
             "vfmadd231ps {first_a}, {first_columns_a}, dword ptr [{row}]{{1to16}}",
