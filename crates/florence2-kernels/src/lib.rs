@@ -9,10 +9,10 @@ pub mod activation;
 #[cfg(feature = "mimalloc")]
 mod allocator;
 mod backend;
+#[cfg(feature = "flex")]
+mod cpu;
 mod cpu_level;
 mod exp;
-#[cfg(feature = "flex")]
-mod flex;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod layer_weights;
@@ -24,10 +24,10 @@ pub use activation::Activation;
 #[cfg(feature = "mimalloc")]
 pub use allocator::Allocator;
 pub use backend::{Backend, SelectRows};
+#[cfg(feature = "flex")]
+pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
 pub use exp::exp;
-#[cfg(feature = "flex")]
-pub use flex::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use top_k::top_k;
 pub use weight::{Packed, Precision, Weight};
 
@@ -35,7 +35,7 @@ pub use weight::{Packed, Precision, Weight};
 /// and the memory freed by this thread that the [allocator](Allocator) retains.
 pub fn trim() {
     #[cfg(feature = "flex")]
-    flex::trim();
+    cpu::trim();
     #[cfg(feature = "mimalloc")]
     allocator::trim();
 }

@@ -96,7 +96,7 @@ pub struct Packed {
 }
 
 #[cfg(feature = "flex")]
-type PackedMatrix = std::sync::Arc<crate::flex::PackedMatrix>;
+type PackedMatrix = std::sync::Arc<crate::cpu::PackedMatrix>;
 #[cfg(not(feature = "flex"))]
 type PackedMatrix = std::sync::Arc<std::convert::Infallible>;
 
