@@ -2,13 +2,15 @@
 //! evenly and at sizes that do not: tails of vectors, windows over the edge, one row, few rows, many
 //! rows.
 
+#![allow(clippy::unwrap_used)]
+
 mod values;
 
 use burn::module::Param;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::language_model::{
-    Attention, CrossAttention, Decoder, KeysValues, KvCache, SelfAttentionCache,
+    Attention, CrossAttention, Decoder, DecoderLayer, KeysValues, KvCache, SelfAttentionCache,
 };
 use florence2_core::layers::{Linear, TokenEmbedding, activate};
 use florence2_kernels::{Activation, Backend, Precision, SelectRows, Weight};
@@ -102,7 +104,8 @@ fn patch_embedding() {
 fn window_attention() {
     for shape in IMAGES {
         for (heads, window, bias) in [(2, 12, true), (4, 5, false), (1, 3, true)] {
-            let config = stage(shape[3], heads, window, bias, "gelu");
+            let mut config = stage(shape[3], heads, window, bias, "gelu");
+            config.mlp_ratio = 1.0;
             let mut block = spatial_block(&config, Precision::F32);
             if heads == 4 {
                 let attention = &mut block.window_attn;
@@ -121,7 +124,8 @@ fn window_attention() {
 fn channel_attention() {
     for shape in IMAGES {
         for (groups, bias) in [(1, true), (2, false), (4, true)] {
-            let config = stage(shape[3], groups, 12, bias, "gelu");
+            let mut config = stage(shape[3], groups, 12, bias, "gelu");
+            config.mlp_ratio = 1.0;
             let mut block = channel_block(&config, Precision::F32);
             if groups == 4 {
                 let attention = &mut block.channel_attn;
@@ -158,28 +162,46 @@ fn feed_forward() {
             let block = channel_block(&config, Precision::F32);
             assert_fused_is_plain(&format!("{what} channel block"), &block, &input);
 
-            let input = input.reshape([batch, height * width, channels]);
             let config = text_config(channels, 4, 4 * channels, name);
+            let mut encoder = encoder_layer(&config, Precision::F32);
+            set_zero(&mut encoder.self_attn.out_proj);
+            let input = input.reshape([batch, height * width, channels]);
+            let expected = unpacked(&encoder).forward(input.clone(), None);
+            let found = encoder.forward(input, None);
+            assert_close(&format!("{what} then norm"), found, expected);
+        }
+    }
+}
+
+/// Whole layers of the language model. The lines of an image are the sequences of a batch.
+#[test]
+fn encoder_and_decoder_layers() {
+    let names = ["gelu", "gelu_new", "quick_gelu", "relu", "silu", "swish"];
+    for (shape, name) in IMAGES.into_iter().zip(names) {
+        let [batch, height, width, channels] = shape;
+        for name in ["gelu", name] {
+            let what = format!("{shape:?} {name}");
+            let config = text_config(channels, 4, 4 * channels, name);
+            let input = random([batch * height, width, channels]) * 3.0;
             let encoder = encoder_layer(&config, Precision::F32);
-            let mut without_attention = encoder.clone();
-            set_zero(&mut without_attention.self_attn.out_proj);
-            for (part, layer) in [("then norm", without_attention), ("encoder layer", encoder)] {
-                let expected = unpacked(&layer).forward(input.clone(), None);
-                let found = layer.forward(input.clone(), None);
-                assert_close(&format!("{what} {part}"), found, expected);
-            }
+            let expected = unpacked(&encoder).forward(input.clone(), None);
+            let found = encoder.forward(input.clone(), None);
+            assert_close(&format!("{what} encoder layer"), found, expected);
 
             let decoder = decoder_layer(&config, Precision::F32);
-            let encoded = random([batch, 9, channels]);
-            let [found, expected] = [decoder.clone(), unpacked(&decoder)].map(|layer| {
+            let encoded = random([batch * height, 9, channels]);
+            let forward = |layer: &DecoderLayer<Flex>| {
                 let cross_attention = layer.cross_attention(&encoded, None);
+                let is_fused = matches!(cross_attention, CrossAttention::Fused(_));
                 let mut self_attention = SelfAttentionCache::default();
                 let output = layer.forward(input.clone(), &mut self_attention, &cross_attention);
-                (output, cross_attention)
-            });
-            assert!(matches!(found.1, CrossAttention::Fused(_)));
-            assert!(matches!(expected.1, CrossAttention::Plain(_)));
-            assert_close(&format!("{what} decoder layer"), found.0, expected.0);
+                (output, is_fused)
+            };
+            let (expected, is_fused) = forward(&unpacked(&decoder));
+            assert!(!is_fused);
+            let (found, is_fused) = forward(&decoder);
+            assert!(is_fused);
+            assert_close(&format!("{what} decoder layer"), found, expected);
         }
     }
 }
@@ -563,21 +585,15 @@ fn assert_narrow_is_close(what: &str, block: &impl Block, input: &Tensor<Flex, 4
     }
 }
 
-/// An attention in burn's operations without projections. Its input is queries, keys and values
-/// side by side, `[rows, tokens, 3 * dim]`.
+/// An attention in burn's operations that does not project its result.
 fn plain_attention(dim: usize, heads: usize) -> Attention<Flex> {
-    let all = Tensor::<Flex, 2>::eye(3 * dim, &FlexDevice);
-    let part = |index| identity(all.clone().narrow(0, index * dim, dim));
     let mut attention = Attention::new(dim, heads, Precision::F32, &FlexDevice);
-    attention.q_proj = part(0);
-    attention.k_proj = part(1);
-    attention.v_proj = part(2);
-    attention.out_proj = identity(Tensor::eye(dim, &FlexDevice));
+    attention.out_proj = plain_linear(Tensor::eye(dim, &FlexDevice));
     attention
 }
 
 /// A linear layer in burn's operations without a bias.
-fn identity(weight: Tensor<Flex, 2>) -> Linear<Flex> {
+fn plain_linear(weight: Tensor<Flex, 2>) -> Linear<Flex> {
     Linear {
         weight: Weight::Parameter(Param::from_tensor(weight), Precision::F32),
         bias: None,
@@ -611,7 +627,7 @@ fn attention() {
             let masked: Tensor<Flex, 4, Bool> = chances.clone().greater_elem(least);
             let masked = (least < 1.0).then_some(masked);
             let mut plain = plain_attention(dim, heads);
-            plain.q_proj = identity(Tensor::eye(dim, &FlexDevice));
+            plain.q_proj = plain_linear(Tensor::eye(dim, &FlexDevice));
             let [keys, values] = [&k, &v].map(|tensor| {
                 let heads = tensor.clone().reshape([batch, keys, heads, head_dim]);
                 heads.swap_dims(1, 2)
@@ -662,21 +678,28 @@ fn attended(
 /// Sequences that grow by one token or several, and whose rows are exchanged and removed.
 #[test]
 fn attention_to_the_past() {
+    const VALUES: usize = 8;
     for (heads, head_dim) in [(2, 8), (3, 20), (12, 64)] {
         let dim = heads * head_dim;
         let mut past = <Flex as Backend>::SelfAttentionCache::default();
-        let plain = plain_attention(dim, heads);
+        // Queries, keys and values are projections of a few values.
+        let project = || plain_linear(random([dim, VALUES]) / (VALUES as f32).sqrt());
+        let mut plain = plain_attention(dim, heads);
+        plain.q_proj = project();
+        plain.k_proj = project();
+        plain.v_proj = project();
         let mut plain_past = SelfAttentionCache::default();
         let mut rows = 3;
-        // All queries, keys and values of the rows so far.
+        // All tokens of the rows.
         let mut all: Vec<Tensor<Flex, 3>> = Vec::new();
         for (step, tokens) in [3, 1, 1, 50, 1, 1].into_iter().enumerate() {
             let shape = [rows, tokens, dim];
-            let [q, k, v] = [0; 3].map(|_| random(shape));
             let what = format!("{heads} {head_dim} step {step}");
-            past.append(&floats(&k), &floats(&v), shape);
-            let found = tensor(past.attention(&floats(&q), shape, heads), shape);
-            let x = Tensor::cat(vec![q, k, v], 2);
+            let x = random([rows, tokens, VALUES]);
+            let [q, k, v] = [&plain.q_proj, &plain.k_proj, &plain.v_proj]
+                .map(|projection| floats(&projection.forward(x.clone())));
+            past.append(&k, &v, shape);
+            let found = tensor(past.attention(&q, shape, heads), shape);
             all.push(x.clone());
             assert_close(&what, found, plain.forward_causal(x, &mut plain_past));
             let kept: &[usize] = match step {
