@@ -2,13 +2,15 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{Bool, DType, Int, Tensor, backend::Backend as BurnBackend};
+use burn::tensor::{Bool, Int, Tensor, backend::Backend as BurnBackend};
 
+use crate::cpu_level::CpuLevelError;
 use crate::layer_weights::{
     ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
     SpatialBlockWeights,
 };
-use crate::{CpuLevelError, Packed, Precision, Weight};
+use crate::packing::Packing;
+use crate::weight::Weight;
 
 /// A burn backend on which the model runs.
 ///
@@ -17,7 +19,7 @@ use crate::{CpuLevelError, Packed, Precision, Weight};
 /// in burn's operations: its `forward` bodies are the specification of the fused operations.
 ///
 /// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
-pub trait Backend: BurnBackend {
+pub trait Backend: Packing {
     /// The state of [`Self::fused_decoder_layer`]'s self-attention: the keys and values of the
     /// tokens decoded so far. `()` on a backend that does not fuse decoder layers.
     type SelfAttentionCache: SelectRows + Default;
@@ -32,29 +34,6 @@ pub trait Backend: BurnBackend {
     /// [`CpuLevelError`] if the CPU backend cannot use the SIMD level that is set.
     fn check_settings() -> Result<(), CpuLevelError> {
         Ok(())
-    }
-
-    /// Packs a weight `[out, ..]` into the layout that this backend's operations read fastest.
-    /// Returns `None` if they read tensors.
-    fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
-        None
-    }
-
-    /// Returns the values of a weight that this backend packed.
-    fn unpack<const D: usize>(_packed: &Packed, _shape: [usize; D]) -> Tensor<Self, D> {
-        // INVARIANT: only a backend that overrides `pack` creates packed weights, and it overrides
-        // `unpack`.
-        unreachable!("a packed weight of another backend")
-    }
-
-    /// The precisions in which this backend stores weights, provided that the device supports them.
-    fn precisions() -> &'static [Precision] {
-        &[Precision::F32]
-    }
-
-    /// The data type of the tensor into which a weight of a precision is loaded.
-    fn parameter_dtype(_precision: Precision) -> DType {
-        DType::F32
     }
 
     /// The maximum size of a tensor on the device in bytes; `None` if only the memory limits it.
@@ -180,51 +159,18 @@ impl SelectRows for () {
     fn select(&mut self, _rows: &[usize]) {}
 }
 
+impl<B: BurnBackend> Packing for burn_autodiff::Autodiff<B> {}
+
 impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {
     type SelfAttentionCache = ();
     type CrossAttentionCache = ();
 }
 
 #[cfg(feature = "ndarray")]
+impl Packing for burn_ndarray::NdArray {}
+
+#[cfg(feature = "ndarray")]
 impl Backend for burn_ndarray::NdArray {
     type SelfAttentionCache = ();
     type CrossAttentionCache = ();
 }
-
-/// The implementation of [`Backend`] for a GPU.
-#[cfg(feature = "gpu")]
-macro_rules! on_gpu {
-    ($backend:ty, $runtime:ty) => {
-        impl Backend for $backend {
-            type SelfAttentionCache = ();
-            type CrossAttentionCache = ();
-
-            fn precisions() -> &'static [Precision] {
-                &[Precision::F32, Precision::F16, Precision::Bf16]
-            }
-
-            fn parameter_dtype(precision: Precision) -> DType {
-                precision.dtype().unwrap_or(DType::F32)
-            }
-
-            fn largest_buffer(device: &Self::Device) -> Option<u64> {
-                Some(crate::gpu::largest_buffer::<Self>(device))
-            }
-
-            fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
-                Some(crate::gpu::top_k_log_softmax(logits, count))
-            }
-        }
-
-        impl crate::gpu::GpuBackend for $backend {
-            type Runtime = $runtime;
-        }
-    };
-}
-
-#[cfg(feature = "cuda")]
-on_gpu!(crate::gpu::cuda::Cuda, cubecl::cuda::CudaRuntime);
-#[cfg(feature = "rocm")]
-on_gpu!(crate::gpu::rocm::Rocm, cubecl::hip::HipRuntime);
-#[cfg(feature = "wgpu")]
-on_gpu!(crate::gpu::wgpu::Wgpu, cubecl::wgpu::WgpuRuntime);

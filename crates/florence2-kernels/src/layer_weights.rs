@@ -1,16 +1,18 @@
 //! The parameters of the model's layers, borrowed from the modules of florence2-core: the arguments
-//! of [`Backend`]'s fused operations. Field names are Hugging Face's.
+//! of `Backend`'s fused operations. Field names are Hugging Face's.
 
 use burn::module::Param;
 use burn::nn::LayerNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
-use crate::{Activation, Backend, Weight};
+use crate::activation::Activation;
+use crate::packing::Packing;
+use crate::weight::Weight;
 
 /// A linear layer: `x * weight^T + bias`.
 #[derive(Debug)]
-pub struct LinearWeights<'a, B: Backend> {
+pub struct LinearWeights<'a, B: Packing> {
     /// `[out, in]`.
     pub weight: &'a Weight<B, 2>,
     /// `[out]`; `None` for zeros.
@@ -19,7 +21,7 @@ pub struct LinearWeights<'a, B: Backend> {
 
 /// HF `Florence2VisionConvEmbed`: a strided convolution with a layer norm before or after it.
 #[derive(Debug)]
-pub struct ConvEmbedWeights<'a, B: Backend> {
+pub struct ConvEmbedWeights<'a, B: Packing> {
     /// `[channels, in_channels, size, size]`.
     pub conv: &'a Weight<B, 4>,
     /// `[channels]`; `None` for zeros.
@@ -36,7 +38,7 @@ pub struct ConvEmbedWeights<'a, B: Backend> {
 
 /// HF `Florence2VisionSpatialBlock`.
 #[derive(Debug)]
-pub struct SpatialBlockWeights<'a, B: Backend> {
+pub struct SpatialBlockWeights<'a, B: Packing> {
     /// The depthwise convolution before the attention.
     pub conv1: &'a Conv2d<B>,
     /// The layer norm before the attention.
@@ -55,7 +57,7 @@ pub struct SpatialBlockWeights<'a, B: Backend> {
 
 /// HF `Florence2VisionChannelBlock`.
 #[derive(Debug)]
-pub struct ChannelBlockWeights<'a, B: Backend> {
+pub struct ChannelBlockWeights<'a, B: Packing> {
     /// The depthwise convolution before the attention.
     pub conv1: &'a Conv2d<B>,
     /// The layer norm before the attention.
@@ -72,7 +74,7 @@ pub struct ChannelBlockWeights<'a, B: Backend> {
 
 /// The second half of a vision block: a depthwise convolution, a layer norm and an MLP.
 #[derive(Debug)]
-pub struct VisionFeedForwardWeights<'a, B: Backend> {
+pub struct VisionFeedForwardWeights<'a, B: Packing> {
     /// The depthwise convolution before the MLP.
     pub conv2: &'a Conv2d<B>,
     /// The layer norm before the MLP.
@@ -83,7 +85,7 @@ pub struct VisionFeedForwardWeights<'a, B: Backend> {
 
 /// Two linear layers with an activation between them.
 #[derive(Debug)]
-pub struct MlpWeights<'a, B: Backend> {
+pub struct MlpWeights<'a, B: Packing> {
     /// The first layer.
     pub fc1: LinearWeights<'a, B>,
     /// The second layer.
@@ -94,7 +96,7 @@ pub struct MlpWeights<'a, B: Backend> {
 
 /// HF `BartAttention`.
 #[derive(Debug)]
-pub struct AttentionWeights<'a, B: Backend> {
+pub struct AttentionWeights<'a, B: Packing> {
     /// Keys, `[d_model, d_model]`.
     pub k_proj: LinearWeights<'a, B>,
     /// Values, `[d_model, d_model]`.
@@ -109,7 +111,7 @@ pub struct AttentionWeights<'a, B: Backend> {
 
 /// HF `BartEncoderLayer`.
 #[derive(Debug)]
-pub struct EncoderLayerWeights<'a, B: Backend> {
+pub struct EncoderLayerWeights<'a, B: Packing> {
     /// The self-attention.
     pub self_attn: AttentionWeights<'a, B>,
     /// The layer norm after the self-attention.
@@ -122,7 +124,7 @@ pub struct EncoderLayerWeights<'a, B: Backend> {
 
 /// HF `BartDecoderLayer`.
 #[derive(Debug)]
-pub struct DecoderLayerWeights<'a, B: Backend> {
+pub struct DecoderLayerWeights<'a, B: Packing> {
     /// The self-attention.
     pub self_attn: AttentionWeights<'a, B>,
     /// The layer norm after the self-attention.

@@ -17,6 +17,8 @@ mod exp;
 pub mod gpu;
 pub mod layer_weights;
 mod multiply_add;
+mod packing;
+mod precision;
 mod top_k;
 mod weight;
 
@@ -28,8 +30,10 @@ pub use backend::{Backend, SelectRows};
 pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
 pub use exp::exp;
+pub use packing::{Packed, Packing};
+pub use precision::Precision;
 pub use top_k::top_k;
-pub use weight::{Packed, Precision, Weight};
+pub use weight::Weight;
 
 /// Frees memory that is kept for later operations: the buffers of the process and of this thread,
 /// and the memory freed by this thread that the [allocator](Allocator) retains.

@@ -5,102 +5,24 @@ use burn::module::{
     ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
 use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::{DType, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 
-use crate::Backend;
-
-/// The format of a model's large weights and of their products. Sums are f32 in every precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// f32 weights and products. A backend may store weights as f16 if f16 represents them exactly.
-    #[default]
-    F32,
-    /// f16 weights. GPUs also multiply in f16, the CPU in f32.
-    F16,
-    /// bf16 weights and products.
-    Bf16,
-    /// int8 weights with a scale per output. Activations are quantised at run time. Products that
-    /// would lose too much accuracy stay in bf16.
-    Int8,
-}
-
-impl Precision {
-    /// All precisions, widest first.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
-
-    /// The name in options: `f32`, `f16`, `bf16` or `int8`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        }
-    }
-
-    /// Returns the precision with a name, or `None` for other names.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|precision| precision.name() == name)
-    }
-
-    /// Lists some precisions for an error message: `f32, f16 or bf16`.
-    pub fn choice(precisions: &[Self]) -> String {
-        let names: Vec<&str> = precisions
-            .iter()
-            .map(|precision| precision.name())
-            .collect();
-        match names.as_slice() {
-            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-            names => names.concat(),
-        }
-    }
-
-    /// The data type of a tensor of such weights; `None` for int8, whose values need scales.
-    pub fn dtype(self) -> Option<DType> {
-        match self {
-            Self::F32 => Some(DType::F32),
-            Self::F16 => Some(DType::F16),
-            Self::Bf16 => Some(DType::BF16),
-            Self::Int8 => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::packing::{Packed, Packing};
+use crate::precision::Precision;
 
 /// A weight of `D` dimensions, outputs first, as checkpoints store it.
 ///
 /// Checkpoints are loaded through [`Module::map`]. If the backend packs weights
-/// ([`Backend::pack`]), a mapped value is packed at once, so that no second copy of it remains.
+/// ([`Packing::pack`]), a mapped value is packed at once, so that no second copy of it remains.
 #[derive(Debug, Clone)]
-pub enum Weight<B: Backend, const D: usize> {
+pub enum Weight<B: Packing, const D: usize> {
     /// An ordinary parameter: trainable, and readable by any operation.
     Parameter(Param<Tensor<B, D>>, Precision),
     /// The backend's packed form.
     Packed(Packed),
 }
 
-/// A weight in a backend's packed form, shared by all clones.
-#[derive(Debug, Clone)]
-pub struct Packed {
-    #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
-    pub(crate) matrix: PackedMatrix,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) precision: Precision,
-}
-
-#[cfg(feature = "flex")]
-type PackedMatrix = std::sync::Arc<crate::cpu::PackedMatrix>;
-#[cfg(not(feature = "flex"))]
-type PackedMatrix = std::sync::Arc<std::convert::Infallible>;
-
-impl<B: Backend, const D: usize> Weight<B, D> {
+impl<B: Packing, const D: usize> Weight<B, D> {
     /// Creates a lazily initialised weight, with the uniform distribution of torch's linear layers.
     pub fn new(shape: [usize; D], precision: Precision, device: &B::Device) -> Self {
         let inputs: usize = shape[1..].iter().product();
@@ -179,7 +101,7 @@ impl<B: Backend, const D: usize> Weight<B, D> {
     }
 }
 
-impl<B: Backend, const D: usize> Module<B> for Weight<B, D> {
+impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
     type Record = Param<Tensor<B, D>>;
 
     fn collect_devices(&self, devices: Devices<B>) -> Devices<B> {
@@ -233,8 +155,8 @@ impl<B: Backend, const D: usize> Module<B> for Weight<B, D> {
 
 impl<B, const D: usize> AutodiffModule<B> for Weight<B, D>
 where
-    B: AutodiffBackend + Backend,
-    B::InnerBackend: Backend,
+    B: AutodiffBackend + Packing,
+    B::InnerBackend: Packing,
 {
     type InnerModule = Weight<B::InnerBackend, D>;
 
@@ -259,13 +181,13 @@ where
 
 impl<B, I, const D: usize> HasAutodiffModule<B> for Weight<I, D>
 where
-    I: Backend,
-    B: AutodiffBackend<InnerBackend = I> + Backend,
+    I: Packing,
+    B: AutodiffBackend<InnerBackend = I> + Packing,
 {
     type TrainModule = Weight<B, D>;
 }
 
-impl<B: Backend, const D: usize> ModuleDisplayDefault for Weight<B, D> {
+impl<B: Packing, const D: usize> ModuleDisplayDefault for Weight<B, D> {
     fn content(&self, content: Content) -> Option<Content> {
         content
             .add_formatted(&format!("Weight {:?}", self.dims()))
@@ -273,4 +195,4 @@ impl<B: Backend, const D: usize> ModuleDisplayDefault for Weight<B, D> {
     }
 }
 
-impl<B: Backend, const D: usize> ModuleDisplay for Weight<B, D> {}
+impl<B: Packing, const D: usize> ModuleDisplay for Weight<B, D> {}

@@ -2,230 +2,24 @@
 //! cache, one chunk per rayon task. Products read weights that were packed at load time. With an
 //! unpacked weight, such as one in training, an operation returns `None`.
 
+mod backend;
 mod buffer_pool;
 mod cache_line;
 mod gemm;
 mod ops;
+mod packing;
 mod parameters;
 mod simd;
 mod tensor;
 mod threads;
 mod workspace;
 
-use std::sync::Arc;
-
-use burn::tensor::{Bool, Int, Tensor};
-use burn_flex::{Flex, FlexTensor};
-
 pub(crate) use gemm::pack::PackedMatrix;
 pub use simd::{cpu_level, cpu_levels, set_cpu_level};
 pub use threads::with_spin_limit;
-
-use crate::layer_weights::{
-    ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
-    SpatialBlockWeights,
-};
-use crate::{Backend, CpuLevelError, Packed, Precision, Weight};
-use gemm::driver;
-use ops::depthwise::Depthwise;
-use ops::layers::{DecoderLayer, EncoderLayer, VisionFeedForward};
-use ops::{
-    channel_attention, cross_attention_cache, kv_cache, patch_embedding, top_k, window_attention,
-};
-use parameters::{Affine, Norm};
-use tensor::{slice, tensor, values};
-
-impl Backend for Flex {
-    type SelfAttentionCache = kv_cache::SelfAttentionCache;
-    type CrossAttentionCache = cross_attention_cache::CrossAttentionCache;
-
-    fn check_settings() -> Result<(), CpuLevelError> {
-        simd::select().map(drop)
-    }
-
-    fn pack<const D: usize>(weight: Tensor<Self, D>, precision: Precision) -> Option<Packed> {
-        let shape = weight.dims().to_vec();
-        let weight = channels_last(weight);
-        let [outputs, inputs] = flat(weight.dims());
-        if outputs == 0 || inputs == 0 {
-            return None;
-        }
-        let values = values(&weight)?;
-        let matrix = PackedMatrix::pack(slice(&values), inputs, precision.format());
-        Some(Packed {
-            matrix: Arc::new(matrix),
-            shape,
-            precision,
-        })
-    }
-
-    fn unpack<const D: usize>(packed: &Packed, shape: [usize; D]) -> Tensor<Self, D> {
-        let values = packed.matrix.unpack();
-        if D != 4 {
-            return tensor(values, shape);
-        }
-        let [channels, in_channels, rows, columns] = [0, 1, 2, 3].map(|axis| shape[axis]);
-        let stored = tensor(values, [channels, rows, columns, in_channels]);
-        stored.permute([0, 3, 1, 2]).reshape(shape)
-    }
-
-    fn precisions() -> &'static [Precision] {
-        &Precision::ALL
-    }
-
-    fn fused_embedding(
-        weight: &Weight<Self, 2>,
-        input_ids: &Tensor<Self, 2, Int>,
-    ) -> Option<Tensor<Self, 3>> {
-        let matrix = &weight.as_packed()?.matrix;
-        let [batch, tokens] = input_ids.dims();
-        let ids = input_ids.to_data().convert::<i64>();
-        // INVARIANT: `convert` returned the type that is read.
-        let ids = ids.as_slice::<i64>().expect("i64");
-        let rows: Vec<f32> = ids
-            .iter()
-            .flat_map(|id| matrix.output(*id as usize))
-            .collect();
-        Some(tensor(rows, [batch, tokens, matrix.inputs]))
-    }
-
-    fn fused_linear<const D: usize>(
-        hidden_states: &Tensor<Self, D>,
-        weights: &LinearWeights<'_, Self>,
-    ) -> Option<Tensor<Self, D>> {
-        let (input, layer) = (values(hidden_states)?, Affine::new(weights)?);
-        let mut shape = hidden_states.dims();
-        let output = driver::linear(slice(&input), shape[D - 2], &layer);
-        shape[D - 1] = layer.weight.outputs;
-        Some(tensor(output, shape))
-    }
-
-    fn fused_conv_embed(
-        hidden_states: &Tensor<Self, 4>,
-        weights: &ConvEmbedWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        let geometry = patch_embedding::Geometry::new(hidden_states.dims(), weights)?;
-        let (input, conv) = (
-            values(hidden_states)?,
-            Affine::of(weights.conv, weights.bias)?,
-        );
-        let (norm, prenorm) = (Norm::new(weights.norm), weights.prenorm);
-        let output =
-            patch_embedding::patch_embedding(slice(&input), &geometry, &conv, &norm, prenorm);
-        Some(tensor(output, geometry.output_shape()))
-    }
-
-    fn fused_spatial_block(
-        hidden_states: &Tensor<Self, 4>,
-        weights: &SpatialBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        let shape = hidden_states.dims();
-        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
-        let layer = window_attention::Layer {
-            conv: &Depthwise::new(shape, weights.conv1)?,
-            norm: &Norm::new(weights.norm1),
-            qkv: &Affine::new(&weights.qkv)?,
-            proj: &Affine::new(&weights.proj)?,
-            num_heads: weights.num_heads,
-            window_size: weights.window_size,
-        };
-        let input = values(hidden_states)?;
-        let attended = fill(&input, |output| {
-            window_attention::add_window_attention(slice(&input), output, shape, &layer);
-        });
-        Some(tensor(feed_forward.add(attended), shape))
-    }
-
-    fn fused_channel_block(
-        hidden_states: &Tensor<Self, 4>,
-        weights: &ChannelBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        if weights.proj.weight.precision() != Precision::F32 {
-            return None;
-        }
-        let shape = hidden_states.dims();
-        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
-        let layer = channel_attention::Layer {
-            conv: &Depthwise::new(shape, weights.conv1)?,
-            norm: &Norm::new(weights.norm1),
-            qkv: &Affine::new(&weights.qkv)?,
-            proj: &Affine::new(&weights.proj)?,
-            num_groups: weights.num_groups,
-        };
-        let input = values(hidden_states)?;
-        let attended = fill(&input, |output| {
-            channel_attention::add_channel_attention(slice(&input), output, shape, &layer);
-        });
-        Some(tensor(feed_forward.add(attended), shape))
-    }
-
-    fn fused_encoder_layer(
-        hidden_states: &Tensor<Self, 3>,
-        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
-        weights: &EncoderLayerWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 3>> {
-        EncoderLayer::new(weights)?.forward(hidden_states, key_padding_mask)
-    }
-
-    fn fused_cross_attention_cache(
-        encoder_hidden_states: &Tensor<Self, 3>,
-        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
-        weights: &DecoderLayerWeights<'_, Self>,
-    ) -> Option<Self::CrossAttentionCache> {
-        let layer = DecoderLayer::new(weights)?;
-        layer.cross_attention_cache(encoder_hidden_states, key_padding_mask)
-    }
-
-    fn fused_decoder_layer(
-        hidden_states: &Tensor<Self, 3>,
-        self_attention: &mut Self::SelfAttentionCache,
-        cross_attention: &Self::CrossAttentionCache,
-        weights: &DecoderLayerWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 3>> {
-        DecoderLayer::new(weights)?.forward(hidden_states, self_attention, cross_attention)
-    }
-
-    fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
-        let [rows, entries] = logits.dims();
-        let values = values(&logits)?;
-        let count = count.min(entries);
-        Some(tensor(
-            top_k::top_k_log_softmax(slice(&values), entries, count),
-            [rows, 2 * count],
-        ))
-    }
-
-    /// On a thread of rayon's pool, an operation wakes only the threads that share its work. On any
-    /// other thread, the operation moves to the pool and the thread sleeps.
-    fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-        threads::with_spinning_threads(work)
-    }
-}
 
 /// Frees the buffers that are kept between operations: those of the process and of this thread.
 pub(crate) fn trim() {
     buffer_pool::trim();
     workspace::trim();
-}
-
-/// The number of outputs, and the number of inputs of each output.
-fn flat<const D: usize>(shape: [usize; D]) -> [usize; 2] {
-    [shape[0], shape[1..].iter().product()]
-}
-
-/// The weight of a convolution with its channels last, in the order of gathered patches; other
-/// weights unchanged.
-fn channels_last<const D: usize>(weight: Tensor<Flex, D>) -> Tensor<Flex, D> {
-    if D != 4 {
-        return weight;
-    }
-    let axes: [isize; D] = std::array::from_fn(|axis| [0, 2, 3, 1][axis]);
-    weight.permute(axes)
-}
-
-/// Returns a buffer as large as `input`, which `write` fills.
-fn fill(input: &FlexTensor, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut output = buffer_pool::take(slice(input).len());
-    write(&mut output);
-    output
 }

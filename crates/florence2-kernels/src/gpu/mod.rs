@@ -1,6 +1,7 @@
 //! The GPUs of this machine. They are queried before a backend is used, since backends panic if a
 //! driver is missing.
 
+mod backends;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod kernel_cache;

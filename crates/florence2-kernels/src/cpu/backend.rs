@@ -1,0 +1,163 @@
+//! The fused operations for burn-flex.
+
+use burn::tensor::{Bool, Int, Tensor};
+use burn_flex::{Flex, FlexTensor};
+
+use crate::cpu::gemm::driver;
+use crate::cpu::ops::depthwise::Depthwise;
+use crate::cpu::ops::layers::{DecoderLayer, EncoderLayer, VisionFeedForward};
+use crate::cpu::ops::{
+    channel_attention, cross_attention_cache, kv_cache, patch_embedding, top_k, window_attention,
+};
+use crate::cpu::parameters::{Affine, Norm};
+use crate::cpu::tensor::{slice, tensor, values};
+use crate::cpu::{buffer_pool, simd, threads};
+use crate::layer_weights::{
+    ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
+    SpatialBlockWeights,
+};
+use crate::{Backend, CpuLevelError, Precision, Weight};
+
+impl Backend for Flex {
+    type SelfAttentionCache = kv_cache::SelfAttentionCache;
+    type CrossAttentionCache = cross_attention_cache::CrossAttentionCache;
+
+    fn check_settings() -> Result<(), CpuLevelError> {
+        simd::select().map(drop)
+    }
+
+    fn fused_embedding(
+        weight: &Weight<Self, 2>,
+        input_ids: &Tensor<Self, 2, Int>,
+    ) -> Option<Tensor<Self, 3>> {
+        let matrix = &weight.as_packed()?.matrix;
+        let [batch, tokens] = input_ids.dims();
+        let ids = input_ids.to_data().convert::<i64>();
+        // INVARIANT: `convert` returned the type that is read.
+        let ids = ids.as_slice::<i64>().expect("i64");
+        let rows: Vec<f32> = ids
+            .iter()
+            .flat_map(|id| matrix.output(*id as usize))
+            .collect();
+        Some(tensor(rows, [batch, tokens, matrix.inputs]))
+    }
+
+    fn fused_linear<const D: usize>(
+        hidden_states: &Tensor<Self, D>,
+        weights: &LinearWeights<'_, Self>,
+    ) -> Option<Tensor<Self, D>> {
+        let (input, layer) = (values(hidden_states)?, Affine::new(weights)?);
+        let mut shape = hidden_states.dims();
+        let output = driver::linear(slice(&input), shape[D - 2], &layer);
+        shape[D - 1] = layer.weight.outputs;
+        Some(tensor(output, shape))
+    }
+
+    fn fused_conv_embed(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &ConvEmbedWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        let geometry = patch_embedding::Geometry::new(hidden_states.dims(), weights)?;
+        let (input, conv) = (
+            values(hidden_states)?,
+            Affine::of(weights.conv, weights.bias)?,
+        );
+        let (norm, prenorm) = (Norm::new(weights.norm), weights.prenorm);
+        let output =
+            patch_embedding::patch_embedding(slice(&input), &geometry, &conv, &norm, prenorm);
+        Some(tensor(output, geometry.output_shape()))
+    }
+
+    fn fused_spatial_block(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &SpatialBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        let shape = hidden_states.dims();
+        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
+        let layer = window_attention::Layer {
+            conv: &Depthwise::new(shape, weights.conv1)?,
+            norm: &Norm::new(weights.norm1),
+            qkv: &Affine::new(&weights.qkv)?,
+            proj: &Affine::new(&weights.proj)?,
+            num_heads: weights.num_heads,
+            window_size: weights.window_size,
+        };
+        let input = values(hidden_states)?;
+        let attended = fill(&input, |output| {
+            window_attention::add_window_attention(slice(&input), output, shape, &layer);
+        });
+        Some(tensor(feed_forward.add(attended), shape))
+    }
+
+    fn fused_channel_block(
+        hidden_states: &Tensor<Self, 4>,
+        weights: &ChannelBlockWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        if weights.proj.weight.precision() != Precision::F32 {
+            return None;
+        }
+        let shape = hidden_states.dims();
+        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
+        let layer = channel_attention::Layer {
+            conv: &Depthwise::new(shape, weights.conv1)?,
+            norm: &Norm::new(weights.norm1),
+            qkv: &Affine::new(&weights.qkv)?,
+            proj: &Affine::new(&weights.proj)?,
+            num_groups: weights.num_groups,
+        };
+        let input = values(hidden_states)?;
+        let attended = fill(&input, |output| {
+            channel_attention::add_channel_attention(slice(&input), output, shape, &layer);
+        });
+        Some(tensor(feed_forward.add(attended), shape))
+    }
+
+    fn fused_encoder_layer(
+        hidden_states: &Tensor<Self, 3>,
+        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        weights: &EncoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        EncoderLayer::new(weights)?.forward(hidden_states, key_padding_mask)
+    }
+
+    fn fused_cross_attention_cache(
+        encoder_hidden_states: &Tensor<Self, 3>,
+        key_padding_mask: Option<&Tensor<Self, 4, Bool>>,
+        weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Self::CrossAttentionCache> {
+        let layer = DecoderLayer::new(weights)?;
+        layer.cross_attention_cache(encoder_hidden_states, key_padding_mask)
+    }
+
+    fn fused_decoder_layer(
+        hidden_states: &Tensor<Self, 3>,
+        self_attention: &mut Self::SelfAttentionCache,
+        cross_attention: &Self::CrossAttentionCache,
+        weights: &DecoderLayerWeights<'_, Self>,
+    ) -> Option<Tensor<Self, 3>> {
+        DecoderLayer::new(weights)?.forward(hidden_states, self_attention, cross_attention)
+    }
+
+    fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+        let [rows, entries] = logits.dims();
+        let values = values(&logits)?;
+        let count = count.min(entries);
+        Some(tensor(
+            top_k::top_k_log_softmax(slice(&values), entries, count),
+            [rows, 2 * count],
+        ))
+    }
+
+    /// On a thread of rayon's pool, an operation wakes only the threads that share its work. On any
+    /// other thread, the operation moves to the pool and the thread sleeps.
+    fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+        threads::with_spinning_threads(work)
+    }
+}
+
+/// Returns a buffer as large as `input`, which `write` fills.
+fn fill(input: &FlexTensor, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut output = buffer_pool::take(slice(input).len());
+    write(&mut output);
+    output
+}

@@ -1,0 +1,44 @@
+//! The implementations of [`Backend`] for GPUs, which fuse no layer.
+
+use burn::tensor::{DType, Tensor};
+
+use crate::{Backend, Packing, Precision};
+
+/// The implementation of [`Backend`] for a GPU.
+macro_rules! on_gpu {
+    ($backend:ty, $runtime:ty) => {
+        impl Packing for $backend {
+            fn precisions() -> &'static [Precision] {
+                &[Precision::F32, Precision::F16, Precision::Bf16]
+            }
+
+            fn parameter_dtype(precision: Precision) -> DType {
+                precision.dtype().unwrap_or(DType::F32)
+            }
+        }
+
+        impl Backend for $backend {
+            type SelfAttentionCache = ();
+            type CrossAttentionCache = ();
+
+            fn largest_buffer(device: &Self::Device) -> Option<u64> {
+                Some(super::largest_buffer::<Self>(device))
+            }
+
+            fn top_k_log_softmax(logits: Tensor<Self, 2>, count: usize) -> Option<Tensor<Self, 2>> {
+                Some(super::top_k_log_softmax(logits, count))
+            }
+        }
+
+        impl super::GpuBackend for $backend {
+            type Runtime = $runtime;
+        }
+    };
+}
+
+#[cfg(feature = "cuda")]
+on_gpu!(super::cuda::Cuda, cubecl::cuda::CudaRuntime);
+#[cfg(feature = "rocm")]
+on_gpu!(super::rocm::Rocm, cubecl::hip::HipRuntime);
+#[cfg(feature = "wgpu")]
+on_gpu!(super::wgpu::Wgpu, cubecl::wgpu::WgpuRuntime);

@@ -1,0 +1,45 @@
+//! [`Packing`]: how a backend stores weights.
+
+use burn::tensor::{DType, Tensor, backend::Backend as BurnBackend};
+
+use crate::precision::Precision;
+
+/// A burn backend that may pack weights.
+pub trait Packing: BurnBackend {
+    /// Packs a weight `[out, ..]` into the layout that this backend's operations read fastest.
+    /// Returns `None` if they read tensors.
+    fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
+        None
+    }
+
+    /// Returns the values of a weight that this backend packed.
+    fn unpack<const D: usize>(_packed: &Packed, _shape: [usize; D]) -> Tensor<Self, D> {
+        // INVARIANT: only a backend that overrides `pack` creates packed weights, and it overrides
+        // `unpack`.
+        unreachable!("a packed weight of another backend")
+    }
+
+    /// The precisions in which this backend stores weights, provided that the device supports them.
+    fn precisions() -> &'static [Precision] {
+        &[Precision::F32]
+    }
+
+    /// The data type of the tensor into which a weight of a precision is loaded.
+    fn parameter_dtype(_precision: Precision) -> DType {
+        DType::F32
+    }
+}
+
+/// A weight in a backend's packed form, shared by all clones.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
+    pub(crate) matrix: PackedMatrix,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) precision: Precision,
+}
+
+#[cfg(feature = "flex")]
+type PackedMatrix = std::sync::Arc<crate::cpu::PackedMatrix>;
+#[cfg(not(feature = "flex"))]
+type PackedMatrix = std::sync::Arc<std::convert::Infallible>;

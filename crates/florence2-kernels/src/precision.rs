@@ -1,0 +1,68 @@
+//! [`Precision`]: the format of weights and products.
+
+use burn::tensor::DType;
+
+/// The format of a model's large weights and of their products. Sums are f32 in every precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32 weights and products. A backend may store weights as f16 if f16 represents them exactly.
+    #[default]
+    F32,
+    /// f16 weights. GPUs also multiply in f16, the CPU in f32.
+    F16,
+    /// bf16 weights and products.
+    Bf16,
+    /// int8 weights with a scale per output. Activations are quantised at run time. Products that
+    /// would lose too much accuracy stay in bf16.
+    Int8,
+}
+
+impl Precision {
+    /// All precisions, widest first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
+
+    /// The name in options: `f32`, `f16`, `bf16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Returns the precision with a name, or `None` for other names.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.name() == name)
+    }
+
+    /// Lists some precisions for an error message: `f32, f16 or bf16`.
+    pub fn choice(precisions: &[Self]) -> String {
+        let names: Vec<&str> = precisions
+            .iter()
+            .map(|precision| precision.name())
+            .collect();
+        match names.as_slice() {
+            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            names => names.concat(),
+        }
+    }
+
+    /// The data type of a tensor of such weights; `None` for int8, whose values need scales.
+    pub fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 => Some(DType::F32),
+            Self::F16 => Some(DType::F16),
+            Self::Bf16 => Some(DType::BF16),
+            Self::Int8 => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
