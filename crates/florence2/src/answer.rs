@@ -24,7 +24,7 @@ pub struct Answer {
     pub text: String,
     /// The decoder's sequence, start token first.
     pub token_ids: Vec<u32>,
-    /// The log-probability of each of `token_ids`; 0 for the start token and forced ones.
+    /// The log-probability of each of `token_ids`; 0 for the start token and forced tokens.
     pub token_log_probs: Vec<f32>,
     /// HF's `sequences_scores`: sum of log-probabilities over length ^ `length_penalty`.
     pub sequence_score: f32,
@@ -38,7 +38,8 @@ pub struct Answer {
     pub timings: Timings,
 }
 
-/// The durations of the stages of a run. All answers of a batch have the durations of the batch.
+/// The durations of the stages of a run. All answers of a batch have the durations of the batch. For
+/// image features, `preprocess` and `vision` are the durations of computing the features.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Resizing and normalising the images.

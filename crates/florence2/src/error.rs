@@ -13,7 +13,9 @@ pub enum Error {
     #[error(transparent)]
     Processor(#[from] florence2_processor::Error),
     /// A file of the preprocessor or the tokenizer is missing in the model folder.
-    #[error("{source}; the option `processor` (--processor) names another folder that has it")]
+    #[error(
+        "{source}; expected it in the model folder or in the folder of the option `processor` (--processor)"
+    )]
     ProcessorFiles {
         /// The missing file.
         source: florence2_processor::Error,
@@ -30,7 +32,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The threads of a model could not be started.
-    #[error("threads: {found} could not be started: {reason}")]
+    #[error("threads: found {found}, which could not be started: {reason}")]
     Threads {
         /// The requested number of threads.
         found: usize,
@@ -40,8 +42,8 @@ pub enum Error {
     /// This process was forked after a model was loaded, and does not have the threads of its
     /// parent.
     #[error(
-        "process {process}: found a fork of process {parent}, which had loaded a model before, \
-         expected a process that loads its models itself"
+        "process {process}: found a fork of process {parent}, which had loaded a model, expected a \
+         process that loads its own models"
     )]
     Forked {
         /// The id of the process that loaded the first model.

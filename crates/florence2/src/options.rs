@@ -1,4 +1,4 @@
-//! What a caller may choose: at load, and for each run.
+//! The options of loading a model and of running it.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -14,32 +14,31 @@ use crate::error::Result;
 use crate::load_progress::LoadCallback;
 use crate::memory_files::MemoryFiles;
 
-/// How to load a model.
+/// The options of loading a model.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// `auto`, or one of [`crate::devices`].
+    /// The device: `auto`, or one of [`crate::devices`].
     pub device: String,
-    /// How the model's weights are kept and multiplied: f16, bf16 and int8 are smaller, and answer
-    /// almost as f32 does. The device `cpu` has them all, and bf16 and int8 are faster there; GPUs
-    /// have f32, f16 and, except behind a graphics API, bf16.
+    /// The data type of the weights. f16, bf16 and int8 need less memory than f32, and their answers
+    /// are almost the same. The device `cpu` supports all four, and is faster with bf16 and int8.
+    /// GPUs support f32, f16 and, except through a graphics API, bf16.
     pub dtype: Precision,
-    /// A weights file of any name, or an index of shards, instead of those in the model's folder. The
-    /// format is told by the content: safetensors or a file of `torch.save`.
+    /// A weights file of any name, or an index of shards, in place of the weights in the model's
+    /// folder. The format is detected from the content: safetensors or a file of `torch.save`.
     pub weights: Option<PathBuf>,
-    /// The folder of the preprocessor's and the tokenizer's files, if the model's folder lacks them.
+    /// The folder of the preprocessor's and the tokenizer's files. `None` for the model's folder.
     pub processor: Option<PathBuf>,
-    /// LoRA adapters, merged in order.
+    /// The LoRA adapters to merge into the weights, in order.
     pub adapters: Vec<AdapterOptions>,
-    /// Threads that the model computes with, its own; none for those of the process, which all
-    /// models without threads of their own share.
+    /// The number of threads in the model's own thread pool. `None` for the thread pool of the
+    /// process, which all models without their own share.
     pub threads: Option<NonZeroUsize>,
-    /// The largest number of threads that spin between two operations of a run on the CPU, the
-    /// run's own among them. None for 8; 0 and 1 for no spinning: idle threads then sleep, and
-    /// a run takes longer.
+    /// The maximum number of threads that spin between the operations of a run on the CPU, including
+    /// the thread of the run. `None` for 8. With 0 or 1, idle threads sleep, and a run takes longer.
     pub spin_limit: Option<usize>,
-    /// Called before the first tensor and after each.
+    /// The callback for the progress, called before the first tensor and after each.
     pub progress: LoadCallback,
-    /// Ends the loading early.
+    /// Cancels the loading.
     pub cancel: CancelToken,
 }
 
@@ -60,13 +59,13 @@ impl LoadOptions {
 /// A LoRA adapter to merge into the weights. A path converts to the adapter of a folder.
 #[derive(Debug, Clone)]
 pub struct AdapterOptions {
-    /// Where it is.
+    /// The location of the adapter's files.
     pub source: AdapterSource,
-    /// A factor of its updates: PEFT's `set_scale` (default 1).
+    /// The factor by which the adapter's updates are multiplied: PEFT's `set_scale`. The default is 1.
     pub scale: f32,
 }
 
-/// Where an adapter is.
+/// The location of an adapter's files.
 #[derive(Debug, Clone)]
 pub enum AdapterSource {
     /// A folder with `adapter_config.json` and `adapter_model.safetensors` or `adapter_model.bin`.
@@ -111,25 +110,25 @@ impl Default for LoadOptions {
     }
 }
 
-/// How to run. What is none here is as the model's own files say.
+/// The options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Changes to the model's generation configuration.
+    /// The changes to the generation configuration of the model's files.
     pub generation: GenerationOverrides,
-    /// Which coordinates regions have.
+    /// The coordinates of regions.
     pub compat: Compat,
-    /// Ends the run early.
+    /// Cancels the run.
     pub cancel: CancelToken,
 }
 
 /// Declares [`GenerationOverrides`]: one optional field per option of the configuration.
 macro_rules! overrides {
     ($($(#[$doc:meta])* $name:ident: $type:ty => $apply:expr;)*) => {
-        /// Options of [`GenerationConfig`] that a caller sets; the others stay the model's.
+        /// Changes to a [`GenerationConfig`]. `None` keeps the value of the model's files.
         ///
-        /// As JSON, an object with the keys of `generation_config.json`; unknown keys are refused.
-        /// Values are read as leniently as in that file: one id stands for a list of one, `50.0`
-        /// for 50, and null for an absent key.
+        /// The JSON form is an object with the keys of `generation_config.json`. Unknown keys are an
+        /// error. Values are parsed as in that file: a single id is a list of one, `50.0` is 50, and
+        /// null is an absent key.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(default, deny_unknown_fields, remote = "Self")]
         pub struct GenerationOverrides {
@@ -148,7 +147,7 @@ macro_rules! overrides {
                 }
             }
 
-            /// The model's configuration with these changes.
+            /// Returns the model's configuration with these changes.
             pub fn apply(&self, model: &GenerationConfig) -> GenerationConfig {
                 let mut config = model.clone();
                 $(if let Some(value) = &self.$name {
@@ -162,24 +161,24 @@ macro_rules! overrides {
 }
 
 overrides! {
-    /// Number of beams; 1 is greedy search or sampling.
+    /// The number of beams. 1 is greedy search or sampling.
     num_beams: usize => |config, value| config.num_beams = value;
-    /// Maximal number of generated tokens. Values above the model's positions are reduced to them.
+    /// The maximum number of generated tokens. Values above the model's positions are reduced to them.
     max_new_tokens: usize => |config, value| config.max_new_tokens = Some(value);
-    /// Maximal length of the decoder's sequence, the start token included. `max_new_tokens`, of the
-    /// caller or of the model, wins.
+    /// The maximum length of the decoder's sequence, including the start token. `max_new_tokens`, of
+    /// the caller or of the model, takes precedence.
     max_length: usize => |config, value| config.max_length = Some(value);
-    /// Minimal number of generated tokens; wins over `min_length`.
+    /// The minimum number of generated tokens. It takes precedence over `min_length`.
     min_new_tokens: usize => |config, value| config.min_new_tokens = Some(value);
-    /// Minimal length of the decoder's sequence, the start token included.
+    /// The minimum length of the decoder's sequence, including the start token.
     min_length: usize => |config, value| config.min_length = value;
-    /// Seconds after which all sequences end as they are.
+    /// The time in seconds after which all sequences end.
     max_time: f64 => |config, value| config.max_time = Some(value);
-    /// Texts that end a sequence as soon as they are generated.
+    /// The texts that end a sequence when it contains one of them.
     stop_strings: Vec<String> => |config, value| config.stop_strings = value;
     /// Whether tokens are sampled.
     do_sample: bool => |config, value| config.do_sample = value;
-    /// Divides the scores before sampling.
+    /// The divisor of the scores before sampling.
     temperature: f32 => |config, value| config.temperature = value;
     /// Sample from this many most likely tokens; 0 disables the limit.
     top_k: i64 => |config, value| config.top_k = value;
@@ -187,7 +186,8 @@ overrides! {
     top_p: f32 => |config, value| config.top_p = value;
     /// Sample from the tokens at least this likely, relative to the most likely.
     min_p: f32 => |config, value| config.min_p = Some(value);
-    /// Sample from the most likely tokens that hold at most this part of the entropy.
+    /// Sample from the most likely tokens whose entropy is at most this fraction of the whole
+    /// entropy.
     top_h: f32 => |config, value| config.top_h = Some(value);
     /// Sample from the tokens closest to the expected information that together reach this
     /// probability.
@@ -196,30 +196,31 @@ overrides! {
     epsilon_cutoff: f32 => |config, value| config.epsilon_cutoff = value;
     /// Sample from tokens above a threshold that falls with the entropy; 0 disables it.
     eta_cutoff: f32 => |config, value| config.eta_cutoff = value;
-    /// Seed of the random number generator.
+    /// The seed of the random number generator.
     seed: u64 => |config, value| config.seed = value;
-    /// No sequence of this many tokens occurs twice; 0 allows all.
+    /// The length of the token sequences that may occur only once; 0 disables the limit.
     no_repeat_ngram_size: usize => |config, value| config.no_repeat_ngram_size = value;
-    /// No sequence of this many tokens of the prompt is generated; 0 allows all.
+    /// The length of the token sequences of the prompt that are not generated; 0 disables the limit.
     encoder_no_repeat_ngram_size: usize =>
         |config, value| config.encoder_no_repeat_ngram_size = value;
-    /// Divides the score of tokens that are already in the sequence.
+    /// The penalty on the scores of tokens that are already in the sequence; 1 disables it.
     repetition_penalty: f32 => |config, value| config.repetition_penalty = value;
-    /// Above 1, raises the scores of the prompt's tokens, of the first beam or sample alone.
+    /// Values above 1 raise the scores of the prompt's tokens. As in transformers, this applies to
+    /// the first beam or sample only.
     encoder_repetition_penalty: f32 => |config, value| config.encoder_repetition_penalty = value;
-    /// Exponent of the length by which a beam's score is divided.
+    /// The exponent of the length by which a beam's score is divided.
     length_penalty: f32 => |config, value| config.length_penalty = value;
     /// The number of generated tokens after which the end tokens' scores grow, and the base of the
     /// exponential growth.
     exponential_decay_length_penalty: (usize, f64) =>
         |config, value| config.exponential_decay_length_penalty = Some(value);
-    /// When the beam search may stop.
+    /// The condition under which the beam search stops.
     early_stopping: EarlyStopping => |config, value| config.early_stopping = value;
-    /// Number of answers per image.
+    /// The number of sequences per request: the answer and its alternatives.
     num_return_sequences: usize => |config, value| config.num_return_sequences = value;
     /// The first generated token is one of these; an empty list forces none.
     forced_bos_token_id: Vec<u32> => |config, value| config.forced_bos_token_id = value;
-    /// The token at the maximal length is one of these; an empty list forces none.
+    /// The token at the maximum length is one of these; an empty list forces none.
     forced_eos_token_id: Vec<u32> => |config, value| config.forced_eos_token_id = value;
     /// Tokens that are never generated.
     suppress_tokens: Vec<u32> => |config, value| config.suppress_tokens = value;
@@ -227,15 +228,16 @@ overrides! {
     begin_suppress_tokens: Vec<u32> => |config, value| config.begin_suppress_tokens = value;
     /// Token sequences that are never generated.
     bad_words_ids: Vec<Vec<u32>> => |config, value| config.bad_words_ids = value;
-    /// Token sequences, and what is added to the score of each one's last token after the others.
+    /// Token sequences, each with the number that is added to the score of its last token if the
+    /// tokens before it are generated.
     sequence_bias: Vec<(Vec<u32>, f32)> => |config, value| config.sequence_bias = value;
     /// Whether scores that are not finite are replaced by finite ones.
     remove_invalid_values: bool => |config, value| config.remove_invalid_values = value;
     /// Whether processed scores are normalised again.
     renormalize_logits: bool => |config, value| config.renormalize_logits = value;
-    /// Tokens that end an answer; an empty list ends answers at their maximal length alone.
+    /// Tokens that end an answer. With an empty list, answers end at their maximum length.
     eos_token_id: Vec<u32> => |config, value| config.eos_token_id = Some(value);
-    /// The decoder's first token, one for all requests of a batch or one per request.
+    /// The decoder's first token: one for all requests of a batch, or one per request.
     decoder_start_token_id: Vec<u32> => |config, value| config.decoder_start_token_id = value;
 }
 

@@ -25,7 +25,10 @@ pub struct SystemInfo {
 
 impl SystemInfo {
     /// Collects the information.
-    #[allow(clippy::new_without_default, reason = "it is no constant")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "the result depends on the machine"
+    )]
     pub fn new() -> Self {
         let features = [
             ("flex", cfg!(feature = "flex")),
@@ -53,7 +56,7 @@ impl SystemInfo {
 
     /// Converts the information to a JSON object.
     pub fn to_json(&self) -> Value {
-        // INVARIANT: texts, numbers and lists of them can be JSON.
+        // INVARIANT: strings, numbers and lists of them serialise to JSON.
         serde_json::to_value(self).expect("JSON")
     }
 }

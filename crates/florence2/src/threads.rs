@@ -1,4 +1,4 @@
-//! The threads of a model.
+//! The threads of a model, and the state of the process that they depend on.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -154,7 +154,7 @@ impl Threads {
         }
         let (sender, events) = mpsc::channel();
         let mut result = None;
-        let heard = pool.in_place_scope(|scope| {
+        let notified = pool.in_place_scope(|scope| {
             scope.spawn(|_| {
                 // The receiver is dropped when the observer has ended the run.
                 let mut forward = |event| match sender.send(event) {
@@ -169,8 +169,8 @@ impl Threads {
                 .into_iter()
                 .try_for_each(|event| observer.notify(event))
         });
-        heard?;
-        // INVARIANT: the scope ends after its work, and passes the work's panic on.
+        notified?;
+        // INVARIANT: the scope ends after its work, and resumes a panic of the work.
         result.expect("the work was done")
     }
 }

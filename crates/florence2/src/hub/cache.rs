@@ -67,14 +67,17 @@ impl Repository {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    log::warn!("{}: the file system has no locks", path.display());
+                    log::warn!("{}: the file system does not support locks", path.display());
                     return Ok(None);
                 }
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) => {}
             }
             if warned.elapsed() >= LOCK_WARNING {
-                log::warn!("{}: waiting for another process's lock", path.display());
+                log::warn!(
+                    "{}: waiting for the lock of another process",
+                    path.display()
+                );
                 warned = Instant::now();
             }
             waiting();

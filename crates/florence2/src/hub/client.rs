@@ -8,19 +8,19 @@ use ureq::http::{HeaderMap, Uri, header};
 use super::settings::Hub;
 
 /// The time limit of a response body. A body of 64 MiB that takes longer has stalled.
-const BODY_TIME: Duration = Duration::from_mins(10);
-const CONNECT_TIME: Duration = Duration::from_secs(20);
-const RESPONSE_TIME: Duration = Duration::from_mins(1);
-const REDIRECTS: usize = 10;
+const BODY_TIMEOUT: Duration = Duration::from_mins(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
+const MAX_REDIRECTS: usize = 10;
 
-/// Retries after an error of the server or a lost connection.
-const RETRIES: u32 = 5;
-/// Retries of a connection that could not be made.
-const CONNECT_RETRIES: u32 = 2;
-/// The wait before a retry doubles up to this multiple of the first wait.
-const LARGEST_WAIT: u32 = 8;
-/// The longest wait that a server may request.
-const LONGEST_REQUESTED_WAIT: Duration = Duration::from_mins(5);
+/// The maximum number of retries after an error of the server or a lost connection.
+const MAX_RETRIES: u32 = 5;
+/// The maximum number of retries of a connection that could not be made.
+const MAX_CONNECT_RETRIES: u32 = 2;
+/// The maximum wait before a retry, as a multiple of the first wait. Waits double up to it.
+const MAX_BACKOFF: u32 = 8;
+/// The maximum wait that a server may request.
+const MAX_REQUESTED_WAIT: Duration = Duration::from_mins(5);
 
 pub(super) type Response = ureq::http::Response<ureq::Body>;
 
@@ -58,9 +58,9 @@ impl RepositoryFile {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// A retry gives the same result.
-    Final(String),
+    Permanent(String),
     /// The server is overloaded, or the connection was lost. A server may request a wait.
-    Passing(String, Option<Duration>),
+    Transient(String, Option<Duration>),
     /// No connection to the hub.
     Unreachable(String),
 }
@@ -79,9 +79,9 @@ impl Failure {
         match error {
             _ if is_unreachable => Self::Unreachable(reason),
             Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) | Error::BodyStalled => {
-                Self::Passing(reason, None)
+                Self::Transient(reason, None)
             }
-            _ => Self::Final(reason),
+            _ => Self::Permanent(reason),
         }
     }
 }
@@ -103,13 +103,13 @@ impl Retries {
     pub(super) fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
         self.failed += 1;
         let (reason, limit, requested) = match &failure {
-            Failure::Final(_) => return Err(failure),
-            Failure::Passing(reason, wait) => (reason, RETRIES, *wait),
-            Failure::Unreachable(reason) => (reason, CONNECT_RETRIES, None),
+            Failure::Permanent(_) => return Err(failure),
+            Failure::Transient(reason, wait) => (reason, MAX_RETRIES, *wait),
+            Failure::Unreachable(reason) => (reason, MAX_CONNECT_RETRIES, None),
         };
-        let doubled = 1 << (self.failed - 1).min(LARGEST_WAIT.ilog2());
+        let doubled = 1 << (self.failed - 1).min(MAX_BACKOFF.ilog2());
         let wait = requested.unwrap_or(self.first_wait * doubled);
-        if self.failed > limit.min(self.limit) || wait > LONGEST_REQUESTED_WAIT {
+        if self.failed > limit.min(self.limit) || wait > MAX_REQUESTED_WAIT {
             return Err(failure);
         }
         log::warn!("{reason}: retry in {:.1} s", wait.as_secs_f64());
@@ -131,9 +131,9 @@ pub(super) struct Client<'a> {
 impl<'a> Client<'a> {
     pub(super) fn new(hub: &'a Hub, id: &'a str, revision: &'a str) -> Self {
         let agent = ureq::Agent::config_builder()
-            .timeout_connect(Some(CONNECT_TIME))
-            .timeout_recv_response(Some(RESPONSE_TIME))
-            .timeout_recv_body(Some(BODY_TIME))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -163,7 +163,7 @@ impl<'a> Client<'a> {
             "{}/api/models/{}/revision/{}?blobs=true",
             self.hub.endpoint(),
             self.id,
-            quote(self.revision)
+            percent_encode(self.revision)
         );
         let mut retries = self.retries();
         let body = loop {
@@ -176,21 +176,23 @@ impl<'a> Client<'a> {
                 Err(failure) => retries.wait(failure).map_err(|last| self.message(last))?,
             }
         };
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("{url}: expected a description of a model: {error}"))
+        serde_json::from_slice(&body).map_err(|error| {
+            let expected = "expected the commit and the files of a model";
+            format!("{url}: found an invalid response, {expected}: {error}")
+        })
     }
 
     /// The URL of a file at a commit.
     pub(super) fn file_url(&self, commit: &str, name: &str) -> String {
         let (endpoint, id) = (self.hub.endpoint(), self.id);
-        format!("{endpoint}/{id}/resolve/{commit}/{}", quote(name))
+        format!("{endpoint}/{id}/resolve/{commit}/{}", percent_encode(name))
     }
 
     /// Sends a GET request and follows its redirects. The token is sent to the endpoint only.
     pub(super) fn get(&self, url: &str, range: Option<(u64, u64)>) -> Result<Response, Failure> {
         let endpoint = origin(self.hub.endpoint());
         let mut url = url.to_owned();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             // Compressed responses do not support ranges.
             let mut request = self
                 .agent
@@ -210,16 +212,16 @@ impl<'a> Client<'a> {
             match (response.status().as_u16(), location(&url, &response)) {
                 (200..=299, _) => return Ok(response),
                 (301 | 302 | 303 | 307 | 308, Some(next)) => url = next,
-                (status, _) => return Err(self.refusal(&url, status, response.headers())),
+                (status, _) => return Err(self.status_error(&url, status, response.headers())),
             }
         }
-        Err(Failure::Final(format!(
-            "{url}: found more than {REDIRECTS} redirects"
+        Err(Failure::Permanent(format!(
+            "{url}: found more than {MAX_REDIRECTS} redirects, expected a response"
         )))
     }
 
     /// The error for a status, based on the hub's error code if the response has one.
-    fn refusal(&self, url: &str, status: u16, headers: &HeaderMap) -> Failure {
+    fn status_error(&self, url: &str, status: u16, headers: &HeaderMap) -> Failure {
         let text = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             Some(value.lines().next().unwrap_or_default().to_owned())
@@ -229,7 +231,7 @@ impl<'a> Client<'a> {
             found = format!("{found}, {message}");
         }
         if matches!(status, 408 | 429 | 500..) {
-            return Failure::Passing(found, requested_wait(headers));
+            return Failure::Transient(found, requested_wait(headers));
         }
         let (id, revision) = (self.id, self.revision);
         let login = if self.hub.token.is_some() {
@@ -250,15 +252,15 @@ impl<'a> Client<'a> {
             }
             (Some("RepoNotFound"), _) | (_, 404) => format!("model {id} not found; {login}"),
             (_, 401 | 403) => format!("access denied; {login}"),
-            _ => return Failure::Final(found),
+            _ => return Failure::Permanent(found),
         };
-        Failure::Final(format!("{reason} ({found})"))
+        Failure::Permanent(format!("{reason} ({found})"))
     }
 
     /// The message of a failure that is not retried.
     pub(super) fn message(&self, failure: Failure) -> String {
         match failure {
-            Failure::Final(reason) | Failure::Passing(reason, _) => reason,
+            Failure::Permanent(reason) | Failure::Transient(reason, _) => reason,
             Failure::Unreachable(reason) => format!(
                 "{reason}: expected a connection, the endpoint of a mirror in HF_ENDPOINT, or a complete \
                  model in the cache {} (HF_HUB_OFFLINE=1 uses the cache alone)",
@@ -304,7 +306,7 @@ fn origin(url: &str) -> Option<(String, String)> {
 }
 
 /// Percent-encodes all but the unreserved characters.
-fn quote(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut quoted = String::new();
     for byte in text.bytes() {

@@ -11,8 +11,8 @@ use super::client::{Client, Failure, RepositoryFile, Retries};
 use super::settings::Hub;
 
 /// Bytes per request, so that the time limit of a response bounds the speed and not the size.
-const PART: u64 = 64 << 20;
-const BUFFER: usize = 1 << 18;
+const PART_SIZE: u64 = 64 << 20;
+const BUFFER_SIZE: usize = 1 << 18;
 
 /// Progress of one file's download.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +47,12 @@ impl Downloader<'_> {
         progress: &mut dyn FnMut(Download<'_>),
     ) -> Result<(), String> {
         let etag = file.etag().filter(|etag| is_etag(etag));
-        let etag = etag.ok_or("found no checksum of the file, expected the one of its content")?;
-        let size = file.size.ok_or("found no size of the file")?;
+        let etag = etag.ok_or(
+            "found no checksum of the file in the hub's response, expected a SHA-256 or git hash",
+        )?;
+        let size = file
+            .size
+            .ok_or("found no size of the file in the hub's response, expected a number of bytes")?;
         let target = Target {
             name: &file.name,
             etag,
@@ -69,7 +73,7 @@ impl Downloader<'_> {
             target.report(received.min(size), Some(waited), progress);
         };
         let lock = self.repository.lock(etag, &mut waiting);
-        let _lock = lock.map_err(|error| format!("the cache cannot be locked: {error}"))?;
+        let _lock = lock.map_err(|error| format!("the cache could not be locked: {error}"))?;
         let is_new = !target.is_intact(&blob).map_err(|error| at(&blob, &error))?;
         if is_new {
             self.download(&target, &blob, progress)?;
@@ -104,12 +108,12 @@ impl Downloader<'_> {
             remove_if_present(&incomplete).map_err(failed)?;
             if !was_resumed {
                 return Err(format!(
-                    "found content with another checksum than {}: the file was removed",
+                    "found content with a wrong checksum, expected {}; the file was removed",
                     target.etag
                 ));
             }
             log::warn!(
-                "{}: found a wrong checksum, the download starts anew",
+                "{}: found content with a wrong checksum, the download is restarted",
                 target.name
             );
         }
@@ -151,7 +155,7 @@ impl Downloader<'_> {
         progress: &mut dyn FnMut(Download<'_>),
     ) -> Result<(), Failure> {
         let from = output.received;
-        let to = target.size.min(from + PART) - 1;
+        let to = target.size.min(from + PART_SIZE) - 1;
         let is_whole = from == 0 && to + 1 == target.size;
         let range = (!is_whole).then_some((from, to));
         let mut response = self.client.get(url, range)?;
@@ -163,7 +167,7 @@ impl Downloader<'_> {
             output.restart().map_err(|error| output.failed(&error))?;
             target.size
         };
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; BUFFER_SIZE];
         let mut body = response.body_mut().as_reader();
         loop {
             let read = body.read(&mut buffer);
@@ -174,8 +178,8 @@ impl Downloader<'_> {
             if output.received + count as u64 > end {
                 let expected = end - from;
                 output.restart().map_err(|error| output.failed(&error))?;
-                let reason = format!("{url}: found more than {expected} bytes");
-                return Err(Failure::Passing(reason, None));
+                let reason = format!("{url}: found more bytes than the {expected} expected");
+                return Err(Failure::Transient(reason, None));
             }
             let written = output.write(&buffer[..count]);
             written.map_err(|error| output.failed(&error))?;
@@ -184,8 +188,10 @@ impl Downloader<'_> {
         }
         if output.received < end {
             let found = output.received;
-            let reason = format!("{url}: found {found} bytes before the end, expected {end}");
-            return Err(Failure::Passing(reason, None));
+            let reason = format!(
+                "{url}: found the end of the response at byte {found}, expected it at byte {end}"
+            );
+            return Err(Failure::Transient(reason, None));
         }
         Ok(())
     }
@@ -201,7 +207,7 @@ fn check_start(url: &str, headers: &ureq::http::HeaderMap, from: u64) -> Result<
         start.parse::<u64>().ok()
     });
     match start {
-        Some(start) if start != from => Err(Failure::Passing(
+        Some(start) if start != from => Err(Failure::Transient(
             format!("{url}: found a range from byte {start}, expected byte {from}"),
             None,
         )),
@@ -279,7 +285,7 @@ impl Output {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        Failure::Final(at(&self.path, error))
+        Failure::Permanent(at(&self.path, error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Models and adapters in the cache: they are found there, or downloaded.
+//! Lookup of models and adapters in the cache, and their download into it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -165,7 +165,7 @@ impl<'a> Source<'a> {
     ) -> Result<PathBuf> {
         let info = client.info().map_err(|reason| fail(self.id, reason))?;
         if !is_commit(&info.sha) {
-            let reason = format!("found `{}` as commit, expected a hash", info.sha);
+            let reason = format!("found commit `{}`, expected a commit hash", info.sha);
             return Err(fail(self.id, reason));
         }
         let repository = self.repository();
@@ -180,7 +180,7 @@ impl<'a> Source<'a> {
         let files = top_level(&info.siblings);
         self.download_files(&downloader, &files, progress)?;
         let known = self.kind.known();
-        note_absent(&snapshot, known.filter(|name| !files.contains_key(name)));
+        record_absent(&snapshot, known.filter(|name| !files.contains_key(name)));
         // The revision is recorded last, because it must refer to a complete snapshot.
         if self.revision != info.sha {
             let written = repository.write_ref(self.revision, &info.sha);
@@ -248,14 +248,14 @@ fn top_level(files: &[RepositoryFile]) -> BTreeMap<&str, &RepositoryFile> {
 }
 
 /// Records the files that the repository does not have, as huggingface_hub does.
-fn note_absent<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a str>) {
+fn record_absent<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a str>) {
     for name in names {
         let path = snapshot.absent.join(name);
         if path.exists() {
             continue;
         }
-        let noted = create_parent(&path).and_then(|()| std::fs::write(&path, []));
-        if let Err(error) = noted {
+        let recorded = create_parent(&path).and_then(|()| std::fs::write(&path, []));
+        if let Err(error) = recorded {
             log::debug!("{}: {error}", path.display());
         }
     }
