@@ -1,6 +1,6 @@
 //! Attention to a growing sequence: the KV cache of the decoder. New tokens are appended to one
-//! buffer, and a row is a list of slots in it. Reordering beams copies lists of slots,
-//! and neither keys nor values.
+//! buffer, and a row is a list of slots in it. Reordering beams permutes lists of slots and copies
+//! neither keys nor values.
 
 use rayon::prelude::*;
 
