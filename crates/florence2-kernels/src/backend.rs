@@ -14,9 +14,10 @@ use crate::weight::Weight;
 
 /// A burn backend on which the model runs.
 ///
-/// Each fused operation computes one layer of florence2-core. It returns `None` if the backend does
-/// not implement it, or not for these parameters; this is the default. Core then computes the layer
-/// in burn's operations: its `forward` bodies are the specification of the fused operations.
+/// Each fused operation computes one layer of florence2-core. It returns `None` (or its input as
+/// `Err`) if the backend does not implement it, or not for these parameters; this is the default.
+/// Core then computes the layer in burn's operations: its `forward` bodies are the specification of
+/// the fused operations.
 ///
 /// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
 pub trait Backend: Packing {
@@ -77,24 +78,26 @@ pub trait Backend: Packing {
         None
     }
 
-    /// A block of window attention and feed-forward.
+    /// A block of window attention and feed-forward. The input is passed by value, so that its buffer can be
+    /// reused. `Err` returns it unchanged.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_spatial_block(
-        _hidden_states: &Tensor<Self, 4>,
+        hidden_states: Tensor<Self, 4>,
         _weights: &SpatialBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        None
+    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
+        Err(hidden_states)
     }
 
-    /// A block of channel attention and feed-forward.
+    /// A block of channel attention and feed-forward. The input is passed by value, so that its buffer can be
+    /// reused. `Err` returns it unchanged.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_channel_block(
-        _hidden_states: &Tensor<Self, 4>,
+        hidden_states: Tensor<Self, 4>,
         _weights: &ChannelBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        None
+    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
+        Err(hidden_states)
     }
 
     /// A layer of the encoder.

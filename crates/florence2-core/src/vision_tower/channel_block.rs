@@ -51,9 +51,10 @@ impl<B: Backend> ChannelBlock<B> {
 
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        if let Some(y) = B::fused_channel_block(&x, &self.weights()) {
-            return y;
-        }
+        let x = match B::fused_channel_block(x, &self.weights()) {
+            Ok(y) => return y,
+            Err(x) => x,
+        };
         let x = x.clone() + convolve(&self.conv1, x);
         let x = x.clone() + self.channel_attn.forward(layer_norm(&self.norm1, x));
         let x = x.clone() + convolve(&self.conv2, x);

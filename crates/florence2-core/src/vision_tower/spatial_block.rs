@@ -53,9 +53,10 @@ impl<B: Backend> SpatialBlock<B> {
 
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        if let Some(y) = B::fused_spatial_block(&x, &self.weights()) {
-            return y;
-        }
+        let x = match B::fused_spatial_block(x, &self.weights()) {
+            Ok(y) => return y,
+            Err(x) => x,
+        };
         let x = x.clone() + convolve(&self.conv1, x);
         let x = x.clone() + self.window_attn.forward(layer_norm(&self.norm1, x));
         let x = x.clone() + convolve(&self.conv2, x);

@@ -1,7 +1,7 @@
 //! The fused operations for burn-flex.
 
 use burn::tensor::{Bool, Int, Tensor};
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::Flex;
 
 use crate::cpu::gemm::driver;
 use crate::cpu::ops::depthwise::Depthwise;
@@ -10,7 +10,7 @@ use crate::cpu::ops::{
     channel_attention, cross_attention_cache, kv_cache, patch_embedding, top_k, window_attention,
 };
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::tensor::{slice, tensor, values};
+use crate::cpu::tensor::{into_values, slice, tensor, values};
 use crate::cpu::{buffer_pool, simd, threads};
 use crate::layer_weights::{
     ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
@@ -69,47 +69,57 @@ impl Backend for Flex {
     }
 
     fn fused_spatial_block(
-        hidden_states: &Tensor<Self, 4>,
+        hidden_states: Tensor<Self, 4>,
         weights: &SpatialBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
+    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
         let shape = hidden_states.dims();
-        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
+        let (Some(conv), Some(qkv), Some(proj), Some(feed_forward)) = (
+            Depthwise::new(shape, weights.conv1),
+            Affine::new(&weights.qkv),
+            Affine::new(&weights.proj),
+            VisionFeedForward::new(shape, &weights.feed_forward),
+        ) else {
+            return Err(hidden_states);
+        };
         let layer = window_attention::Layer {
-            conv: &Depthwise::new(shape, weights.conv1)?,
+            conv: &conv,
             norm: &Norm::new(weights.norm1),
-            qkv: &Affine::new(&weights.qkv)?,
-            proj: &Affine::new(&weights.proj)?,
+            qkv: &qkv,
+            proj: &proj,
             num_heads: weights.num_heads,
             window_size: weights.window_size,
         };
-        let input = values(hidden_states)?;
-        let attended = fill(&input, |output| {
-            window_attention::add_window_attention(slice(&input), output, shape, &layer);
+        let attended = buffer_pool::replace(into_values(hidden_states)?, |input, output| {
+            window_attention::add_window_attention(input, output, shape, &layer);
         });
-        Some(tensor(feed_forward.add(attended), shape))
+        Ok(tensor(feed_forward.add(attended), shape))
     }
 
     fn fused_channel_block(
-        hidden_states: &Tensor<Self, 4>,
+        hidden_states: Tensor<Self, 4>,
         weights: &ChannelBlockWeights<'_, Self>,
-    ) -> Option<Tensor<Self, 4>> {
-        if weights.proj.weight.precision() != Precision::F32 {
-            return None;
-        }
+    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
         let shape = hidden_states.dims();
-        let feed_forward = VisionFeedForward::new(shape, &weights.feed_forward)?;
+        let proj = Affine::new(&weights.proj);
+        let (Some(conv), Some(qkv), Some(proj), Some(feed_forward)) = (
+            Depthwise::new(shape, weights.conv1),
+            Affine::new(&weights.qkv),
+            proj.filter(|_| weights.proj.weight.precision() == Precision::F32),
+            VisionFeedForward::new(shape, &weights.feed_forward),
+        ) else {
+            return Err(hidden_states);
+        };
         let layer = channel_attention::Layer {
-            conv: &Depthwise::new(shape, weights.conv1)?,
+            conv: &conv,
             norm: &Norm::new(weights.norm1),
-            qkv: &Affine::new(&weights.qkv)?,
-            proj: &Affine::new(&weights.proj)?,
+            qkv: &qkv,
+            proj: &proj,
             num_groups: weights.num_groups,
         };
-        let input = values(hidden_states)?;
-        let attended = fill(&input, |output| {
-            channel_attention::add_channel_attention(slice(&input), output, shape, &layer);
+        let attended = buffer_pool::replace(into_values(hidden_states)?, |input, output| {
+            channel_attention::add_channel_attention(input, output, shape, &layer);
         });
-        Some(tensor(feed_forward.add(attended), shape))
+        Ok(tensor(feed_forward.add(attended), shape))
     }
 
     fn fused_encoder_layer(
@@ -153,11 +163,4 @@ impl Backend for Flex {
     fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         threads::with_spinning_threads(work)
     }
-}
-
-/// Returns a buffer as large as `input`, which `write` fills.
-fn fill(input: &FlexTensor, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut output = buffer_pool::take(slice(input).len());
-    write(&mut output);
-    output
 }

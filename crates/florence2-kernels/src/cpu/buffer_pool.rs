@@ -54,6 +54,14 @@ pub(crate) fn resize_at_least<T: Clone + Default>(buffer: &mut Vec<T>, length: u
     &mut buffer[..length]
 }
 
+/// Returns a buffer as large as `input`, which `write` fills. Keeps the buffer of `input`.
+pub(crate) fn replace(input: Vec<f32>, write: impl FnOnce(&[f32], &mut [f32])) -> Vec<f32> {
+    let mut output = take(input.len());
+    write(&input, &mut output);
+    give(input);
+    output
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

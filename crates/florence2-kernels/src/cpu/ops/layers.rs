@@ -40,19 +40,17 @@ impl<'a> VisionFeedForward<'a> {
         })
     }
 
-    /// `x + mlp(norm(x))`, where `x = input + conv(input)`. Recycles the buffer of `input`.
+    /// `x + mlp(norm(x))`, where `x = input + conv(input)`. Reuses the buffer of `input`.
     pub(crate) fn add(&self, input: Vec<f32>) -> Vec<f32> {
-        let mut output = buffer_pool::take(input.len());
-        feed_forward::add_feed_forward(
-            &input,
-            self.tokens,
-            &mut output,
-            &self.conv,
-            &self.norm,
-            &self.layers,
-        );
-        buffer_pool::give(input);
-        output
+        buffer_pool::replace(input, |input, output| {
+            let Self {
+                conv,
+                norm,
+                layers,
+                tokens,
+            } = self;
+            feed_forward::add_feed_forward(input, *tokens, output, conv, norm, layers);
+        })
     }
 }
 
