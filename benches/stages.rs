@@ -17,7 +17,10 @@ use std::time::{Duration, Instant};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Distribution, Int, Tensor};
 use burn_flex::{Flex, FlexDevice};
-use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::generate::{
+    CancelToken, GenerateOptions, GenerationConfig, GenerationContext, GenerationObserver,
+    generate_with,
+};
 use florence2_core::language_model::{CrossAttentionCache, KvCache};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{EncoderOutput, Florence2Config, Florence2ForConditionalGeneration};
@@ -415,26 +418,33 @@ fn start(precision: Precision, checkpoint: &Path) {
 
 /// Generates a fixed number of tokens from an image.
 fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
-    let cancel = CancelToken::default();
-    let features = model.encode_image(pixels, &cancel).unwrap();
     let prompt = Tensor::full([1, PROMPT_TOKENS], 7, &model.device());
-    tokens(model, &model.encode(features, prompt, None).unwrap())
+    let (options, mut observer) = (GenerateOptions::default(), GenerationObserver::default());
+    let answers = model.generate(pixels, prompt, &caption_config(), &options, &mut observer);
+    answers.unwrap()[0][0].token_ids.len()
 }
 
 /// Generates a fixed number of tokens from an encoded image.
 fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
-    let cancel = CancelToken::default();
-    let config = GenerationConfig {
+    let (config, cancel) = (caption_config(), CancelToken::default());
+    let context = GenerationContext {
+        vocab_size: model.config().text_config.vocab_size,
+        prompts: &[],
+        token_bytes: None,
+    };
+    let mut observer = GenerationObserver::default();
+    let answers = generate_with(model, encoded, &config, &context, &cancel, &mut observer);
+    answers.unwrap()[0][0].token_ids.len()
+}
+
+fn caption_config() -> GenerationConfig {
+    GenerationConfig {
         num_beams: 3,
         max_new_tokens: Some(CAPTION_TOKENS),
         min_new_tokens: Some(CAPTION_TOKENS),
         eos_token_id: Some(vec![2]),
         ..GenerationConfig::default()
-    };
-    let mut observer = GenerationObserver::default();
-    let vocab_size = model.config().text_config.vocab_size;
-    let answers = generate(model, encoded, &config, vocab_size, &cancel, &mut observer).unwrap();
-    answers[0][0].token_ids.len()
+    }
 }
 
 /// Prints the peak memory of a separate process that loads an f16 checkpoint and answers once.

@@ -12,7 +12,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
-use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::generate::{
+    CancelToken, GenerateOptions, GenerationConfig, GenerationObserver,
+};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::gpu::{self, Adapter, Unavailable};
@@ -209,11 +211,8 @@ impl<'a, B: Backend> Bench<'a, B> {
 
     /// Generates a fixed number of tokens from images.
     fn answer(&self, pixels: Tensor<B, 4>, beams: usize) -> usize {
-        let cancel = CancelToken::default();
         let batch = pixels.dims()[0];
-        let features = self.model.encode_image(pixels, &cancel).unwrap();
         let prompt: Tensor<B, 2, Int> = Tensor::full([batch, PROMPT_TOKENS], 7, self.device);
-        let encoded = self.model.encode(features, prompt, None).unwrap();
         let config = GenerationConfig {
             num_beams: beams,
             max_new_tokens: Some(CAPTION_TOKENS),
@@ -222,17 +221,11 @@ impl<'a, B: Backend> Bench<'a, B> {
             no_repeat_ngram_size: 3,
             ..GenerationConfig::default()
         };
-        let vocab_size = self.model.config().text_config.vocab_size;
-        let mut observer = GenerationObserver::default();
-        let answers = generate(
-            &self.model,
-            &encoded,
-            &config,
-            vocab_size,
-            &cancel,
-            &mut observer,
-        );
-        let answers = answers.unwrap();
+        let (options, mut observer) = (GenerateOptions::default(), GenerationObserver::default());
+        let answers = self
+            .model
+            .generate(pixels, prompt, &config, &options, &mut observer)
+            .unwrap();
         // Fails if the device ran out of memory, in which case the answers are invalid.
         B::sync(self.device).unwrap();
         assert_eq!(answers[0][0].token_ids.len(), 1 + CAPTION_TOKENS);

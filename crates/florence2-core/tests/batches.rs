@@ -7,7 +7,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::generate::{GenerateOptions, GenerationConfig, GenerationObserver};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::Precision;
 use serde_json::json;
@@ -101,10 +101,7 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
     };
     let ids = padded(|id| id.copied().unwrap_or(1));
     let mask = (count > 1).then(|| padded(|id| id.is_some().into()));
-    let cancel = CancelToken::default();
     let images = pixels.clone().narrow(0, first, count);
-    let features = model.encode_image(images, &cancel).unwrap();
-    let encoded = model.encode(features, ids, mask).unwrap();
     let config = GenerationConfig {
         num_beams: BEAMS,
         num_return_sequences: BEAMS,
@@ -112,8 +109,14 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
         eos_token_id: Some(vec![2]),
         ..GenerationConfig::default()
     };
+    let options = GenerateOptions {
+        attention_mask: mask,
+        vocab_size: Some(VOCABULARY),
+        ..GenerateOptions::default()
+    };
     let mut observer = GenerationObserver::default();
-    let answers = generate(model, &encoded, &config, VOCABULARY, &cancel, &mut observer).unwrap();
+    let answers = model.generate(images, ids, &config, &options, &mut observer);
+    let answers = answers.unwrap();
     let bits = |values: &[f32]| values.iter().copied().map(f32::to_bits).collect();
     answers
         .into_iter()

@@ -1,6 +1,7 @@
 //! [`Backend`]: burn's backend, with the operations that a backend may fuse.
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use burn::tensor::{Bool, Int, Tensor, backend::Backend as BurnBackend};
 
@@ -14,8 +15,8 @@ use crate::weight::Weight;
 
 /// A burn backend on which the model runs.
 ///
-/// Each fused operation computes one layer of florence2-core. It returns `None` (or its input as
-/// `Err`) if the backend does not implement it, or not for these parameters; this is the default.
+/// Each fused operation computes one layer of florence2-core. It returns `None` (or `Continue`
+/// with its input) if the backend does not implement it, or not for these parameters; this is the default.
 /// Core then computes the layer in burn's operations: its `forward` bodies are the specification of
 /// the fused operations.
 ///
@@ -79,25 +80,25 @@ pub trait Backend: Packing {
     }
 
     /// A block of window attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. `Err` returns it unchanged.
+    /// reused. Returns `Break` with the output, or `Continue` with the input.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_spatial_block(
         hidden_states: Tensor<Self, 4>,
         _weights: &SpatialBlockWeights<'_, Self>,
-    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
-        Err(hidden_states)
+    ) -> ControlFlow<Tensor<Self, 4>, Tensor<Self, 4>> {
+        ControlFlow::Continue(hidden_states)
     }
 
     /// A block of channel attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. `Err` returns it unchanged.
+    /// reused. Returns `Break` with the output, or `Continue` with the input.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_channel_block(
         hidden_states: Tensor<Self, 4>,
         _weights: &ChannelBlockWeights<'_, Self>,
-    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
-        Err(hidden_states)
+    ) -> ControlFlow<Tensor<Self, 4>, Tensor<Self, 4>> {
+        ControlFlow::Continue(hidden_states)
     }
 
     /// A layer of the encoder.

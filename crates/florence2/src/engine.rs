@@ -5,8 +5,8 @@ use std::any::Any;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use florence2_core::generate::{
-    CancelToken, GeneratedSequence, GenerationConfig, GenerationContext, GenerationObserver,
-    TokenBytes, generate_with,
+    CancelToken, GenerateOptions, GeneratedSequence, GenerationConfig, GenerationObserver,
+    TokenBytes,
 };
 use florence2_core::{
     Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText, Warning,
@@ -94,20 +94,15 @@ impl<B: Backend> Engine for LoadedModel<B> {
         let images: Result<Vec<_>> = images.iter().map(|image| select(*image)).collect();
         let features = Tensor::cat(images?, 0);
         let (input_ids, attention_mask) = self.tokens(prompts);
-        let encoded = self.0.encode(features, input_ids, attention_mask)?;
-        let context = GenerationContext {
-            vocab_size: options.vocab_size,
-            prompts: &unpadded(prompts),
+        let config = options.config;
+        let options = GenerateOptions {
+            attention_mask,
+            vocab_size: Some(options.vocab_size),
             token_bytes: Some(options.token_bytes),
+            cancel: options.cancel.clone(),
         };
-        Ok(generate_with(
-            &self.0,
-            &encoded,
-            options.config,
-            &context,
-            options.cancel,
-            observer,
-        )?)
+        let model = &self.0;
+        Ok(model.generate_from_features(features, input_ids, config, &options, observer)?)
     }
 
     fn log_probs(
@@ -159,16 +154,6 @@ impl<B: Backend> LoadedModel<B> {
         let values: Vec<i32> = values.collect();
         Tensor::<B, 1, Int>::from_ints(values.as_slice(), &self.0.device()).reshape(shape)
     }
-}
-
-/// Each prompt's ids without its padding.
-fn unpadded(prompts: &TokenizedPrompts) -> Vec<Vec<u32>> {
-    let rows = prompts.input_ids.iter().zip(&prompts.attention_mask);
-    rows.map(|(ids, mask)| {
-        let tokens = ids.iter().zip(mask).filter(|(_, kept)| **kept != 0);
-        tokens.map(|(id, _)| *id).collect()
-    })
-    .collect()
 }
 
 /// One image's embeddings, `[1, tokens, d_model]`.

@@ -68,13 +68,11 @@ pub struct GenerateOptions<'a, B: Backend> {
     pub token_bytes: Option<TokenBytes<'a>>,
     /// Cancels the run, or ends it at a deadline.
     pub cancel: CancelToken,
-    /// Receives the tokens and the progress.
-    pub observer: GenerationObserver<'a>,
 }
 
 impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// Generates the answers to images and prompts: HF `generate`. Returns `num_return_sequences`
-    /// sequences per batch entry, best first.
+    /// sequences per batch entry, best first. `observer` receives the tokens and the progress.
     ///
     /// # Shapes
     /// - `pixel_values`: `[batch, channels, height, width]`, normalised
@@ -90,10 +88,11 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         pixel_values: Tensor<B, 4>,
         input_ids: Tensor<B, 2, Int>,
         config: &GenerationConfig,
-        options: GenerateOptions<'_, B>,
+        options: &GenerateOptions<'_, B>,
+        observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>> {
         let image_features = self.encode_image(pixel_values, &options.cancel)?;
-        self.generate_from_features(image_features, input_ids, config, options)
+        self.generate_from_features(image_features, input_ids, config, options, observer)
     }
 
     /// [`Self::generate`] with encoded images, `[batch, image tokens, d_model]`.
@@ -105,11 +104,12 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         image_features: Tensor<B, 3>,
         input_ids: Tensor<B, 2, Int>,
         config: &GenerationConfig,
-        mut options: GenerateOptions<'_, B>,
+        options: &GenerateOptions<'_, B>,
+        observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>> {
         let image_tokens = image_features.dims()[1];
         let image_token_id = self.config().image_token_id;
-        let attention_mask = options.attention_mask.take();
+        let attention_mask = options.attention_mask.clone();
         let prompts = Prompts::new(input_ids, attention_mask, image_token_id, image_tokens)?;
         let context = GenerationContext {
             vocab_size: options
@@ -119,32 +119,11 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
             token_bytes: options.token_bytes,
         };
         let encoded = self.encode(image_features, prompts.input_ids, prompts.attention_mask)?;
-        let (cancel, observer) = (&options.cancel, &mut options.observer);
-        generate_with(self, &encoded, config, &context, cancel, observer)
+        generate_with(self, &encoded, config, &context, &options.cancel, observer)
     }
 }
 
-/// [`generate_with`] with only the size of a tokenizer.
-///
-/// # Errors
-/// Those of [`generate_with`].
-pub fn generate<B: Backend>(
-    model: &Florence2ForConditionalGeneration<B>,
-    encoded: &EncoderOutput<B>,
-    config: &GenerationConfig,
-    vocab_size: usize,
-    cancel: &CancelToken,
-    observer: &mut GenerationObserver<'_>,
-) -> Result<Vec<Vec<GeneratedSequence>>> {
-    let context = GenerationContext {
-        vocab_size,
-        prompts: &[],
-        token_bytes: None,
-    };
-    generate_with(model, encoded, config, &context, cancel, observer)
-}
-
-/// Generates sequences for a batch of encoded images and prompts.
+/// [`Florence2ForConditionalGeneration::generate`] with the encoder's output.
 ///
 /// Returns `num_return_sequences` sequences per batch entry, best first.
 ///

@@ -1,5 +1,7 @@
 //! Attention between the channels of a group: HF `Florence2VisionChannelBlock`.
 
+use std::ops::ControlFlow;
+
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -52,8 +54,8 @@ impl<B: Backend> ChannelBlock<B> {
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let x = match B::fused_channel_block(x, &self.weights()) {
-            Ok(y) => return y,
-            Err(x) => x,
+            ControlFlow::Break(y) => return y,
+            ControlFlow::Continue(x) => x,
         };
         let x = x.clone() + convolve(&self.conv1, x);
         let x = x.clone() + self.channel_attn.forward(layer_norm(&self.norm1, x));

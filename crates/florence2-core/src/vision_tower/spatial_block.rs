@@ -1,5 +1,7 @@
 //! Attention between the positions of a window: HF `Florence2VisionSpatialBlock`.
 
+use std::ops::ControlFlow;
+
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -54,8 +56,8 @@ impl<B: Backend> SpatialBlock<B> {
     /// Shapes: `[batch, height, width, channels]` in and out.
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let x = match B::fused_spatial_block(x, &self.weights()) {
-            Ok(y) => return y,
-            Err(x) => x,
+            ControlFlow::Break(y) => return y,
+            ControlFlow::Continue(x) => x,
         };
         let x = x.clone() + convolve(&self.conv1, x);
         let x = x.clone() + self.window_attn.forward(layer_norm(&self.norm1, x));

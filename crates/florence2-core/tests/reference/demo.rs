@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver, generate};
+use florence2_core::generate::{
+    CancelToken, GenerateOptions, GenerationConfig, GenerationObserver,
+};
 use florence2_core::{ForwardInput, ForwardText};
 use florence2_kernels::{Backend, Precision};
 use florence2_processor::{Florence2Processor, Image, Prompt};
@@ -118,22 +120,20 @@ fn every_answer<B: Backend>() {
         .map(|prompt| (prompt, image.size()))
         .collect();
     let tokens = processor.tokenize(&prompts).unwrap();
-    let encoded = model
-        .encode(
+    let options = GenerateOptions {
+        attention_mask: Some(ids_tensor(&wide(&tokens.attention_mask))),
+        vocab_size: Some(processor.tokenizer.vocab_size()),
+        ..GenerateOptions::default()
+    };
+    let answers = model
+        .generate_from_features(
             features.repeat_dim(0, prompts.len()),
             ids_tensor(&wide(&tokens.input_ids)),
-            Some(ids_tensor(&wide(&tokens.attention_mask))),
+            &config,
+            &options,
+            &mut GenerationObserver::default(),
         )
         .unwrap();
-    let answers = generate(
-        &model,
-        &encoded,
-        &config,
-        processor.tokenizer.vocab_size(),
-        &cancel,
-        &mut GenerationObserver::default(),
-    )
-    .unwrap();
     for ((question, reference), answer) in expected.iter().zip(answers) {
         let found = json!(answer[0].token_ids);
         assert_eq!(found, reference["reference_ids"], "{question}");

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend as BurnBackend;
 use burn::tensor::{Int, Tensor, TensorData};
-use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
-    EncoderOutput, Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
+    Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
 };
 use florence2_kernels::{Backend, Precision};
 use serde_json::Value;
@@ -117,29 +116,6 @@ impl Fixture {
                 labels: Some(ids_tensor(&labels)),
             },
         }
-    }
-
-    /// Encodes one prompt alone.
-    pub(crate) fn encode<B: Backend>(
-        &self,
-        model: &Florence2ForConditionalGeneration<B>,
-        entry: usize,
-    ) -> EncoderOutput<B> {
-        let pixels = self.tensor::<B, 4>("pixel_values").narrow(0, entry, 1);
-        let image = model.encode_image(pixels, &CancelToken::default()).unwrap();
-        let prompt = ids_tensor(&self.prompts()[entry..=entry]);
-        model.encode(image, prompt, None).unwrap()
-    }
-
-    /// Encodes all prompts in one padded batch.
-    pub(crate) fn encode_batch<B: Backend>(
-        &self,
-        model: &Florence2ForConditionalGeneration<B>,
-    ) -> EncoderOutput<B> {
-        let pixels = self.tensor("pixel_values");
-        let image = model.encode_image(pixels, &CancelToken::default()).unwrap();
-        let (ids, mask) = self.padded_prompts();
-        model.encode(image, ids, Some(mask)).unwrap()
     }
 }
 

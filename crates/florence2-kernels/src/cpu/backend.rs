@@ -1,5 +1,7 @@
 //! The fused operations for burn-flex.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::{Bool, Int, Tensor};
 use burn_flex::Flex;
 
@@ -10,7 +12,7 @@ use crate::cpu::ops::{
     channel_attention, cross_attention_cache, kv_cache, patch_embedding, top_k, window_attention,
 };
 use crate::cpu::parameters::{Affine, Norm};
-use crate::cpu::tensor::{into_values, slice, tensor, values};
+use crate::cpu::tensor::{into_values, is_f32, slice, tensor, values};
 use crate::cpu::{buffer_pool, simd, threads};
 use crate::layer_weights::{
     ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
@@ -71,15 +73,15 @@ impl Backend for Flex {
     fn fused_spatial_block(
         hidden_states: Tensor<Self, 4>,
         weights: &SpatialBlockWeights<'_, Self>,
-    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
+    ) -> ControlFlow<Tensor<Self, 4>, Tensor<Self, 4>> {
         let shape = hidden_states.dims();
         let (Some(conv), Some(qkv), Some(proj), Some(feed_forward)) = (
             Depthwise::new(shape, weights.conv1),
             Affine::new(&weights.qkv),
             Affine::new(&weights.proj),
-            VisionFeedForward::new(shape, &weights.feed_forward),
+            VisionFeedForward::new(shape, &weights.feed_forward).filter(|_| is_f32(&hidden_states)),
         ) else {
-            return Err(hidden_states);
+            return ControlFlow::Continue(hidden_states);
         };
         let layer = window_attention::Layer {
             conv: &conv,
@@ -89,25 +91,25 @@ impl Backend for Flex {
             num_heads: weights.num_heads,
             window_size: weights.window_size,
         };
-        let attended = buffer_pool::replace(into_values(hidden_states)?, |input, output| {
+        let attended = buffer_pool::replace(into_values(hidden_states), |input, output| {
             window_attention::add_window_attention(input, output, shape, &layer);
         });
-        Ok(tensor(feed_forward.add(attended), shape))
+        ControlFlow::Break(tensor(feed_forward.add(attended), shape))
     }
 
     fn fused_channel_block(
         hidden_states: Tensor<Self, 4>,
         weights: &ChannelBlockWeights<'_, Self>,
-    ) -> Result<Tensor<Self, 4>, Tensor<Self, 4>> {
+    ) -> ControlFlow<Tensor<Self, 4>, Tensor<Self, 4>> {
         let shape = hidden_states.dims();
         let proj = Affine::new(&weights.proj);
         let (Some(conv), Some(qkv), Some(proj), Some(feed_forward)) = (
             Depthwise::new(shape, weights.conv1),
             Affine::new(&weights.qkv),
             proj.filter(|_| weights.proj.weight.precision() == Precision::F32),
-            VisionFeedForward::new(shape, &weights.feed_forward),
+            VisionFeedForward::new(shape, &weights.feed_forward).filter(|_| is_f32(&hidden_states)),
         ) else {
-            return Err(hidden_states);
+            return ControlFlow::Continue(hidden_states);
         };
         let layer = channel_attention::Layer {
             conv: &conv,
@@ -116,10 +118,10 @@ impl Backend for Flex {
             proj: &proj,
             num_groups: weights.num_groups,
         };
-        let attended = buffer_pool::replace(into_values(hidden_states)?, |input, output| {
+        let attended = buffer_pool::replace(into_values(hidden_states), |input, output| {
             channel_attention::add_channel_attention(input, output, shape, &layer);
         });
-        Ok(tensor(feed_forward.add(attended), shape))
+        ControlFlow::Break(tensor(feed_forward.add(attended), shape))
     }
 
     fn fused_encoder_layer(

@@ -22,16 +22,15 @@ pub(crate) fn slice(values: &FlexTensor) -> &[f32] {
     values.as_slice().expect("contiguous f32")
 }
 
-/// The values of a tensor in the order of its shape, to be modified: its own buffer if it is not
-/// shared, else a copy. Returns the tensor if they are not f32.
-pub(crate) fn into_values<const D: usize>(
-    tensor: Tensor<Flex, D>,
-) -> Result<Vec<f32>, Tensor<Flex, D>> {
-    if tensor.dtype() != DType::F32 {
-        return Err(tensor);
-    }
-    // INVARIANT: the data type was checked.
-    Ok(tensor.into_data().into_vec().expect("f32"))
+pub(crate) fn is_f32<const D: usize>(tensor: &Tensor<Flex, D>) -> bool {
+    tensor.dtype() == DType::F32
+}
+
+/// The values of an f32 tensor in the order of its shape, to be modified: its own buffer if it is
+/// not shared, else a copy.
+pub(crate) fn into_values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
+    // INVARIANT: the tensor is f32.
+    tensor.into_data().into_vec().expect("f32")
 }
 
 /// A tensor of values in the order of its shape.
