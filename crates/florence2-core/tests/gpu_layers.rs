@@ -26,7 +26,7 @@ fn values<const D: usize>(tensor: Tensor<Wgpu, D>) -> Vec<f32> {
 
 /// An identity matrix in f16.
 fn identity(size: usize, device: &WgpuDevice) -> Tensor<Wgpu, 2> {
-    Tensor::eye(size, device).cast(DType::F16)
+    Tensor::<Wgpu, 2>::eye(size, device).cast(DType::F16)
 }
 
 /// The squares of these numbers are infinite in f16.
