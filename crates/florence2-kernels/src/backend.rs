@@ -78,8 +78,8 @@ pub trait Backend: Packing {
         None
     }
 
-    /// A block of window attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. `Err` returns it unchanged.
+    /// A block of window attention and feed-forward. The input is passed by value, so that its
+    /// buffer can be reused. `Err` returns it unchanged.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_spatial_block(
@@ -89,8 +89,8 @@ pub trait Backend: Packing {
         Err(hidden_states)
     }
 
-    /// A block of channel attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. `Err` returns it unchanged.
+    /// A block of channel attention and feed-forward. The input is passed by value, so that its
+    /// buffer can be reused. `Err` returns it unchanged.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_channel_block(
