@@ -17,7 +17,7 @@ pub(crate) struct Prompts<B: Backend> {
 
 impl<B: Backend> Prompts<B> {
     /// Removes the placeholders of `image_tokens` tokens, if there are any. Reads the ids back to
-    /// the host.
+    /// the host if the model has a placeholder.
     ///
     /// Shapes: `[batch, placeholders + tokens]`.
     ///
@@ -30,7 +30,10 @@ impl<B: Backend> Prompts<B> {
         image_token_id: Option<u32>,
         image_tokens: usize,
     ) -> Result<Self> {
-        let rows = to_host(&input_ids);
+        let rows = match image_token_id {
+            Some(_) => to_host(&input_ids),
+            None => Vec::new(),
+        };
         let is_image = |id: &i64| image_token_id.is_some_and(|image| i64::from(image) == *id);
         let total = |row: &[i64]| row.iter().filter(|id| is_image(id)).count();
         let leading = |row: &[i64]| row.iter().take_while(|id| is_image(id)).count();

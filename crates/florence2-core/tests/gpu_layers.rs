@@ -1,5 +1,5 @@
-//! Layers on a GPU: results in f16 are numbers, and single rows are multiplied correctly. The model's
-//! results on GPUs are compared with the reference in `reference`.
+//! Layers on a GPU: results in f16 are finite, and products of single rows are correct. The tests in
+//! `reference` compare the model's results on GPUs with transformers.
 
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used)]
@@ -26,10 +26,10 @@ fn values<const D: usize>(tensor: Tensor<Wgpu, D>) -> Vec<f32> {
 
 /// An identity matrix in f16.
 fn identity(size: usize, device: &WgpuDevice) -> Tensor<Wgpu, 2> {
-    Tensor::eye(size, device).cast(DType::F16)
+    Tensor::<Wgpu, 2>::eye(size, device).cast(DType::F16)
 }
 
-/// The squares of these numbers are infinite in f16.
+/// The squares of the input values overflow in f16.
 #[test]
 fn large_numbers_are_normed_in_f16() {
     let device = device();

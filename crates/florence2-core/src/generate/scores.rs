@@ -1,8 +1,8 @@
 //! The transfer of scores to the host, once per step.
 //!
 //! A search considers a few tokens of tens of thousands. If no other can be chosen, the backend
-//! normalises the scores and sends these few ([`Backend::top_k_log_softmax`]). If others can be chosen, as
-//! in sampling, all logits are sent. Each row has the form that its own search requires,
+//! normalises the scores and sends these few ([`Backend::top_k_log_softmax`]). If others can be
+//! chosen, as in sampling, all logits are sent. Each row has the form that its own search requires,
 //! independently of its neighbours.
 
 use burn::tensor::Tensor;

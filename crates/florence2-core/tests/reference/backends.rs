@@ -1,4 +1,5 @@
-//! The backends of this build and the precisions of each.
+//! The backends of this build and the precisions of each. burn-flex fuses every layer. The others
+//! fuse none, so they test the layers in burn's operations.
 
 /// Defines a test per backend and precision, for a function that is generic over the backend and
 /// takes the precision.

@@ -108,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn work_that_panics_keeps_nobody_awake() {
+    fn threads_stop_spinning_after_a_panic() {
         let panicked = std::panic::catch_unwind(|| with_spinning_threads(|| panic!("on purpose")));
         assert!(panicked.is_err());
-        // Work of other tests may hold the keeper for a while.
+        // Work of other tests may hold the guard for a while.
         let is_free = (0..10_000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
             SpinGuard::new(1).is_some()

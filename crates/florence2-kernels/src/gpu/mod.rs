@@ -119,8 +119,8 @@ fn what_failed<B: GpuBackend>(device: &B::Device) -> Option<String> {
     Some(cause(&error.to_string()).to_owned())
 }
 
-/// Gives this thread another stream of operations. In the old one, later work would begin with the
-/// operations that a panic left there.
+/// Switches this thread to another stream of operations. In the old one, later work would begin with
+/// the operations that a panic left there.
 #[allow(unsafe_code)]
 fn leave_stream() {
     // The stream of a thread that has ended is not used any more.

@@ -88,7 +88,8 @@ impl<'a> LogitsProcessors<'a> {
     /// the sequence within its batch entry.
     ///
     /// # Errors
-    /// [`NotFinite`](crate::Error::NotFinite) if scores that are to be normalised again are not usable.
+    /// [`NotFinite`](crate::Error::NotFinite) if scores that are to be normalised again are not
+    /// usable.
     pub(super) fn apply(&self, row: usize, sequence: &[u32], scores: &mut ScoreRow) -> Result<()> {
         let config = self.config;
         let all = scores.tokens.is_none();
@@ -138,7 +139,8 @@ impl<'a> LogitsProcessors<'a> {
     /// Converts logits to log-probabilities.
     ///
     /// # Errors
-    /// [`NotFinite`](crate::Error::NotFinite) if no score is usable, unless invalid values are removed later.
+    /// [`NotFinite`](crate::Error::NotFinite) if no score is usable, unless invalid values are
+    /// removed later.
     pub(super) fn normalise(&self, scores: &mut ScoreRow) -> Result<()> {
         if self.config.remove_invalid_values {
             scores.normalise_or_nan();

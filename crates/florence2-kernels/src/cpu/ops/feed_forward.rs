@@ -58,8 +58,8 @@ pub(crate) fn add_feed_forward(
     });
 }
 
-/// `result = fc2(activation(fc1(input)))`, or added to the result if `accumulate` is set, one block of the
-/// hidden layer at a time.
+/// `result = fc2(activation(fc1(input)))`, or added to the result if `accumulate` is set, one block
+/// of the hidden layer at a time.
 fn add_hidden(
     input: EncodedRows<'_>,
     layers: &Layers<'_>,

@@ -4,7 +4,7 @@
 //! rows by 16 columns if there are no more. There are 32 registers of 16 columns.
 //!
 //! The entry points have the contract of [`GemmArgs`]. They are called through [`Kernel`] only,
-//! which checks it. `tests/flex.rs` compares their products with the portable operations.
+//! which checks it. florence2-core's `tests/fused.rs` compares their products with burn's.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm256_loadu_si256, _mm512_add_ps, _mm512_castps_si512,

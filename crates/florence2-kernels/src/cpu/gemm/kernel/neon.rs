@@ -6,7 +6,7 @@
 //!
 //! The entry points of [`vector_kernels`] have the contract of
 //! [`GemmArgs`](super::args::GemmArgs). They are called through [`super::entry::Kernel`] only, which
-//! checks it. `tests/flex.rs` compares their products with the portable operations.
+//! checks it. florence2-core's `tests/fused.rs` compares their products with burn's.
 
 use std::arch::aarch64::{
     float32x4_t, int32x4_t, uint16x4_t, vaddq_f32, vandq_s32, vcvtq_f32_s32, vdupq_n_f32,

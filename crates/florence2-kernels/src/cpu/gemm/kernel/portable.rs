@@ -4,7 +4,7 @@
 //! 4 columns. The multiply-add rounds twice.
 //!
 //! The entry point has the contract of [`GemmArgs`]. It is called through [`Kernel`] only, which
-//! checks it. `tests/flex.rs` compares its products with the portable operations.
+//! checks it. florence2-core's `tests/fused.rs` compares its products with burn's.
 
 use super::args::GemmArgs;
 use super::entry::Kernel;
