@@ -15,10 +15,10 @@ use crate::weight::Weight;
 
 /// A burn backend on which the model runs.
 ///
-/// Each fused operation computes one layer of florence2-core. It returns `None` (or `Continue`
-/// with its input) if the backend does not implement it, or not for these parameters; this is the default.
-/// Core then computes the layer in burn's operations: its `forward` bodies are the specification of
-/// the fused operations.
+/// Each fused operation computes one layer of florence2-core. It returns `None` (or `Continue` with
+/// its input) if the backend does not implement it, or not for these parameters; this is the
+/// default. Core then computes the layer in burn's operations: its `forward` bodies are the
+/// specification of the fused operations.
 ///
 /// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
 pub trait Backend: Packing {
@@ -79,8 +79,8 @@ pub trait Backend: Packing {
         None
     }
 
-    /// A block of window attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. Returns `Break` with the output, or `Continue` with the input.
+    /// A block of window attention and feed-forward. The input is passed by value, so that its
+    /// buffer can be reused. Returns `Break` with the output, or `Continue` with the input.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_spatial_block(
@@ -90,8 +90,8 @@ pub trait Backend: Packing {
         ControlFlow::Continue(hidden_states)
     }
 
-    /// A block of channel attention and feed-forward. The input is passed by value, so that its buffer can be
-    /// reused. Returns `Break` with the output, or `Continue` with the input.
+    /// A block of channel attention and feed-forward. The input is passed by value, so that its
+    /// buffer can be reused. Returns `Break` with the output, or `Continue` with the input.
     ///
     /// Shapes: `[batch, height, width, channels]` in and out.
     fn fused_channel_block(
