@@ -24,10 +24,10 @@ use florence2_core::generate::{
 use florence2_core::language_model::{CrossAttentionCache, KvCache};
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{EncoderOutput, Florence2Config, Florence2ForConditionalGeneration};
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use half::f16;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype as FileDtype, TensorView};
 use serde_json::json;
 
 #[global_allocator]
@@ -48,23 +48,23 @@ const MEASURE: Duration = Duration::from_secs(5);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, size, precision, checkpoint] = arguments.as_slice()
+    if let [_, flag, size, dtype, checkpoint] = arguments.as_slice()
         && flag == "--memory"
     {
-        let precision = Precision::named(precision).unwrap();
-        load_and_answer(size, precision, Path::new(checkpoint));
+        let dtype = Dtype::named(dtype).unwrap();
+        load_and_answer(size, dtype, Path::new(checkpoint));
         return;
     }
-    if let [_, flag, precision, checkpoint] = arguments.as_slice()
+    if let [_, flag, dtype, checkpoint] = arguments.as_slice()
         && flag == "--serve"
     {
-        serve(Precision::named(precision).unwrap(), Path::new(checkpoint));
+        serve(Dtype::named(dtype).unwrap(), Path::new(checkpoint));
         return;
     }
-    if let [_, flag, precision, checkpoint] = arguments.as_slice()
+    if let [_, flag, dtype, checkpoint] = arguments.as_slice()
         && flag == "--start"
     {
-        start(Precision::named(precision).unwrap(), Path::new(checkpoint));
+        start(Dtype::named(dtype).unwrap(), Path::new(checkpoint));
         return;
     }
     if let [_, flag, checkpoint, ..] = arguments.as_slice()
@@ -76,8 +76,8 @@ fn main() {
     let sizes = ["base", "large"];
     let named = |size: &&str| arguments.iter().any(|argument| argument == size);
     let any = sizes.iter().any(named);
-    let asked = arguments.iter().find_map(|name| Precision::named(name));
-    println!("| model | precision | part | median ms | min ms |\n|---|---|---|---|---|");
+    let asked = arguments.iter().find_map(|name| Dtype::named(name));
+    println!("| model | dtype | part | median ms | min ms |\n|---|---|---|---|---|");
     for size in sizes.iter().filter(|size| !any || named(size)) {
         measure_model(size, asked.unwrap_or_default());
     }
@@ -105,7 +105,7 @@ fn config(size: &str) -> Florence2Config {
     Florence2Config::from_json(json.to_string().as_bytes(), size).unwrap()
 }
 
-fn measure_model(size: &str, precision: Precision) {
+fn measure_model(size: &str, dtype: Dtype) {
     let row = |part: &str, work: &mut dyn FnMut()| {
         let mut times = Vec::new();
         let started = Instant::now();
@@ -117,13 +117,13 @@ fn measure_model(size: &str, precision: Precision) {
         }
         times.sort_by(f64::total_cmp);
         println!(
-            "| {size} | {precision} | {part} | {:.1} | {:.1} |",
+            "| {size} | {dtype} | {part} | {:.1} | {:.1} |",
             times[times.len() / 2],
             times[0]
         );
     };
     let device = FlexDevice;
-    let model = random_model(size, precision);
+    let model = random_model(size, dtype);
     let cancel = CancelToken::default();
 
     let picture = Image::from_rgb(1024, 768, vec![127; 1024 * 768 * 3]).unwrap();
@@ -199,12 +199,12 @@ fn measure_model(size: &str, precision: Precision) {
             black_box(caption(&model, pixels.clone()));
         },
     );
-    report_memory(size, precision);
+    report_memory(size, dtype);
 }
 
 /// A model of a published size, initialised at random and packed.
-fn random_model(size: &str, precision: Precision) -> Model {
-    let model = Model::new(config(size), precision, &FlexDevice).unwrap();
+fn random_model(size: &str, dtype: Dtype) -> Model {
+    let model = Model::new(config(size), dtype, &FlexDevice).unwrap();
     model.map(&mut Initialiser)
 }
 
@@ -235,13 +235,13 @@ fn report_errors(checkpoint: &Path) {
             )
         })
         .collect();
-    let model = load(Precision::F32, checkpoint);
+    let model = load(Dtype::F32, checkpoint);
     let expected = stage_outputs(&model, &images[0]);
     let answers: Vec<Vec<i64>> = images.iter().map(|image| answer(&model, image)).collect();
     drop(model);
-    println!("| precision | stage | relative error |\n|---|---|---|");
-    for precision in [Precision::Bf16, Precision::Int8] {
-        let model = load(precision, checkpoint);
+    println!("| dtype | stage | relative error |\n|---|---|---|");
+    for dtype in [Dtype::Bf16, Dtype::Int8] {
+        let model = load(dtype, checkpoint);
         for ((stage, found), (_, expected)) in
             stage_outputs(&model, &images[0]).iter().zip(&expected)
         {
@@ -250,14 +250,14 @@ fn report_errors(checkpoint: &Path) {
             };
             let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
             let error = difference / norm(&mut expected.iter().copied());
-            println!("| {precision} | {stage} | {error:.4} |");
+            println!("| {dtype} | {stage} | {error:.4} |");
         }
         let answers = images.iter().zip(&answers);
         let alike: usize = answers
             .map(|(image, answer)| alike(&model, image, answer))
             .sum();
         let all = images.len() * CAPTION_TOKENS;
-        println!("| {precision} | tokens as f32 chooses them | {alike} of {all} |");
+        println!("| {dtype} | tokens as f32 chooses them | {alike} of {all} |");
     }
 }
 
@@ -332,19 +332,19 @@ fn stage_outputs(model: &Model, pixels: &Tensor<Flex, 4>) -> Vec<(String, Vec<f3
     outputs
 }
 
-fn load(precision: Precision, checkpoint: &Path) -> Model {
+fn load(dtype: Dtype, checkpoint: &Path) -> Model {
     let json = std::fs::read(checkpoint.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let stored = Checkpoint::open(checkpoint).unwrap();
-    weights::load(&config, &stored, &[], precision, &FlexDevice)
+    weights::load(&config, &stored, &[], dtype, &FlexDevice)
         .unwrap()
         .0
 }
 
 /// Runs one part for each line of standard input and prints its seconds, so that `peers/` can run
 /// engines in turn.
-fn serve(precision: Precision, checkpoint: &Path) {
-    let model = load(precision, checkpoint);
+fn serve(dtype: Dtype, checkpoint: &Path) {
+    let model = load(dtype, checkpoint);
     let cancel = CancelToken::default();
     let pixels: Tensor<Flex, 4> = Tensor::random(
         [1, 3, SIDE, SIDE],
@@ -402,9 +402,9 @@ fn serve(precision: Precision, checkpoint: &Path) {
 
 /// Measures the start of a program: prints the seconds to load, of the first image and of the next,
 /// and its peak memory in MiB.
-fn start(precision: Precision, checkpoint: &Path) {
+fn start(dtype: Dtype, checkpoint: &Path) {
     let started = Instant::now();
-    let model = load(precision, checkpoint);
+    let model = load(dtype, checkpoint);
     println!("{}", started.elapsed().as_secs_f64());
     let pixels: Tensor<Flex, 4> = Tensor::zeros([1, 3, SIDE, SIDE], &FlexDevice);
     for _ in 0..2 {
@@ -448,42 +448,36 @@ fn caption_config() -> GenerationConfig {
 }
 
 /// Prints the peak memory of a separate process that loads an f16 checkpoint and answers once.
-fn report_memory(size: &str, precision: Precision) {
+fn report_memory(size: &str, dtype: Dtype) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("model.safetensors");
     write_f16(
-        &Model::new(config(size), Precision::F32, &FlexDevice).unwrap(),
+        &Model::new(config(size), Dtype::F32, &FlexDevice).unwrap(),
         &checkpoint,
     );
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--memory",
-            size,
-            precision.name(),
-            checkpoint.to_str().unwrap(),
-        ])
+        .args(["--memory", size, dtype.name(), checkpoint.to_str().unwrap()])
         .output()
         .unwrap();
     print!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{output:?}");
 }
 
-fn load_and_answer(size: &str, precision: Precision, checkpoint: &Path) {
+fn load_and_answer(size: &str, dtype: Dtype, checkpoint: &Path) {
     let config = config(size);
     let started = Instant::now();
     let stored = Checkpoint::open(checkpoint.parent().unwrap()).unwrap();
-    let (model, _): (Model, _) =
-        weights::load(&config, &stored, &[], precision, &FlexDevice).unwrap();
+    let (model, _): (Model, _) = weights::load(&config, &stored, &[], dtype, &FlexDevice).unwrap();
     drop(stored);
     let loaded = started.elapsed().as_secs_f64() * 1e3;
-    println!("| {size} | {precision} | load an f16 checkpoint | {loaded:.1} | |");
+    println!("| {size} | {dtype} | load an f16 checkpoint | {loaded:.1} | |");
     println!(
-        "| {size} | {precision} | peak memory after loading, MiB | {} | |",
+        "| {size} | {dtype} | peak memory after loading, MiB | {} | |",
         peak_mebibytes()
     );
     caption(&model, Tensor::zeros([1, 3, SIDE, SIDE], &FlexDevice));
     println!(
-        "| {size} | {precision} | peak memory after a caption, MiB | {} | |",
+        "| {size} | {dtype} | peak memory after a caption, MiB | {} | |",
         peak_mebibytes()
     );
 }
@@ -503,7 +497,7 @@ fn write_f16(model: &Model, path: &Path) {
     let views = writer.tensors.iter().map(|(key, shape, bytes)| {
         (
             key,
-            TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap(),
+            TensorView::new(FileDtype::F16, shape.clone(), bytes).unwrap(),
         )
     });
     safetensors::serialize_to_file(views, None, path).unwrap();

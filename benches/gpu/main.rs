@@ -18,7 +18,7 @@ use florence2_core::generate::{
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::gpu::{self, Adapter, Unavailable};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ const JOB_BATCH: usize = 16;
 /// The options of the command line.
 struct Options {
     device: String,
-    dtype: Precision,
+    dtype: Dtype,
     checkpoint: Option<String>,
     json: Option<String>,
     /// Run one small measurement of each kind, to check that all of them run.
@@ -70,7 +70,7 @@ fn main() {
 fn options() -> Options {
     let mut options = Options {
         device: "cuda:0".to_owned(),
-        dtype: Precision::Bf16,
+        dtype: Dtype::Bf16,
         checkpoint: None,
         json: None,
         quick: false,
@@ -82,9 +82,9 @@ fn options() -> Options {
             "--device" => options.device = value(),
             "--dtype" => {
                 let name = value();
-                let precision = Precision::named(&name);
-                let precision = precision.filter(|precision| precision.dtype().is_some());
-                options.dtype = precision.unwrap_or_else(|| {
+                let dtype = Dtype::named(&name);
+                let dtype = dtype.filter(|dtype| dtype.tensor_dtype().is_some());
+                options.dtype = dtype.unwrap_or_else(|| {
                     panic!("--dtype: found `{name}`, expected f32, f16 or bf16")
                 });
             }
@@ -149,7 +149,7 @@ struct Bench<'a, B: Backend> {
 impl<'a, B: Backend> Bench<'a, B> {
     fn start(device: &'a B::Device, options: &Options) -> Self {
         let started = Instant::now();
-        let dtype = options.dtype.dtype().unwrap();
+        let dtype = options.dtype.tensor_dtype().unwrap();
         gpu::start::<B>(device, dtype).unwrap();
         println!("- device started: {:.2} s", started.elapsed().as_secs_f64());
         let model = match &options.checkpoint {
@@ -169,7 +169,7 @@ impl<'a, B: Backend> Bench<'a, B> {
                     config.text_config.vocab_size = QUICK_VOCAB_SIZE;
                 }
                 let model =
-                    Florence2ForConditionalGeneration::new(config, Precision::F32, device).unwrap();
+                    Florence2ForConditionalGeneration::new(config, Dtype::F32, device).unwrap();
                 weights::cast(model, dtype)
             }
         };

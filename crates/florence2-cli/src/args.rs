@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use florence2::{
-    DecodeOptions, EarlyStopping, GenerationOverrides, Image, Precision, Prompt, Task, TaskInput,
+    DecodeOptions, Dtype, EarlyStopping, GenerationOverrides, Image, Prompt, Task, TaskInput,
 };
 
 /// Caption, detect, ground, segment and read text with Florence-2.
@@ -154,13 +154,13 @@ pub(crate) struct ModelArgs {
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
     /// Number type of weights and matrix products: f32, f16, bf16 or int8; int8 on the CPU only.
-    #[arg(long, default_value = "f32", value_parser = precision)]
-    pub(crate) dtype: Precision,
+    #[arg(long, default_value = "f32", value_parser = dtype)]
+    pub(crate) dtype: Dtype,
 }
 
-fn precision(name: &str) -> Result<Precision, String> {
-    let expected = || Precision::choice(&Precision::ALL);
-    Precision::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
+fn dtype(name: &str) -> Result<Dtype, String> {
+    let expected = || Dtype::choice(&Dtype::ALL);
+    Dtype::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
 }
 
 #[derive(Args)]

@@ -11,7 +11,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::activation::{GELU_CUBE, GELU_TANH, QUICK_GELU};
 use florence2_kernels::layer_weights::LinearWeights;
-use florence2_kernels::{Activation, Backend, Precision, Weight};
+use florence2_kernels::{Activation, Backend, Dtype, Weight};
 
 pub use OutInLinear as Linear;
 
@@ -54,11 +54,11 @@ impl<B: Backend> OutInLinear<B> {
         inputs: usize,
         outputs: usize,
         bias: bool,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         Self {
-            weight: Weight::new([outputs, inputs], precision, device),
+            weight: Weight::new([outputs, inputs], dtype, device),
             bias: bias.then(|| zeros(outputs, device)),
         }
     }
@@ -79,14 +79,9 @@ impl<B: Backend> OutInLinear<B> {
 
 impl<B: Backend> TokenEmbedding<B> {
     /// Creates a lazily initialised embedding.
-    pub fn new(
-        vocab_size: usize,
-        d_model: usize,
-        precision: Precision,
-        device: &B::Device,
-    ) -> Self {
+    pub fn new(vocab_size: usize, d_model: usize, dtype: Dtype, device: &B::Device) -> Self {
         Self {
-            weight: Weight::new([vocab_size, d_model], precision, device),
+            weight: Weight::new([vocab_size, d_model], dtype, device),
         }
     }
 
@@ -121,11 +116,11 @@ impl<B: Backend> PatchConv<B> {
         size: usize,
         stride: usize,
         padding: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         Self {
-            weight: Weight::new([channels, in_channels, size, size], precision, device),
+            weight: Weight::new([channels, in_channels, size, size], dtype, device),
             bias: Some(zeros(channels, device)),
             stride,
             padding,

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
@@ -88,33 +88,33 @@ pub struct ForwardOutput<B: Backend> {
 
 impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// Creates the module of a configuration, with lazily initialised parameters that are stored in
-    /// `precision` once they are loaded.
+    /// `dtype` once they are loaded.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is invalid, [`Error::Argument`] if the backend lacks
-    /// the precision or the processor lacks the SIMD level that is set.
-    pub fn new(config: Florence2Config, precision: Precision, device: &B::Device) -> Result<Self> {
+    /// the dtype or the processor lacks the SIMD level that is set.
+    pub fn new(config: Florence2Config, dtype: Dtype, device: &B::Device) -> Result<Self> {
         config.validate()?;
         B::check_settings().map_err(|error| {
             let found = format!("`{}`", error.found);
             Error::argument(error.setting, found, error.expected)
         })?;
-        if !B::precisions().contains(&precision) {
-            let expected = format!("{} on this backend", Precision::choice(B::precisions()));
-            return Err(Error::argument("dtype", precision, expected));
+        if !B::dtypes().contains(&dtype) {
+            let expected = format!("{} on this backend", Dtype::choice(B::dtypes()));
+            return Err(Error::argument("dtype", dtype, expected));
         }
         let text = &config.text_config;
         let lm_head = (!config.tie_word_embeddings)
-            .then(|| Linear::new(text.d_model, text.vocab_size, false, precision, device));
+            .then(|| Linear::new(text.d_model, text.vocab_size, false, dtype, device));
         Ok(Self {
             model: Florence2Model {
-                vision_tower: VisionTower::new(&config.vision_config, precision, device),
+                vision_tower: VisionTower::new(&config.vision_config, dtype, device),
                 multi_modal_projector: MultiModalProjector::new(
                     &config.vision_config,
-                    precision,
+                    dtype,
                     device,
                 ),
-                language_model: LanguageModel::new(text, precision, device),
+                language_model: LanguageModel::new(text, dtype, device),
             },
             lm_head,
             config,

@@ -4,7 +4,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use crate::config::Florence2VisionConfig;
 use crate::layers::{Linear, layer_norm};
@@ -41,19 +41,13 @@ pub struct VisualTemporalEmbed<B: Backend> {
 
 impl<B: Backend> MultiModalProjector<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2VisionConfig, dtype: Dtype, device: &B::Device) -> Self {
         // INVARIANT: a validated configuration has at least one stage.
         let embed_dim = *config.embed_dim.last().expect("at least one stage");
         let positions = config.max_position_embeddings;
         let temporal_shape = [config.max_temporal_embeddings, embed_dim];
         Self {
-            image_projection: Linear::new(
-                embed_dim,
-                config.projection_dim,
-                false,
-                precision,
-                device,
-            ),
+            image_projection: Linear::new(embed_dim, config.projection_dim, false, dtype, device),
             image_proj_norm: LayerNormConfig::new(config.projection_dim).init(device),
             image_position_embed: ImagePositionEmbed {
                 row_embeddings: EmbeddingConfig::new(positions, embed_dim / 2).init(device),

@@ -1,5 +1,5 @@
 //! The answers to a batch equal those to each request alone, with bit-identical log-probabilities,
-//! for any number of threads and in every precision. The model's layers have several blocks of
+//! for any number of threads and in every dtype. The model's layers have several blocks of
 //! inputs, and the requests have beams and prompts of several lengths.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::generate::{GenerateOptions, GenerationConfig, GenerationObserver};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 use serde_json::json;
 
 type Model = Florence2ForConditionalGeneration<Flex>;
@@ -56,7 +56,7 @@ impl ModuleMapper<Flex> for Values {
     }
 }
 
-fn model(precision: Precision) -> Model {
+fn model(dtype: Dtype) -> Model {
     let json = json!({
         "model_type": "florence2",
         "vision_config": {
@@ -72,7 +72,7 @@ fn model(precision: Precision) -> Model {
         },
     });
     let config = Florence2Config::from_json(json.to_string().as_bytes(), "config.json").unwrap();
-    let model = Model::new(config, precision, &FlexDevice).unwrap();
+    let model = Model::new(config, dtype, &FlexDevice).unwrap();
     model.map(&mut Values(7))
 }
 
@@ -134,8 +134,8 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
 
 #[test]
 fn a_batch_gets_the_answers_of_its_requests_alone() {
-    for precision in Precision::ALL {
-        let model = model(precision);
+    for dtype in Dtype::ALL {
+        let model = model(dtype);
         let pixels = Values(11).tensor([BATCH, 3, SIDE, SIDE], 1.0);
         let with_threads = |threads: usize, first, count| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -150,7 +150,7 @@ fn a_batch_gets_the_answers_of_its_requests_alone() {
             for (request, (together, alone)) in together.iter().zip(&alone).enumerate() {
                 assert_eq!(
                     together, alone,
-                    "request {request} of {count} with {threads} threads in {precision}"
+                    "request {request} of {count} with {threads} threads in {dtype}"
                 );
             }
         }

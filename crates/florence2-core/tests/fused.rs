@@ -13,7 +13,7 @@ use florence2_core::language_model::{
     Attention, CrossAttention, Decoder, DecoderLayer, KeysValues, KvCache, SelfAttentionCache,
 };
 use florence2_core::layers::{Linear, TokenEmbedding, activate};
-use florence2_kernels::{Activation, Backend, Precision, SelectRows, Weight};
+use florence2_kernels::{Activation, Backend, Dtype, SelectRows, Weight};
 use half::f16;
 
 /// The largest allowed difference, relative to the largest value.
@@ -26,13 +26,13 @@ use values::modules::{
 use values::{random, uniform};
 
 fn linear(inputs: usize, outputs: usize, bias: bool) -> Linear<Flex> {
-    random_linear(inputs, outputs, bias, Precision::F32)
+    random_linear(inputs, outputs, bias, Dtype::F32)
 }
 
 /// The layer with weights that f16 represents exactly, which are stored as f16.
 fn of_f16(linear: &Linear<Flex>) -> Linear<Flex> {
     Linear {
-        weight: Weight::from_tensor(rounded_to_f16(linear.weight.val()), Precision::F32),
+        weight: Weight::from_tensor(rounded_to_f16(linear.weight.val()), Dtype::F32),
         bias: linear.bias.clone(),
     }
 }
@@ -91,7 +91,7 @@ fn patch_embedding() {
         };
         for &prenorm in prenorms {
             let geometry = [size, stride, padding];
-            let layer = conv_embed([shape[3], 24], geometry, prenorm, Precision::F32);
+            let layer = conv_embed([shape[3], 24], geometry, prenorm, Dtype::F32);
             let input = random(shape);
             let expected = unpacked(&layer).forward(input.clone());
             let found = layer.forward(input);
@@ -106,7 +106,7 @@ fn window_attention() {
         for (heads, window, bias) in [(2, 12, true), (4, 5, false), (1, 3, true)] {
             let mut config = stage(shape[3], heads, window, bias, "gelu");
             config.mlp_ratio = 1.0;
-            let mut block = spatial_block(&config, Precision::F32);
+            let mut block = spatial_block(&config, Dtype::F32);
             if heads == 4 {
                 let attention = &mut block.window_attn;
                 attention.qkv = of_f16(&attention.qkv);
@@ -126,7 +126,7 @@ fn channel_attention() {
         for (groups, bias) in [(1, true), (2, false), (4, true)] {
             let mut config = stage(shape[3], groups, 12, bias, "gelu");
             config.mlp_ratio = 1.0;
-            let mut block = channel_block(&config, Precision::F32);
+            let mut block = channel_block(&config, Dtype::F32);
             if groups == 4 {
                 let attention = &mut block.channel_attn;
                 attention.qkv = of_f16(&attention.qkv);
@@ -156,14 +156,14 @@ fn feed_forward() {
             let what = format!("{shape:?} {name}");
             let input = random(shape) * 3.0;
             let config = stage(channels, 4, 5, true, name);
-            let block = spatial_block(&config, Precision::F32);
+            let block = spatial_block(&config, Dtype::F32);
             assert_fused_is_plain(&what, &block.feed_forward_half(), &input);
             assert_fused_is_plain(&format!("{what} spatial block"), &block, &input);
-            let block = channel_block(&config, Precision::F32);
+            let block = channel_block(&config, Dtype::F32);
             assert_fused_is_plain(&format!("{what} channel block"), &block, &input);
 
             let config = text_config(channels, 4, 4 * channels, name);
-            let mut encoder = encoder_layer(&config, Precision::F32);
+            let mut encoder = encoder_layer(&config, Dtype::F32);
             set_zero(&mut encoder.self_attn.out_proj);
             let input = input.reshape([batch, height * width, channels]);
             let expected = unpacked(&encoder).forward(input.clone(), None);
@@ -183,12 +183,12 @@ fn encoder_and_decoder_layers() {
             let what = format!("{shape:?} {name}");
             let config = text_config(channels, 4, 4 * channels, name);
             let input = random([batch * height, width, channels]) * 3.0;
-            let encoder = encoder_layer(&config, Precision::F32);
+            let encoder = encoder_layer(&config, Dtype::F32);
             let expected = unpacked(&encoder).forward(input.clone(), None);
             let found = encoder.forward(input.clone(), None);
             assert_close(&format!("{what} encoder layer"), found, expected);
 
-            let decoder = decoder_layer(&config, Precision::F32);
+            let decoder = decoder_layer(&config, Dtype::F32);
             let encoded = random([batch * height, 9, channels]);
             let forward = |layer: &DecoderLayer<Flex>| {
                 let cross_attention = layer.cross_attention(&encoded, None);
@@ -210,7 +210,7 @@ fn encoder_and_decoder_layers() {
 #[test]
 fn encoder_layers_with_a_mask() {
     let (batch, tokens) = (3, 70);
-    let layer = encoder_layer(&text_config(60, 3, 240, "gelu"), Precision::F32);
+    let layer = encoder_layer(&text_config(60, 3, 240, "gelu"), Dtype::F32);
     let input = random([batch, tokens, 60]);
     for least in [0.9, 0.1] {
         let mask = uniform([batch, 1, 1, tokens]).greater_elem(least);
@@ -226,7 +226,7 @@ fn encoder_layers_with_a_mask() {
 fn decoder_steps() {
     let (batch, beams, dim) = (2, 2, 60);
     let config = text_config(dim, 3, 240, "gelu");
-    let mut decoder: Decoder<Flex> = Decoder::new(&config, Precision::F32, &FlexDevice);
+    let mut decoder: Decoder<Flex> = Decoder::new(&config, Dtype::F32, &FlexDevice);
     let positions = decoder.embed_positions.weight.lazy_shape().dims();
     decoder.embed_positions.weight = Param::from_tensor(random(positions));
     let fused = randomised(decoder);
@@ -299,7 +299,7 @@ fn linear_layers() {
         // A product between a residual and a norm: an encoder layer without its feed-forward block.
         for d_model in [inputs, outputs] {
             let config = text_config(d_model, 1, 8, "gelu");
-            let mut layer = encoder_layer(&config, Precision::F32);
+            let mut layer = encoder_layer(&config, Dtype::F32);
             set_zero(&mut layer.fc2);
             for bias in [true, false] {
                 if !bias {
@@ -318,7 +318,7 @@ fn linear_layers() {
 fn tied_logits() {
     for (rows, dim, vocabulary) in [(1, 64, 1500), (3, 70, 513), (5, 768, 100), (12, 32, 64)] {
         let input = random([1, rows, dim]);
-        let weight = Weight::from_tensor(random([vocabulary, dim]), Precision::F32);
+        let weight = Weight::from_tensor(random([vocabulary, dim]), Dtype::F32);
         let plain = TokenEmbedding {
             weight: unpacked_weight(&weight),
         };
@@ -354,7 +354,7 @@ fn products_of_f16() {
             0,
         );
         let product = |weight| {
-            let weight = Weight::from_tensor(weight, Precision::F32);
+            let weight = Weight::from_tensor(weight, Dtype::F32);
             let linear = Linear { weight, bias: None };
             let product = linear.forward(input.clone());
             product.narrow(2, 0, outputs).into_data()
@@ -364,7 +364,7 @@ fn products_of_f16() {
             product(wide),
             "{rows} {inputs} {outputs}"
         );
-        let packed = Weight::<Flex, 2>::from_tensor(weight.clone(), Precision::F32);
+        let packed = Weight::<Flex, 2>::from_tensor(weight.clone(), Dtype::F32);
         assert_eq!(packed.val().into_data(), weight.into_data());
     }
 }
@@ -373,13 +373,13 @@ fn products_of_f16() {
 /// single tokens of some beams, as in a decoding step, and for a prompt.
 #[test]
 fn a_sequence_is_multiplied_as_it_is_alone() {
-    for precision in Precision::ALL {
+    for dtype in Dtype::ALL {
         for [sequences, tokens] in [[100, 1], [3, 70], [2, 300]] {
             let (inputs, outputs) = (1031, 70);
             let input = random([sequences, tokens, inputs]);
             let mut layers = vec![of_f16(&linear(inputs, outputs, true))];
             for bias in [true, false] {
-                layers.push(random_linear(inputs, outputs, bias, precision));
+                layers.push(random_linear(inputs, outputs, bias, dtype));
             }
             for linear in &layers {
                 let together = linear.forward(input.clone());
@@ -389,7 +389,7 @@ fn a_sequence_is_multiplied_as_it_is_alone() {
                         assert_eq!(
                             linear.forward(alone).into_data(),
                             together.clone().narrow(0, first, few).into_data(),
-                            "{precision} {sequences} {tokens}: {few} from {first}"
+                            "{dtype} {sequences} {tokens}: {few} from {first}"
                         );
                     }
                 }
@@ -411,7 +411,7 @@ fn products_in_f32_err_as_rounding_does() {
         for weight in [values(40), rounded_to_f16(values(40))] {
             let input = values(100);
             let linear = Linear {
-                weight: Weight::from_tensor(weight.clone(), Precision::F32),
+                weight: Weight::from_tensor(weight.clone(), Dtype::F32),
                 bias: None,
             };
             let found = linear.forward(input.clone().unsqueeze::<3>());
@@ -442,7 +442,7 @@ fn products_in_f32_err_as_sums_may() {
     for factor in [1.0, 50.0, 1000.0] {
         let (input, weight) = (with_one(rows, 7, factor), with_one(outputs, 300, factor));
         let linear = Linear {
-            weight: Weight::from_tensor(weight.clone(), Precision::F32),
+            weight: Weight::from_tensor(weight.clone(), Dtype::F32),
             bias: None,
         };
         let found = numbers(linear.forward(input.clone().unsqueeze::<3>()));
@@ -479,7 +479,7 @@ fn errors(rows: &[f64], columns: &[f64], products: &[f64], inputs: usize) -> Vec
         .collect()
 }
 
-/// The precision f16 rounds weights to f16, and their products equal those in f32, bit for bit.
+/// The dtype f16 rounds weights to f16, and their products equal those in f32, bit for bit.
 #[test]
 fn f16_rounds_and_multiplies_in_f32() {
     for (rows, inputs, outputs) in [(1, 7, 5), (15, 1031, 33), (300, 333, 65)] {
@@ -487,14 +487,14 @@ fn f16_rounds_and_multiplies_in_f32() {
         let weight = random([outputs, inputs]);
         let rounded = rounded_to_f16(weight.clone());
         assert_ne!(rounded.to_data(), weight.to_data());
-        let product = |weight, precision| {
-            let weight = Weight::from_tensor(weight, precision);
+        let product = |weight, dtype| {
+            let weight = Weight::from_tensor(weight, dtype);
             let linear = Linear { weight, bias: None };
             linear.forward(input.clone()).into_data()
         };
         assert_eq!(
-            product(weight, Precision::F16),
-            product(rounded, Precision::F32),
+            product(weight, Dtype::F16),
+            product(rounded, Dtype::F32),
             "{rows} {inputs} {outputs}"
         );
     }
@@ -504,14 +504,14 @@ fn f16_rounds_and_multiplies_in_f32() {
 #[test]
 fn packed_weights_keep_their_values() {
     for shape in [[1, 1], [33, 70], [64, 1030], [100, 2050]] {
-        for (precision, tolerance) in [
-            (Precision::F32, 0.0),
-            (Precision::F16, 1.0 / 2048.0),
-            (Precision::Bf16, 1.0 / 256.0),
-            (Precision::Int8, 0.5 / 127.0),
+        for (dtype, tolerance) in [
+            (Dtype::F32, 0.0),
+            (Dtype::F16, 1.0 / 2048.0),
+            (Dtype::Bf16, 1.0 / 256.0),
+            (Dtype::Int8, 0.5 / 127.0),
         ] {
             let values = random(shape);
-            let weight = Weight::from_tensor(values.clone(), precision);
+            let weight = Weight::from_tensor(values.clone(), dtype);
             assert_eq!(weight.dims(), shape);
             let largest = values.clone().abs().max_dim(1);
             let error = (weight.val() - values)
@@ -519,11 +519,11 @@ fn packed_weights_keep_their_values() {
                 .div(largest)
                 .max()
                 .into_scalar();
-            assert!(error <= tolerance * 1.001, "{shape:?} {precision}: {error}");
+            assert!(error <= tolerance * 1.001, "{shape:?} {dtype}: {error}");
         }
     }
     let values = random([5, 3, 2, 7]);
-    let weight = Weight::from_tensor(values.clone(), Precision::F32);
+    let weight = Weight::from_tensor(values.clone(), Dtype::F32);
     assert_close("a convolution's", weight.val(), values);
 }
 
@@ -539,16 +539,16 @@ fn narrow_products() {
         (100, 2050, 70),
         (300, 333, 65),
     ] {
-        for (precision, tolerance) in [(Precision::Bf16, 0.006), (Precision::Int8, 0.02)] {
+        for (dtype, tolerance) in [(Dtype::Bf16, 0.006), (Dtype::Int8, 0.02)] {
             let input = random([1, rows, inputs]);
-            let linear = random_linear(inputs, outputs, true, precision);
+            let linear = random_linear(inputs, outputs, true, dtype);
             let expected = unpacked(&linear).forward(input.clone());
             let found = linear.forward(input);
             let error = (found - expected.clone()).powf_scalar(2.0).mean().sqrt();
             let error = error.into_scalar() / expected.powf_scalar(2.0).mean().sqrt().into_scalar();
             assert!(
                 error <= tolerance,
-                "{rows} {inputs} {outputs} {precision}: {error}"
+                "{rows} {inputs} {outputs} {dtype}: {error}"
             );
         }
     }
@@ -559,18 +559,18 @@ fn narrow_products() {
 #[test]
 fn narrow_layers() {
     let shapes = [(64, 2, 12), (64, 4, 5), (24, 4, 3), (30, 2, 5)];
-    let precisions = [Precision::Bf16, Precision::Int8];
-    for ((channels, heads, window), precision) in shapes
+    let dtypes = [Dtype::Bf16, Dtype::Int8];
+    for ((channels, heads, window), dtype) in shapes
         .into_iter()
-        .flat_map(|shape| precisions.map(|precision| (shape, precision)))
+        .flat_map(|shape| dtypes.map(|dtype| (shape, dtype)))
     {
         let input = random([1, 13, 25, channels]);
         let config = stage(channels, heads, window, true, "gelu");
-        let mut spatial = spatial_block(&config, precision);
+        let mut spatial = spatial_block(&config, dtype);
         spatial.window_attn.proj = linear(channels, channels, true);
-        let what = format!("{channels} {heads} {precision}");
+        let what = format!("{channels} {heads} {dtype}");
         assert_narrow_is_close(&format!("spatial block {what}"), &spatial, &input);
-        let channel = channel_block(&config, precision);
+        let channel = channel_block(&config, dtype);
         assert_narrow_is_close(&format!("channel block {what}"), &channel, &input);
     }
 }
@@ -587,7 +587,7 @@ fn assert_narrow_is_close(what: &str, block: &impl Block, input: &Tensor<Flex, 4
 
 /// An attention in burn's operations that does not project its result.
 fn plain_attention(dim: usize, heads: usize) -> Attention<Flex> {
-    let mut attention = Attention::new(dim, heads, Precision::F32, &FlexDevice);
+    let mut attention = Attention::new(dim, heads, Dtype::F32, &FlexDevice);
     attention.out_proj = plain_linear(Tensor::eye(dim, &FlexDevice));
     attention
 }
@@ -595,7 +595,7 @@ fn plain_attention(dim: usize, heads: usize) -> Attention<Flex> {
 /// A linear layer in burn's operations without a bias.
 fn plain_linear(weight: Tensor<Flex, 2>) -> Linear<Flex> {
     Linear {
-        weight: Weight::Parameter(Param::from_tensor(weight), Precision::F32),
+        weight: Weight::Parameter(Param::from_tensor(weight), Dtype::F32),
         bias: None,
     }
 }
@@ -638,9 +638,9 @@ fn attention() {
                 key_padding_mask: masked.clone(),
             };
             let expected = plain.forward_cross(q.clone(), &keys_values);
-            for (precision, tolerance) in [(Precision::F32, TOLERANCE), (Precision::Bf16, 0.02)] {
-                let (found, one) = attended([&q, &k, &v], heads, masked.as_ref(), precision);
-                let what = format!("{what} {precision} masked above {least}");
+            for (dtype, tolerance) in [(Dtype::F32, TOLERANCE), (Dtype::Bf16, 0.02)] {
+                let (found, one) = attended([&q, &k, &v], heads, masked.as_ref(), dtype);
+                let what = format!("{what} {dtype} masked above {least}");
                 assert_within(&what, tolerance, found.clone(), expected.clone());
                 // A single remaining entry has the same result as in the batch.
                 let rows = found.dims()[0] / batch;
@@ -655,7 +655,7 @@ fn attended(
     [q, k, v]: [&Tensor<Flex, 3>; 3],
     heads: usize,
     masked: Option<&Tensor<Flex, 4, Bool>>,
-    precision: Precision,
+    dtype: Dtype,
 ) -> (Tensor<Flex, 3>, TensorData) {
     let batch = k.dims()[0];
     let mut cache = <Flex as Backend>::CrossAttentionCache::new(
@@ -663,7 +663,7 @@ fn attended(
         k.dims(),
         heads,
         masked,
-        precision,
+        dtype,
     );
     let attend = |cache: &<Flex as Backend>::CrossAttentionCache, q: &Tensor<Flex, 3>| {
         tensor(cache.attention(&floats(q)), q.dims())
@@ -777,19 +777,19 @@ fn top_k_log_softmax() {
     }
 }
 
-/// Results that are not finite stay so in every precision, so that a caller can detect them.
+/// Results that are not finite stay so in every dtype, so that a caller can detect them.
 #[test]
 fn nan_is_not_lost() {
-    for precision in Precision::ALL {
+    for dtype in Dtype::ALL {
         let input = Tensor::<Flex, 4>::full([1, 4, 4, 8], f32::NAN, &FlexDevice);
         let config = stage(8, 2, 3, true, "gelu");
-        for (part, block) in spatial_block(&config, precision).parts() {
+        for (part, block) in spatial_block(&config, dtype).parts() {
             let found = block.forward(input.clone());
-            assert!(found.is_nan().all().into_scalar(), "{precision} {part}");
+            assert!(found.is_nan().all().into_scalar(), "{dtype} {part}");
         }
-        for (part, block) in channel_block(&config, precision).parts() {
+        for (part, block) in channel_block(&config, dtype).parts() {
             let found = block.forward(input.clone());
-            assert!(found.is_nan().all().into_scalar(), "{precision} {part}");
+            assert!(found.is_nan().all().into_scalar(), "{dtype} {part}");
         }
     }
 }

@@ -12,7 +12,7 @@ use florence2_core::layers::Linear;
 use florence2_core::vision_tower::ConvEmbed;
 use florence2_kernels::gpu::start;
 use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
-use florence2_kernels::{Precision, Weight};
+use florence2_kernels::{Dtype, Weight};
 
 fn device() -> WgpuDevice {
     let device = adapters().unwrap().swap_remove(0).device;
@@ -43,11 +43,11 @@ fn large_numbers_are_normed_in_f16() {
         ..Florence2VisionConfig::default()
     };
     // After the norm, a convolution that returns its input.
-    let mut layer = ConvEmbed::<Wgpu>::new(&config, 0, Precision::F16, &device);
+    let mut layer = ConvEmbed::<Wgpu>::new(&config, 0, Dtype::F16, &device);
     let zeros = Tensor::<Wgpu, 4>::zeros([4, 4, 3, 3], (&device, DType::F16));
     let middle = identity(4, &device).reshape([4, 4, 1, 1]);
     let weight = zeros.slice_assign([0..4, 0..4, 1..2, 1..2], middle);
-    layer.conv.weight = Weight::from_tensor(weight, Precision::F16);
+    layer.conv.weight = Weight::from_tensor(weight, Dtype::F16);
     layer.conv.bias = None;
     let large =
         Tensor::<Wgpu, 1>::from_data([60000.0, -60000.0, 30000.0, 0.0], (&device, DType::F16));
@@ -65,9 +65,9 @@ fn large_numbers_are_normed_in_f16() {
 fn a_row_that_is_masked_as_a_whole_stays_a_number_in_f16() {
     let device = device();
     // The projections return their input.
-    let mut attention = Attention::<Wgpu>::new(4, 2, Precision::F16, &device);
+    let mut attention = Attention::<Wgpu>::new(4, 2, Dtype::F16, &device);
     for linear in [&mut attention.q_proj, &mut attention.out_proj] {
-        linear.weight = Weight::from_tensor(identity(4, &device), Precision::F16);
+        linear.weight = Weight::from_tensor(identity(4, &device), Dtype::F16);
         linear.bias = None;
     }
     let ones = Tensor::<Wgpu, 4>::ones([1, 2, 2, 2], (&device, DType::F16));
@@ -95,7 +95,7 @@ fn a_token_by_itself_is_multiplied_as_many_are() {
     };
     let bias = tensor([1, OUTPUTS]).reshape([OUTPUTS]);
     let linear = Linear::<Wgpu> {
-        weight: Weight::from_tensor(tensor([OUTPUTS, INPUTS]), Precision::F32),
+        weight: Weight::from_tensor(tensor([OUTPUTS, INPUTS]), Dtype::F32),
         bias: Some(Param::from_tensor(bias)),
     };
     for rows in [1, 3] {

@@ -1,5 +1,5 @@
 //! An operation returns the same result for an entry of a batch as for the entry alone, bit for
-//! bit: for any number of entries and threads, in every precision. The layers have several blocks
+//! bit: for any number of entries and threads, in every dtype. The layers have several blocks
 //! of inputs. The batch sizes lie on both sides of every number of rows at which an operation
 //! changes its implementation.
 
@@ -11,7 +11,7 @@ use burn::tensor::{Bool, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::language_model::SelfAttentionCache;
 use florence2_core::layers::TokenEmbedding;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 use values::modules::{
     channel_block, conv_embed, decoder_layer, encoder_layer, random_linear, spatial_block, stage,
     text_config,
@@ -76,23 +76,23 @@ fn assert_entries_are_as_alone(
 /// Layers with single tokens, and with sequences on both sides of 64 tokens.
 #[test]
 fn layers_of_the_language_model() {
-    for precision in Precision::ALL {
+    for dtype in Dtype::ALL {
         // The encoder layer's attention output is a product of several blocks before a norm.
-        let encoder = encoder_layer(&text_config(HIDDEN, 4, DIM, "gelu"), precision);
-        let decoder = decoder_layer(&text_config(DIM, 5, HIDDEN, "gelu"), precision);
+        let encoder = encoder_layer(&text_config(HIDDEN, 4, DIM, "gelu"), dtype);
+        let decoder = decoder_layer(&text_config(DIM, 5, HIDDEN, "gelu"), dtype);
         let (q, k) = (
-            random_linear(DIM, DIM, true, precision),
-            random_linear(DIM, 70, true, precision),
+            random_linear(DIM, DIM, true, dtype),
+            random_linear(DIM, 70, true, dtype),
         );
         let embedding = TokenEmbedding {
-            weight: random_linear(DIM, HIDDEN, false, precision).weight,
+            weight: random_linear(DIM, HIDDEN, false, dtype).weight,
         };
         for (tokens, counts) in [(1, &TOKENS[..]), (5, &[1, 2, 7, 13, 52]), (70, &[1, 2, 5])] {
             let entries = *counts.iter().max().unwrap();
             let input = random([entries, tokens, DIM]);
             let hidden = random([entries, tokens, HIDDEN]);
             let encoded = random([entries, 2, DIM]);
-            let what = |operation| format!("{operation} of {tokens} tokens in {precision}");
+            let what = |operation| format!("{operation} of {tokens} tokens in {dtype}");
             assert_entries_are_as_alone(&what("an encoder layer"), counts, |first, count| {
                 let hidden = hidden.clone().narrow(0, first, count);
                 encoder.forward(hidden, None).into_data()
@@ -134,14 +134,14 @@ fn layers_of_the_vision_tower() {
     let shape = [3, 13, 17, 144];
     let [_, height, width, channels] = shape;
     let config = stage(channels, 4, 5, true, "gelu");
-    for precision in Precision::ALL {
-        let spatial = spatial_block(&config, precision);
-        let channel = channel_block(&config, precision);
-        let mut patches = conv_embed([channels, 40], [3, 2, 1], true, precision);
+    for dtype in Dtype::ALL {
+        let spatial = spatial_block(&config, dtype);
+        let channel = channel_block(&config, dtype);
+        let mut patches = conv_embed([channels, 40], [3, 2, 1], true, dtype);
         patches.conv.bias = None;
         let images = random(shape);
         let some = |first, count| images.clone().narrow(0, first, count);
-        let what = |operation| format!("{operation} in {precision}, {height}x{width}");
+        let what = |operation| format!("{operation} in {dtype}, {height}x{width}");
         let counts = [1, 2, 3];
         assert_entries_are_as_alone(&what("a spatial block"), &counts, |first, count| {
             spatial.forward(some(first, count)).into_data()
@@ -166,7 +166,7 @@ fn attention_to_padded_entries() {
     // Masked tokens among unmasked ones stay masked.
     let is_masked =
         |entry: usize, token: usize| token >= lengths[entry] || entry == 3 && token == 5;
-    for precision in [Precision::F32, Precision::Bf16] {
+    for dtype in [Dtype::F32, Dtype::Bf16] {
         let attend = |first: usize, count: usize, tokens: usize| {
             let masks: Vec<bool> = (first..first + count)
                 .flat_map(|entry| (0..tokens).map(move |token| is_masked(entry, token)))
@@ -180,13 +180,13 @@ fn attention_to_padded_entries() {
                 [count, tokens, dim],
                 heads,
                 Some(&masks),
-                precision,
+                dtype,
             );
             let queries = queries.clone().narrow(0, 3 * first, 3 * count);
             let attention = cache.attention(&floats(queries));
             TensorData::new(attention, [3 * count, 1, dim])
         };
-        assert_entries_are_as_alone(&format!("{precision}"), &[1, 2, 3, 4], |first, count| {
+        assert_entries_are_as_alone(&format!("{dtype}"), &[1, 2, 3, 4], |first, count| {
             let tokens = match count {
                 1 => lengths[first],
                 _ => longest,

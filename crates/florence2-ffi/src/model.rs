@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use florence2::weights::LoadProgress;
 use florence2::{
-    AdapterOptions, AdapterSource, CancelToken, Florence2, LoadCallback, LoadOptions, MemoryFiles,
-    Precision,
+    AdapterOptions, AdapterSource, CancelToken, Dtype, Florence2, LoadCallback, LoadOptions,
+    MemoryFiles,
 };
 use serde_json::json;
 
@@ -373,13 +373,13 @@ fn load_callback(callback: florence2_load_progress_callback, user: *mut c_void) 
     })
 }
 
-fn dtype(name: Option<&str>) -> Outcome<Precision> {
+fn dtype(name: Option<&str>) -> Outcome<Dtype> {
     let name = match name {
-        None | Some("auto") => return Ok(Precision::default()),
+        None | Some("auto") => return Ok(Dtype::default()),
         Some(name) => name,
     };
-    Precision::named(name).ok_or_else(|| {
-        let expected = Precision::choice(&Precision::ALL);
+    Dtype::named(name).ok_or_else(|| {
+        let expected = Dtype::choice(&Dtype::ALL);
         Failure::argument("options.dtype", name, format!("auto, {expected}"))
     })
 }

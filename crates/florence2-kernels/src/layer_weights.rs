@@ -64,7 +64,7 @@ pub struct ChannelBlockWeights<'a, B: Packing> {
     pub norm1: &'a LayerNorm<B>,
     /// Queries, keys and values of all groups, `[3 * dim, dim]`.
     pub qkv: LinearWeights<'a, B>,
-    /// The output projection, `[dim, dim]`, f32 in every precision.
+    /// The output projection, `[dim, dim]`, f32 in every dtype.
     pub proj: LinearWeights<'a, B>,
     /// The number of groups of channels.
     pub num_groups: usize,

@@ -12,13 +12,13 @@ mod backend;
 #[cfg(feature = "flex")]
 mod cpu;
 mod cpu_level;
+mod dtype;
 mod exp;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod layer_weights;
 mod multiply_add;
 mod packing;
-mod precision;
 mod top_k;
 mod weight;
 
@@ -29,9 +29,9 @@ pub use backend::{Backend, SelectRows};
 #[cfg(feature = "flex")]
 pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
+pub use dtype::Dtype;
 pub use exp::exp;
 pub use packing::{Packed, Packing};
-pub use precision::Precision;
 pub use top_k::top_k;
 pub use weight::Weight;
 

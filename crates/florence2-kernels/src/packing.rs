@@ -2,13 +2,13 @@
 
 use burn::tensor::{DType, Tensor, backend::Backend as BurnBackend};
 
-use crate::precision::Precision;
+use crate::dtype::Dtype;
 
 /// A burn backend that may pack weights.
 pub trait Packing: BurnBackend {
     /// Packs a weight `[out, ..]` into the layout that this backend's operations read fastest.
     /// Returns `None` if they read tensors.
-    fn pack<const D: usize>(_weight: Tensor<Self, D>, _precision: Precision) -> Option<Packed> {
+    fn pack<const D: usize>(_weight: Tensor<Self, D>, _dtype: Dtype) -> Option<Packed> {
         None
     }
 
@@ -19,13 +19,13 @@ pub trait Packing: BurnBackend {
         unreachable!("a packed weight of another backend")
     }
 
-    /// The precisions in which this backend stores weights, provided that the device supports them.
-    fn precisions() -> &'static [Precision] {
-        &[Precision::F32]
+    /// The dtypes in which this backend stores weights, provided that the device supports them.
+    fn dtypes() -> &'static [Dtype] {
+        &[Dtype::F32]
     }
 
-    /// The data type of the tensor into which a weight of a precision is loaded.
-    fn parameter_dtype(_precision: Precision) -> DType {
+    /// The data type of the tensor into which a weight of a dtype is loaded.
+    fn parameter_dtype(_dtype: Dtype) -> DType {
         DType::F32
     }
 }
@@ -36,7 +36,7 @@ pub struct Packed {
     #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
     pub(crate) matrix: PackedMatrix,
     pub(crate) shape: Vec<usize>,
-    pub(crate) precision: Precision,
+    pub(crate) dtype: Dtype,
 }
 
 #[cfg(feature = "flex")]

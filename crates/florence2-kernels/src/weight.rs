@@ -7,8 +7,8 @@ use burn::module::{
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, Tensor};
 
+use crate::dtype::Dtype;
 use crate::packing::{Packed, Packing};
-use crate::precision::Precision;
 
 /// A weight of `D` dimensions, outputs first, as checkpoints store it.
 ///
@@ -17,14 +17,14 @@ use crate::precision::Precision;
 #[derive(Debug, Clone)]
 pub enum Weight<B: Packing, const D: usize> {
     /// An ordinary parameter: trainable, and readable by any operation.
-    Parameter(Param<Tensor<B, D>>, Precision),
+    Parameter(Param<Tensor<B, D>>, Dtype),
     /// The backend's packed form.
     Packed(Packed),
 }
 
 impl<B: Packing, const D: usize> Weight<B, D> {
     /// Creates a lazily initialised weight, with the uniform distribution of torch's linear layers.
-    pub fn new(shape: [usize; D], precision: Precision, device: &B::Device) -> Self {
+    pub fn new(shape: [usize; D], dtype: Dtype, device: &B::Device) -> Self {
         let inputs: usize = shape[1..].iter().product();
         let bound = (inputs as f64).powf(-0.5);
         let parameter = Param::uninitialized(
@@ -37,12 +37,12 @@ impl<B: Packing, const D: usize> Weight<B, D> {
             true,
             shape.into(),
         );
-        Self::Parameter(parameter, precision)
+        Self::Parameter(parameter, dtype)
     }
 
     /// Creates a weight with given values, packed if the backend packs weights.
-    pub fn from_tensor(values: Tensor<B, D>, precision: Precision) -> Self {
-        Self::Parameter(Param::from_tensor(values), precision).packed()
+    pub fn from_tensor(values: Tensor<B, D>, dtype: Dtype) -> Self {
+        Self::Parameter(Param::from_tensor(values), dtype).packed()
     }
 
     /// The dimensions, outputs first.
@@ -54,11 +54,11 @@ impl<B: Packing, const D: usize> Weight<B, D> {
         }
     }
 
-    /// The precision in which it is stored, or would be stored by a backend that packs weights.
-    pub fn precision(&self) -> Precision {
+    /// The dtype in which it is stored, or would be stored by a backend that packs weights.
+    pub fn dtype(&self) -> Dtype {
         match self {
-            Self::Parameter(_, precision) => *precision,
-            Self::Packed(packed) => packed.precision,
+            Self::Parameter(_, dtype) => *dtype,
+            Self::Packed(packed) => packed.dtype,
         }
     }
 
@@ -83,8 +83,8 @@ impl<B: Packing, const D: usize> Weight<B, D> {
     #[must_use]
     pub fn packed(self) -> Self {
         match &self {
-            Self::Parameter(parameter, precision) if parameter.is_initialized() => {
-                match B::pack(parameter.val(), *precision) {
+            Self::Parameter(parameter, dtype) if parameter.is_initialized() => {
+                match B::pack(parameter.val(), *dtype) {
                     Some(packed) => Self::Packed(packed),
                     None => self,
                 }
@@ -110,17 +110,15 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
 
     fn fork(self, device: &B::Device) -> Self {
         match self {
-            Self::Parameter(parameter, precision) => {
-                Self::Parameter(parameter.fork(device), precision)
-            }
+            Self::Parameter(parameter, dtype) => Self::Parameter(parameter.fork(device), dtype),
             packed @ Self::Packed(_) => packed,
         }
     }
 
     fn to_device(self, device: &B::Device) -> Self {
         match self {
-            Self::Parameter(parameter, precision) => {
-                Self::Parameter(parameter.to_device(device), precision)
+            Self::Parameter(parameter, dtype) => {
+                Self::Parameter(parameter.to_device(device), dtype)
             }
             packed @ Self::Packed(_) => packed,
         }
@@ -132,8 +130,8 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
 
     fn map<M: ModuleMapper<B>>(self, mapper: &mut M) -> Self {
         match self {
-            Self::Parameter(parameter, precision) => {
-                Self::Parameter(mapper.map_float(parameter), precision).packed()
+            Self::Parameter(parameter, dtype) => {
+                Self::Parameter(mapper.map_float(parameter), dtype).packed()
             }
             packed @ Self::Packed(_) => packed,
         }
@@ -141,8 +139,8 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
 
     fn load_record(self, record: Self::Record) -> Self {
         match self {
-            Self::Parameter(parameter, precision) => {
-                Self::Parameter(parameter.load_record(record), precision).packed()
+            Self::Parameter(parameter, dtype) => {
+                Self::Parameter(parameter.load_record(record), dtype).packed()
             }
             packed @ Self::Packed(_) => packed,
         }
@@ -162,17 +160,15 @@ where
 
     fn valid(&self) -> Self::InnerModule {
         match self {
-            Self::Parameter(parameter, precision) => {
-                Weight::Parameter(parameter.valid(), *precision)
-            }
+            Self::Parameter(parameter, dtype) => Weight::Parameter(parameter.valid(), *dtype),
             Self::Packed(packed) => Weight::Packed(packed.clone()),
         }
     }
 
     fn from_inner(module: Self::InnerModule) -> Self {
         match module {
-            Weight::Parameter(parameter, precision) => {
-                Self::Parameter(AutodiffModule::from_inner(parameter), precision)
+            Weight::Parameter(parameter, dtype) => {
+                Self::Parameter(AutodiffModule::from_inner(parameter), dtype)
             }
             Weight::Packed(packed) => Self::Packed(packed),
         }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexDevice};
 use florence2_kernels::layer_weights::LinearWeights;
-use florence2_kernels::{Backend, Precision, Weight, cpu_level, cpu_levels, set_cpu_level};
+use florence2_kernels::{Backend, Dtype, Weight, cpu_level, cpu_levels, set_cpu_level};
 
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
@@ -32,7 +32,7 @@ fn assert_passes(test: &str, level: Option<&str>) {
 /// Runs an operation, which selects the level.
 fn compute() {
     let weight = Tensor::<Flex, 2>::ones([40, 70], &FlexDevice);
-    let weight = Weight::from_tensor(weight, Precision::F32);
+    let weight = Weight::from_tensor(weight, Dtype::F32);
     let weights = LinearWeights {
         weight: &weight,
         bias: None,

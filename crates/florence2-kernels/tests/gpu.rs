@@ -36,8 +36,8 @@ fn rocm_answers() {
 mod wgpu {
     use burn::tensor::{DType, Tensor};
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
-    use florence2_kernels::gpu::{Unavailable, precisions, start, watched};
-    use florence2_kernels::{Backend, Precision};
+    use florence2_kernels::gpu::{Unavailable, dtypes, start, watched};
+    use florence2_kernels::{Backend, Dtype};
 
     fn device() -> WgpuDevice {
         let device = adapters().unwrap().swap_remove(0).device;
@@ -65,9 +65,9 @@ mod wgpu {
     }
 
     #[test]
-    fn a_device_names_its_precisions() {
-        let found = precisions::<Wgpu>(&device()).unwrap();
-        assert_eq!(found, [Precision::F32, Precision::F16]);
+    fn a_device_names_its_dtypes() {
+        let found = dtypes::<Wgpu>(&device()).unwrap();
+        assert_eq!(found, [Dtype::F32, Dtype::F16]);
     }
 
     /// A backend skips operations that do not fit: the sum would be of stale memory.

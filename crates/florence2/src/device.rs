@@ -73,7 +73,7 @@ pub(crate) fn load(input: &LoadInput<'_>) -> Result<Loaded> {
 }
 
 fn load_on_cpu<B: Backend>(name: &str, input: &LoadInput<'_>) -> Result<Loaded> {
-    input.check_dtype(name, B::precisions())?;
+    input.check_dtype(name, B::dtypes())?;
     let (model, warnings) =
         input.load::<B>(&B::Device::default(), &mut input.options.load_monitor())?;
     Ok(Loaded {

@@ -1,6 +1,6 @@
 //! The error type of this crate. It includes the errors of the lower layers.
 
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -86,14 +86,14 @@ pub enum Error {
         reason: String,
     },
     /// The device does not support weights of this type.
-    #[error("dtype: found {found}, expected {} on device `{device}`", Precision::choice(.expected))]
+    #[error("dtype: found {found}, expected {} on device `{device}`", Dtype::choice(.expected))]
     Dtype {
         /// The device.
         device: String,
         /// The requested type.
-        found: Precision,
+        found: Dtype,
         /// The types that the device supports.
-        expected: Vec<Precision>,
+        expected: Vec<Dtype>,
     },
 }
 

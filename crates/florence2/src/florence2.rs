@@ -2,7 +2,7 @@
 
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver};
 use florence2_core::{Florence2Config, Warning};
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 use florence2_processor::{Florence2Processor, Image, Prompt};
 
 use crate::answer::Answer;
@@ -16,7 +16,7 @@ use crate::threads::{Threads, check_process};
 pub struct Florence2 {
     pub(crate) pipeline: Pipeline,
     pub(crate) device: String,
-    pub(crate) dtype: Precision,
+    pub(crate) dtype: Dtype,
     pub(crate) threads: Threads,
     pub(crate) warnings: Vec<Warning>,
 }
@@ -103,7 +103,7 @@ impl Florence2 {
     }
 
     /// The data type of the weights.
-    pub fn dtype(&self) -> Precision {
+    pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 #[cfg(feature = "cuda")]
 use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
 #[cfg(feature = "rocm")]
@@ -84,14 +84,14 @@ pub(crate) fn gpus() -> impl Iterator<Item = &'static Gpu> {
 }
 
 /// The reason why no GPU is used, for each backend.
-fn missing(precision: Precision) -> impl Iterator<Item = String> {
+fn missing(dtype: Dtype) -> impl Iterator<Item = String> {
     found().iter().map(move |found| {
         let reason = match &found.gpus {
             Err(reason) => reason.to_string(),
             Ok(gpus) if gpus.iter().all(|gpu| gpu.software) => {
                 "found only software implementations of a GPU".to_owned()
             }
-            Ok(_) => format!("no GPU can load the model in {precision}"),
+            Ok(_) => format!("no GPU can load the model in {dtype}"),
         };
         format!("{}: {reason}", found.names[0])
     })
@@ -136,10 +136,10 @@ pub(crate) fn load(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
 }
 
 fn load_on_best(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
-    let precision = input.options.dtype;
-    // A driver takes time to start, so no GPU is queried for a precision that no GPU supports.
-    if precision.dtype().is_none() {
-        log::info!("device auto: no GPU supports {precision}, the CPU is used");
+    let dtype = input.options.dtype;
+    // A driver takes time to start, so no GPU is queried for a dtype that no GPU supports.
+    if dtype.tensor_dtype().is_none() {
+        log::info!("device auto: no GPU supports {dtype}, the CPU is used");
         return Ok(None);
     }
     for gpu in gpus().filter(|gpu| !gpu.software) {
@@ -150,7 +150,7 @@ fn load_on_best(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
             loaded => return loaded.map(Some),
         }
     }
-    let missing: Vec<String> = missing(precision).collect();
+    let missing: Vec<String> = missing(dtype).collect();
     log::warn!(
         "device auto: no GPU is usable, the CPU is used: {}",
         missing.join("; ")

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::{Error as ModelError, Florence2Config, Warning};
-use florence2_kernels::gpu::{GpuBackend, Unavailable, precisions, start, watched};
+use florence2_kernels::gpu::{GpuBackend, Unavailable, dtypes, start, watched};
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
 use crate::engine::{Engine, FeatureRow, Features, Generation, Loaded, LoadedModel};
@@ -28,10 +28,10 @@ pub(crate) fn load_on<B: GpuBackend>(
         reason,
     };
     let refused = |reason: Unavailable| unavailable(reason.to_string());
-    let supported = precisions::<B>(device).map_err(refused)?;
+    let supported = dtypes::<B>(device).map_err(refused)?;
     input.check_dtype(name, &supported)?;
-    // INVARIANT: the precisions of a GPU are those with a data type.
-    let dtype = input.options.dtype.dtype().expect("a data type");
+    // INVARIANT: the dtypes of a GPU are those with a data type.
+    let dtype = input.options.dtype.tensor_dtype().expect("a data type");
     start::<B>(device, dtype).map_err(refused)?;
     let loaded = load_weights::<B>(device, input).map_err(refused)?;
     let (model, warnings) = loaded.map_err(|error| match error {

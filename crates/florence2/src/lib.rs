@@ -56,7 +56,7 @@ pub use florence2_core::generate::{
 pub use florence2_core::{Florence2Config, Warning, weights};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
-pub use florence2_kernels::{CpuLevelError, Precision};
+pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{

@@ -2,7 +2,7 @@
 
 use florence2_core::weights::{Adapter, Checkpoint, LoadMonitor, load_monitored};
 use florence2_core::{Florence2Config, Warning};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use crate::engine::LoadedModel;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub(crate) struct LoadInput<'a> {
 impl LoadInput<'_> {
     /// Returns an error if the requested data type of the weights is not one of `supported`, the
     /// data types of the device with the name `device`.
-    pub(crate) fn check_dtype(&self, device: &str, supported: &[Precision]) -> Result<()> {
+    pub(crate) fn check_dtype(&self, device: &str, supported: &[Dtype]) -> Result<()> {
         let dtype = self.options.dtype;
         if supported.contains(&dtype) {
             return Ok(());

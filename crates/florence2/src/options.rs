@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
 use florence2_core::weights::{Adapter, LoadProgress};
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 use florence2_postprocess::Compat;
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ pub struct LoadOptions {
     /// The data type of the weights. f16, bf16 and int8 need less memory than f32, and their answers
     /// are almost the same. The device `cpu` supports all four, and is faster with bf16 and int8.
     /// GPUs support f32, f16 and, except through a graphics API, bf16.
-    pub dtype: Precision,
+    pub dtype: Dtype,
     /// A weights file of any name, or an index of shards, in place of the weights in the model's
     /// folder. The format is detected from the content: safetensors or a file of `torch.save`.
     pub weights: Option<PathBuf>,
@@ -98,7 +98,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             device: "auto".to_owned(),
-            dtype: Precision::default(),
+            dtype: Dtype::default(),
             weights: None,
             processor: None,
             adapters: Vec::new(),

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use florence2::{Florence2, Image, LoadOptions, MemoryFiles, Precision, Prompt, RunOptions};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use florence2::{Dtype, Florence2, Image, LoadOptions, MemoryFiles, Prompt, RunOptions};
+use safetensors::tensor::{Dtype as FileDtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 
 fn scenes() -> PathBuf {
@@ -76,7 +76,7 @@ fn second_scene_equals_the_reference() {
 fn narrow_weights_answer_alike() {
     const MOVED: f64 = 0.03;
     let wide = Florence2::demo().unwrap();
-    for dtype in [Precision::F16, Precision::Bf16, Precision::Int8] {
+    for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Int8] {
         let options = LoadOptions {
             dtype,
             ..LoadOptions::default()
@@ -112,7 +112,7 @@ fn narrow_weights_answer_alike() {
 #[test]
 fn f16_answers_as_f32_does_where_weights_are_of_it() {
     let image = Image::open(scenes().join("scene-1.png")).unwrap();
-    let [narrow, wide] = [Precision::F16, Precision::F32].map(|dtype| {
+    let [narrow, wide] = [Dtype::F16, Dtype::F32].map(|dtype| {
         let model = Florence2::demo_with(&LoadOptions {
             device: "cpu".to_owned(),
             dtype,
@@ -138,7 +138,7 @@ fn f16_refuses_weights_beyond_its_range() {
     let (_, tensor) = tensors.iter_mut().find(|(key, _)| key == KEY).unwrap();
     let shape = tensor.shape().to_vec();
     let values = 70_000.0_f32.to_le_bytes().repeat(shape.iter().product());
-    *tensor = TensorView::new(Dtype::F32, shape, &values).unwrap();
+    *tensor = TensorView::new(FileDtype::F32, shape, &values).unwrap();
     let weights: Arc<[u8]> = safetensors::serialize(tensors, None).unwrap().into();
     let load = |dtype| {
         let names = ["config.json", "preprocessor_config.json", "tokenizer.json"];
@@ -150,8 +150,8 @@ fn f16_refuses_weights_beyond_its_range() {
         };
         Florence2::from_files(&files, &options)
     };
-    load(Precision::F32).unwrap();
-    let error = load(Precision::F16).err().unwrap().to_string();
+    load(Dtype::F32).unwrap();
+    let error = load(Dtype::F16).err().unwrap().to_string();
     let expected = format!(
         "argument `dtype`: found f16 for `{KEY}`, which holds 70000, expected a type of larger \
          range than 65504"

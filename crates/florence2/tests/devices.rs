@@ -5,16 +5,16 @@
 
 use std::path::Path;
 
-use florence2::{Error, Florence2, Image, LoadOptions, Precision, Prompt, devices};
+use florence2::{Dtype, Error, Florence2, Image, LoadOptions, Prompt, devices};
 #[cfg(feature = "wgpu")]
 use florence2::{GenerationOverrides, MemoryFiles, RunOptions};
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
-    demo_in(device, Precision::F32)
+    demo_in(device, Dtype::F32)
 }
 
-fn demo_in(device: &str, dtype: Precision) -> Result<Florence2, Error> {
+fn demo_in(device: &str, dtype: Dtype) -> Result<Florence2, Error> {
     Florence2::demo_with(&LoadOptions {
         device: device.to_owned(),
         dtype,
@@ -23,10 +23,10 @@ fn demo_in(device: &str, dtype: Precision) -> Result<Florence2, Error> {
 }
 
 /// Pairs of every device and every dtype, whether the device supports it or not.
-fn in_every_dtype(devices: &[String]) -> impl Iterator<Item = (&str, Precision)> {
+fn in_every_dtype(devices: &[String]) -> impl Iterator<Item = (&str, Dtype)> {
     devices
         .iter()
-        .flat_map(|device| Precision::ALL.map(|dtype| (device.as_str(), dtype)))
+        .flat_map(|device| Dtype::ALL.map(|dtype| (device.as_str(), dtype)))
 }
 
 /// The backend names of all builds, each with whether this build has the backend.
@@ -50,7 +50,7 @@ fn the_demo_model_answers_alike_on_every_device() {
     let expected: Map<String, Value> = serde_json::from_slice(&json).unwrap();
     let devices = devices();
     assert!(!devices.is_empty());
-    let exact = [Precision::F32, Precision::F16];
+    let exact = [Dtype::F32, Dtype::F16];
     for (device, dtype) in in_every_dtype(&devices).filter(|(_, dtype)| exact.contains(dtype)) {
         let model = match demo_in(device, dtype) {
             Err(Error::Dtype { .. }) => continue,
@@ -78,20 +78,20 @@ fn auto_takes_a_device_that_works() {
 #[cfg(feature = "flex")]
 #[test]
 fn auto_takes_a_device_that_has_the_dtype() {
-    for dtype in Precision::ALL {
+    for dtype in Dtype::ALL {
         let model = demo_in("auto", dtype).unwrap();
         assert_eq!(model.dtype(), dtype);
-        if dtype == Precision::Int8 {
+        if dtype == Dtype::Int8 {
             assert_eq!(model.device(), "cpu");
         }
     }
 }
 
 /// The dtypes that a kind of device supports on every machine; GPUs may support more.
-fn dtypes_of(device: &str) -> &'static [Precision] {
+fn dtypes_of(device: &str) -> &'static [Dtype] {
     match device.split(':').next() {
-        Some("cpu") => &Precision::ALL,
-        _ => &[Precision::F32],
+        Some("cpu") => &Dtype::ALL,
+        _ => &[Dtype::F32],
     }
 }
 
@@ -132,7 +132,7 @@ fn graphics_devices() -> Vec<String> {
 #[test]
 fn a_graphics_api_has_no_dtype_of_bf16_or_int8() {
     for device in graphics_devices() {
-        for dtype in [Precision::Bf16, Precision::Int8] {
+        for dtype in [Dtype::Bf16, Dtype::Int8] {
             let error = demo_in(&device, dtype).err().unwrap();
             assert!(matches!(error, Error::Dtype { .. }), "{error}");
         }

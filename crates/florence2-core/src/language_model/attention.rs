@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 use florence2_kernels::layer_weights::AttentionWeights;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::kv_cache::{KeysValues, SelfAttentionCache};
 use crate::layers::{Linear, merge_heads, scaled_dot_product_attention, split_heads};
@@ -24,8 +24,8 @@ pub struct Attention<B: Backend> {
 
 impl<B: Backend> Attention<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(d_model: usize, num_heads: usize, precision: Precision, device: &B::Device) -> Self {
-        let linear = || Linear::new(d_model, d_model, true, precision, device);
+    pub fn new(d_model: usize, num_heads: usize, dtype: Dtype, device: &B::Device) -> Self {
+        let linear = || Linear::new(d_model, d_model, true, dtype, device);
         Self {
             k_proj: linear(),
             v_proj: linear(),

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Bool, Tensor};
 use florence2_kernels::layer_weights::{DecoderLayerWeights, MlpWeights};
-use florence2_kernels::{Activation, Backend, Precision};
+use florence2_kernels::{Activation, Backend, Dtype};
 
 use super::attention::Attention;
 use super::kv_cache::{CrossAttention, CrossAttentionCache, KvCache, SelfAttentionCache};
@@ -50,17 +50,17 @@ pub struct DecoderLayer<B: Backend> {
 
 impl<B: Backend> Decoder<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2TextConfig, dtype: Dtype, device: &B::Device) -> Self {
         let attention = || {
             Attention::new(
                 config.d_model,
                 config.decoder_attention_heads,
-                precision,
+                dtype,
                 device,
             )
         };
         let norm = || LayerNormConfig::new(config.d_model).init(device);
-        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, precision, device);
+        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, dtype, device);
         let layer = |_| DecoderLayer {
             self_attn: attention(),
             self_attn_layer_norm: norm(),
@@ -71,8 +71,7 @@ impl<B: Backend> Decoder<B> {
             final_layer_norm: norm(),
             activation: activation_named(&config.activation_function),
         };
-        let embed_tokens =
-            || TokenEmbedding::new(config.vocab_size, config.d_model, precision, device);
+        let embed_tokens = || TokenEmbedding::new(config.vocab_size, config.d_model, dtype, device);
         Self {
             embed_tokens: (!config.tie_word_embeddings).then(embed_tokens),
             embed_positions: position_table(config, device),

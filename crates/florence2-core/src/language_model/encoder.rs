@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, LayerNormConfig};
 use burn::tensor::{Bool, Tensor};
 use florence2_kernels::layer_weights::{EncoderLayerWeights, MlpWeights};
-use florence2_kernels::{Activation, Backend, Precision};
+use florence2_kernels::{Activation, Backend, Dtype};
 
 use super::attention::Attention;
 use super::positions::{embed_positions, position_table};
@@ -45,14 +45,14 @@ pub struct EncoderLayer<B: Backend> {
 
 impl<B: Backend> Encoder<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2TextConfig, dtype: Dtype, device: &B::Device) -> Self {
         let norm = || LayerNormConfig::new(config.d_model).init(device);
-        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, precision, device);
+        let linear = |inputs, outputs| Linear::new(inputs, outputs, true, dtype, device);
         let layer = |_| EncoderLayer {
             self_attn: Attention::new(
                 config.d_model,
                 config.encoder_attention_heads,
-                precision,
+                dtype,
                 device,
             ),
             self_attn_layer_norm: norm(),

@@ -8,7 +8,7 @@ mod positions;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer};
@@ -33,15 +33,15 @@ pub struct LanguageModel<B: Backend> {
 
 impl<B: Backend> LanguageModel<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(config: &Florence2TextConfig, precision: Precision, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2TextConfig, dtype: Dtype, device: &B::Device) -> Self {
         let embed_scale = match config.scale_embedding {
             true => (config.d_model as f64).sqrt(),
             false => 1.0,
         };
         Self {
-            shared: TokenEmbedding::new(config.vocab_size, config.d_model, precision, device),
-            encoder: Encoder::new(config, precision, device),
-            decoder: Decoder::new(config, precision, device),
+            shared: TokenEmbedding::new(config.vocab_size, config.d_model, dtype, device),
+            encoder: Encoder::new(config, dtype, device),
+            decoder: Decoder::new(config, dtype, device),
             embed_scale,
         }
     }
@@ -68,7 +68,7 @@ impl<B: Backend> LanguageModel<B> {
         embedding: Option<&TokenEmbedding<B>>,
         input_ids: Tensor<B, 2, Int>,
     ) -> Tensor<B, 3> {
-        // The table is f32 in every precision, since it also computes the logits.
+        // The table is f32 in every dtype, since it also computes the logits.
         let dtype = self.encoder.embed_positions.weight.val().dtype();
         let table = embedding.unwrap_or(&self.shared);
         let embeddings = table.forward(input_ids).cast(dtype);

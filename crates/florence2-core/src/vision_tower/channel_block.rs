@@ -7,7 +7,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 use florence2_kernels::layer_weights::{ChannelBlockWeights, VisionFeedForwardWeights};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::depthwise::{convolve, depthwise};
 use super::mlp::Mlp;
@@ -37,17 +37,17 @@ impl<B: Backend> ChannelBlock<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
             conv1: depthwise(dim, device),
             norm1: LayerNormConfig::new(dim).init(device),
-            channel_attn: ChannelAttention::new(config, stage, precision, device),
+            channel_attn: ChannelAttention::new(config, stage, dtype, device),
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
-            ffn: Mlp::new(config, stage, precision, device),
+            ffn: Mlp::new(config, stage, dtype, device),
         }
     }
 
@@ -96,14 +96,14 @@ impl<B: Backend> ChannelAttention<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
-            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, precision, device),
+            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, dtype, device),
             // Multiplied by the attention weights, in f32, before any other product.
-            proj: Linear::new(dim, dim, true, Precision::F32, device),
+            proj: Linear::new(dim, dim, true, Dtype::F32, device),
             num_groups: config.num_groups[stage],
         }
     }

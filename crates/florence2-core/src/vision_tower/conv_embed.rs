@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 use florence2_kernels::layer_weights::ConvEmbedWeights;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::depthwise::{channels_first, channels_last};
 use crate::config::Florence2VisionConfig;
@@ -25,7 +25,7 @@ impl<B: Backend> ConvEmbed<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let in_channels = match stage {
@@ -37,7 +37,7 @@ impl<B: Backend> ConvEmbed<B> {
         let prenorm = config.patch_prenorm[stage];
         let dim = config.embed_dim[stage];
         Self {
-            conv: PatchConv::new([in_channels, dim], size, stride, padding, precision, device),
+            conv: PatchConv::new([in_channels, dim], size, stride, padding, dtype, device),
             norm: LayerNormConfig::new(if prenorm { in_channels } else { dim }).init(device),
             prenorm,
         }

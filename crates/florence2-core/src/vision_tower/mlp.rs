@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use florence2_kernels::layer_weights::MlpWeights;
-use florence2_kernels::{Activation, Backend, Precision};
+use florence2_kernels::{Activation, Backend, Dtype};
 
 use crate::config::{Florence2VisionConfig, activation_named};
 use crate::layers::{Linear, activate};
@@ -24,14 +24,14 @@ impl<B: Backend> Mlp<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let dim = config.embed_dim[stage];
         let hidden = (dim as f64 * config.mlp_ratio) as usize;
         Self {
-            fc1: Linear::new(dim, hidden, true, precision, device),
-            fc2: Linear::new(hidden, dim, true, precision, device),
+            fc1: Linear::new(dim, hidden, true, dtype, device),
+            fc2: Linear::new(hidden, dim, true, dtype, device),
             activation: activation_named(&config.activation_function),
         }
     }

@@ -11,7 +11,7 @@ mod spatial_block;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 pub use channel_block::{ChannelAttention, ChannelBlock};
 pub use conv_embed::ConvEmbed;
@@ -44,17 +44,17 @@ pub struct VisionBlock<B: Backend> {
 
 impl<B: Backend> VisionTower<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(config: &Florence2VisionConfig, precision: Precision, device: &B::Device) -> Self {
+    pub fn new(config: &Florence2VisionConfig, dtype: Dtype, device: &B::Device) -> Self {
         let stages = 0..config.embed_dim.len();
         let convs = stages
             .clone()
-            .map(|stage| ConvEmbed::new(config, stage, precision, device))
+            .map(|stage| ConvEmbed::new(config, stage, dtype, device))
             .collect();
         let stage_blocks = |stage| {
             (0..config.depths[stage])
                 .map(|_| VisionBlock {
-                    spatial_block: SpatialBlock::new(config, stage, precision, device),
-                    channel_block: ChannelBlock::new(config, stage, precision, device),
+                    spatial_block: SpatialBlock::new(config, stage, dtype, device),
+                    channel_block: ChannelBlock::new(config, stage, dtype, device),
                 })
                 .collect()
         };

@@ -7,7 +7,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 use florence2_kernels::layer_weights::{SpatialBlockWeights, VisionFeedForwardWeights};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::depthwise::{convolve, depthwise};
 use super::mlp::Mlp;
@@ -39,17 +39,17 @@ impl<B: Backend> SpatialBlock<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
             conv1: depthwise(dim, device),
             norm1: LayerNormConfig::new(dim).init(device),
-            window_attn: WindowAttention::new(config, stage, precision, device),
+            window_attn: WindowAttention::new(config, stage, dtype, device),
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
-            ffn: Mlp::new(config, stage, precision, device),
+            ffn: Mlp::new(config, stage, dtype, device),
         }
     }
 
@@ -99,13 +99,13 @@ impl<B: Backend> WindowAttention<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Self {
         let dim = config.embed_dim[stage];
         Self {
-            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, precision, device),
-            proj: Linear::new(dim, dim, true, precision, device),
+            qkv: Linear::new(dim, 3 * dim, config.qkv_bias, dtype, device),
+            proj: Linear::new(dim, dim, true, dtype, device),
             num_heads: config.num_heads[stage],
             window_size: config.window_size,
         }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use crate::model::Florence2ForConditionalGeneration;
 
@@ -31,11 +31,11 @@ fn keep_in_fp32(path: &[String]) -> bool {
 }
 
 /// The data type of the parameter at a path of the module.
-pub(super) fn parameter_dtype<B: Backend>(path: &[String], precision: Precision) -> DType {
+pub(super) fn parameter_dtype<B: Backend>(path: &[String], dtype: Dtype) -> DType {
     if keep_in_fp32(path) {
         DType::F32
     } else {
-        B::parameter_dtype(precision)
+        B::parameter_dtype(dtype)
     }
 }
 

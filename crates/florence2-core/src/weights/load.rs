@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use florence2_checkpoint::Checkpoint;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::adapters::Adapters;
 use super::loader::Loader;
@@ -19,7 +19,7 @@ use crate::model::Florence2ForConditionalGeneration;
 use crate::warning::Warning;
 
 /// Builds the configured model from a checkpoint, with LoRA adapters merged in order. Weights are
-/// stored in `precision`: packed, or as tensors of the backend's data type for it.
+/// stored in `dtype`: packed, or as tensors of the backend's data type for it.
 ///
 /// Tied weights that differ stay untied, an adapter of a tied weight unties it, and a missing table
 /// of sinusoids is computed. Tensors for which the model has no parameter, and tied weights that
@@ -37,18 +37,11 @@ pub fn load<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-    precision: Precision,
+    dtype: Dtype,
     device: &B::Device,
 ) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
     let mut monitor = |_: LoadProgress| -> Result<()> { Ok(()) };
-    load_monitored(
-        config,
-        checkpoint,
-        adapters,
-        precision,
-        device,
-        &mut monitor,
-    )
+    load_monitored(config, checkpoint, adapters, dtype, device, &mut monitor)
 }
 
 /// [`load`] with a callback for the progress.
@@ -59,7 +52,7 @@ pub fn load_monitored<B: Backend>(
     config: &Florence2Config,
     checkpoint: &Checkpoint,
     adapters: &[Adapter],
-    precision: Precision,
+    dtype: Dtype,
     device: &B::Device,
     monitor: &mut LoadMonitor<'_>,
 ) -> Result<(Florence2ForConditionalGeneration<B>, Vec<Warning>)> {
@@ -67,11 +60,11 @@ pub fn load_monitored<B: Backend>(
     let ties = Ties::new(config, &tensors, true)?;
     let adapters = Adapters::new(adapters, &ties, config.tie_word_embeddings);
     let embeddings = UntiedEmbeddings::new(&ties, &adapters);
-    let model = embeddings.build_model::<B>(config, &adapters, precision, device)?;
-    let sizes = ParameterSizes::of(&model, precision);
+    let model = embeddings.build_model::<B>(config, &adapters, dtype, device)?;
+    let sizes = ParameterSizes::of(&model, dtype);
     sizes.check(B::largest_buffer(device))?;
     adapters.check(&sizes.shapes, &tensors)?;
-    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, precision);
+    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, dtype);
     loader.progress = sizes.progress();
     monitor(loader.progress)?;
     loader.monitor = Some(monitor);
@@ -95,8 +88,8 @@ pub fn inspect<B: Backend>(
     let ties = Ties::new(config, &tensors, false)?;
     let adapters = Adapters::new(&[], &ties, config.tie_word_embeddings);
     let embeddings = UntiedEmbeddings::new(&ties, &adapters);
-    let model = embeddings.build_model::<B>(config, &adapters, Precision::F32, device)?;
-    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, Precision::F32);
+    let model = embeddings.build_model::<B>(config, &adapters, Dtype::F32, device)?;
+    let mut loader = Loader::new(&tensors, &ties, &adapters, &embeddings, Dtype::F32);
     loader.reads_values = false;
     model.map(&mut loader);
     Ok(loader.into_report())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -35,7 +35,7 @@ pub(super) struct Loader<'a> {
     failure: Option<Error>,
     /// False if only names and shapes are compared.
     pub(super) reads_values: bool,
-    precision: Precision,
+    dtype: Dtype,
     pub(super) progress: LoadProgress,
     pub(super) monitor: Option<&'a mut LoadMonitor<'a>>,
     /// Keys of the tensors that belong to the model.
@@ -48,7 +48,7 @@ impl<'a> Loader<'a> {
         ties: &'a Ties,
         adapters: &'a Adapters<'a>,
         embeddings: &'a UntiedEmbeddings,
-        precision: Precision,
+        dtype: Dtype,
     ) -> Self {
         Self {
             progress: LoadProgress::default(),
@@ -64,7 +64,7 @@ impl<'a> Loader<'a> {
             path: Vec::new(),
             failure: None,
             reads_values: true,
-            precision,
+            dtype,
             // Every copy of the token embedding belongs to the model, whichever of them is read.
             expected: TOKEN_EMBEDDING_KEYS.map(str::to_owned).into(),
         }
@@ -138,7 +138,7 @@ impl<'a> Loader<'a> {
             self.report.not_finite.push(key.to_owned());
             return Ok(None);
         }
-        if self.precision == Precision::F16 {
+        if self.dtype == Dtype::F16 {
             check_range_of_f16(key, &values)?;
         }
         self.report_progress(expected)?;
@@ -230,7 +230,7 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
         match self.read(&key, &shape) {
             Ok(None) => param,
             Ok(Some(values)) => {
-                let dtype = parameter_dtype::<B>(&self.path, self.precision);
+                let dtype = parameter_dtype::<B>(&self.path, self.dtype);
                 let data = data_of(values, shape, dtype);
                 let trained = key != TEMPORAL_EMBEDDING_KEY;
                 let tensor = Tensor::from_data(data, (&device, dtype)).set_require_grad(trained);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::cast::parameter_dtype;
 use super::key_map::module_path_to_key;
@@ -14,7 +14,7 @@ use crate::model::Florence2ForConditionalGeneration;
 
 /// The parameters of a module, without their values.
 pub(super) struct ParameterSizes {
-    precision: Precision,
+    dtype: Dtype,
     path: Vec<String>,
     /// The shape of each parameter by its key.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
@@ -26,10 +26,10 @@ pub(super) struct ParameterSizes {
 impl ParameterSizes {
     pub(super) fn of<B: Backend>(
         model: &Florence2ForConditionalGeneration<B>,
-        precision: Precision,
+        dtype: Dtype,
     ) -> Self {
         let mut sizes = Self {
-            precision,
+            dtype,
             path: Vec::new(),
             shapes: BTreeMap::new(),
             largest: String::new(),
@@ -74,7 +74,7 @@ impl<B: Backend> ModuleVisitor<B> for ParameterSizes {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         let shape = param.lazy_shape().to_vec();
         let key = module_path_to_key(&self.path);
-        let size = parameter_dtype::<B>(&self.path, self.precision).size();
+        let size = parameter_dtype::<B>(&self.path, self.dtype).size();
         let sizes = shape.iter().copied().chain([size]);
         let bytes = sizes.fold(1_u64, |bytes, size| bytes.saturating_mul(size as u64));
         if bytes > self.largest_bytes {

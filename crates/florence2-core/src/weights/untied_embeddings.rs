@@ -1,6 +1,6 @@
 //! The token embeddings of the model that is built, by the checkpoint's ties and the adapters.
 
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use super::adapters::Adapters;
 use super::key_map::{
@@ -39,7 +39,7 @@ impl UntiedEmbeddings {
         &self,
         config: &Florence2Config,
         adapters: &Adapters<'_>,
-        precision: Precision,
+        dtype: Dtype,
         device: &B::Device,
     ) -> Result<Florence2ForConditionalGeneration<B>> {
         let mut config = config.clone();
@@ -47,9 +47,9 @@ impl UntiedEmbeddings {
         config.text_config.tie_word_embeddings = !self.decoder;
         let text = &config.text_config;
         let [vocab_size, d_model] = [text.vocab_size, text.d_model];
-        let mut model = Florence2ForConditionalGeneration::new(config, precision, device)?;
+        let mut model = Florence2ForConditionalGeneration::new(config, dtype, device)?;
         if self.prompt {
-            let embedding = TokenEmbedding::new(vocab_size, d_model, precision, device);
+            let embedding = TokenEmbedding::new(vocab_size, d_model, dtype, device);
             model.model.language_model.encoder.embed_tokens = Some(embedding);
         }
         let projection = &mut model.model.multi_modal_projector.image_projection;
@@ -60,7 +60,7 @@ impl UntiedEmbeddings {
         for (key, linear) in without_bias {
             if let Some(linear) = linear.filter(|_| adapters.update_bias(&bias_of(key))) {
                 let [outputs, inputs] = linear.weight.dims();
-                *linear = Linear::new(inputs, outputs, true, precision, device);
+                *linear = Linear::new(inputs, outputs, true, dtype, device);
             }
         }
         Ok(model)

@@ -10,8 +10,8 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::weights::{Adapter, Checkpoint, inspect, load};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration, Warning};
-use florence2_kernels::{Backend, Precision};
-use safetensors::tensor::{Dtype, TensorView};
+use florence2_kernels::{Backend, Dtype};
+use safetensors::tensor::{Dtype as FileDtype, TensorView};
 
 use crate::fixture::{Fixture, MODELS, assert_close};
 
@@ -41,7 +41,7 @@ fn bytes(tensors: &Tensors) -> Arc<[u8]> {
         })
         .collect();
     let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap();
+        let view = TensorView::new(FileDtype::F32, (*shape).clone(), bytes).unwrap();
         (*name, view)
     });
     safetensors::serialize(views, None).unwrap().into()
@@ -84,7 +84,7 @@ impl Model {
             &self.config(),
             &self.checkpoint(),
             adapters,
-            Precision::F32,
+            Dtype::F32,
             &device,
         )
     }
@@ -453,7 +453,7 @@ fn a_missing_table_of_sinusoids_is_computed() {
     let (loaded, warnings) = model.load::<Flex>(&[]).unwrap();
     assert_eq!(warnings, []);
     let built =
-        Florence2ForConditionalGeneration::<Flex>::new(model.config(), Precision::F32, &FlexDevice);
+        Florence2ForConditionalGeneration::<Flex>::new(model.config(), Dtype::F32, &FlexDevice);
     for model in [&loaded, &built.unwrap()] {
         let table = &model.model.multi_modal_projector.visual_temporal_embed;
         let table = table.pos_idx_to_embed.val();

@@ -1,8 +1,8 @@
-//! The backends of this build and the precisions of each. burn-flex fuses every layer. The others
+//! The backends of this build and the dtypes of each. burn-flex fuses every layer. The others
 //! fuse none, so they test the layers in burn's operations.
 
-/// Defines a test per backend and precision, for a function that is generic over the backend and
-/// takes the precision.
+/// Defines a test per backend and dtype, for a function that is generic over the backend and
+/// takes the dtype.
 macro_rules! on_every_backend {
     ($check:ident) => {
         mod $check {
@@ -20,11 +20,11 @@ macro_rules! on_every_backend {
                 f32 F32, f16 F16);
         }
     };
-    (@backend $check:ident $name:ident $backend:ty: $($test:ident $precision:ident),*) => {
+    (@backend $check:ident $name:ident $backend:ty: $($test:ident $dtype:ident),*) => {
         mod $name {
             $(#[test]
             fn $test() {
-                super::super::$check::<$backend>(florence2_kernels::Precision::$precision);
+                super::super::$check::<$backend>(florence2_kernels::Dtype::$dtype);
             })*
         }
     };

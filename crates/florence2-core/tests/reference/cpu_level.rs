@@ -4,7 +4,7 @@ use std::process::Command;
 
 use burn_flex::{Flex, FlexDevice};
 use florence2_core::{Error, Florence2Config, Florence2ForConditionalGeneration};
-use florence2_kernels::Precision;
+use florence2_kernels::Dtype;
 
 const VARIABLE: &str = "FLORENCE2_CPU_LEVEL";
 
@@ -14,7 +14,7 @@ fn an_unknown_level_is_an_error_of_loading() {
     if std::env::var(VARIABLE).as_deref() == Ok(unknown) {
         let config = Florence2Config::default();
         let loaded =
-            Florence2ForConditionalGeneration::<Flex>::new(config, Precision::F32, &FlexDevice);
+            Florence2ForConditionalGeneration::<Flex>::new(config, Dtype::F32, &FlexDevice);
         let Err(Error::Argument {
             argument,
             found,

@@ -8,7 +8,7 @@ use florence2_core::generate::{
     CancelToken, GenerateOptions, GenerationConfig, GenerationObserver,
 };
 use florence2_core::{ForwardInput, ForwardText};
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 use florence2_processor::{Florence2Processor, Image, Prompt};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,7 @@ fn pixel_values<B: Backend>(folder: &Path) -> Tensor<B, 4> {
 }
 
 fn check<B: Backend, const D: usize>(
-    precision: Precision,
+    dtype: Dtype,
     fixture: &Fixture,
     name: &str,
     found: Tensor<B, D>,
@@ -38,36 +38,36 @@ fn check<B: Backend, const D: usize>(
     let kept = found
         .flatten::<1>(0, D - 1)
         .slice(burn::tensor::s![..;every as isize]);
-    assert_close_as(precision, name, kept, fixture.tensor(name));
+    assert_close_as(dtype, name, kept, fixture.tensor(name));
 }
 
 fn ids<B: Backend>(fixture: &Fixture, name: &str) -> Tensor<B, 2, Int> {
     ids_tensor(&[serde_json::from_value(fixture.goldens[name].clone()).unwrap()])
 }
 
-fn every_stage<B: Backend>(precision: Precision) {
+fn every_stage<B: Backend>(dtype: Dtype) {
     let fixture = Fixture::open("demo");
     let folder = repository().join("assets/demo-model");
-    let model = model_of_folder::<B>(&folder, &[], precision);
+    let model = model_of_folder::<B>(&folder, &[], dtype);
     let pixels = pixel_values::<B>(&folder);
-    check(Precision::F32, &fixture, "pixel_values", pixels.clone());
+    check(Dtype::F32, &fixture, "pixel_values", pixels.clone());
     let checked = walk_vision_tower(&model, pixels.clone(), |stage, found| {
-        check(precision, &fixture, &stage, found);
+        check(dtype, &fixture, &stage, found);
     });
     assert_eq!(checked, fixture.count("vision_tower."));
 
     let image = model
         .encode_image(pixels.clone(), &CancelToken::default())
         .unwrap();
-    check(precision, &fixture, "multi_modal_projector", image.clone());
+    check(dtype, &fixture, "multi_modal_projector", image.clone());
     let prompt = ids(&fixture, "prompt");
     let checked = walk_encoder(&model, image.clone(), prompt, None, |layer, found| {
-        check(precision, &fixture, &layer, found);
+        check(dtype, &fixture, &layer, found);
     });
     assert_eq!(checked, fixture.count("encoder.layers."));
     let encoded = model.encode(image, ids(&fixture, "prompt"), None).unwrap();
     check(
-        precision,
+        dtype,
         &fixture,
         "encoder_last_hidden_state",
         encoded.last_hidden_state,
@@ -83,8 +83,8 @@ fn every_stage<B: Backend>(precision: Precision) {
             },
         })
         .unwrap();
-    check(precision, &fixture, "logits", output.logits);
-    assert_loss(precision, output.loss, &fixture);
+    check(dtype, &fixture, "logits", output.logits);
+    assert_loss(dtype, output.loss, &fixture);
 }
 
 fn wide<T: Copy + Into<i64>>(rows: &[Vec<T>]) -> Vec<Vec<i64>> {
@@ -96,7 +96,7 @@ fn wide<T: Copy + Into<i64>>(rows: &[Vec<T>]) -> Vec<Vec<i64>> {
 /// reference's tokens exactly.
 fn every_answer<B: Backend>() {
     let folder = repository().join("assets/demo-model");
-    let model = model_of_folder::<B>(&folder, &[], Precision::F32);
+    let model = model_of_folder::<B>(&folder, &[], Dtype::F32);
     let processor = Florence2Processor::from_dir(&folder).unwrap();
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let (config, _) =

@@ -8,15 +8,15 @@ use florence2_core::weights::{Adapter, Checkpoint, load};
 use florence2_core::{
     Florence2Config, Florence2ForConditionalGeneration, ForwardInput, ForwardText,
 };
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 use serde_json::Value;
 
 /// The largest allowed difference relative to the largest value: for f32 as stated in
-/// `tests/fixtures/manifest.json`, for the others in units of their precision, 2^-11 and 2^-8.
-pub(crate) fn relative_tolerance(precision: Precision) -> f32 {
-    match precision {
-        Precision::F16 => 32.0 * 2.0_f32.powi(-11),
-        Precision::Bf16 => 32.0 * 2.0_f32.powi(-8),
+/// `tests/fixtures/manifest.json`, for the others in units of the dtype's rounding, 2^-11 and 2^-8.
+pub(crate) fn relative_tolerance(dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F16 => 32.0 * 2.0_f32.powi(-11),
+        Dtype::Bf16 => 32.0 * 2.0_f32.powi(-8),
         _ => 1e-4,
     }
 }
@@ -54,14 +54,14 @@ impl Fixture {
         layout: &str,
         adapters: &[Adapter],
     ) -> Florence2ForConditionalGeneration<B> {
-        model_of_folder(&self.folder.join(layout), adapters, Precision::F32)
+        model_of_folder(&self.folder.join(layout), adapters, Dtype::F32)
     }
 
     pub(crate) fn model_in<B: Backend>(
         &self,
-        precision: Precision,
+        dtype: Dtype,
     ) -> Florence2ForConditionalGeneration<B> {
-        model_of_folder(&self.folder.join("hf"), &[], precision)
+        model_of_folder(&self.folder.join("hf"), &[], dtype)
     }
 
     pub(crate) fn tensor<B: BurnBackend, const D: usize>(&self, name: &str) -> Tensor<B, D> {
@@ -122,13 +122,13 @@ impl Fixture {
 pub(crate) fn model_of_folder<B: Backend>(
     folder: &Path,
     adapters: &[Adapter],
-    precision: Precision,
+    dtype: Dtype,
 ) -> Florence2ForConditionalGeneration<B> {
     let json = std::fs::read(folder.join("config.json")).unwrap();
     let config = Florence2Config::from_json(&json, "config.json").unwrap();
     let checkpoint = Checkpoint::open(folder).unwrap();
     let device = B::Device::default();
-    let (model, _) = load(&config, &checkpoint, adapters, precision, &device).unwrap();
+    let (model, _) = load(&config, &checkpoint, adapters, dtype, &device).unwrap();
     model
 }
 
@@ -143,12 +143,12 @@ pub(crate) fn assert_close<B: BurnBackend, const D: usize>(
     found: Tensor<B, D>,
     expected: Tensor<B, D>,
 ) {
-    assert_close_as(Precision::F32, name, found, expected);
+    assert_close_as(Dtype::F32, name, found, expected);
 }
 
-/// [`assert_close`] for results in a precision.
+/// [`assert_close`] for results in a dtype.
 pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
-    precision: Precision,
+    dtype: Dtype,
     name: &str,
     found: Tensor<B, D>,
     expected: Tensor<B, D>,
@@ -164,7 +164,7 @@ pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
         .zip(&expected)
         .fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
     assert!(largest > 0.0, "{name}: the golden is all zeros");
-    let tolerance = relative_tolerance(precision);
+    let tolerance = relative_tolerance(dtype);
     assert!(
         difference <= tolerance * largest,
         "{name}: found a difference of {difference}, expected at most {tolerance} of {largest}"
@@ -173,7 +173,7 @@ pub(crate) fn assert_close_as<B: BurnBackend, const D: usize>(
 
 /// Asserts that the loss is equal up to [`relative_tolerance`].
 pub(crate) fn assert_loss<B: BurnBackend>(
-    precision: Precision,
+    dtype: Dtype,
     found: Option<Tensor<B, 1>>,
     fixture: &Fixture,
 ) {
@@ -181,7 +181,7 @@ pub(crate) fn assert_loss<B: BurnBackend>(
     let found: f32 = found.to_vec().unwrap()[0];
     let expected = fixture.goldens["loss"].as_f64().unwrap() as f32;
     assert!(
-        (found - expected).abs() <= relative_tolerance(precision) * expected,
+        (found - expected).abs() <= relative_tolerance(dtype) * expected,
         "loss: found {found}, expected {expected}"
     );
 }

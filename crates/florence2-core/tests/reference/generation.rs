@@ -151,5 +151,5 @@ fn image_placeholders_are_all_or_none() {
     assert!(message.contains("no token after"), "{message}");
 }
 
-// The scores of random weights are close together: a lower precision would choose other tokens.
+// The scores of random weights are close together: a narrower dtype would choose other tokens.
 on_every_backend_in_f32!(every_case);

@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, DType, Int, Tensor};
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::generate::CancelToken;
-use florence2_kernels::{Backend, Precision};
+use florence2_kernels::{Backend, Dtype};
 
 use crate::fixture::{Fixture, MODELS, assert_close_as, assert_loss};
 
@@ -62,14 +62,14 @@ pub(crate) fn walk_encoder<B: Backend>(
     layers
 }
 
-fn every_stage<B: Backend>(precision: Precision) {
+fn every_stage<B: Backend>(dtype: Dtype) {
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let model = fixture.model_in::<B>(precision);
+        let model = fixture.model_in::<B>(dtype);
         let pixel_values = fixture.tensor("pixel_values");
         let checked = walk_vision_tower(&model, pixel_values, |stage, found| {
             let expected = fixture.tensor(&stage);
-            assert_close_as(precision, &format!("{name} {stage}"), found, expected);
+            assert_close_as(dtype, &format!("{name} {stage}"), found, expected);
         });
         assert_eq!(checked, fixture.count("vision_tower."));
 
@@ -78,7 +78,7 @@ fn every_stage<B: Backend>(precision: Precision) {
             .unwrap();
         let expected = fixture.tensor::<B, 3>("multi_modal_projector");
         assert_close_as(
-            precision,
+            dtype,
             &format!("{name} multi_modal_projector"),
             image.clone(),
             expected,
@@ -92,7 +92,7 @@ fn every_stage<B: Backend>(precision: Precision) {
         let checked = walk_encoder(&model, image, ids, key_padding_mask, |layer, found| {
             let expected = fixture.tensor(&layer);
             assert_close_as(
-                precision,
+                dtype,
                 &format!("{name} {layer}"),
                 without_padding(found, mask.clone()),
                 without_padding(expected, mask.clone()),
@@ -100,7 +100,7 @@ fn every_stage<B: Backend>(precision: Precision) {
         });
         assert_eq!(checked, fixture.count("encoder.layers."));
         assert_close_as(
-            precision,
+            dtype,
             &format!("{name} encoder"),
             without_padding(encoded.last_hidden_state, mask.clone()),
             without_padding(fixture.tensor("encoder_last_hidden_state"), mask),
@@ -117,21 +117,16 @@ fn without_padding<B: Backend>(states: Tensor<B, 3>, mask: Tensor<B, 2, Int>) ->
     states.cast(DType::F32) * mask
 }
 
-fn forward<B: Backend>(precision: Precision) {
+fn forward<B: Backend>(dtype: Dtype) {
     for name in MODELS {
         let fixture = Fixture::open(name);
         let output = fixture
-            .model_in::<B>(precision)
+            .model_in::<B>(dtype)
             .forward(fixture.forward_input())
             .unwrap();
         let expected = fixture.tensor::<B, 3>("logits");
-        assert_close_as(
-            precision,
-            &format!("{name} logits"),
-            output.logits,
-            expected,
-        );
-        assert_loss(precision, output.loss, &fixture);
+        assert_close_as(dtype, &format!("{name} logits"), output.logits, expected);
+        assert_loss(dtype, output.loss, &fixture);
     }
 }
 

@@ -43,12 +43,12 @@ fn an_adapter_is_merged_as_peft_applies_it() {
 fn a_gpu_is_given_weights_in_their_type() {
     use burn::tensor::DType;
     use florence2_core::weights::cast;
-    use florence2_kernels::Precision;
+    use florence2_kernels::Dtype;
     use florence2_kernels::gpu::wgpu::Wgpu;
 
     for name in MODELS {
         let fixture = Fixture::open(name);
-        let loaded = fixture.model_in::<Wgpu>(Precision::F16);
+        let loaded = fixture.model_in::<Wgpu>(Dtype::F16);
         let cast = cast(fixture.model::<Wgpu>("hf", &[]), DType::F16);
         for model in [&loaded, &cast] {
             let language_model = &model.model.language_model;

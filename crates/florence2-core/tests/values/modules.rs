@@ -10,7 +10,7 @@ use florence2_core::language_model::{Attention, Decoder, DecoderLayer, Encoder, 
 use florence2_core::layers::{Linear, PatchConv};
 use florence2_core::vision_tower::{ChannelBlock, ConvEmbed, Mlp, SpatialBlock};
 use florence2_core::{Florence2TextConfig, Florence2VisionConfig};
-use florence2_kernels::{Precision, Weight};
+use florence2_kernels::{Dtype, Weight};
 
 use super::random;
 
@@ -173,8 +173,8 @@ impl Layer for Decoder<Flex> {
 pub(crate) fn randomised<L: Layer>(mut layer: L) -> L {
     for linear in layer.linears() {
         let [outputs, inputs] = linear.weight.dims();
-        let precision = linear.weight.precision();
-        *linear = random_linear(inputs, outputs, linear.bias.is_some(), precision);
+        let dtype = linear.weight.dtype();
+        *linear = random_linear(inputs, outputs, linear.bias.is_some(), dtype);
     }
     for norm in layer.norms() {
         let [channels] = norm.gamma.lazy_shape().dims();
@@ -191,7 +191,7 @@ pub(crate) fn randomised<L: Layer>(mut layer: L) -> L {
     for conv in layer.patch_convolutions() {
         let shape = conv.weight.dims();
         let weight = random(shape) / (shape[1] as f32).sqrt();
-        conv.weight = Weight::from_tensor(weight, conv.weight.precision());
+        conv.weight = Weight::from_tensor(weight, conv.weight.dtype());
         assert!(conv.weight.as_packed().is_some());
         conv.bias = Some(Param::from_tensor(random([shape[0]])));
     }
@@ -203,12 +203,12 @@ pub(crate) fn random_linear(
     inputs: usize,
     outputs: usize,
     bias: bool,
-    precision: Precision,
+    dtype: Dtype,
 ) -> Linear<Flex> {
     // The variance is that of torch's linear layers.
     let weight = random([outputs, inputs]) / (3.0 * inputs as f32).sqrt();
     let linear = Linear {
-        weight: Weight::from_tensor(weight, precision),
+        weight: Weight::from_tensor(weight, dtype),
         bias: bias.then(|| Param::from_tensor(random([outputs]))),
     };
     assert!(linear.weight.as_packed().is_some());
@@ -228,13 +228,13 @@ pub(crate) fn unpacked<L: Layer>(layer: &L) -> L {
 }
 
 pub(crate) fn unpacked_weight<const D: usize>(weight: &Weight<Flex, D>) -> Weight<Flex, D> {
-    Weight::Parameter(Param::from_tensor(weight.val()), weight.precision())
+    Weight::Parameter(Param::from_tensor(weight.val()), weight.dtype())
 }
 
 /// Sets a layer to zero. Its result is then zero for any finite input.
 pub(crate) fn set_zero(linear: &mut Linear<Flex>) {
     let zeros = Tensor::zeros(linear.weight.dims(), &FlexDevice);
-    linear.weight = Weight::from_tensor(zeros, Precision::F32);
+    linear.weight = Weight::from_tensor(zeros, Dtype::F32);
     linear.bias = None;
 }
 
@@ -263,18 +263,12 @@ pub(crate) fn stage(
     }
 }
 
-pub(crate) fn spatial_block(
-    config: &Florence2VisionConfig,
-    precision: Precision,
-) -> SpatialBlock<Flex> {
-    randomised(SpatialBlock::new(config, 0, precision, &FlexDevice))
+pub(crate) fn spatial_block(config: &Florence2VisionConfig, dtype: Dtype) -> SpatialBlock<Flex> {
+    randomised(SpatialBlock::new(config, 0, dtype, &FlexDevice))
 }
 
-pub(crate) fn channel_block(
-    config: &Florence2VisionConfig,
-    precision: Precision,
-) -> ChannelBlock<Flex> {
-    randomised(ChannelBlock::new(config, 0, precision, &FlexDevice))
+pub(crate) fn channel_block(config: &Florence2VisionConfig, dtype: Dtype) -> ChannelBlock<Flex> {
+    randomised(ChannelBlock::new(config, 0, dtype, &FlexDevice))
 }
 
 /// A patch embedding from `in_channels` to `channels`.
@@ -282,7 +276,7 @@ pub(crate) fn conv_embed(
     [in_channels, channels]: [usize; 2],
     [size, stride, padding]: [usize; 3],
     prenorm: bool,
-    precision: Precision,
+    dtype: Dtype,
 ) -> ConvEmbed<Flex> {
     let config = Florence2VisionConfig {
         in_channels,
@@ -293,7 +287,7 @@ pub(crate) fn conv_embed(
         patch_prenorm: vec![prenorm],
         ..Florence2VisionConfig::default()
     };
-    randomised(ConvEmbed::new(&config, 0, precision, &FlexDevice))
+    randomised(ConvEmbed::new(&config, 0, dtype, &FlexDevice))
 }
 
 /// A configuration of one encoder layer and one decoder layer.
@@ -318,18 +312,12 @@ pub(crate) fn text_config(
     }
 }
 
-pub(crate) fn encoder_layer(
-    config: &Florence2TextConfig,
-    precision: Precision,
-) -> EncoderLayer<Flex> {
-    let mut encoder = Encoder::new(config, precision, &FlexDevice);
+pub(crate) fn encoder_layer(config: &Florence2TextConfig, dtype: Dtype) -> EncoderLayer<Flex> {
+    let mut encoder = Encoder::new(config, dtype, &FlexDevice);
     randomised(encoder.layers.swap_remove(0))
 }
 
-pub(crate) fn decoder_layer(
-    config: &Florence2TextConfig,
-    precision: Precision,
-) -> DecoderLayer<Flex> {
-    let mut decoder = Decoder::new(config, precision, &FlexDevice);
+pub(crate) fn decoder_layer(config: &Florence2TextConfig, dtype: Dtype) -> DecoderLayer<Flex> {
+    let mut decoder = Decoder::new(config, dtype, &FlexDevice);
     randomised(decoder.layers.swap_remove(0))
 }

@@ -18,7 +18,7 @@ use crate::layer_weights::{
     ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
     SpatialBlockWeights,
 };
-use crate::{Backend, CpuLevelError, Precision, Weight};
+use crate::{Backend, CpuLevelError, Dtype, Weight};
 
 impl Backend for Flex {
     type SelfAttentionCache = kv_cache::SelfAttentionCache;
@@ -106,7 +106,7 @@ impl Backend for Flex {
         let (Some(conv), Some(qkv), Some(proj), Some(feed_forward)) = (
             Depthwise::new(shape, weights.conv1),
             Affine::new(&weights.qkv),
-            proj.filter(|_| weights.proj.weight.precision() == Precision::F32),
+            proj.filter(|_| weights.proj.weight.dtype() == Dtype::F32),
             VisionFeedForward::new(shape, &weights.feed_forward).filter(|_| is_f32(&hidden_states)),
         ) else {
             return ControlFlow::Continue(hidden_states);

@@ -7,10 +7,10 @@ use burn_flex::Flex;
 
 use crate::cpu::gemm::pack::PackedMatrix;
 use crate::cpu::tensor::{slice, tensor, values};
-use crate::{Packed, Packing, Precision};
+use crate::{Dtype, Packed, Packing};
 
 impl Packing for Flex {
-    fn pack<const D: usize>(weight: Tensor<Self, D>, precision: Precision) -> Option<Packed> {
+    fn pack<const D: usize>(weight: Tensor<Self, D>, dtype: Dtype) -> Option<Packed> {
         let shape = weight.dims().to_vec();
         let weight = channels_last(weight);
         let [outputs, inputs] = flat(weight.dims());
@@ -18,11 +18,11 @@ impl Packing for Flex {
             return None;
         }
         let values = values(&weight)?;
-        let matrix = PackedMatrix::pack(slice(&values), inputs, precision.format());
+        let matrix = PackedMatrix::pack(slice(&values), inputs, dtype.format());
         Some(Packed {
             matrix: Arc::new(matrix),
             shape,
-            precision,
+            dtype,
         })
     }
 
@@ -36,8 +36,8 @@ impl Packing for Flex {
         stored.permute([0, 3, 1, 2]).reshape(shape)
     }
 
-    fn precisions() -> &'static [Precision] {
-        &Precision::ALL
+    fn dtypes() -> &'static [Dtype] {
+        &Dtype::ALL
     }
 }
 

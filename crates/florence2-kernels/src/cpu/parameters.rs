@@ -10,7 +10,7 @@ use crate::cpu::gemm::format::Format;
 use crate::cpu::gemm::pack::PackedMatrix;
 use crate::cpu::tensor::{slice, values};
 use crate::layer_weights::LinearWeights;
-use crate::{Precision, Weight};
+use crate::{Dtype, Weight};
 
 /// The parameters of a layer norm.
 pub(crate) struct Norm {
@@ -76,7 +76,7 @@ fn parameter<const D: usize>(tensor: &Tensor<Flex, D>) -> FlexTensor {
     values(tensor).expect("parameters are f32")
 }
 
-impl Precision {
+impl Dtype {
     /// The format of packed weights.
     pub(crate) fn format(self) -> Format {
         match self {

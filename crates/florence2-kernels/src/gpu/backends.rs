@@ -2,18 +2,18 @@
 
 use burn::tensor::{DType, Tensor};
 
-use crate::{Backend, Packing, Precision};
+use crate::{Backend, Dtype, Packing};
 
 /// The implementation of [`Backend`] for a GPU.
 macro_rules! on_gpu {
     ($backend:ty, $runtime:ty) => {
         impl Packing for $backend {
-            fn precisions() -> &'static [Precision] {
-                &[Precision::F32, Precision::F16, Precision::Bf16]
+            fn dtypes() -> &'static [Dtype] {
+                &[Dtype::F32, Dtype::F16, Dtype::Bf16]
             }
 
-            fn parameter_dtype(precision: Precision) -> DType {
-                precision.dtype().unwrap_or(DType::F32)
+            fn parameter_dtype(dtype: Dtype) -> DType {
+                dtype.tensor_dtype().unwrap_or(DType::F32)
             }
         }
 

@@ -18,7 +18,7 @@ use cubecl::Runtime;
 use cubecl::future::block_on;
 use cubecl::stream_id::StreamId;
 
-use crate::{Backend, Precision};
+use crate::{Backend, Dtype};
 
 /// A GPU backend has no device, or its device failed. The message is one line with what was found
 /// and what was expected.
@@ -142,17 +142,17 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| cause(message(panic.as_ref())).to_owned())
 }
 
-/// The precisions in which a device computes.
+/// The dtypes in which a device computes.
 ///
 /// # Errors
 /// [`Unavailable`] if the device cannot compute at all.
-pub fn precisions<B: Backend>(device: &B::Device) -> Result<Vec<Precision>, Unavailable> {
+pub fn dtypes<B: Backend>(device: &B::Device) -> Result<Vec<Dtype>, Unavailable> {
     start::<B>(device, DType::F32)?;
-    let computes = |precision: &Precision| {
-        let dtype = precision.dtype();
+    let computes = |dtype: &Dtype| {
+        let dtype = dtype.tensor_dtype();
         dtype.is_some_and(|dtype| B::supports_dtype(device, dtype))
     };
-    Ok(B::precisions().iter().copied().filter(computes).collect())
+    Ok(B::dtypes().iter().copied().filter(computes).collect())
 }
 
 /// See [`crate::Backend::top_k_log_softmax`].

@@ -16,7 +16,7 @@ use crate::cpu::gemm::pack::PackedMatrix;
 use crate::cpu::ops::attention::head_format;
 use crate::cpu::ops::softmax::softmax;
 use crate::cpu::workspace::{Workspace, with_workspace};
-use crate::{Precision, SelectRows};
+use crate::{Dtype, SelectRows};
 
 /// The number of queries of a head that are processed together, so that their scores stay in the
 /// cache.
@@ -132,7 +132,7 @@ impl Head {
 }
 
 impl CrossAttentionCache {
-    /// Packs projected tokens in a precision.
+    /// Packs projected tokens in a dtype.
     ///
     /// # Shapes
     /// - `keys`, `values`: `[batch, tokens, dim]`, heads side by side in `dim`
@@ -143,10 +143,10 @@ impl CrossAttentionCache {
         [batch, tokens, dim]: [usize; 3],
         num_heads: usize,
         key_padding_mask: Option<&Tensor<Flex, 4, Bool>>,
-        precision: Precision,
+        dtype: Dtype,
     ) -> Self {
         let head_dim = dim / num_heads;
-        let format = head_format(precision.format());
+        let format = head_format(dtype.format());
         let mask: Option<Vec<bool>> = key_padding_mask.map(|mask| mask.to_data().iter().collect());
         let masks: Vec<Option<Vec<bool>>> = (0..batch)
             .map(|entry| {

@@ -4,7 +4,7 @@
 use burn::tensor::{Bool, Tensor};
 use burn_flex::Flex;
 
-use crate::Precision;
+use crate::Dtype;
 use crate::cpu::buffer_pool;
 use crate::cpu::gemm::driver;
 use crate::cpu::ops::cross_attention_cache::CrossAttentionCache;
@@ -167,7 +167,7 @@ struct Attention<'a> {
     projections: [Affine<'a>; 3],
     out_proj: Affine<'a>,
     num_heads: usize,
-    precision: Precision,
+    dtype: Dtype,
 }
 
 impl<'a> Attention<'a> {
@@ -180,7 +180,7 @@ impl<'a> Attention<'a> {
             ],
             out_proj: Affine::new(&weights.out_proj)?,
             num_heads: weights.num_heads,
-            precision: weights.k_proj.weight.precision(),
+            dtype: weights.k_proj.weight.dtype(),
         })
     }
 
@@ -202,8 +202,8 @@ impl<'a> Attention<'a> {
         shape: [usize; 3],
         key_padding_mask: Option<&Tensor<Flex, 4, Bool>>,
     ) -> CrossAttentionCache {
-        let (heads, precision) = (self.num_heads, self.precision);
-        CrossAttentionCache::new(keys_values, shape, heads, key_padding_mask, precision)
+        let (heads, dtype) = (self.num_heads, self.dtype);
+        CrossAttentionCache::new(keys_values, shape, heads, key_padding_mask, dtype)
     }
 
     /// `norm(residual + out_proj(attention))`.

@@ -1,10 +1,10 @@
-//! [`Precision`]: the format of weights and products.
+//! [`Dtype`]: the format of weights and products.
 
 use burn::tensor::DType;
 
-/// The format of a model's large weights and of their products. Sums are f32 in every precision.
+/// The format of a model's large weights and of their products. Sums are f32 in every dtype.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
+pub enum Dtype {
     /// f32 weights and products. A backend may store weights as f16 if f16 represents them exactly.
     #[default]
     F32,
@@ -17,8 +17,8 @@ pub enum Precision {
     Int8,
 }
 
-impl Precision {
-    /// All precisions, widest first.
+impl Dtype {
+    /// All dtypes, widest first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::Int8];
 
     /// The name in options: `f32`, `f16`, `bf16` or `int8`.
@@ -31,19 +31,14 @@ impl Precision {
         }
     }
 
-    /// Returns the precision with a name, or `None` for other names.
+    /// Returns the dtype with a name, or `None` for other names.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|precision| precision.name() == name)
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
-    /// Lists some precisions for an error message: `f32, f16 or bf16`.
-    pub fn choice(precisions: &[Self]) -> String {
-        let names: Vec<&str> = precisions
-            .iter()
-            .map(|precision| precision.name())
-            .collect();
+    /// Lists some dtypes for an error message: `f32, f16 or bf16`.
+    pub fn choice(dtypes: &[Self]) -> String {
+        let names: Vec<&str> = dtypes.iter().map(|dtype| dtype.name()).collect();
         match names.as_slice() {
             [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
             names => names.concat(),
@@ -51,7 +46,7 @@ impl Precision {
     }
 
     /// The data type of a tensor of such weights; `None` for int8, whose values need scales.
-    pub fn dtype(self) -> Option<DType> {
+    pub fn tensor_dtype(self) -> Option<DType> {
         match self {
             Self::F32 => Some(DType::F32),
             Self::F16 => Some(DType::F16),
@@ -61,7 +56,7 @@ impl Precision {
     }
 }
 
-impl std::fmt::Display for Precision {
+impl std::fmt::Display for Dtype {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
