@@ -4,8 +4,8 @@
  *
  * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * In short, without error handling (a complete program is at the end of this comment). If a call
- * fails, the later calls fail too, and the program prints an empty line:
+ * In short, without error handling (a complete program is at the end of this comment). If a load
+ * fails, the run fails too, and the program prints an empty line:
  *
     florence2_model *model = NULL;
     florence2_image *image = NULL;
@@ -39,7 +39,8 @@
  * Arguments. The library reads arguments, and what they point to, only during the call. The caller
  * keeps the ownership of them. An argument that is documented as required must not be NULL.
  *
- * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds.
+ * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds. An
+ * array of outputs is not written if its length is invalid.
  *
  * Statuses. A function that can fail returns a florence2_status: FLORENCE2_STATUS_OK, which is 0,
  * or the reason of the failure. All of these functions can return
@@ -102,8 +103,8 @@
  * dlclose. On Linux, dlclose does not unload the shared library (it is linked with -z nodelete),
  * because its threads may still run. A later dlopen returns the same library.
  *
- * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
- * florence2_trim returns it to the system immediately. The static and the shared library contain
+ * Memory. The library keeps buffers for later runs until the process ends, and freed memory for up
+ * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared library contain
  * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
  * program's malloc.
  *
@@ -426,8 +427,8 @@ enum florence2_log_level
      */
     FLORENCE2_LOG_LEVEL_OFF = 0,
     /**
-     * Errors that no status reports, such as a handle that is freed twice, and the messages of
-     * panics.
+     * Errors that no status reports, and the messages of panics. Debug builds of the library also
+     * report a handle that is freed twice; in other builds, the behavior is undefined.
      */
     FLORENCE2_LOG_LEVEL_ERROR = 1,
     /**
@@ -1098,7 +1099,8 @@ typedef struct florence2_load_options {
      */
     size_t struct_size;
     /**
-     * The device: a name that florence2_device_name returns, or "auto" for the best device. A name
+     * The device: a name that florence2_device_name returns, or "auto" for a GPU if
+     * there is one that supports the dtype, else "cpu". "auto" selects no software GPU. A name
      * without a number, such as "cuda", selects the first device of its kind. Default: "auto".
      */
     const char *device;
@@ -1242,7 +1244,8 @@ typedef struct florence2_token {
  *
  * With greedy search or sampling and one answer per request, it is called as soon as the token is
  * chosen. With beam search or several answers per request, it is called after the search, for the
- * tokens of the best answer. In a batch, the calls for different requests are interleaved.
+ * tokens of the best answer. In a batch, the calls
+ * for different requests are interleaved in the first case, and follow each other in the second.
  *
  * - `token`: the token. It is valid only during the callback.
  * - `user`: the field `user` of florence2_run_options.
@@ -1925,12 +1928,13 @@ void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
  * - `image`: receives the image. Required. Free it with florence2_image_free.
  *
  * The conversion uses integers, so that it is the same on every machine. y, u and v are the
- * samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients c of the matrix
- * and the range are in units of 2^-20, rounded to the nearest. Each channel is clamped to 0..255:
+ * samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients of the matrix
+ * and the range (c_y, and r, g and b with the sample's name) are in units of 2^-20, rounded to the
+ * nearest. Each channel is clamped to 0..255:
  *
- * - red: (c_y * y + c_v * v + 2^19) >> 20
- * - green: (c_y * y - c_u * u - c_v * v + 2^19) >> 20
- * - blue: (c_y * y + c_u * u + 2^19) >> 20
+ * - red: (c_y * y + r_v * v + 2^19) >> 20
+ * - green: (c_y * y - g_u * u - g_v * v + 2^19) >> 20
+ * - blue: (c_y * y + b_u * u + 2^19) >> 20
  *
  * Returns:
  * - FLORENCE2_STATUS_INVALID_ARGUMENT if a plane is too short, a stride is smaller than a row, the

@@ -4,8 +4,8 @@
  *
  * Generated from the crate florence2-ffi by `cargo xtask header`. Do not edit.
  *
- * In short, without error handling (a complete program is at the end of this comment). If a call
- * fails, the later calls fail too, and the program prints an empty line:
+ * In short, without error handling (a complete program is at the end of this comment). If a load
+ * fails, the run fails too, and the program prints an empty line:
  *
     florence2_model *model = NULL;
     florence2_image *image = NULL;
@@ -39,7 +39,8 @@
  * Arguments. The library reads arguments, and what they point to, only during the call. The caller
  * keeps the ownership of them. An argument that is documented as required must not be NULL.
  *
- * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds.
+ * Outputs. A call first sets its output handles to NULL, and writes a handle only if it succeeds. An
+ * array of outputs is not written if its length is invalid.
  *
  * Statuses. A function that can fail returns a florence2_status: FLORENCE2_STATUS_OK, which is 0,
  * or the reason of the failure. All of these functions can return
@@ -102,8 +103,8 @@
  * dlclose. On Linux, dlclose does not unload the shared library (it is linked with -z nodelete),
  * because its threads may still run. A later dlopen returns the same library.
  *
- * Memory. The library keeps freed memory for later runs, for up to 10 seconds after the last use.
- * florence2_trim returns it to the system immediately. The static and the shared library contain
+ * Memory. The library keeps buffers for later runs until the process ends, and freed memory for up
+ * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared library contain
  * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
  * program's malloc.
  *

@@ -257,7 +257,7 @@ pub(crate) struct GenerationArgs {
     /// Penalty for tokens that are already in the answer; 1 disables it.
     #[arg(long)]
     repetition_penalty: Option<f32>,
-    /// Penalty for tokens that are not in the prompt; 1 disables it.
+    /// Above 1, tokens of the prompt are more likely; 1 disables it.
     #[arg(long)]
     encoder_repetition_penalty: Option<f32>,
     /// Exponent of the length by which a beam's score is divided.

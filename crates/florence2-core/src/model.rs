@@ -57,7 +57,7 @@ pub struct ForwardInput<B: Backend> {
     pub text: ForwardText<B>,
 }
 
-/// The text of a [`ForwardInput`].
+/// The prompt, its mask, the decoder's input and the labels of a [`ForwardInput`].
 #[derive(Debug, Clone)]
 pub struct ForwardText<B: Backend> {
     /// The prompt's ids, `[batch, tokens]`, with the `<image>` placeholders of HF's processor before

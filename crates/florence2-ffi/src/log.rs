@@ -18,8 +18,8 @@ use crate::text::c_string;
 pub enum florence2_log_level {
     /// No messages.
     Off = 0,
-    /// Errors that no status reports, such as a handle that is freed twice, and the messages of
-    /// panics.
+    /// Errors that no status reports, and the messages of panics. Debug builds of the library also
+    /// report a handle that is freed twice; in other builds, the behavior is undefined.
     Error = 1,
     /// Settings and files that are probably unintended, such as settings of a model that have no
     /// effect.

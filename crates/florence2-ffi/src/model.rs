@@ -77,7 +77,8 @@ pub type florence2_load_progress_callback = Option<
 pub struct florence2_load_options {
     /// The size of this struct in bytes. florence2_load_options_init sets it.
     pub struct_size: usize,
-    /// The device: a name that florence2_device_name returns, or "auto" for the best device. A name
+    /// The device: a name that florence2_device_name returns, or "auto" for a GPU if
+    /// there is one that supports the dtype, else "cpu". "auto" selects no software GPU. A name
     /// without a number, such as "cuda", selects the first device of its kind. Default: "auto".
     pub device: *const c_char,
     /// The format of the weights: "f32", "f16", "bf16" or "int8", or "auto" for "f32". The device

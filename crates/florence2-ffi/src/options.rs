@@ -63,7 +63,8 @@ pub struct florence2_progress {
 ///
 /// With greedy search or sampling and one answer per request, it is called as soon as the token is
 /// chosen. With beam search or several answers per request, it is called after the search, for the
-/// tokens of the best answer. In a batch, the calls for different requests are interleaved.
+/// tokens of the best answer. In a batch, the calls
+/// for different requests are interleaved in the first case, and follow each other in the second.
 ///
 /// - `token`: the token. It is valid only during the callback.
 /// - `user`: the field `user` of florence2_run_options.

@@ -1,6 +1,5 @@
-//! The registry of the values to which callers may point. It finds invalid pointers in debug builds
-//! and with the feature `handle-checks`. In other builds, it contains nothing and accepts every
-//! pointer.
+//! The registry of live handles. It detects invalid pointers in debug builds and with the feature
+//! `handle-checks`. In other builds, it contains nothing and accepts every pointer.
 
 /// The owner of a registered value.
 #[derive(Clone, Copy, PartialEq, Eq)]

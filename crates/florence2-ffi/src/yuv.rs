@@ -115,12 +115,13 @@ pub unsafe extern "C" fn florence2_yuv_init(yuv: *mut florence2_yuv, size: usize
 /// - `image`: receives the image. Required. Free it with florence2_image_free.
 ///
 /// The conversion uses integers, so that it is the same on every machine. y, u and v are the
-/// samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients c of the matrix
-/// and the range are in units of 2^-20, rounded to the nearest. Each channel is clamped to 0..255:
+/// samples minus their offsets (16 or 0 for y, 128 for u and v). The coefficients of the matrix
+/// and the range (c_y, and r, g and b with the sample's name) are in units of 2^-20, rounded to the
+/// nearest. Each channel is clamped to 0..255:
 ///
-/// - red: (c_y * y + c_v * v + 2^19) >> 20
-/// - green: (c_y * y - c_u * u - c_v * v + 2^19) >> 20
-/// - blue: (c_y * y + c_u * u + 2^19) >> 20
+/// - red: (c_y * y + r_v * v + 2^19) >> 20
+/// - green: (c_y * y - g_u * u - g_v * v + 2^19) >> 20
+/// - blue: (c_y * y + b_u * u + 2^19) >> 20
 ///
 /// Returns:
 /// - FLORENCE2_STATUS_INVALID_ARGUMENT if a plane is too short, a stride is smaller than a row, the

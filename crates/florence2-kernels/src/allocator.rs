@@ -10,7 +10,7 @@ use mimalloc::MiMalloc;
 /// mimalloc with a purge delay of ten seconds instead of one: freed memory returns to the system
 /// later.
 ///
-/// The buffers between layers are large, and the system zeroes the pages that it hands out.
+/// The buffers between layers are large, and the system zeroes the pages that it allocates.
 /// Returning all free memory every second costs an int8 caption a twelfth of its time. The
 /// environment variable `MIMALLOC_PURGE_DELAY` (milliseconds) overrides the delay.
 ///

@@ -12,8 +12,8 @@ pub enum Dtype {
     F16,
     /// bf16 weights and products.
     Bf16,
-    /// int8 weights with a scale per output. Activations are quantised at run time. Products that
-    /// would lose too much accuracy stay in bf16.
+    /// int8 weights with a scale per output. Activations are quantised at run time. Products of
+    /// attention heads are bf16 if the device multiplies bf16, else f32.
     Int8,
 }
 

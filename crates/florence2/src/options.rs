@@ -139,7 +139,7 @@ macro_rules! overrides {
             /// The names of all options.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-            /// These options, and `others` where these say nothing.
+            /// Returns these options, with those of `others` for the ones that are `None`.
             #[must_use]
             pub fn or(self, others: Self) -> Self {
                 Self {

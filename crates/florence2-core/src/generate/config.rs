@@ -31,7 +31,8 @@ pub struct GenerationConfig {
     pub top_p: f32,
     /// Sample from the tokens at least this likely, relative to the most likely (default none).
     pub min_p: Option<f32>,
-    /// Sample from the most likely tokens that hold at most this part of the entropy (default none).
+    /// Sample from the most likely tokens whose total entropy is at most this fraction of the
+    /// distribution's (default none).
     pub top_h: Option<f32>,
     /// Sample from the tokens closest to the expected information that together reach this
     /// probability (default 1).
@@ -60,10 +61,11 @@ pub struct GenerationConfig {
     pub no_repeat_ngram_size: usize,
     /// No sequence of this many tokens of the encoder's input is generated; 0 allows all (default 0).
     pub encoder_no_repeat_ngram_size: usize,
-    /// Divides the score of tokens that are already in the sequence (default 1).
+    /// Above 1, tokens that are already in the sequence are less likely: positive scores are divided
+    /// by it and negative ones multiplied (default 1).
     pub repetition_penalty: f32,
-    /// Multiplies the score of tokens of the encoder's input, only in the first beam or sample of
-    /// an image, as in transformers (default 1).
+    /// Above 1, tokens of the encoder's input are more likely, only in the first beam or sample of an
+    /// image, as in transformers (default 1).
     pub encoder_repetition_penalty: f32,
     /// Exponent of the length by which a beam's score is divided (default 1).
     pub length_penalty: f32,

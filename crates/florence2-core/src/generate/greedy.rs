@@ -45,7 +45,7 @@ impl GreedySearch {
 }
 
 impl Search for GreedySearch {
-    /// One, unless banned tokens change its probability.
+    /// Returns 1, or `None` if tokens are sampled or may be banned.
     fn candidates_needed(&self, processors: &LogitsProcessors<'_>) -> Option<usize> {
         let running = self
             .sequences

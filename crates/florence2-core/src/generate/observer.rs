@@ -12,7 +12,7 @@ pub enum GenerationEvent {
     Token {
         /// The batch entry.
         entry: usize,
-        /// The token.
+        /// The token's id.
         token_id: u32,
         /// Its log-probability.
         log_prob: f32,

@@ -11,13 +11,13 @@ use crate::layers::{Linear, merge_heads, scaled_dot_product_attention, split_hea
 /// The projections and heads of one attention.
 #[derive(Module, Debug)]
 pub struct Attention<B: Backend> {
-    /// From `d_model` to `d_model`.
+    /// The key projection, from `d_model` to `d_model`.
     pub k_proj: Linear<B>,
-    /// From `d_model` to `d_model`.
+    /// The value projection, from `d_model` to `d_model`.
     pub v_proj: Linear<B>,
-    /// From `d_model` to `d_model`.
+    /// The query projection, from `d_model` to `d_model`.
     pub q_proj: Linear<B>,
-    /// From `d_model` to `d_model`.
+    /// The output projection, from `d_model` to `d_model`.
     pub out_proj: Linear<B>,
     num_heads: usize,
 }

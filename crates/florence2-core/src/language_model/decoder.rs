@@ -20,7 +20,7 @@ pub struct Decoder<B: Backend> {
     pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
-    /// The layers.
+    /// `decoder_layers` layers, in order.
     pub layers: Vec<DecoderLayer<B>>,
     /// Layer norm of the embeddings.
     pub layernorm_embedding: LayerNorm<B>,

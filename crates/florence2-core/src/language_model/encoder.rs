@@ -19,7 +19,7 @@ pub struct Encoder<B: Backend> {
     pub embed_tokens: Option<TokenEmbedding<B>>,
     /// `[max_position_embeddings + 2, d_model]`.
     pub embed_positions: Embedding<B>,
-    /// The layers.
+    /// `encoder_layers` layers, in order.
     pub layers: Vec<EncoderLayer<B>>,
     /// Layer norm of the embeddings.
     pub layernorm_embedding: LayerNorm<B>,

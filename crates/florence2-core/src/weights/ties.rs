@@ -29,7 +29,7 @@ impl Ties {
     /// and names that are present are untied.
     ///
     /// # Errors
-    /// Those of reading a tensor.
+    /// Those of [`StoredTensor::to_f32`](florence2_checkpoint::StoredTensor::to_f32).
     pub(super) fn new(
         config: &Florence2Config,
         tensors: &NamedTensors<'_>,

@@ -26,7 +26,7 @@ pub fn with_spin_limit<R>(limit: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// The number of the work for which threads spin, one at a time; 0 if there is none.
+/// The id of the work that holds the spin guard; 0 if there is none.
 static SPINNING_FOR: AtomicUsize = AtomicUsize::new(0);
 
 /// The number of processors, which limits the number of spinning threads.

@@ -176,7 +176,8 @@ pub(crate) fn rows_per_sum(rows: usize) -> usize {
     rows.div_ceil(tasks).max(1)
 }
 
-/// The number of rows per task in other cases: as many, or fewer so that every thread has a task.
+/// The number of rows per task if no sum crosses tasks: [`rows_per_sum`], or fewer so that every
+/// thread has a task.
 pub(crate) fn rows_per_task(rows: usize) -> usize {
     let shared = rows.div_ceil(rayon::current_num_threads());
     rows_per_sum(rows).min(shared).max(1)

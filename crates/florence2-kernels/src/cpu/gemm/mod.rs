@@ -1,6 +1,6 @@
 //! Matrix products of rows and packed weights.
 //!
-//! Each file names items of those before it only:
+//! In the order of dependency (a file imports only from the files above it):
 //!
 //! 1. [`quantise`], [`bf16`] and [`split_int8`]: the encoding of f32 values in words of 32 bits.
 //! 2. [`format`] and [`epilogue`]: the formats of the operands, and the operations on the sums.

@@ -146,7 +146,7 @@ pub(crate) fn attention(
     }
 }
 
-/// The rows of a head as the words of a product's columns, padded to whole vectors, and the
+/// The rows of a head as the words of a product's columns, padded to whole vectors, and
 /// their stride in words. f32 rows that already have this layout are not copied.
 fn encode_values<'a>(
     head: Head<'a>,

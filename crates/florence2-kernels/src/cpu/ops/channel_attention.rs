@@ -27,7 +27,7 @@ pub(crate) struct Layer<'a> {
     pub(crate) conv: &'a Depthwise,
     pub(crate) norm: &'a Norm,
     pub(crate) qkv: &'a Affine<'a>,
-    /// Always f32: it is multiplied by the attention weights of each image.
+    /// Of dtype f32 in every model: it is multiplied by the attention weights of each image.
     pub(crate) proj: &'a Affine<'a>,
     pub(crate) num_groups: usize,
 }

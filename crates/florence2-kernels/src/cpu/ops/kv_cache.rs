@@ -12,9 +12,9 @@ use crate::cpu::ops::softmax::softmax;
 use crate::cpu::simd::vectorised;
 use crate::cpu::workspace::with_workspace;
 
-/// The number of multiplications from which threads share the work. It is small because the threads
-/// of a step are spinning.
-const WORTH: usize = 1 << 14;
+/// The minimum number of multiplications that threads share. It is small because the threads of a
+/// step are spinning.
+const MIN_PARALLEL: usize = 1 << 14;
 
 /// The prefetch distance of keys, in slots. Between two steps, the weights pass through the
 /// caches, and a slot is too short for the processor to detect the position of the next one.
@@ -67,7 +67,7 @@ impl SelfAttentionCache {
             self.attend_heads(queries, column, &row[..visible], dim, head_dim, output);
         };
         let slots: usize = self.rows.iter().map(Vec::len).sum();
-        if slots * tokens * dim < WORTH {
+        if slots * tokens * dim < MIN_PARALLEL {
             let tasks = output.chunks_mut(columns).zip(queries.chunks(columns));
             tasks.enumerate().for_each(attend);
         } else {

@@ -6,7 +6,8 @@
 //!
 //! The entry points of [`vector_kernels`] have the contract of
 //! [`GemmArgs`](super::args::GemmArgs). They are called through [`super::entry::Kernel`] only, which
-//! checks it. florence2-core's `tests/fused.rs` compares their products with burn's.
+//! checks it. florence2-core's `tests/fused.rs` compares their products with burn's: on a processor
+//! with AVX-512, at `FLORENCE2_CPU_LEVEL=avx2`.
 
 use std::arch::x86_64::{
     __m256, __m256i, _mm_loadu_si128, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_ps,

@@ -5,11 +5,12 @@
 //! Every `asm!` block is a complete use of the tiles: it configures them, multiplies, stores the
 //! sums and releases the tiles. No block relies on a tile register or a tile configuration of an
 //! earlier block. Rust's inline assembly has no operand for either (a tile register can be named as
-//! a clobber only), and the ABI lets every function that is called between two blocks change both.
+//! a clobber only), and the ABI permits every function that is called between two blocks to change
+//! both.
 //! Loops over the tiles of a product are therefore part of the assembly. They read their work from
 //! memory, as arrays of `#[repr(C)]` structures. For the same reason, the epilogue of a tile, which
 //! runs while the next tile is multiplied, is assembly. The blocks end with `vzeroupper`, since the
-//! compiler does not see that they leave the upper halves of the vector registers set.
+//! compiler does not track that they leave the upper halves of the vector registers set.
 //!
 //! # Tile registers of the products of bf16 and of int8
 //!
