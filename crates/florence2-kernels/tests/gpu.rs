@@ -36,7 +36,7 @@ fn rocm_answers() {
 mod wgpu {
     use burn::tensor::{DType, Tensor};
     use florence2_kernels::gpu::wgpu::{Wgpu, WgpuDevice, adapters};
-    use florence2_kernels::gpu::{Unavailable, dtypes, start, watched};
+    use florence2_kernels::gpu::{Unavailable, dtypes, run_checked, start};
     use florence2_kernels::{Backend, Dtype};
 
     fn device() -> WgpuDevice {
@@ -77,7 +77,7 @@ mod wgpu {
         let limit = Wgpu::largest_buffer(&device).unwrap();
         let largest = |elements: u64| {
             let ones = Tensor::<Wgpu, 1>::ones([elements as usize], &device);
-            watched::<Wgpu, _>(&device, || values(ones.max()))
+            run_checked::<Wgpu, _>(&device, || values(ones.max()))
         };
         let fitting = limit / 4;
         assert_eq!(largest(fitting), Ok(vec![1.0]));
@@ -93,7 +93,8 @@ mod wgpu {
 
     #[test]
     fn a_panic_at_work_is_an_error() {
-        let said: Result<(), Unavailable> = watched::<Wgpu, _>(&device(), || panic!("no driver"));
+        let said: Result<(), Unavailable> =
+            run_checked::<Wgpu, _>(&device(), || panic!("no driver"));
         assert!(said.unwrap_err().to_string().starts_with("no driver; "));
     }
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::{Error as ModelError, Florence2Config, Warning};
-use florence2_kernels::gpu::{GpuBackend, Unavailable, dtypes, start, watched};
+use florence2_kernels::gpu::{GpuBackend, Unavailable, dtypes, run_checked, start};
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
 use crate::engine::{Engine, FeatureRow, Features, Generation, Loaded, LoadedModel};
@@ -60,7 +60,7 @@ fn load_weights<B: GpuBackend>(
     input: &LoadInput<'_>,
 ) -> Result<LoadedWeights<B>, Unavailable> {
     let mut panic = None;
-    let loaded = watched::<B, _>(device, || {
+    let loaded = run_checked::<B, _>(device, || {
         let mut monitor = input.options.load_monitor();
         let mut forward = |progress| {
             catch_unwind(AssertUnwindSafe(|| monitor(progress))).unwrap_or_else(|payload| {
@@ -87,9 +87,9 @@ struct OnGpu<B: GpuBackend> {
 }
 
 impl<B: GpuBackend> OnGpu<B> {
-    fn watched<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn run_checked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.failure.get().is_none() {
-            match watched::<B, _>(&self.device, work) {
+            match run_checked::<B, _>(&self.device, work) {
                 Ok(done) => return done,
                 Err(reason) => drop(self.failure.set(reason.to_string())),
             }
@@ -107,7 +107,7 @@ impl<B: GpuBackend> Engine for OnGpu<B> {
     }
 
     fn encode_image(&self, pixel_values: PixelValues, cancel: &CancelToken) -> Result<Features> {
-        self.watched(|| self.model.encode_image(pixel_values, cancel))
+        self.run_checked(|| self.model.encode_image(pixel_values, cancel))
     }
 
     fn generate(
@@ -128,7 +128,8 @@ impl<B: GpuBackend> Engine for OnGpu<B> {
             }
         };
         let mut observer = GenerationObserver::new(&mut forward);
-        let answers = self.watched(|| self.model.generate(images, prompts, options, &mut observer));
+        let answers =
+            self.run_checked(|| self.model.generate(images, prompts, options, &mut observer));
         match panic {
             Some(panic) => resume_unwind(panic),
             None => answers,
@@ -141,6 +142,6 @@ impl<B: GpuBackend> Engine for OnGpu<B> {
         prompt: &TokenizedPrompts,
         labels: &[u32],
     ) -> Result<Vec<f32>> {
-        self.watched(|| self.model.log_probs(image, prompt, labels))
+        self.run_checked(|| self.model.log_probs(image, prompt, labels))
     }
 }

@@ -73,13 +73,13 @@ fn a_question_that_cannot_be_asked_fails_alone() {
     let model = Florence2::demo().unwrap();
     let tasks = [Task::Caption, Task::CaptionToPhraseGrounding, Task::Caption];
     let sources = tasks.map(|task| (scene("scene-1.png"), task));
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let ended = model.feed(sources, batches_of(3), &options(), read, |_, outcome| {
-        heard.push(outcome.is_ok());
+        received.push(outcome.is_ok());
         ControlFlow::Continue(())
     });
     ended.unwrap();
-    assert_eq!(heard, [true, false, true]);
+    assert_eq!(received, [true, false, true]);
 }
 
 /// The second image is read before the callback of the first returns, and the third before that of
@@ -122,7 +122,7 @@ fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
     let source = (scene("scene-1.png"), Task::Caption);
     let taken = AtomicUsize::new(0);
     let endless = std::iter::repeat_with(|| taken.fetch_add(1, Ordering::Relaxed));
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let ended = model.feed(
         endless,
         batches_of(2),
@@ -130,7 +130,7 @@ fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
         |_| read(&source),
         |index, outcome| {
             outcome.unwrap();
-            heard.push(index);
+            received.push(index);
             match index {
                 2 => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
@@ -138,7 +138,7 @@ fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
         },
     );
     ended.unwrap();
-    assert_eq!(heard, [0, 1, 2]);
+    assert_eq!(received, [0, 1, 2]);
     // The batch in which the callback stops, and at most the one after it.
     assert!(taken.load(Ordering::Relaxed) <= 6);
 }

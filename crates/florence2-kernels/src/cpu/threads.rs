@@ -56,8 +56,8 @@ impl SpinGuard {
             .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
             .ok()?;
         let worker = rayon::current_thread_index();
-        let awake = rayon::current_num_threads().min(*PROCESSORS).min(limit);
-        for _ in 1..awake {
+        let spinning = rayon::current_num_threads().min(*PROCESSORS).min(limit);
+        for _ in 1..spinning {
             // Outside the scope: a spinning thread may execute a long task, and the work does not
             // wait for it.
             rayon::spawn(move || {

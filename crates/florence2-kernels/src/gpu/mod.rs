@@ -69,9 +69,9 @@ pub fn start<B: BurnBackend>(device: &B::Device, dtype: DType) -> Result<(), Una
             ))),
         }
     };
-    caught(first_kernel).unwrap_or_else(|said| {
+    catch_panic(first_kernel).unwrap_or_else(|message| {
         Err(Unavailable::new(format!(
-            "the driver failed at the first kernel: {said}"
+            "the driver failed at the first kernel: {message}"
         )))
     })
 }
@@ -90,31 +90,31 @@ pub trait GpuBackend: Backend {
 ///
 /// # Errors
 /// [`Unavailable`] if the device failed, whatever the work returned.
-pub fn watched<B: GpuBackend, T>(
+pub fn run_checked<B: GpuBackend, T>(
     device: &B::Device,
     work: impl FnOnce() -> T,
 ) -> Result<T, Unavailable> {
-    let done = caught(work);
-    let waited = caught(|| B::sync(device));
-    let said = match (waited, done) {
+    let done = catch_panic(work);
+    let waited = catch_panic(|| B::sync(device));
+    let message = match (waited, done) {
         (Ok(Ok(())), Ok(done)) => return Ok(done),
         (Ok(Err(error)), _) => cause(&error.to_string()).to_owned(),
-        (Err(panic), _) | (_, Err(panic)) => what_failed::<B>(device).unwrap_or(panic),
+        (Err(panic), _) | (_, Err(panic)) => device_error::<B>(device).unwrap_or(panic),
     };
-    drop(caught(|| B::memory_cleanup(device)));
+    drop(catch_panic(|| B::memory_cleanup(device)));
     leave_stream();
-    let limit = caught(|| largest_buffer::<B>(device));
+    let limit = catch_panic(|| largest_buffer::<B>(device));
     let limit = limit.map_or(String::new(), |limit| {
         format!(", in buffers of at most {limit} bytes")
     });
     Err(Unavailable::new(format!(
-        "{said}; expected enough memory{limit}"
+        "{message}; expected enough memory{limit}"
     )))
 }
 
 /// The error below burn's fusion, which does not report it after a panic.
-fn what_failed<B: GpuBackend>(device: &B::Device) -> Option<String> {
-    let waited = caught(|| block_on(B::Runtime::client(device).sync()));
+fn device_error<B: GpuBackend>(device: &B::Device) -> Option<String> {
+    let waited = catch_panic(|| block_on(B::Runtime::client(device).sync()));
     let error = waited.ok()?.err()?;
     Some(cause(&error.to_string()).to_owned())
 }
@@ -138,7 +138,7 @@ pub(crate) fn largest_buffer<B: GpuBackend>(device: &B::Device) -> u64 {
 /// The only place where a backend's panics are caught: burn calls `unwrap` on the errors of a
 /// driver. The state that the backend shares with other work belongs to its own threads, which
 /// survive a panic.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| cause(message(panic.as_ref())).to_owned())
 }
 
@@ -178,8 +178,8 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// The line of a message that states the root cause. cubecl's errors are lists of causes of several
 /// lines each, and arrive in the panic message of `unwrap`.
-fn cause(said: &str) -> &str {
-    let bottom = said.rsplit("Caused by:").next().unwrap_or(said);
+fn cause(message: &str) -> &str {
+    let bottom = message.rsplit("Caused by:").next().unwrap_or(message);
     let line = bottom.lines().map(str::trim).find(|line| !line.is_empty());
     let line = line.unwrap_or("no message").trim_start_matches("[Io(");
     line.rsplit("on an `Err` value: ").next().unwrap_or(line)
@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn the_cause_is_at_the_bottom() {
-        let said = "\nAn error happened\nCaused by:\n  The server is in an invalid state\n\
+        let message = "\nAn error happened\nCaused by:\n  The server is in an invalid state\n\
                     Caused by:\n  [Io(couldn't find resource\nNo backtrace), Io(another)]";
-        assert_eq!(cause(said), "couldn't find resource");
+        assert_eq!(cause(message), "couldn't find resource");
         assert_eq!(
             cause("called `Result::unwrap()` on an `Err` value: CallError"),
             "CallError"

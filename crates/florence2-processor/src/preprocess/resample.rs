@@ -200,23 +200,23 @@ fn resize_across(rgb: &[u8], from_width: usize, across: &Kernels) -> Vec<u8> {
     let width = across.kernels.len();
     let row_length = from_width * CHANNELS;
     let mut resized = vec![0; rgb.len() / from_width * width];
-    let mut turned = vec![0; from_width * BAND_ROWS * CHANNELS];
-    let mut turned_result = vec![0; width * BAND_ROWS * CHANNELS];
+    let mut transposed = vec![0; from_width * BAND_ROWS * CHANNELS];
+    let mut transposed_result = vec![0; width * BAND_ROWS * CHANNELS];
     let bands = rgb.chunks(BAND_ROWS * row_length);
     let results = resized.chunks_mut(BAND_ROWS * width * CHANNELS);
     for (band, result) in bands.zip(results) {
         let rows = band.len() / row_length;
-        let turned = &mut turned[..band.len()];
-        let turned_result = &mut turned_result[..result.len()];
-        turn(band, from_width, turned);
-        across.sum_lines(turned, rows * CHANNELS, turned_result);
-        turn(turned_result, rows, result);
+        let transposed = &mut transposed[..band.len()];
+        let transposed_result = &mut transposed_result[..result.len()];
+        transpose(band, from_width, transposed);
+        across.sum_lines(transposed, rows * CHANNELS, transposed_result);
+        transpose(transposed_result, rows, result);
     }
     resized
 }
 
 /// Transposes rows of `row_pixels` pixels.
-fn turn(rows: &[u8], row_pixels: usize, columns: &mut [u8]) {
+fn transpose(rows: &[u8], row_pixels: usize, columns: &mut [u8]) {
     let (rows, _) = rows.as_chunks::<CHANNELS>();
     let (columns, _) = columns.as_chunks_mut::<CHANNELS>();
     let column_pixels = rows.len() / row_pixels;
