@@ -16,20 +16,37 @@ pub(crate) struct Prompts<B: Backend> {
 }
 
 impl<B: Backend> Prompts<B> {
-    /// Removes the placeholders of `image_tokens` tokens, if there are any. Reads the ids back to
+    /// Removes the placeholders, if there are any. Reads the ids back to
     /// the host if the model has a placeholder.
     ///
-    /// Shapes: `[batch, placeholders + tokens]`.
+    /// # Shapes
+    /// - `image_features`: `[batch, image_tokens, d_model]`
+    /// - `input_ids`, `attention_mask`: `[batch, placeholders + tokens]`
     ///
     /// # Errors
-    /// [`Error::Argument`] with every row whose placeholders are not exactly `image_tokens` at its
-    /// start.
+    /// [`Error::Argument`] if the shapes do not fit each other, or with every row whose placeholders
+    /// are not exactly `image_tokens` at its start.
     pub(crate) fn new(
+        image_features: &Tensor<B, 3>,
         input_ids: Tensor<B, 2, Int>,
         attention_mask: Option<Tensor<B, 2, Int>>,
         image_token_id: Option<u32>,
-        image_tokens: usize,
     ) -> Result<Self> {
+        let [batch, image_tokens, _] = image_features.dims();
+        let shape = input_ids.dims();
+        if shape[0] != batch {
+            let found = format!("{} rows", shape[0]);
+            return Err(Error::argument(
+                "input_ids",
+                found,
+                format!("{batch}, one per image"),
+            ));
+        }
+        if let Some(mask) = attention_mask.as_ref().filter(|mask| mask.dims() != shape) {
+            let found = format!("the shape {:?}", mask.dims());
+            let expected = format!("{shape:?}, as of `input_ids`");
+            return Err(Error::argument("attention_mask", found, expected));
+        }
         let rows = match image_token_id {
             Some(_) => to_host(&input_ids),
             None => Vec::new(),
@@ -52,7 +69,7 @@ impl<B: Backend> Prompts<B> {
                 format!("{leading} at the start and {total} in all of row {index}")
             })
             .collect();
-        let tokens = input_ids.dims()[1];
+        let tokens = shape[1];
         if !offenders.is_empty() || tokens == image_tokens {
             let found = match offenders.is_empty() {
                 true => "no token after the `<image>` placeholders".to_owned(),

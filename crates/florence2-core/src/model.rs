@@ -248,14 +248,9 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         image_features: Tensor<B, 3>,
         text: ForwardText<B>,
     ) -> Result<ForwardOutput<B>> {
-        let image_tokens = image_features.dims()[1];
         let image_token_id = self.config.image_token_id;
-        let prompts = Prompts::new(
-            text.input_ids,
-            text.attention_mask,
-            image_token_id,
-            image_tokens,
-        )?;
+        let (ids, mask) = (text.input_ids, text.attention_mask);
+        let prompts = Prompts::new(&image_features, ids, mask, image_token_id)?;
         let (input_ids, mask) = (prompts.input_ids, prompts.attention_mask);
         let encoded = self.encode(image_features.clone(), input_ids, mask)?;
         let decoder_input_ids = match (text.decoder_input_ids, &text.labels) {

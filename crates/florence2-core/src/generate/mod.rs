@@ -107,15 +107,18 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         options: &GenerateOptions<'_, B>,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Vec<GeneratedSequence>>> {
-        let image_tokens = image_features.dims()[1];
         let image_token_id = self.config().image_token_id;
-        let attention_mask = options.attention_mask.clone();
-        let prompts = Prompts::new(input_ids, attention_mask, image_token_id, image_tokens)?;
+        let mask = options.attention_mask.clone();
+        let prompts = Prompts::new(&image_features, input_ids, mask, image_token_id)?;
+        let prompt_ids = match encoder_option(config) {
+            Some(_) => prompts.unpadded(),
+            None => Vec::new(),
+        };
         let context = GenerationContext {
             vocab_size: options
                 .vocab_size
                 .unwrap_or(self.config().text_config.vocab_size),
-            prompts: &prompts.unpadded(),
+            prompts: &prompt_ids,
             token_bytes: options.token_bytes,
         };
         let encoded = self.encode(image_features, prompts.input_ids, prompts.attention_mask)?;
@@ -258,6 +261,17 @@ fn finish(
     finished.collect()
 }
 
+/// The name of an option that is set and reads the encoder's input.
+fn encoder_option(config: &GenerationConfig) -> Option<&'static str> {
+    if config.encoder_no_repeat_ngram_size > 0 {
+        Some("encoder_no_repeat_ngram_size")
+    } else if config.encoder_repetition_penalty != 1.0 {
+        Some("encoder_repetition_penalty")
+    } else {
+        None
+    }
+}
+
 /// The encoder input of each entry as in transformers: the image's placeholders, then the prompt.
 /// Empty if no option reads it.
 fn encoder_inputs(
@@ -266,18 +280,14 @@ fn encoder_inputs(
     image_token_id: Option<u32>,
     [batch, encoder_tokens]: [usize; 2],
 ) -> Result<Vec<Vec<u32>>> {
-    let reader = if config.encoder_no_repeat_ngram_size > 0 {
-        "encoder_no_repeat_ngram_size"
-    } else if config.encoder_repetition_penalty == 1.0 {
+    let Some(option) = encoder_option(config) else {
         return Ok(vec![Vec::new(); batch]);
-    } else {
-        "encoder_repetition_penalty"
     };
     let prompts = context.prompts;
     if prompts.len() != batch {
         let found = format!("{} prompts", prompts.len());
         let expected = format!("the prompts of all {batch} batch entries");
-        return Err(Error::argument(reader, found, expected));
+        return Err(Error::argument(option, found, expected));
     }
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let image_tokens = encoder_tokens.saturating_sub(longest);

@@ -130,6 +130,18 @@ fn image_placeholders_are_all_or_none() {
             assert!(message.contains(part), "{message}");
         }
     }
+    // Shapes that do not fit each other.
+    let mut input = plain.clone();
+    input.text.attention_mask = input.text.attention_mask.map(|mask| after(1, 1, mask));
+    let message = model.forward(input).unwrap_err().to_string();
+    assert!(message.contains("attention_mask"), "{message}");
+    let mut input = plain.clone();
+    input.text.input_ids = input.text.input_ids.narrow(0, 0, 1);
+    let message = model.forward(input).unwrap_err().to_string();
+    assert!(
+        message.contains("`input_ids`") && message.contains("1 rows"),
+        "{message}"
+    );
     // A placeholder after the prompt.
     let mut input = plain.clone();
     let last = input.text.input_ids.dims()[1] - 1;
