@@ -107,7 +107,7 @@ impl<B: Backend> EncoderLayer<B> {
     }
 
     /// The parameters, for the backend's fused operation.
-    fn weights(&self) -> EncoderLayerWeights<'_, B> {
+    pub fn weights(&self) -> EncoderLayerWeights<'_, B> {
         EncoderLayerWeights {
             self_attn: self.self_attn.weights(),
             self_attn_layer_norm: &self.self_attn_layer_norm,

@@ -18,7 +18,8 @@ pub struct CrossAttentionCache<B: Backend> {
     pub(super) layers: Vec<CrossAttention<B>>,
 }
 
-/// The keys and values of the tokens decoded so far in one layer.
+/// The keys and values of the tokens decoded so far in one layer. They are read only together with
+/// the [`CrossAttention`] with which they were written.
 #[derive(Debug, Clone)]
 pub struct SelfAttentionCache<B: Backend> {
     /// `[rows, heads, tokens, head_dim]` each; `None` before the first token, or if the backend

@@ -64,7 +64,7 @@ impl<B: Backend> ChannelBlock<B> {
     }
 
     /// The parameters, for the backend's fused operation.
-    fn weights(&self) -> ChannelBlockWeights<'_, B> {
+    pub fn weights(&self) -> ChannelBlockWeights<'_, B> {
         ChannelBlockWeights {
             conv1: &self.conv1,
             norm1: &self.norm1,

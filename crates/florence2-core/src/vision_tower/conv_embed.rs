@@ -60,7 +60,7 @@ impl<B: Backend> ConvEmbed<B> {
     }
 
     /// The parameters, for the backend's fused operation.
-    fn weights(&self) -> ConvEmbedWeights<'_, B> {
+    pub fn weights(&self) -> ConvEmbedWeights<'_, B> {
         ConvEmbedWeights {
             conv: &self.conv.weight,
             bias: self.conv.bias.as_ref(),

@@ -66,7 +66,7 @@ impl<B: Backend> SpatialBlock<B> {
     }
 
     /// The parameters, for the backend's fused operation.
-    fn weights(&self) -> SpatialBlockWeights<'_, B> {
+    pub fn weights(&self) -> SpatialBlockWeights<'_, B> {
         SpatialBlockWeights {
             conv1: &self.conv1,
             norm1: &self.norm1,

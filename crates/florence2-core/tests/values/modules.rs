@@ -10,7 +10,7 @@ use florence2_core::language_model::{Attention, Decoder, DecoderLayer, Encoder, 
 use florence2_core::layers::{Linear, PatchConv};
 use florence2_core::vision_tower::{ChannelBlock, ConvEmbed, Mlp, SpatialBlock};
 use florence2_core::{Florence2TextConfig, Florence2VisionConfig};
-use florence2_kernels::{Dtype, Weight};
+use florence2_kernels::{Backend, Dtype, Weight};
 
 use super::random;
 
@@ -37,6 +37,9 @@ pub(crate) trait Layer: Clone {
 /// A block of the vision tower: attention, then feed-forward.
 pub(crate) trait Block: Layer {
     fn forward(&self, x: Tensor<Flex, 4>) -> Tensor<Flex, 4>;
+
+    /// Returns whether the backend fuses the block.
+    fn is_fused(&self, x: Tensor<Flex, 4>) -> bool;
 
     /// The block with parameters that make its second half the identity.
     fn attention_half(&self) -> Self;
@@ -71,7 +74,7 @@ impl Layer for ConvEmbed<Flex> {
 }
 
 macro_rules! vision_block {
-    ($block:ident, $attention:ident) => {
+    ($block:ident, $attention:ident, $fused:ident) => {
         impl Layer for $block<Flex> {
             fn linears(&mut self) -> Vec<&mut Linear<Flex>> {
                 let Mlp { fc1, fc2, .. } = &mut self.ffn;
@@ -97,6 +100,10 @@ macro_rules! vision_block {
                 $block::forward(self, x)
             }
 
+            fn is_fused(&self, x: Tensor<Flex, 4>) -> bool {
+                Flex::$fused(x, &self.weights()).is_break()
+            }
+
             fn attention_half(&self) -> Self {
                 let mut half = self.clone();
                 set_zero_convolution(&mut half.conv2);
@@ -114,8 +121,8 @@ macro_rules! vision_block {
     };
 }
 
-vision_block!(SpatialBlock, window_attn);
-vision_block!(ChannelBlock, channel_attn);
+vision_block!(SpatialBlock, window_attn, fused_spatial_block);
+vision_block!(ChannelBlock, channel_attn, fused_channel_block);
 
 impl Layer for Attention<Flex> {
     fn linears(&mut self) -> Vec<&mut Linear<Flex>> {
