@@ -176,7 +176,7 @@ overrides! {
     max_time: f64 => |config, value| config.max_time = Some(value);
     /// The texts that end a sequence when it contains one of them.
     stop_strings: Vec<String> => |config, value| config.stop_strings = value;
-    /// Whether tokens are sampled.
+    /// True to sample tokens instead of choosing the most likely ones.
     do_sample: bool => |config, value| config.do_sample = value;
     /// The divisor of the scores before sampling.
     temperature: f32 => |config, value| config.temperature = value;
@@ -231,9 +231,9 @@ overrides! {
     /// Token sequences, each with the number that is added to the score of its last token if the
     /// tokens before it are generated.
     sequence_bias: Vec<(Vec<u32>, f32)> => |config, value| config.sequence_bias = value;
-    /// Whether scores that are not finite are replaced by finite ones.
+    /// True to replace scores that are not finite by finite ones.
     remove_invalid_values: bool => |config, value| config.remove_invalid_values = value;
-    /// Whether processed scores are normalised again.
+    /// True to normalise processed scores again.
     renormalize_logits: bool => |config, value| config.renormalize_logits = value;
     /// Tokens that end an answer. With an empty list, answers end at their maximum length.
     eos_token_id: Vec<u32> => |config, value| config.eos_token_id = Some(value);

@@ -12,7 +12,7 @@ extension Model {
         case demo
     }
 
-    /// How to load a model.
+    /// The options of loading a model.
     public struct LoadOptions: Sendable {
         /// One of ``Library/devices``, or "auto".
         public var device: String?

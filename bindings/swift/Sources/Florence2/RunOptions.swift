@@ -17,7 +17,7 @@ public struct RunOptions: Sendable {
     public var repetitionPenalty: Float?
     /// The length of token sequences that must not occur twice.
     public var noRepeatNgramSize: Int?
-    /// Whether tokens are sampled.
+    /// True to sample tokens instead of choosing the most likely ones.
     public var doSample: Bool?
     /// The divisor of the scores before sampling.
     public var temperature: Float?
@@ -29,7 +29,7 @@ public struct RunOptions: Sendable {
     public var seed: UInt64?
     /// Other options as a JSON object with keys of generation_config.json.
     public var generationConfig: String?
-    /// Whether coordinates are integers, as in Hugging Face's transformers.
+    /// True for integer coordinates, as in Hugging Face's transformers.
     public var hfCompat = false
     /// The deadline in milliseconds, after which the run fails with
     /// ``Florence2Error/Status-swift.struct/deadlineExceeded``; 0 for none.

@@ -31,7 +31,7 @@ private func adapterFiles() -> [String: Data] {
     return ["adapter_config.json": Data(config.utf8), "adapter_model.safetensors": weights]
 }
 
-/// Whether a call fails with a status and with a message that contains `part`.
+/// True if a call fails with a status and with a message that contains `part`.
 private func fails(_ status: Florence2Error.Status, _ part: String, _ call: () throws -> Void) -> Bool {
     do {
         try call()
