@@ -91,7 +91,7 @@ fn adapter_folder(adapter: &Path) -> Result<PathBuf, Failure> {
 #[cfg(feature = "demo")]
 fn demo(options: &LoadOptions) -> Result<Florence2, Failure> {
     eprintln!(
-        "florence2: the demo model answers: it knows coloured shapes and short words, nothing else"
+        "florence2: using the demo model, which recognises only coloured shapes and short words"
     );
     Ok(Florence2::demo_with(options)?)
 }
