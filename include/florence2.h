@@ -646,7 +646,7 @@ typedef int32_t florence2_early_stopping;
 /**
  * The conventions of results where Microsoft's code and Hugging Face's transformers differ.
  */
-enum florence2_compat
+enum florence2_coordinates
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -656,19 +656,19 @@ enum florence2_compat
      * along each side of the image), with fractions. Labels keep all characters. The plain text
      * contains no `<pad>`. Polygon rings without points are dropped.
      */
-    FLORENCE2_COMPAT_CENTERS = 0,
+    FLORENCE2_COORDINATES_BIN_CENTERS = 0,
     /**
      * The conventions of transformers 5.17. Coordinates are the bins' centres, truncated to
      * integers. Labels of boxes lack the characters outside ASCII. The plain text keeps `<pad>`.
      * Polygon rings without points are kept.
      */
-    FLORENCE2_COMPAT_HF = 1,
+    FLORENCE2_COORDINATES_HF_INTEGERS = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum florence2_compat florence2_compat;
+typedef enum florence2_coordinates florence2_coordinates;
 #else
-typedef int32_t florence2_compat;
+typedef int32_t florence2_coordinates;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -1395,9 +1395,9 @@ typedef struct florence2_run_options {
      */
     int32_t early_stopping;
     /**
-     * A florence2_compat: the conventions of the result. Default: FLORENCE2_COMPAT_CENTERS.
+     * A florence2_coordinates: the conventions of the result. Default: FLORENCE2_COORDINATES_BIN_CENTERS.
      */
-    int32_t compat;
+    int32_t coordinates;
     /**
      * Must be 0.
      */

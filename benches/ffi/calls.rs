@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use florence2::{
-    CancelToken, Florence2, GenerationObserver, GenerationOverrides, Image, Prompt, Request,
-    RunOptions, Subject, Task,
+    CancelToken, Florence2, GenerationObserver, GenerationOverrides, Image, ImageInput, Prompt,
+    Request, RunOptions, Task,
 };
 
 #[global_allocator]
@@ -52,7 +52,7 @@ fn main() {
             ..RunOptions::default()
         };
         let request = Request {
-            subject: Subject::Features(&features),
+            image: ImageInput::Features(&features),
             prompt: Prompt::Task {
                 task: Task::Caption,
                 input: None,

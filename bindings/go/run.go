@@ -283,7 +283,7 @@ func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions) error 
 		c.options.generation_config = c.args.text(string(generation))
 	}
 	if options.HFCompat {
-		c.options.compat = C.FLORENCE2_COMPAT_HF
+		c.options.coordinates = C.FLORENCE2_COORDINATES_HF_INTEGERS
 	}
 	c.tokens = c.args.setTokenCallback(c.options, options.OnToken)
 	if deadline, ok := ctx.Deadline(); ok {

@@ -1,18 +1,18 @@
-//! Parses any text as every answer family: no panic, no hang.
+//! Parses any text as every post-processing type: no panic, no hang.
 
 #![no_main]
 
-use florence2_postprocess::{AnswerFamily, Compat, ImageSize, ScoredText, TokenSpan, parse};
+use florence2_postprocess::{PostProcessingType, Coordinates, ImageSize, ScoredText, TokenSpan, parse};
 use libfuzzer_sys::fuzz_target;
 
-const FAMILIES: [AnswerFamily; 7] = [
-    AnswerFamily::Text,
-    AnswerFamily::Boxes,
-    AnswerFamily::BoxesWithoutLabels,
-    AnswerFamily::Grounding,
-    AnswerFamily::Ocr,
-    AnswerFamily::Polygons,
-    AnswerFamily::BoxesOrPolygons,
+const POST_PROCESSING_TYPES: [PostProcessingType; 7] = [
+    PostProcessingType::PureText,
+    PostProcessingType::DescriptionWithBboxes,
+    PostProcessingType::Bboxes,
+    PostProcessingType::PhraseGrounding,
+    PostProcessingType::Ocr,
+    PostProcessingType::Polygons,
+    PostProcessingType::DescriptionWithBboxesOrPolygons,
 ];
 
 // One token per character. Its log-probability is its negated position.
@@ -35,9 +35,9 @@ const IMAGE_SIZE: ImageSize = ImageSize {
 
 fuzz_target!(|text: &str| {
     let answer = scored(text);
-    for family in FAMILIES {
-        for compat in [Compat::Centers, Compat::Hf] {
-            let result = parse(&answer, family, IMAGE_SIZE, compat);
+    for post_processing_type in POST_PROCESSING_TYPES {
+        for coordinates in [Coordinates::BinCenters, Coordinates::HfIntegers] {
+            let result = parse(&answer, post_processing_type, IMAGE_SIZE, coordinates);
             assert!(
                 result
                     .regions

@@ -173,7 +173,7 @@ static void layouts(void) {
     FIELD(florence2_run_options, length_penalty);
     FIELD(florence2_run_options, no_repeat_ngram_size);
     FIELD(florence2_run_options, early_stopping);
-    FIELD(florence2_run_options, compat);
+    FIELD(florence2_run_options, coordinates);
     FIELD(florence2_run_options, reserved);
     FIELD(florence2_run_options, seed);
     FIELD(florence2_run_options, eos_token_ids);

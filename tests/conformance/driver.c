@@ -135,7 +135,7 @@ static florence2_status run(const cJSON *asked, const char *call, const florence
     pthread_t thread;
     florence2_run_options options;
     florence2_run_options_init(&options, sizeof options);
-    options.compat = FLORENCE2_COMPAT_HF;
+    options.coordinates = FLORENCE2_COORDINATES_HF_INTEGERS;
     char *generation = cJSON_PrintUnformatted(cJSON_GetObjectItem(asked, "generation"));
     options.generation_config = generation;
     options.user = &listener;

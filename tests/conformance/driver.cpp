@@ -37,7 +37,7 @@ struct driver {
         return florence2::image::from_path(folder + "/scenes/" + asked["image"].get<std::string>());
     }
 
-    template <typename Subject> static florence2::request request_of(const json &asked, const Subject &subject) {
+    template <typename ImageInput> static florence2::request request_of(const json &asked, const ImageInput &subject) {
         florence2::request request(subject, asked.value("task", ""));
         if (asked.contains("input")) {
             request.input = asked["input"].get<std::string>();
@@ -75,7 +75,7 @@ struct driver {
             return score(requests.front(), asked["target"]);
         }
         florence2::run_options options;
-        options.native.compat = FLORENCE2_COMPAT_HF;
+        options.native.coordinates = FLORENCE2_COORDINATES_HF_INTEGERS;
         options.generation_config = asked.value("generation", json::object()).dump();
         if (call == "stream" || call == "stop") {
             return listen(requests.front(), options, asked.value("stop_after", 0));

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use florence2::{
-    Answer, CancelToken, Compat, Error, Florence2, GenerationEvent, GenerationObserver, Image,
-    LoadOptions, ModelError, Prompt, Request, Result, RunOptions, Subject, TaskInput, TextStream,
+    Answer, CancelToken, Coordinates, Error, Florence2, GenerationEvent, GenerationObserver, Image,
+    ImageInput, LoadOptions, ModelError, Prompt, Request, Result, RunOptions, TaskInput,
+    TextStream,
 };
 use serde_json::{Value, json};
 
@@ -83,12 +84,12 @@ impl Driver<'_> {
             images.push(image);
         }
         let requests = requests.iter().enumerate().map(|(index, request)| {
-            let subject = match features.get(index) {
-                Some(features) => Subject::Features(features),
-                None => Subject::Image(&images[index]),
+            let image = match features.get(index) {
+                Some(features) => ImageInput::Features(features),
+                None => ImageInput::Image(&images[index]),
             };
             Ok(Request {
-                subject,
+                image,
                 prompt: prompt_of(request)?,
             })
         });
@@ -98,7 +99,7 @@ impl Driver<'_> {
     fn ask(&self, asked: &Value, call: &str, requests: &[Request<'_>]) -> Result<Value> {
         let after = Duration::from_millis(asked["after_ms"].as_u64().unwrap_or(0));
         let mut options = RunOptions {
-            compat: Compat::Hf,
+            coordinates: Coordinates::HfIntegers,
             ..RunOptions::default()
         };
         if let Some(generation) = asked.get("generation") {

@@ -43,8 +43,8 @@ def test_regions(model):
     assert 0.9 < circle.score.label <= 1 and 0 < circle.score.locations < circle.score.label
     assert result.size == (192, 192) and result.task == "<OD>" and result.token_ids[0] == 2
     assert result.hf["<OD>"]["labels"] == [region.label for region in result.regions]
-    compat = model.run(SCENE, "<OD>", hf_compat=True)
-    assert all(value == int(value) for value in compat.hf["<OD>"]["bboxes"][0])
+    coordinates = model.run(SCENE, "<OD>", hf_compat=True)
+    assert all(value == int(value) for value in coordinates.hf["<OD>"]["bboxes"][0])
 
 
 def test_every_kind_of_image(model):

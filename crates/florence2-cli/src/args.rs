@@ -55,8 +55,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
     /// Coordinates of regions: bin centres, or the integers that transformers returns.
-    #[arg(long, value_enum, default_value_t = CompatArg::Centers)]
-    pub(crate) compat: CompatArg,
+    #[arg(long, value_enum, default_value_t = CoordinatesArg::BinCenters)]
+    pub(crate) coordinates: CoordinatesArg,
     /// Draw the regions into a PNG file; with several images, the index is added to the name.
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,
@@ -187,11 +187,11 @@ pub(crate) enum Format {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum CompatArg {
+pub(crate) enum CoordinatesArg {
     /// Bin centres.
-    Centers,
+    BinCenters,
     /// The integers that transformers returns.
-    Hf,
+    HfIntegers,
 }
 
 /// One flag per option, named after its key in `generation_config.json`.

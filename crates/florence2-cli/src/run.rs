@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use florence2::{Answer, Compat, Image, RegionKind, RunOptions};
+use florence2::{Answer, Coordinates, Image, RegionKind, RunOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::args::{CompatArg, Format, RunArgs};
+use crate::args::{CoordinatesArg, Format, RunArgs};
 use crate::failure::Failure;
 use crate::output::print;
 use crate::{draw, model};
@@ -17,9 +17,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let model = model::load(&args.model)?;
     let options = RunOptions {
         generation: args.generation.overrides(),
-        compat: match args.compat {
-            CompatArg::Centers => Compat::Centers,
-            CompatArg::Hf => Compat::Hf,
+        coordinates: match args.coordinates {
+            CoordinatesArg::BinCenters => Coordinates::BinCenters,
+            CoordinatesArg::HfIntegers => Coordinates::HfIntegers,
         },
         ..RunOptions::default()
     };

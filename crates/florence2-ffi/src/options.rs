@@ -36,15 +36,15 @@ pub enum florence2_early_stopping {
 /// The conventions of results where Microsoft's code and Hugging Face's transformers differ.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
-pub enum florence2_compat {
+pub enum florence2_coordinates {
     /// The conventions of Microsoft's code. Coordinates are the centres of the model's bins (1000
     /// along each side of the image), with fractions. Labels keep all characters. The plain text
     /// contains no `<pad>`. Polygon rings without points are dropped.
-    Centers = 0,
+    BinCenters = 0,
     /// The conventions of transformers 5.17. Coordinates are the bins' centres, truncated to
     /// integers. Labels of boxes lack the characters outside ASCII. The plain text keeps `<pad>`.
     /// Polygon rings without points are kept.
-    Hf = 1,
+    HfIntegers = 1,
 }
 
 /// The progress of a run.
@@ -222,8 +222,8 @@ pub struct florence2_run_options {
     /// A florence2_early_stopping: the condition that ends a beam search. Default:
     /// FLORENCE2_EARLY_STOPPING_FALSE.
     pub early_stopping: i32,
-    /// A florence2_compat: the conventions of the result. Default: FLORENCE2_COMPAT_CENTERS.
-    pub compat: i32,
+    /// A florence2_coordinates: the conventions of the result. Default: FLORENCE2_COORDINATES_BIN_CENTERS.
+    pub coordinates: i32,
     /// Must be 0.
     pub reserved: u32,
     /// Sampling: the seed of the random numbers, which are the same on every machine. Default: 0.

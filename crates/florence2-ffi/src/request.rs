@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use florence2::{Prompt, Request, Subject, Task, TaskInput};
+use florence2::{ImageInput, Prompt, Request, Task, TaskInput};
 
 use crate::arguments;
 use crate::boundary;
@@ -92,10 +92,10 @@ pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<Read
             return Err(Failure::argument("request", "NULL", "a florence2_request"));
         };
         option_struct::check_reserved("request.reserved", request.reserved)?;
-        let (subject, image_name) = subject(&request)?;
+        let (image, image_name) = image(&request)?;
         let prompt = prompt(&request)?;
         Ok(ReadRequest {
-            request: Request { subject, prompt },
+            request: Request { image, prompt },
             image_name,
         })
     }
@@ -167,7 +167,7 @@ pub(crate) unsafe fn read_each<'a>(
 ///
 /// # Safety
 /// `request` follows rule 1 of lib.rs.
-unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a str)> {
+unsafe fn image<'a>(request: &florence2_request) -> Outcome<(ImageInput<'a>, &'a str)> {
     // SAFETY: guaranteed by the caller.
     let (image, features) = unsafe {
         (
@@ -176,8 +176,8 @@ unsafe fn subject<'a>(request: &florence2_request) -> Outcome<(Subject<'a>, &'a 
         )
     };
     match (image, features) {
-        (Some(image), None) => Ok((Subject::Image(&image.image), &image.name)),
-        (None, Some(features)) => Ok((Subject::Features(&features.features), &features.name)),
+        (Some(image), None) => Ok((ImageInput::Image(&image.image), &image.name)),
+        (None, Some(features)) => Ok((ImageInput::Features(&features.features), &features.name)),
         (None, None) => Err(Failure::argument(
             "request.image",
             "NULL",

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use florence2::{CancelToken, Compat, EarlyStopping, GenerationOverrides, RunOptions};
+use florence2::{CancelToken, Coordinates, EarlyStopping, GenerationOverrides, RunOptions};
 
 use crate::arguments;
 use crate::failure::{Failure, Outcome};
@@ -21,7 +21,7 @@ use crate::options::{
     FLORENCE2_SET_NUM_BEAMS, FLORENCE2_SET_NUM_RETURN_SEQUENCES, FLORENCE2_SET_REPETITION_PENALTY,
     FLORENCE2_SET_SEED, FLORENCE2_SET_SEQUENCE_BIAS, FLORENCE2_SET_STOP_STRINGS,
     FLORENCE2_SET_SUPPRESS_TOKENS, FLORENCE2_SET_TEMPERATURE, FLORENCE2_SET_TOP_H,
-    FLORENCE2_SET_TOP_K, FLORENCE2_SET_TOP_P, FLORENCE2_SET_TYPICAL_P, florence2_compat,
+    FLORENCE2_SET_TOP_K, FLORENCE2_SET_TOP_P, FLORENCE2_SET_TYPICAL_P, florence2_coordinates,
     florence2_early_stopping, florence2_progress_callback, florence2_run_options, florence2_switch,
     florence2_token_callback,
 };
@@ -62,7 +62,7 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
         run: RunOptions {
             // SAFETY: guaranteed by the caller.
             generation: unsafe { generation(&options)? },
-            compat: compat(options.compat)?,
+            coordinates: coordinates(options.coordinates)?,
             // SAFETY: guaranteed by the caller.
             cancel: unsafe { cancel(&options)? },
         },
@@ -338,17 +338,17 @@ fn early_stopping(number: i32) -> Outcome<Option<EarlyStopping>> {
     }
 }
 
-/// Converts a florence2_compat.
-fn compat(number: i32) -> Outcome<Compat> {
-    const CENTERS: i32 = florence2_compat::Centers as i32;
-    const HF: i32 = florence2_compat::Hf as i32;
+/// Converts a florence2_coordinates.
+fn coordinates(number: i32) -> Outcome<Coordinates> {
+    const CENTERS: i32 = florence2_coordinates::BinCenters as i32;
+    const HF: i32 = florence2_coordinates::HfIntegers as i32;
     match number {
-        CENTERS => Ok(Compat::Centers),
-        HF => Ok(Compat::Hf),
+        CENTERS => Ok(Coordinates::BinCenters),
+        HF => Ok(Coordinates::HfIntegers),
         other => Err(Failure::argument(
-            "options.compat",
+            "options.coordinates",
             other,
-            "a florence2_compat",
+            "a florence2_coordinates",
         )),
     }
 }

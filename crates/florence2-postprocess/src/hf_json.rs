@@ -2,26 +2,28 @@
 
 use serde_json::{Value, json};
 
-use crate::types::{AnswerFamily, Compat, Region, RegionKind, TaskResult};
+use crate::types::{Coordinates, PostProcessingType, Region, RegionKind, TaskResult};
 
 impl TaskResult {
     /// The result of HF's `post_process_generation`: the answer keyed by the task's token.
     pub fn to_hf_json(&self, task_token: &str) -> Value {
-        let answer = match self.family {
-            AnswerFamily::Text => json!(self.text),
-            AnswerFamily::Boxes | AnswerFamily::BoxesWithoutLabels | AnswerFamily::Grounding => {
+        let answer = match self.post_processing_type {
+            PostProcessingType::PureText => json!(self.text),
+            PostProcessingType::DescriptionWithBboxes
+            | PostProcessingType::Bboxes
+            | PostProcessingType::PhraseGrounding => {
                 let (bboxes, labels) = self.flat(RegionKind::Box);
                 json!({ "bboxes": bboxes, "labels": labels })
             }
-            AnswerFamily::Ocr => {
+            PostProcessingType::Ocr => {
                 let (quad_boxes, labels) = self.flat(RegionKind::Quad);
                 json!({ "quad_boxes": quad_boxes, "labels": labels })
             }
-            AnswerFamily::Polygons => {
+            PostProcessingType::Polygons => {
                 let (polygons, labels) = self.instances();
                 json!({ "polygons": polygons, "labels": labels })
             }
-            AnswerFamily::BoxesOrPolygons => {
+            PostProcessingType::DescriptionWithBboxesOrPolygons => {
                 let (bboxes, bboxes_labels) = self.flat(RegionKind::Box);
                 let (polygons, polygons_labels) = self.instances();
                 json!({
@@ -66,9 +68,9 @@ impl TaskResult {
     /// `[x1, y1, x2, y2, ..]`.
     fn coordinates(&self, region: &Region) -> Value {
         let coordinates = region.points.iter().flatten();
-        match self.compat {
-            Compat::Centers => coordinates.copied().collect(),
-            Compat::Hf => coordinates.map(|value| *value as i64).collect(),
+        match self.coordinates {
+            Coordinates::BinCenters => coordinates.copied().collect(),
+            Coordinates::HfIntegers => coordinates.map(|value| *value as i64).collect(),
         }
     }
 }

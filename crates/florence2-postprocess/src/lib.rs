@@ -4,11 +4,11 @@
 //! adds a confidence to every region. It depends on neither tokenizer nor model.
 //!
 //! ```
-//! use florence2_postprocess::{AnswerFamily, Compat, ImageSize, ScoredText, parse};
+//! use florence2_postprocess::{PostProcessingType, Coordinates, ImageSize, ScoredText, parse};
 //!
 //! let answer = ScoredText::unscored("</s><s>car<loc_53><loc_333><loc_933><loc_774></s>");
 //! let size = ImageSize { width: 640, height: 480 };
-//! let result = parse(&answer, AnswerFamily::Boxes, size, Compat::Hf);
+//! let result = parse(&answer, PostProcessingType::DescriptionWithBboxes, size, Coordinates::HfIntegers);
 //! assert_eq!(result.regions[0].label, "car");
 //! assert_eq!(result.regions[0].points, [[34.0, 160.0], [597.0, 371.0]]);
 //! ```
@@ -25,6 +25,6 @@ mod types;
 pub use parse::parse;
 pub use quantizer::{BINS, Quantizer};
 pub use types::{
-    AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, ScoredText, TaskResult,
-    TokenSpan,
+    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, ScoredText,
+    TaskResult, TokenSpan,
 };

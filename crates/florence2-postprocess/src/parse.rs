@@ -1,4 +1,4 @@
-//! One parser per family of answers. Each makes a single pass over the units.
+//! One parser per post-processing type. Each makes a single pass over the units.
 
 use std::ops::Range;
 
@@ -7,7 +7,9 @@ use crate::quantizer::Quantizer;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
 use crate::steps::count;
-use crate::types::{AnswerFamily, Compat, ImageSize, Region, RegionKind, ScoredText, TaskResult};
+use crate::types::{
+    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, ScoredText, TaskResult,
+};
 
 /// The number of locations of a box.
 const BOX_LOCATIONS: usize = 4;
@@ -18,46 +20,49 @@ const POLYGON_UNITS: usize = 4;
 
 /// Parses a generated text: HF `Florence2Processor.post_process_generation`.
 ///
-/// It never fails: text that does not fit the family's grammar is ignored, as in the reference. The
+/// It never fails: text that does not fit the type's grammar is ignored, as in the reference. The
 /// time is linear in the text and the result, for any input (each box of a phrase has a copy of its
 /// label).
 pub fn parse(
     answer: &ScoredText,
-    family: AnswerFamily,
+    post_processing_type: PostProcessingType,
     image_size: ImageSize,
-    compat: Compat,
+    coordinates: Coordinates,
 ) -> TaskResult {
     let parser = Parser {
         scanned: Scanned::new(&answer.text),
         scores: Scores::new(answer),
-        quantizer: Quantizer { image_size, compat },
+        quantizer: Quantizer {
+            image_size,
+            coordinates,
+        },
     };
-    let regions = match family {
-        AnswerFamily::Text => parser.boxes_in_text(),
-        AnswerFamily::Boxes => parser.boxes(|_| true),
-        AnswerFamily::BoxesWithoutLabels => parser.boxes_without_labels(),
-        AnswerFamily::Grounding => parser.boxes(|phrase| !is_banned(phrase)),
-        AnswerFamily::Ocr => parser.quads(),
-        AnswerFamily::Polygons => parser.polygons(),
-        AnswerFamily::BoxesOrPolygons if answer.text.contains("<poly>") => {
+    let regions = match post_processing_type {
+        PostProcessingType::PureText => parser.boxes_in_text(),
+        PostProcessingType::DescriptionWithBboxes => parser.boxes(|_| true),
+        PostProcessingType::Bboxes => parser.boxes_without_labels(),
+        PostProcessingType::PhraseGrounding => parser.boxes(|phrase| !is_banned(phrase)),
+        PostProcessingType::Ocr => parser.quads(),
+        PostProcessingType::Polygons => parser.polygons(),
+        PostProcessingType::DescriptionWithBboxesOrPolygons if answer.text.contains("<poly>") => {
             parser.polygons_with_labels()
         }
-        AnswerFamily::BoxesOrPolygons => parser.boxes(|_| true),
+        PostProcessingType::DescriptionWithBboxesOrPolygons => parser.boxes(|_| true),
     };
     TaskResult {
-        family,
-        compat,
-        text: plain_text(&answer.text, compat),
+        post_processing_type,
+        coordinates,
+        text: plain_text(&answer.text, coordinates),
         score: parser.scores.text(),
         regions,
     }
 }
 
 /// The answer without frame tokens. The reference keeps `<pad>` in plain text, and only there.
-fn plain_text(text: &str, compat: Compat) -> String {
-    let frame_tokens = match compat {
-        Compat::Centers => FRAME_TOKENS.as_slice(),
-        Compat::Hf => &["<s>", "</s>"],
+fn plain_text(text: &str, coordinates: Coordinates) -> String {
+    let frame_tokens = match coordinates {
+        Coordinates::BinCenters => FRAME_TOKENS.as_slice(),
+        Coordinates::HfIntegers => &["<s>", "</s>"],
     };
     let text = frame_tokens
         .iter()
@@ -87,7 +92,7 @@ struct Label {
 impl Parser<'_> {
     /// Boxes of every phrase with locations. They share the phrase's text as their label.
     ///
-    /// [`Compat::Hf`] removes characters outside ASCII from labels after the call of `keep`.
+    /// [`Coordinates::HfIntegers`] removes characters outside ASCII from labels after the call of `keep`.
     fn boxes(&self, keep: impl Fn(&str) -> bool) -> Vec<Region> {
         let mut regions = Vec::new();
         for phrase in self.phrases(Unit::is_location, BOX_LOCATIONS) {
@@ -96,7 +101,7 @@ impl Parser<'_> {
             };
             if keep(&self.scanned.text[text.clone()]) {
                 let mut label = self.label(&text);
-                if self.quantizer.compat == Compat::Hf {
+                if self.quantizer.coordinates == Coordinates::HfIntegers {
                     label.text.retain(|character| character.is_ascii());
                 }
                 self.push_boxes(&label, phrase.units, &mut regions);
@@ -267,7 +272,9 @@ impl Parser<'_> {
             .filter(|ring| !ring.is_empty())
             .map(whole_points)
             // The reference has a ring without points for a single coordinate.
-            .filter(|ring| !ring.is_empty() || self.quantizer.compat == Compat::Hf)
+            .filter(|ring| {
+                !ring.is_empty() || self.quantizer.coordinates == Coordinates::HfIntegers
+            })
             .collect()
     }
 
@@ -373,14 +380,14 @@ mod tests {
     use crate::steps::steps_of;
     use crate::types::TokenSpan;
 
-    const FAMILIES: [AnswerFamily; 7] = [
-        AnswerFamily::Text,
-        AnswerFamily::Boxes,
-        AnswerFamily::BoxesWithoutLabels,
-        AnswerFamily::Grounding,
-        AnswerFamily::Ocr,
-        AnswerFamily::Polygons,
-        AnswerFamily::BoxesOrPolygons,
+    const POST_PROCESSING_TYPES: [PostProcessingType; 7] = [
+        PostProcessingType::PureText,
+        PostProcessingType::DescriptionWithBboxes,
+        PostProcessingType::Bboxes,
+        PostProcessingType::PhraseGrounding,
+        PostProcessingType::Ocr,
+        PostProcessingType::Polygons,
+        PostProcessingType::DescriptionWithBboxesOrPolygons,
     ];
 
     const SIZE: ImageSize = ImageSize {
@@ -430,23 +437,27 @@ mod tests {
     fn steps_grow_linearly_with_the_text() {
         const COUNT: usize = 2000;
         for part in PARTS {
-            for family in FAMILIES {
+            for post_processing_type in POST_PROCESSING_TYPES {
                 let steps = |count: usize| {
                     let answer = repeated(part, count);
-                    let (result, steps) =
-                        steps_of(|| parse(&answer, family, SIZE, Compat::Centers));
-                    assert!(result.regions.len() <= 2 * count, "{family:?} of {part:?}");
+                    let (result, steps) = steps_of(|| {
+                        parse(&answer, post_processing_type, SIZE, Coordinates::BinCenters)
+                    });
+                    assert!(
+                        result.regions.len() <= 2 * count,
+                        "{post_processing_type:?} of {part:?}"
+                    );
                     steps
                 };
                 let (once, twice) = (steps(COUNT), steps(2 * COUNT));
                 assert!(
                     once >= part.len() * COUNT,
-                    "{family:?} of {part:?}: {once} steps"
+                    "{post_processing_type:?} of {part:?}: {once} steps"
                 );
                 // Binary searches add a logarithm.
                 assert!(
                     10 * twice <= 21 * once,
-                    "{family:?} of {part:?}: {once} steps, {twice} for twice the text"
+                    "{post_processing_type:?} of {part:?}: {once} steps, {twice} for twice the text"
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! Conversion of coordinates to bins and back: HF `Florence2PostProcessor.quantize` and
 //! `dequantize`.
 
-use crate::types::{Compat, ImageSize};
+use crate::types::{Coordinates, ImageSize};
 
 /// The number of bins along each side of an image of any size.
 pub const BINS: u32 = 1000;
@@ -12,7 +12,7 @@ pub struct Quantizer {
     /// The size of the image.
     pub image_size: ImageSize,
     /// The convention for the coordinate of a bin.
-    pub compat: Compat,
+    pub coordinates: Coordinates,
 }
 
 impl Quantizer {
@@ -35,10 +35,10 @@ impl Quantizer {
     }
 
     fn coordinate(&self, bin: u32, size: u32) -> f64 {
-        match self.compat {
-            Compat::Centers => (f64::from(bin) + 0.5) * f64::from(size) / f64::from(BINS),
+        match self.coordinates {
+            Coordinates::BinCenters => (f64::from(bin) + 0.5) * f64::from(size) / f64::from(BINS),
             // The reference multiplies in f32, which determines the truncated integers.
-            Compat::Hf => {
+            Coordinates::HfIntegers => {
                 let per_bin = (f64::from(size) / f64::from(BINS)) as f32;
                 f64::from(((bin as f32 + 0.5) * per_bin).trunc())
             }
@@ -58,18 +58,18 @@ mod tests {
         };
         let quantizer = Quantizer {
             image_size,
-            compat: Compat::Centers,
+            coordinates: Coordinates::BinCenters,
         };
         assert_eq!(quantizer.quantize([639.9, -3.0]), [999, 0]);
         assert_eq!(quantizer.dequantize([53, 333]), [34.24, 160.08]);
         let quantizer = Quantizer {
-            compat: Compat::Hf,
+            coordinates: Coordinates::HfIntegers,
             ..quantizer
         };
         assert_eq!(quantizer.dequantize([53, 333]), [34.0, 160.0]);
         for bin in 0..BINS {
             let centers = Quantizer {
-                compat: Compat::Centers,
+                coordinates: Coordinates::BinCenters,
                 ..quantizer
             };
             assert_eq!(centers.quantize(centers.dequantize([bin, bin])), [bin, bin]);

@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 /// The format of an answer: HF's `tasks_answer_post_processing_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AnswerFamily {
-    /// `pure_text`.
-    Text,
+pub enum PostProcessingType {
+    /// `pure_text`: plain text.
+    PureText,
     /// `description_with_bboxes`: phrases, each with boxes.
-    Boxes,
-    /// `bboxes`: only boxes.
-    BoxesWithoutLabels,
-    /// `phrase_grounding`: like [`Self::Boxes`], without pronouns and similar words.
-    Grounding,
+    DescriptionWithBboxes,
+    /// `bboxes`: boxes without labels.
+    Bboxes,
+    /// `phrase_grounding`: like [`Self::DescriptionWithBboxes`], without pronouns and similar words.
+    PhraseGrounding,
     /// `ocr`: text lines, each with a quadrilateral.
     Ocr,
     /// `polygons`.
     Polygons,
     /// `description_with_bboxes_or_polygons`: phrases, each with boxes or polygons.
-    BoxesOrPolygons,
+    DescriptionWithBboxesOrPolygons,
 }
 
 /// An image's size in pixels.
@@ -35,15 +35,15 @@ pub struct ImageSize {
 
 /// The conventions of a result where implementations differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compat {
+#[serde(rename_all = "snake_case")]
+pub enum Coordinates {
     /// Coordinates are the bins' centres, as in Microsoft's code; labels keep all characters; plain
     /// text does not contain `<pad>`; rings of a polygon without points are dropped.
     #[default]
-    Centers,
+    BinCenters,
     /// As in transformers 5.17: centres truncated to integers, labels of boxes without the
     /// characters outside ASCII, `<pad>` kept in plain text, rings without points kept.
-    Hf,
+    HfIntegers,
 }
 
 /// A generated text, including special tokens, and its tokens.
@@ -135,9 +135,9 @@ pub struct Region {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskResult {
     /// The format of the answer.
-    pub family: AnswerFamily,
+    pub post_processing_type: PostProcessingType,
     /// The convention of the coordinates.
-    pub compat: Compat,
+    pub coordinates: Coordinates,
     /// The answer as plain text: without frame tokens and surrounding white space, but with
     /// locations.
     pub text: String,

@@ -1,19 +1,19 @@
 //! Properties of the results for any text: no panic, and results that fit the text.
 
 use florence2_postprocess::{
-    AnswerFamily, Compat, ImageSize, Region, RegionKind, ScoredText, TokenSpan, parse,
+    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, ScoredText, TokenSpan, parse,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const FAMILIES: [AnswerFamily; 7] = [
-    AnswerFamily::Text,
-    AnswerFamily::Boxes,
-    AnswerFamily::BoxesWithoutLabels,
-    AnswerFamily::Grounding,
-    AnswerFamily::Ocr,
-    AnswerFamily::Polygons,
-    AnswerFamily::BoxesOrPolygons,
+const POST_PROCESSING_TYPES: [PostProcessingType; 7] = [
+    PostProcessingType::PureText,
+    PostProcessingType::DescriptionWithBboxes,
+    PostProcessingType::Bboxes,
+    PostProcessingType::PhraseGrounding,
+    PostProcessingType::Ocr,
+    PostProcessingType::Polygons,
+    PostProcessingType::DescriptionWithBboxesOrPolygons,
 ];
 
 const IMAGE_SIZE: ImageSize = ImageSize {
@@ -74,16 +74,16 @@ fn scored_text() -> impl Strategy<Value = ScoredText> {
     })
 }
 
-fn compat() -> impl Strategy<Value = Compat> {
-    prop_oneof![Just(Compat::Centers), Just(Compat::Hf)]
+fn coordinates() -> impl Strategy<Value = Coordinates> {
+    prop_oneof![Just(Coordinates::BinCenters), Just(Coordinates::HfIntegers)]
 }
 
-fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
+fn check(region: &Region, coordinates: Coordinates) -> Result<(), TestCaseError> {
     let points = region.points.len();
     match region.kind {
         RegionKind::Box => prop_assert_eq!(points, 2),
         RegionKind::Quad => prop_assert_eq!(points, 4),
-        RegionKind::Polygon => prop_assert!(points > 0 || compat == Compat::Hf),
+        RegionKind::Polygon => prop_assert!(points > 0 || coordinates == Coordinates::HfIntegers),
     }
     prop_assert!(
         region
@@ -109,8 +109,17 @@ fn check(region: &Region, compat: Compat) -> Result<(), TestCaseError> {
 }
 
 /// The labels of an answer's regions.
-fn labels(text: &str, family: AnswerFamily, compat: Compat) -> Vec<String> {
-    let result = parse(&ScoredText::unscored(text), family, IMAGE_SIZE, compat);
+fn labels(
+    text: &str,
+    post_processing_type: PostProcessingType,
+    coordinates: Coordinates,
+) -> Vec<String> {
+    let result = parse(
+        &ScoredText::unscored(text),
+        post_processing_type,
+        IMAGE_SIZE,
+        coordinates,
+    );
     result
         .regions
         .into_iter()
@@ -130,29 +139,37 @@ fn labels_keep_all_characters_except_as_transformers() {
     ] {
         let text = format!("</s><s>{label}{location}</s>");
         let ascii: String = label.chars().filter(char::is_ascii).collect();
-        for family in [
-            AnswerFamily::Boxes,
-            AnswerFamily::Grounding,
-            AnswerFamily::BoxesOrPolygons,
-            AnswerFamily::Text,
+        for post_processing_type in [
+            PostProcessingType::DescriptionWithBboxes,
+            PostProcessingType::PhraseGrounding,
+            PostProcessingType::DescriptionWithBboxesOrPolygons,
+            PostProcessingType::PureText,
         ] {
             assert_eq!(
-                labels(&text, family, Compat::Centers),
+                labels(&text, post_processing_type, Coordinates::BinCenters),
                 [label],
-                "{family:?}"
+                "{post_processing_type:?}"
             );
-            let expected = match family {
-                AnswerFamily::Text => label,
+            let expected = match post_processing_type {
+                PostProcessingType::PureText => label,
                 _ => &ascii,
             };
-            assert_eq!(labels(&text, family, Compat::Hf), [expected], "{family:?}");
+            assert_eq!(
+                labels(&text, post_processing_type, Coordinates::HfIntegers),
+                [expected],
+                "{post_processing_type:?}"
+            );
         }
         let quad = format!("</s><s>{label}{location}{location}</s>");
         let polygon = format!("</s><s>{label}<poly>{location}</poly></s>");
-        for compat in [Compat::Centers, Compat::Hf] {
-            assert_eq!(labels(&quad, AnswerFamily::Ocr, compat), [label]);
+        for coordinates in [Coordinates::BinCenters, Coordinates::HfIntegers] {
+            assert_eq!(labels(&quad, PostProcessingType::Ocr, coordinates), [label]);
             assert_eq!(
-                labels(&polygon, AnswerFamily::BoxesOrPolygons, compat),
+                labels(
+                    &polygon,
+                    PostProcessingType::DescriptionWithBboxesOrPolygons,
+                    coordinates
+                ),
                 [label]
             );
         }
@@ -163,16 +180,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_text_parses(answer in scored_text(), compat in compat()) {
-        for family in FAMILIES {
-            let result = parse(&answer, family, IMAGE_SIZE, compat);
+    fn any_text_parses(answer in scored_text(), coordinates in coordinates()) {
+        for post_processing_type in POST_PROCESSING_TYPES {
+            let result = parse(&answer, post_processing_type, IMAGE_SIZE, coordinates);
             let locations = answer.text.matches("<loc_").count();
             let points: usize = result.regions.iter().map(|region| region.points.len()).sum();
-            prop_assert!(2 * points <= locations, "{family:?}");
+            prop_assert!(2 * points <= locations, "{post_processing_type:?}");
             let instances: Vec<usize> = result.regions.iter().map(|r| r.instance).collect();
             prop_assert!(instances.is_sorted());
             for region in &result.regions {
-                check(region, compat)?;
+                check(region, coordinates)?;
             }
             let json = result.to_hf_json("<TASK>");
             prop_assert_eq!(json.as_object().map(serde_json::Map::len), Some(1));
@@ -191,8 +208,8 @@ proptest! {
             text: text.concat(),
             tokens: spans.into_iter().map(token).collect(),
         };
-        for family in FAMILIES {
-            let result = parse(&answer, family, ImageSize { width, height }, Compat::Centers);
+        for post_processing_type in POST_PROCESSING_TYPES {
+            let result = parse(&answer, post_processing_type, ImageSize { width, height }, Coordinates::BinCenters);
             let _json = result.to_hf_json("<TASK>");
         }
     }
@@ -212,7 +229,7 @@ proptest! {
         }
         text.push_str("</s>");
         let thousand = ImageSize { width: 1000, height: 1000 };
-        let result = parse(&ScoredText::unscored(text), AnswerFamily::Boxes, thousand, Compat::Hf);
+        let result = parse(&ScoredText::unscored(text), PostProcessingType::DescriptionWithBboxes, thousand, Coordinates::HfIntegers);
         let found: Vec<_> = result.regions.into_iter().map(|region| {
             let bins: Vec<u32> = region.points.iter().flatten().map(|value| *value as u32).collect();
             (region.label, bins)

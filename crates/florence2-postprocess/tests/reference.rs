@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use florence2_postprocess::{AnswerFamily, BINS, Compat, ImageSize, Quantizer, ScoredText, parse};
+use florence2_postprocess::{
+    BINS, Coordinates, ImageSize, PostProcessingType, Quantizer, ScoredText, parse,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,7 +26,7 @@ struct Reference {
 struct Case {
     text: String,
     image_size: (u32, u32),
-    /// One per family.
+    /// One per post-processing type.
     results: Vec<Value>,
 }
 
@@ -51,16 +53,18 @@ fn fixture<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&json).expect("the fixture is as its script writes it")
 }
 
-fn family(name: &str) -> AnswerFamily {
+fn post_processing_type(name: &str) -> PostProcessingType {
     match name {
-        "pure_text" => AnswerFamily::Text,
-        "description_with_bboxes" => AnswerFamily::Boxes,
-        "bboxes" => AnswerFamily::BoxesWithoutLabels,
-        "phrase_grounding" => AnswerFamily::Grounding,
-        "ocr" => AnswerFamily::Ocr,
-        "polygons" => AnswerFamily::Polygons,
-        "description_with_bboxes_or_polygons" => AnswerFamily::BoxesOrPolygons,
-        _ => panic!("unknown family {name}"),
+        "pure_text" => PostProcessingType::PureText,
+        "description_with_bboxes" => PostProcessingType::DescriptionWithBboxes,
+        "bboxes" => PostProcessingType::Bboxes,
+        "phrase_grounding" => PostProcessingType::PhraseGrounding,
+        "ocr" => PostProcessingType::Ocr,
+        "polygons" => PostProcessingType::Polygons,
+        "description_with_bboxes_or_polygons" => {
+            PostProcessingType::DescriptionWithBboxesOrPolygons
+        }
+        _ => panic!("unknown post-processing type {name}"),
     }
 }
 
@@ -68,9 +72,20 @@ fn size((width, height): (u32, u32)) -> ImageSize {
     ImageSize { width, height }
 }
 
-fn parse_as_hf(text: &str, family: AnswerFamily, image_size: (u32, u32), task: &str) -> Value {
+fn parse_as_hf(
+    text: &str,
+    post_processing_type: PostProcessingType,
+    image_size: (u32, u32),
+    task: &str,
+) -> Value {
     let answer = ScoredText::unscored(text);
-    let mut json = parse(&answer, family, size(image_size), Compat::Hf).to_hf_json(task);
+    let mut json = parse(
+        &answer,
+        post_processing_type,
+        size(image_size),
+        Coordinates::HfIntegers,
+    )
+    .to_hf_json(task);
     json[task].take()
 }
 
@@ -83,7 +98,12 @@ fn every_family_parses_as_the_reference() {
         assert_eq!(case.results.len(), reference.families.len());
         let kinds = reference.families.iter().zip(&reference.tasks);
         for ((name, task), expected) in kinds.zip(&case.results) {
-            let found = parse_as_hf(&case.text, family(name), case.image_size, task);
+            let found = parse_as_hf(
+                &case.text,
+                post_processing_type(name),
+                case.image_size,
+                task,
+            );
             if found != *expected {
                 different.push(format!(
                     "{name} {:?}\n  found    {found}\n  expected {expected}",
@@ -104,19 +124,27 @@ fn every_family_parses_as_the_reference() {
 fn published_answers_parse_as_published() {
     let cases: Vec<PublishedCase> = fixture("published.json");
     let families = HashMap::from([
-        ("<DETAILED_CAPTION>", AnswerFamily::Text),
-        ("<REGION_PROPOSAL>", AnswerFamily::BoxesWithoutLabels),
-        ("<OPEN_VOCABULARY_DETECTION>", AnswerFamily::BoxesOrPolygons),
-        ("<OD>", AnswerFamily::Boxes),
+        ("<DETAILED_CAPTION>", PostProcessingType::PureText),
+        ("<REGION_PROPOSAL>", PostProcessingType::Bboxes),
+        (
+            "<OPEN_VOCABULARY_DETECTION>",
+            PostProcessingType::DescriptionWithBboxesOrPolygons,
+        ),
+        ("<OD>", PostProcessingType::DescriptionWithBboxes),
         (
             "<REFERRING_EXPRESSION_SEGMENTATION>",
-            AnswerFamily::Polygons,
+            PostProcessingType::Polygons,
         ),
     ]);
     assert_eq!(cases.len(), 7);
     for case in cases {
-        let family = families[case.task.as_str()];
-        let found = parse_as_hf(&case.generated_text, family, case.image_size, &case.task);
+        let post_processing_type = families[case.task.as_str()];
+        let found = parse_as_hf(
+            &case.generated_text,
+            post_processing_type,
+            case.image_size,
+            &case.task,
+        );
         assert_eq!(found, case.result_hf, "{}", case.task);
     }
 }
@@ -133,7 +161,7 @@ fn centers_cut_to_integers_as_the_reference() {
     for side in reference.dequantize_sizes {
         let quantizer = Quantizer {
             image_size: size((side, side)),
-            compat: Compat::Hf,
+            coordinates: Coordinates::HfIntegers,
         };
         for bin in 0..BINS {
             let exact = (2 * bin + 1) * side / 2000;
@@ -151,7 +179,7 @@ fn points_have_the_bins_of_the_reference() {
     for case in reference.quantize {
         let quantizer = Quantizer {
             image_size: size(case.image_size),
-            compat: Compat::Centers,
+            coordinates: Coordinates::BinCenters,
         };
         assert_eq!(
             quantizer.quantize(case.point),

@@ -1,7 +1,8 @@
 //! Confidences of texts, labels and locations.
 
 use florence2_postprocess::{
-    AnswerFamily, Compat, ImageSize, RegionScore, ScoredText, TaskResult, TokenSpan, parse,
+    Coordinates, ImageSize, PostProcessingType, RegionScore, ScoredText, TaskResult, TokenSpan,
+    parse,
 };
 
 const TOLERANCE: f32 = 1e-6;
@@ -21,12 +22,17 @@ fn scored(parts: &[(&str, f32)]) -> ScoredText {
     answer
 }
 
-fn parsed(answer: &ScoredText, family: AnswerFamily) -> TaskResult {
+fn parsed(answer: &ScoredText, post_processing_type: PostProcessingType) -> TaskResult {
     let image_size = ImageSize {
         width: 640,
         height: 480,
     };
-    parse(answer, family, image_size, Compat::Centers)
+    parse(
+        answer,
+        post_processing_type,
+        image_size,
+        Coordinates::BinCenters,
+    )
 }
 
 fn locations(log_probs: &[f32]) -> Vec<(&'static str, f32)> {
@@ -63,7 +69,7 @@ fn boxes_of_one_phrase_share_its_label() {
     parts.extend(locations(&[-0.1, -0.2, -0.3, -0.4]));
     parts.extend(locations(&[-1.0, -1.0, -1.0, -2.0]));
     parts.push(("</s>", -9.0));
-    let result = parsed(&scored(&parts), AnswerFamily::Boxes);
+    let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
     assert_eq!(result.regions.len(), 2);
     assert_score(result.regions[0].score, -5.0 / 6.0, Some(-2.0), -0.25);
     assert_score(result.regions[1].score, -9.0 / 6.0, Some(-2.0), -1.25);
@@ -72,7 +78,7 @@ fn boxes_of_one_phrase_share_its_label() {
 #[test]
 fn a_region_without_a_label_has_a_score_of_its_locations() {
     let parts = locations(&[-0.1, -0.2, -0.3, -0.4]);
-    let result = parsed(&scored(&parts), AnswerFamily::BoxesWithoutLabels);
+    let result = parsed(&scored(&parts), PostProcessingType::Bboxes);
     assert_score(result.regions[0].score, -0.25, None, -0.25);
 }
 
@@ -80,14 +86,19 @@ fn a_region_without_a_label_has_a_score_of_its_locations() {
 fn a_label_that_is_not_ascii_still_has_its_tokens() {
     let mut parts = vec![("中", -2.0), ("文", -4.0)];
     parts.extend(locations(&[-1.0; 4]));
-    let result = parsed(&scored(&parts), AnswerFamily::Boxes);
+    let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
     assert_eq!(result.regions[0].label, "中文");
     assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
     let image_size = ImageSize {
         width: 640,
         height: 480,
     };
-    let result = parse(&scored(&parts), AnswerFamily::Boxes, image_size, Compat::Hf);
+    let result = parse(
+        &scored(&parts),
+        PostProcessingType::DescriptionWithBboxes,
+        image_size,
+        Coordinates::HfIntegers,
+    );
     assert_eq!(result.regions[0].label, "");
     assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
 }
@@ -96,7 +107,7 @@ fn a_label_that_is_not_ascii_still_has_its_tokens() {
 fn a_token_of_part_of_a_character_counts() {
     let mut parts = vec![("", -2.0), ("中", -4.0)];
     parts.extend(locations(&[-1.0; 8]));
-    let result = parsed(&scored(&parts), AnswerFamily::Ocr);
+    let result = parsed(&scored(&parts), PostProcessingType::Ocr);
     assert_score(result.regions[0].score, -1.4, Some(-3.0), -1.0);
 }
 
@@ -108,7 +119,10 @@ fn every_ring_has_its_own_locations() {
     // The odd last coordinate does not belong to the ring.
     parts.extend(locations(&[-0.25, -0.25, -0.25, -0.25, -7.0]));
     parts.push(("</poly>", -8.0));
-    let result = parsed(&scored(&parts), AnswerFamily::BoxesOrPolygons);
+    let result = parsed(
+        &scored(&parts),
+        PostProcessingType::DescriptionWithBboxesOrPolygons,
+    );
     assert_eq!(result.regions.len(), 2);
     assert_eq!(result.regions[0].instance, result.regions[1].instance);
     assert_score(result.regions[0].score, -3.0 / 5.0, Some(-1.0), -0.5);
@@ -121,7 +135,7 @@ fn an_impossible_token_spoils_only_its_own_region() {
     parts.extend(locations(&[f32::NEG_INFINITY, -1.0, -1.0, -1.0]));
     parts.push(("dog", -1.0));
     parts.extend(locations(&[-1.0; 4]));
-    let result = parsed(&scored(&parts), AnswerFamily::Boxes);
+    let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
     assert_score(
         result.regions[0].score,
         f32::NEG_INFINITY,
@@ -140,7 +154,7 @@ fn a_text_has_a_score_without_its_frame() {
         (" car", -2.0),
         ("</s>", -9.0),
     ];
-    let result = parsed(&scored(&parts), AnswerFamily::Text);
+    let result = parsed(&scored(&parts), PostProcessingType::PureText);
     assert_eq!(result.text, "a car");
     assert!((result.score.unwrap() - (-1.5_f32).exp()).abs() < TOLERANCE);
 }
@@ -149,7 +163,7 @@ fn a_text_has_a_score_without_its_frame() {
 fn a_text_keeps_its_locations_and_offers_the_region() {
     let mut parts = vec![("<s>", 0.0), ("a ", -1.0), ("café ", -1.0)];
     parts.extend(locations(&[-0.5; 4]));
-    let result = parsed(&scored(&parts), AnswerFamily::Text);
+    let result = parsed(&scored(&parts), PostProcessingType::PureText);
     let expected = "a café <loc_5><loc_5><loc_5><loc_5>";
     assert_eq!(
         result.to_hf_json("<REGION_TO_CATEGORY>")["<REGION_TO_CATEGORY>"],
@@ -164,13 +178,16 @@ fn a_text_keeps_its_locations_and_offers_the_region() {
 fn unknown_or_wrong_spans_give_no_scores() {
     let mut answer = scored(&[("car<loc_1><loc_2><loc_3><loc_4>", -1.0)]);
     assert!(
-        parsed(&answer, AnswerFamily::Boxes).regions[0]
+        parsed(&answer, PostProcessingType::DescriptionWithBboxes).regions[0]
             .score
             .is_some()
     );
     answer.tokens[0].range.end += 1;
-    assert_eq!(parsed(&answer, AnswerFamily::Boxes).regions[0].score, None);
+    assert_eq!(
+        parsed(&answer, PostProcessingType::DescriptionWithBboxes).regions[0].score,
+        None
+    );
     let answer = ScoredText::unscored(answer.text);
-    let result = parsed(&answer, AnswerFamily::Boxes);
+    let result = parsed(&answer, PostProcessingType::DescriptionWithBboxes);
     assert_eq!((result.regions[0].score, result.score), (None, None));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use florence2_postprocess::{Compat, ImageSize, ScoredText, TaskResult, TokenSpan, parse};
+use florence2_postprocess::{Coordinates, ImageSize, ScoredText, TaskResult, TokenSpan, parse};
 
 use crate::config::{PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, PreprocessorConfig};
 use crate::error::{Error, Result};
@@ -106,7 +106,7 @@ impl Florence2Processor {
         log_probs: &[f32],
         prompt: &Prompt,
         image_size: ImageSize,
-        compat: Compat,
+        coordinates: Coordinates,
     ) -> TaskResult {
         let (text, spans) = self.tokenizer.decode_spans(token_ids);
         let tokens = spans.into_iter().zip(token_ids).zip(log_probs);
@@ -119,6 +119,11 @@ impl Florence2Processor {
             text,
             tokens: tokens.collect(),
         };
-        parse(&answer, prompt.family(), image_size, compat)
+        parse(
+            &answer,
+            prompt.post_processing_type(),
+            image_size,
+            coordinates,
+        )
     }
 }

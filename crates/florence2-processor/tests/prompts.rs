@@ -1,6 +1,6 @@
 //! Tasks, their inputs, and the conversion of regions to the text of a prompt.
 
-use florence2_postprocess::{Compat, ImageSize, Quantizer};
+use florence2_postprocess::{Coordinates, ImageSize, Quantizer};
 use florence2_processor::{Error, Prompt, Task, TaskInput, region_text};
 use proptest::prelude::*;
 
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn corners_come_back(width in 1_u32..5000, height in 1_u32..5000, x in 0.0..1.0_f64, y in 0.0..1.0_f64) {
         let image_size = ImageSize { width, height };
-        let quantizer = Quantizer { image_size, compat: Compat::Centers };
+        let quantizer = Quantizer { image_size, coordinates: Coordinates::BinCenters };
         let (x, y) = (x * f64::from(width), y * f64::from(height));
         let [back_x, back_y] = quantizer.dequantize(quantizer.quantize([x, y]));
         prop_assert!((back_x - x).abs() <= f64::from(width) / 2000.0 + 1e-6);

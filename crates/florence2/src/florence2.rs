@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::options::RunOptions;
 use crate::pipeline::Pipeline;
-use crate::request::{ImageFeatures, Request, Subject};
+use crate::request::{ImageFeatures, ImageInput, Request};
 use crate::threads::{Threads, check_process};
 
 /// A loaded model. It is immutable: any number of threads may run it at the same time.
@@ -57,7 +57,7 @@ impl Florence2 {
         options: &RunOptions,
     ) -> Result<Answer> {
         let request = Request {
-            subject: Subject::Features(features),
+            image: ImageInput::Features(features),
             prompt: prompt.into(),
         };
         self.run_request(request, options)

@@ -4,14 +4,14 @@ use florence2_processor::Image;
 
 use crate::answer::Timings;
 use crate::engine::FeatureRow;
-use crate::request::{Encoded, Request, Subject};
+use crate::request::{Encoded, ImageInput, Request};
 
 /// The images of requests, without those of requests that have features already. An image that
 /// several requests share occurs once.
 pub(crate) fn distinct_images<'a>(requests: &[Request<'a>]) -> Vec<&'a Image> {
     let mut images: Vec<&Image> = Vec::new();
     for request in requests {
-        if let Subject::Image(image) = request.subject
+        if let ImageInput::Image(image) = request.image
             && position(&images, image).is_none()
         {
             images.push(image);
@@ -40,12 +40,12 @@ impl EncodedImages<'_> {
     }
 
     fn row<'b>(&'b self, request: &'b Request<'_>) -> FeatureRow<'b> {
-        let row = match (request.subject, &self.encoded) {
-            (Subject::Features(image), _) => Some((&image.encoded.features, 0)),
-            (Subject::Image(image), Some(encoded)) => {
+        let row = match (request.image, &self.encoded) {
+            (ImageInput::Features(image), _) => Some((&image.encoded.features, 0)),
+            (ImageInput::Image(image), Some(encoded)) => {
                 position(&self.images, image).map(|row| (&encoded.features, row))
             }
-            (Subject::Image(_), None) => None,
+            (ImageInput::Image(_), None) => None,
         };
         // INVARIANT: the images of the requests are encoded.
         let (features, row) = row.expect("an encoded image per request");
@@ -54,10 +54,10 @@ impl EncodedImages<'_> {
 
     /// The durations of preprocessing and encoding a request's image.
     pub(crate) fn timings(&self, request: &Request<'_>) -> Timings {
-        match (request.subject, &self.encoded) {
-            (Subject::Features(image), _) => image.encoded.timings,
-            (Subject::Image(_), Some(encoded)) => encoded.timings,
-            (Subject::Image(_), None) => Timings::default(),
+        match (request.image, &self.encoded) {
+            (ImageInput::Features(image), _) => image.encoded.timings,
+            (ImageInput::Image(_), Some(encoded)) => encoded.timings,
+            (ImageInput::Image(_), None) => Timings::default(),
         }
     }
 }

@@ -60,7 +60,7 @@ pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    AnswerFamily, Compat, ImageSize, Region, RegionKind, RegionScore, TaskResult,
+    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
@@ -73,6 +73,6 @@ pub use inspect::{inspect, inspect_with};
 pub use load_progress::LoadCallback;
 pub use memory_files::MemoryFiles;
 pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
-pub use request::{ImageFeatures, Request, Subject};
+pub use request::{ImageFeatures, ImageInput, Request};
 pub use system_info::SystemInfo;
 pub use threads::trim;

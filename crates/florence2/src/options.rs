@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
 use florence2_core::weights::{Adapter, LoadProgress};
 use florence2_kernels::Dtype;
-use florence2_postprocess::Compat;
+use florence2_postprocess::Coordinates;
 use serde::Deserialize;
 
 use crate::error::Result;
@@ -116,7 +116,7 @@ pub struct RunOptions {
     /// The changes to the generation configuration of the model's files.
     pub generation: GenerationOverrides,
     /// The coordinates of regions.
-    pub compat: Compat,
+    pub coordinates: Coordinates,
     /// Cancels the run.
     pub cancel: CancelToken,
 }

@@ -16,7 +16,7 @@ use crate::engine::{Engine, FeatureRow, Generation, other_models_features};
 use crate::error::{Error, Result};
 use crate::images::{EncodedImages, distinct_images};
 use crate::options::RunOptions;
-use crate::request::{Encoded, ImageFeatures, Request, Subject};
+use crate::request::{Encoded, ImageFeatures, ImageInput, Request};
 
 /// The processor and the model, without threads. The methods run on the thread of the caller.
 pub(crate) struct Pipeline {
@@ -155,7 +155,7 @@ impl Pipeline {
     pub(crate) fn tokenize(&self, requests: &[Request<'_>]) -> Result<TokenizedPrompts> {
         let prompts: Vec<(&Prompt, ImageSize)> = requests
             .iter()
-            .map(|request| (&request.prompt, request.subject.size()))
+            .map(|request| (&request.prompt, request.image.size()))
             .collect();
         let prompts = self.processor.tokenize(&prompts)?;
         self.check_vocabulary(prompts.input_ids.iter().flatten())?;
@@ -202,18 +202,18 @@ impl Pipeline {
 
     fn parse(
         &self,
-        Request { subject, prompt }: &Request<'_>,
+        Request { image, prompt }: &Request<'_>,
         sequence: GeneratedSequence,
         timings: Timings,
         options: &RunOptions,
     ) -> Result<Answer> {
-        let image_size = subject.size();
+        let image_size = image.size();
         let result = self.processor.post_process_generation(
             &sequence.token_ids,
             &sequence.log_probs,
             prompt,
             image_size,
-            options.compat,
+            options.coordinates,
         );
         Ok(Answer {
             prompt: prompt.clone(),
@@ -232,12 +232,12 @@ impl Pipeline {
 
     /// Performs the checks of a request that require neither the tokenizer nor the model.
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<()> {
-        if let Subject::Features(features) = request.subject
+        if let ImageInput::Features(features) = request.image
             && features.model != self.id
         {
             return Err(other_models_features());
         }
-        request.prompt.expand(request.subject.size())?;
+        request.prompt.expand(request.image.size())?;
         Ok(())
     }
 

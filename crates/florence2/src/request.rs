@@ -10,7 +10,7 @@ use crate::engine::Features;
 #[derive(Clone)]
 pub struct Request<'a> {
     /// The image, or its features.
-    pub subject: Subject<'a>,
+    pub image: ImageInput<'a>,
     /// The task with its input, or a free text.
     pub prompt: Prompt,
 }
@@ -18,7 +18,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     pub(crate) fn of_image(image: &'a Image, prompt: Prompt) -> Self {
         Self {
-            subject: Subject::Image(image),
+            image: ImageInput::Image(image),
             prompt,
         }
     }
@@ -26,14 +26,14 @@ impl<'a> Request<'a> {
 
 /// The image of a [`Request`].
 #[derive(Clone, Copy)]
-pub enum Subject<'a> {
+pub enum ImageInput<'a> {
     /// An image.
     Image(&'a Image),
     /// The features of an image, computed by the model that runs the request.
     Features(&'a ImageFeatures),
 }
 
-impl Subject<'_> {
+impl ImageInput<'_> {
     /// The size of the image in pixels.
     pub(crate) fn size(&self) -> ImageSize {
         match self {

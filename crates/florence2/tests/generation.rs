@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use florence2::{
     Answer, FinishReason, Florence2, GENERATION_KEYS, GenerationObserver, GenerationOverrides,
-    Image, KeyTreatment, Prompt, Request, RunOptions, Subject, Task,
+    Image, ImageInput, KeyTreatment, Prompt, Request, RunOptions, Task,
 };
 use serde_json::{Map, Value, json};
 
@@ -164,7 +164,7 @@ fn requests_keep_their_start_tokens_beside_one_that_fails() {
     let model = Florence2::load(demo_model()).unwrap();
     let image = scene();
     let request = |prompt: &str| Request {
-        subject: Subject::Image(&image),
+        image: ImageInput::Image(&image),
         prompt: Prompt::parse(prompt).unwrap(),
     };
     let options = |starts: &[u32]| RunOptions {

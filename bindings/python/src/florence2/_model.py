@@ -276,7 +276,7 @@ def _run_options(
     callback = Callback(on_token, lambda token: (token.request, token.text.decode(), token.log_prob))
     options = struct(
         _native.RunOptions,
-        compat=int(hf_compat),
+        coordinates=int(hf_compat),
         generation_config=json.dumps(generation).encode() if generation else None,
         deadline_ms=deadline_ms,
         cancel=pointer_of(cancel),

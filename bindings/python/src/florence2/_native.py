@@ -167,7 +167,7 @@ class RunOptions(ctypes.Structure):
         ("length_penalty", c_float),
         ("no_repeat_ngram_size", c_int32),
         ("early_stopping", c_int32),
-        ("compat", c_int32),
+        ("coordinates", c_int32),
         ("reserved", c_uint32),
         ("seed", c_uint64),
         ("eos_token_ids", POINTER(c_uint32)),

@@ -185,7 +185,7 @@ public final class Model: Sendable {
         var native = florence2_run_options()
         florence2_run_options_init(&native, MemoryLayout<florence2_run_options>.size)
         native.generation_config = try arguments.string(try options.json(), "options")
-        native.compat = options.hfCompat ? 1 : 0
+        native.coordinates = options.hfCompat ? 1 : 0
         native.deadline_ms = options.deadlineMilliseconds
         native.cancel = cancel.pointer
         let callback = onToken.map(Callback<Token>.init)

@@ -3,7 +3,7 @@ import CFlorence2
 /// A task or a prompt for an image.
 public struct Request: Sendable {
     /// The input image.
-    public enum Subject: Sendable {
+    public enum ImageInput: Sendable {
         /// An image that the run encodes.
         case image(Image)
         /// An image that the same model has encoded.
@@ -19,7 +19,7 @@ public struct Request: Sendable {
     }
 
     /// The input image.
-    public var subject: Subject
+    public var subject: ImageInput
     /// A task's token, such as `<OD>`.
     public var task: String?
     /// Free text instead of a task, for fine-tuned models.
@@ -44,7 +44,7 @@ public struct Request: Sendable {
         self.init(.features(features), task: task, input: input, region: region, prompt: prompt)
     }
 
-    private init(_ subject: Subject, task: String?, input: String?, region: Region?, prompt: String?) {
+    private init(_ subject: ImageInput, task: String?, input: String?, region: Region?, prompt: String?) {
         self.subject = subject
         self.task = task
         self.prompt = prompt

@@ -3,7 +3,7 @@
 mod region;
 mod task;
 
-use florence2_postprocess::{AnswerFamily, ImageSize};
+use florence2_postprocess::{ImageSize, PostProcessingType};
 
 use crate::error::{Error, Result};
 
@@ -81,8 +81,9 @@ impl Prompt {
     }
 
     /// The format of the answer.
-    pub fn family(&self) -> AnswerFamily {
-        self.task().map_or(AnswerFamily::Text, Task::family)
+    pub fn post_processing_type(&self) -> PostProcessingType {
+        self.task()
+            .map_or(PostProcessingType::PureText, Task::post_processing_type)
     }
 
     /// The key of the answer in HF's JSON: the task's token. For free text, the key is a token at

@@ -1,6 +1,6 @@
 //! Conversion of boxes to the text of a prompt.
 
-use florence2_postprocess::{Compat, ImageSize, Quantizer};
+use florence2_postprocess::{Coordinates, ImageSize, Quantizer};
 
 use crate::error::{Error, Result};
 
@@ -30,7 +30,7 @@ pub fn region_text(region: [f64; 4], image_size: ImageSize) -> Result<String> {
     }
     let quantizer = Quantizer {
         image_size,
-        compat: Compat::Centers,
+        coordinates: Coordinates::BinCenters,
     };
     let [x1, y1] = quantizer.quantize([x1, y1]);
     let [x2, y2] = quantizer.quantize([x2, y2]);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use florence2_postprocess::AnswerFamily;
+use florence2_postprocess::PostProcessingType;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -50,14 +50,18 @@ struct TaskRow {
     token: &'static str,
     /// The prompt, or its two parts around the input.
     prompt: (&'static str, Option<&'static str>),
-    family: AnswerFamily,
+    post_processing_type: PostProcessingType,
 }
 
-const fn without_input(token: &'static str, prompt: &'static str, family: AnswerFamily) -> TaskRow {
+const fn without_input(
+    token: &'static str,
+    prompt: &'static str,
+    post_processing_type: PostProcessingType,
+) -> TaskRow {
     TaskRow {
         token,
         prompt: (prompt, None),
-        family,
+        post_processing_type,
     }
 }
 
@@ -65,12 +69,12 @@ const fn with_input(
     token: &'static str,
     before: &'static str,
     after: &'static str,
-    family: AnswerFamily,
+    post_processing_type: PostProcessingType,
 ) -> TaskRow {
     TaskRow {
         token,
         prompt: (before, Some(after)),
-        family,
+        post_processing_type,
     }
 }
 
@@ -125,8 +129,8 @@ impl Task {
     }
 
     /// The format of the answer.
-    pub fn family(self) -> AnswerFamily {
-        self.row().family
+    pub fn post_processing_type(self) -> PostProcessingType {
+        self.row().post_processing_type
     }
 
     /// The prompt: its only part, or its parts before and after the input.
@@ -135,37 +139,38 @@ impl Task {
     }
 
     fn row(self) -> TaskRow {
-        use AnswerFamily::{
-            Boxes, BoxesOrPolygons, BoxesWithoutLabels, Grounding, Ocr, Polygons, Text,
+        use PostProcessingType::{
+            Bboxes, DescriptionWithBboxes, DescriptionWithBboxesOrPolygons, Ocr, PhraseGrounding,
+            Polygons, PureText,
         };
         match self {
-            Self::Caption => without_input("<CAPTION>", "What does the image describe?", Text),
+            Self::Caption => without_input("<CAPTION>", "What does the image describe?", PureText),
             Self::DetailedCaption => without_input(
                 "<DETAILED_CAPTION>",
                 "Describe in detail what is shown in the image.",
-                Text,
+                PureText,
             ),
             Self::MoreDetailedCaption => without_input(
                 "<MORE_DETAILED_CAPTION>",
                 "Describe with a paragraph what is shown in the image.",
-                Text,
+                PureText,
             ),
             Self::ObjectDetection => without_input(
                 "<OD>",
                 "Locate the objects with category name in the image.",
-                Boxes,
+                DescriptionWithBboxes,
             ),
             Self::DenseRegionCaption => without_input(
                 "<DENSE_REGION_CAPTION>",
                 "Locate the objects in the image, with their descriptions.",
-                Boxes,
+                DescriptionWithBboxes,
             ),
             Self::RegionProposal => without_input(
                 "<REGION_PROPOSAL>",
                 "Locate the region proposals in the image.",
-                BoxesWithoutLabels,
+                Bboxes,
             ),
-            Self::Ocr => without_input("<OCR>", "What is the text in the image?", Text),
+            Self::Ocr => without_input("<OCR>", "What is the text in the image?", PureText),
             Self::OcrWithRegion => without_input(
                 "<OCR_WITH_REGION>",
                 "What is the text in the image, with regions?",
@@ -175,7 +180,7 @@ impl Task {
                 "<CAPTION_TO_PHRASE_GROUNDING>",
                 "Locate the phrases in the caption: ",
                 "",
-                Grounding,
+                PhraseGrounding,
             ),
             Self::ReferringExpressionSegmentation => with_input(
                 "<REFERRING_EXPRESSION_SEGMENTATION>",
@@ -193,20 +198,23 @@ impl Task {
                 "<OPEN_VOCABULARY_DETECTION>",
                 "Locate ",
                 " in the image.",
-                BoxesOrPolygons,
+                DescriptionWithBboxesOrPolygons,
             ),
             Self::RegionToCategory => {
-                with_input("<REGION_TO_CATEGORY>", "What is the region ", "?", Text)
+                with_input("<REGION_TO_CATEGORY>", "What is the region ", "?", PureText)
             }
             Self::RegionToDescription => with_input(
                 "<REGION_TO_DESCRIPTION>",
                 "What does the region ",
                 " describe?",
-                Text,
+                PureText,
             ),
-            Self::RegionToOcr => {
-                with_input("<REGION_TO_OCR>", "What text is in the region ", "?", Text)
-            }
+            Self::RegionToOcr => with_input(
+                "<REGION_TO_OCR>",
+                "What text is in the region ",
+                "?",
+                PureText,
+            ),
         }
     }
 }
