@@ -15,6 +15,8 @@
 //! The layers below are crates of their own: `florence2-processor` (images and prompts),
 //! `florence2-core` (the model) and `florence2-postprocess` (answers).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod answer;
 mod batch;
 #[cfg(feature = "demo")]
@@ -53,7 +55,7 @@ pub use florence2_core::generate::{
     CancelToken, EarlyStopping, FinishReason, GENERATION_KEYS, GenerationConfig, GenerationEvent,
     GenerationKey, GenerationObserver, KeyTreatment,
 };
-pub use florence2_core::{Florence2Config, Warning, weights};
+pub use florence2_core::{Florence2Config, Warning};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
 pub use florence2_kernels::{CpuLevelError, Dtype};
@@ -76,3 +78,10 @@ pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOption
 pub use request::{ImageFeatures, ImageInput, Request};
 pub use system_info::SystemInfo;
 pub use threads::trim;
+
+/// The tensors of a checkpoint, and the result of comparing them with a model.
+pub mod weights {
+    pub use florence2_core::weights::{
+        Checkpoint, KeyLayout, LoadProgress, ShapeMismatch, StoredTensor, WeightsReport,
+    };
+}
