@@ -174,7 +174,7 @@ static void layouts(void) {
     FIELD(florence2_run_options, no_repeat_ngram_size);
     FIELD(florence2_run_options, early_stopping);
     FIELD(florence2_run_options, coordinates);
-    FIELD(florence2_run_options, reserved);
+    FIELD(florence2_run_options, location_tolerance);
     FIELD(florence2_run_options, seed);
     FIELD(florence2_run_options, eos_token_ids);
     FIELD(florence2_run_options, eos_token_ids_len);
@@ -554,6 +554,9 @@ static void fields_are_options(void) {
     options = options_of(1);
     options.renormalize_logits = 9;
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "renormalize_logits");
+    options = options_of(1);
+    options.location_tolerance = -2;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "location_tolerance");
 }
 
 typedef struct {

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             CoordinatesArg::BinCenters => Coordinates::BinCenters,
             CoordinatesArg::HfIntegers => Coordinates::HfIntegers,
         },
+        location_tolerance: args.location_tolerance,
         ..RunOptions::default()
     };
     let progress = progress_bar(args.images.len());

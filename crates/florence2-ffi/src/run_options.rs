@@ -57,12 +57,14 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
             },
         });
     };
-    option_struct::check_reserved("options.reserved", options.reserved)?;
+    let tolerance = options.location_tolerance;
+    let tolerance = count_or_off("options.location_tolerance", tolerance, 0)?;
     Ok(ReadOptions {
         run: RunOptions {
             // SAFETY: guaranteed by the caller.
             generation: unsafe { generation(&options)? },
             coordinates: coordinates(options.coordinates)?,
+            location_tolerance: tolerance.map(|bins| bins as u32),
             // SAFETY: guaranteed by the caller.
             cancel: unsafe { cancel(&options)? },
         },

@@ -24,6 +24,7 @@ mod types;
 
 pub use parse::parse;
 pub use quantizer::{BINS, Quantizer};
+pub use score::LOCATION_TOLERANCE;
 pub use types::{
     Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, ScoredText,
     TaskResult, TokenSpan,

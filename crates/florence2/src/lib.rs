@@ -60,7 +60,8 @@ pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, TaskResult,
+    Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType, Region, RegionKind,
+    RegionScore, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
