@@ -49,7 +49,7 @@ impl LocationLogits {
         let end = (center + 1).saturating_add(tolerance);
         let window = &self.logits[center.saturating_sub(tolerance)..end.min(self.logits.len())];
         let relative = log_sum_exp(window) - f64::from(*own);
-        if relative.is_finite() {
+        if relative.is_finite() && !log_prob.is_nan() {
             (f64::from(log_prob) + relative).min(0.0) as f32
         } else {
             log_prob
@@ -129,6 +129,7 @@ mod tests {
         let mut locations = with_tolerance(1);
         assert_eq!(locations.log_prob(12, 0.0), 0.0);
         assert_eq!(locations.log_prob(12, f32::NEG_INFINITY), f32::NEG_INFINITY);
+        assert!(locations.log_prob(12, f32::NAN).is_nan());
         locations.logits[2] = f32::NEG_INFINITY;
         assert_eq!(locations.log_prob(12, -3.0), -3.0);
         locations.logits.fill(f32::NEG_INFINITY);

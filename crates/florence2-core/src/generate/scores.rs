@@ -3,8 +3,10 @@
 //! A search considers a few tokens of tens of thousands. If no other can be chosen, the backend
 //! normalises the scores and sends these few ([`Backend::top_k_log_softmax`]). If others can be
 //! chosen, as in sampling, all logits are sent. Each row has the form that its own search requires,
-//! independently of its neighbours. The logits of the location tokens are sent too if the caller asks
-//! for the probabilities of location windows.
+//! independently of its neighbours. With a [`LocationWindow`], the logits of the location tokens are
+//! part of the same transfer.
+
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use florence2_kernels::Backend;
@@ -99,10 +101,7 @@ impl Transferred {
     }
 
     fn row_of_top_k(&self, row: &[f32]) -> Result<ScoreRow> {
-        let locations = self
-            .window
-            .map_or(0, |window| window.ids(self.vocab_size).len());
-        let (top_k, logits) = row.split_at(row.len() - locations);
+        let (top_k, logits) = row.split_at(row.len() - self.location_ids().len());
         Ok(ScoreRow {
             locations: self.locations(logits),
             ..ScoreRow::from_top_k(top_k, self.vocab_size)?
@@ -110,14 +109,16 @@ impl Transferred {
     }
 
     fn row_of_all(&self, logits: &[f32]) -> ScoreRow {
-        let ids = self
-            .window
-            .map_or(0..0, |window| window.ids(self.vocab_size));
         ScoreRow {
             values: logits.to_vec(),
             tokens: None,
-            locations: self.locations(&logits[ids]),
+            locations: self.locations(&logits[self.location_ids()]),
         }
+    }
+
+    fn location_ids(&self) -> Range<usize> {
+        self.window
+            .map_or(0..0, |window| window.ids(self.vocab_size))
     }
 
     fn locations(&self, logits: &[f32]) -> Option<LocationLogits> {

@@ -10,10 +10,10 @@ pub struct GeneratedSequence {
     /// The log-probability of each of `token_ids`, after the logits processors; 0 for the start
     /// token and for forced tokens.
     pub log_probs: Vec<f32>,
-    /// For each location token, the log-probability that the location lies within the tolerance of
-    /// the generated one: the sum of the probabilities of the neighbouring location tokens, before
-    /// the logits processors, as far as they are relative to that of the token. For every other token,
-    /// and without a [`LocationWindow`](super::LocationWindow), the value in `log_probs`.
+    /// For each location token, the log-probability that the location lies within the tolerance of a
+    /// [`LocationWindow`](super::LocationWindow) around it: its value in `log_probs` plus the
+    /// logarithm of the window's probability over its own, both before the logits processors; at
+    /// most 0. For every other token, and without a window, the value in `log_probs`.
     pub location_log_probs: Vec<f32>,
     /// Sum of log-probabilities over generated tokens ^ `length_penalty`: `sequences_scores`.
     pub score: f32,
