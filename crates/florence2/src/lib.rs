@@ -23,6 +23,8 @@ mod device;
 mod engine;
 mod error;
 mod florence2;
+mod generation_overrides;
+mod generation_setters;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "gpu")]
@@ -67,12 +69,13 @@ pub use florence2_processor::{
     ChromaPlanes, DecodeOptions, Florence2Processor, Image, PixelBuffer, PixelFormat, PixelRect,
     Plane, Prompt, Task, TaskInput, TextStream, TokenizerFiles, YuvBuffer, YuvMatrix, YuvRange,
 };
+pub use generation_overrides::GenerationOverrides;
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
 pub use inspect::{inspect, inspect_with};
 pub use load_progress::LoadCallback;
 pub use memory_files::MemoryFiles;
-pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
+pub use options::{AdapterOptions, AdapterSource, LoadOptions, RunOptions};
 pub use request::{ImageFeatures, ImageInput, Request};
 pub use system_info::SystemInfo;
 pub use threads::trim;
