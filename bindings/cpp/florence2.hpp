@@ -836,7 +836,6 @@ class model {
         }
         if (options.on_progress) {
             native.user = &observing;
-        const detail::generation_fields fields(options.generation, native);
             native.on_progress = [](const florence2_load_progress *progress, void *user) -> std::int32_t {
                 load_observer *observing = static_cast<load_observer *>(user);
                 return observing->guard.guarded(
@@ -901,6 +900,7 @@ class model {
         observer observing{options, {}};
         florence2_run_options native = options.native;
         native.user = &observing;
+        const detail::generation_fields fields(options.generation, native);
         if (!options.generation_config.empty()) {
             native.generation_config = detail::c_string(options.generation_config, "generation_config");
         }

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use super::table::{GenerationOption, Kind, Style, Table};
-use super::text::{camel_case, comment};
+use super::text::{comment, swift_name};
 use crate::workspace::Failure;
 
 /// The width of the code.
 const WIDTH: usize = 120;
 
 const STYLE: Style = Style {
-    reference: |option| format!("`{}`", camel_case(&option.name)),
+    reference: |option| format!("`{}`", swift_name(&option.name)),
     is_c: false,
 };
 
@@ -27,7 +27,7 @@ fn properties(table: &Table) -> String {
     let mut code = String::new();
     for option in table.grouped() {
         code += &comment("    /// ", &table.paragraph(option, STYLE), WIDTH);
-        let (name, value) = (camel_case(&option.name), value_type(option));
+        let (name, value) = (swift_name(&option.name), value_type(option));
         let _ = writeln!(code, "    public var {name}: {value}?");
     }
     code
@@ -37,7 +37,7 @@ fn properties(table: &Table) -> String {
 fn names(table: &Table) -> String {
     let mut code = String::new();
     for option in table.grouped() {
-        let property = camel_case(&option.name);
+        let property = swift_name(&option.name);
         let value = match option.kind {
             Kind::EarlyStopping | Kind::Decay => format!("{property}?.json"),
             Kind::SequenceBiases => format!("{property}?.map(\\.json)"),

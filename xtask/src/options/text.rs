@@ -2,25 +2,26 @@
 
 use std::fmt::Write as _;
 
-/// The name in camel case, as `numBeams`.
-pub(crate) fn camel_case(name: &str) -> String {
+/// The name in Swift, such as `eosTokenID`.
+pub(crate) fn swift_name(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default();
     words.fold(first.to_owned(), |name, word| name + &capitalised(word))
 }
 
-/// The name as an exported name of Go, as `EOSTokenID`.
+/// The name in Go, such as `EOSTokenID`.
 pub(crate) fn go_name(name: &str) -> String {
-    name.split('_').fold(String::new(), |name, word| {
-        name + &match word {
-            "id" | "eos" | "bos" => word.to_uppercase(),
-            "ids" => "IDs".to_owned(),
-            word => capitalised(word),
-        }
-    })
+    let words = name.split('_');
+    words.fold(String::new(), |name, word| name + &capitalised(word))
 }
 
+/// The word with a capital first letter, and an acronym in capitals.
 fn capitalised(word: &str) -> String {
+    match word {
+        "id" | "eos" | "bos" => return word.to_uppercase(),
+        "ids" => return "IDs".to_owned(),
+        _ => {}
+    }
     let mut letters = word.chars();
     letters.next().map_or(String::new(), |first| {
         first.to_uppercase().chain(letters).collect()
@@ -74,7 +75,8 @@ mod tests {
 
     #[test]
     fn names_follow_the_languages() {
-        assert_eq!(camel_case("no_repeat_ngram_size"), "noRepeatNgramSize");
+        assert_eq!(swift_name("no_repeat_ngram_size"), "noRepeatNgramSize");
+        assert_eq!(swift_name("eos_token_id"), "eosTokenID");
         assert_eq!(go_name("bad_words_ids"), "BadWordsIDs");
         assert_eq!(go_name("eos_token_id"), "EOSTokenID");
     }
