@@ -14,6 +14,8 @@ use crate::generation_setters::generation_setters;
 /// absent key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+#[must_use]
 pub struct GenerationOverrides {
     /// The maximum number of generated tokens, including the end token. It overrides `max_length`.
     /// Values above the number of the decoder's positions are reduced to it. Must be at least 1.
@@ -171,7 +173,6 @@ impl GenerationOverrides {
     generation_setters!();
 
     /// Returns these options, with those of `others` for the ones that are `None`.
-    #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
             max_new_tokens: self.max_new_tokens.or(others.max_new_tokens),

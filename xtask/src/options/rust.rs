@@ -177,6 +177,8 @@ use crate::generation_setters::generation_setters;
 /// absent key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, remote = \"Self\")]
+#[non_exhaustive]
+#[must_use]
 pub struct GenerationOverrides {
 ";
     for option in table.grouped() {
@@ -191,7 +193,7 @@ pub struct GenerationOverrides {
     }
     code += "];\n\ngeneration_setters!();\n\n\
              /// Returns these options, with those of `others` for the ones that are `None`.\n\
-             #[must_use]\npub fn or(self, others: Self) -> Self {\nSelf {\n";
+             pub fn or(self, others: Self) -> Self {\nSelf {\n";
     for option in table.grouped() {
         let name = &option.name;
         let _ = writeln!(code, "{name}: self.{name}.or(others.{name}),");
@@ -235,9 +237,9 @@ fn change_optional<T: Clone>(option: &mut Option<T>, value: Option<&T>) {
 pub(crate) fn setters(table: &Table) -> String {
     let mut code = head("The setters of generation options.");
     code += "
-/// Defines one setter per generation option in the `impl` block of a type. The argument is the path
-/// from the type to its `GenerationOverrides`, such as `options.generation`; it is empty in
-/// `GenerationOverrides`.
+/// Declares one setter per generation option within an `impl` block. The argument is the path from
+/// `self` to its [`GenerationOverrides`](crate::GenerationOverrides), such as `options.generation`.
+/// Without an argument, `self` is one.
 macro_rules! generation_setters {
     ($($field:ident).*) => {
 ";
@@ -247,8 +249,7 @@ macro_rules! generation_setters {
         code += &doc(table, option, "        ");
         let _ = write!(
             code,
-            "        #[must_use]
-        pub fn {name}(mut self, {name}: {argument}) -> Self {{
+            "        pub fn {name}(mut self, {name}: {argument}) -> Self {{
             self.$($field.)*{name} = Some({value});
             self
         }}\n\n"
