@@ -382,9 +382,12 @@ struct load_options {
 
 /// The condition that ends a beam search.
 enum class early_stopping {
-    as_soon_as_complete = FLORENCE2_EARLY_STOPPING_TRUE,      ///< as soon as num_beams answers are complete
-    when_better_is_unlikely = FLORENCE2_EARLY_STOPPING_FALSE, ///< by a heuristic
-    never = FLORENCE2_EARLY_STOPPING_NEVER,                   ///< when a better answer is impossible
+    /// True: as soon as num_beams answers are complete.
+    as_soon_as_complete = FLORENCE2_EARLY_STOPPING_TRUE,
+    /// False: when a better answer is unlikely, by a heuristic.
+    when_better_is_unlikely = FLORENCE2_EARLY_STOPPING_FALSE,
+    /// Never: when a better answer is impossible.
+    never = FLORENCE2_EARLY_STOPPING_NEVER,
 };
 
 /// A number of tokens after which the scores of end tokens increase, and the base of the increase.

@@ -3,11 +3,11 @@ import Foundation
 
 /// The condition that ends a beam search.
 public enum EarlyStopping: Sendable {
-    /// The search ends as soon as `numBeams` answers are complete.
+    /// True: the search ends as soon as `numBeams` answers are complete.
     case asSoonAsComplete
-    /// The search ends when a better answer is unlikely, by a heuristic.
+    /// False: the search ends when a better answer is unlikely, by a heuristic.
     case whenBetterIsUnlikely
-    /// The search ends when a better answer is impossible.
+    /// Never: the search ends when a better answer is impossible.
     case never
 
     var json: Any {

@@ -30,11 +30,7 @@ pub fn parse_options<T, E: serde::de::Error>(
     let options = Value::from(canonical_options(options));
     deserialize(serde_path_to_error::Deserializer::new(options, &mut track)).map_err(|error| {
         let path = track.path();
-        match path.iter().next() {
-            // An error about the object, such as an unknown key, which it names.
-            None => E::custom(error),
-            Some(_) => E::custom(format!("{path}: {error}")),
-        }
+        E::custom(format!("{path}: {error}"))
     })
 }
 
