@@ -1,4 +1,5 @@
 //! `post_processor_config` of `processor_config.json`, and its effect on the results.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
