@@ -17,9 +17,9 @@ impl Florence2 {
     /// [`Self::demo`] with options.
     ///
     /// # Errors
-    /// Those of [`Self::from_files`].
+    /// Those of [`Self::load_memory`].
     pub fn demo_with(options: &LoadOptions) -> Result<Self> {
         let files = florence2_demo_model::FILES.iter().copied();
-        Self::from_files(&files.collect(), options)
+        Self::load_memory(&files.collect(), options)
     }
 }
