@@ -87,7 +87,7 @@ const fn rejected(name: &'static str, neutral: &'static [f64]) -> GenerationKey 
 }
 
 /// Every key of transformers 5.17's `GenerationConfig`, and `seed`, an option of this crate only.
-/// `docs/generation.md` has the same table with the reasons.
+/// `docs/src/generation.md` has the same table with the reasons.
 pub const GENERATION_KEYS: &[GenerationKey] = &[
     option("max_new_tokens", Form::Integer),
     option("max_length", Form::Integer),
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_same_table() {
-        let text = include_str!("../../../../docs/generation.md");
+        let text = include_str!("../../../../docs/src/generation.md");
         let rows = text.lines().filter(|line| line.starts_with("| `"));
         let documented: BTreeSet<(String, String)> = rows
             .map(|row| {
