@@ -24,6 +24,7 @@ A comment on the line before a block changes this:
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,9 @@ COMPILERS = {
     "c": ["cc", "-std=c11", "-xc"],
     "cpp": ["c++", "-std=c++17", "-xc++", f"-I{ROOT}/bindings/cpp"],
 }
-BLOCK = re.compile(r"(?:^<!-- (?P<marker>.*?) -->\n)?^```(?P<kind>\w+)[^\n]*\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<marker>[^\n]*) -->\n)?^```(?P<kind>\w+)[^\n]*\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass
@@ -157,7 +160,7 @@ def script_of(page: Path, commands: list[Command], python: str, folder: Path) ->
     lines.append(SETUP[setup[1]] if setup else "")
     for index, command in enumerate(commands):
         runnable = in_target(command.text)
-        lines.append(f"echo '$' {command.text!r} >&2")
+        lines.append("echo " + shlex.quote(f"$ {command.text}") + " >&2")
         if not command.expected:
             lines.append(f"{runnable} >&2")
         elif command.block.marker == "fails":
