@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use florence2::{Answer, Coordinates, Image, RegionKind, RunOptions};
+use florence2::{Answer, Coordinates, Image, RunOptions, Shape};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -112,16 +112,13 @@ fn print_text(name: &str, named: bool, answer: &Answer) -> Result<(), Failure> {
         let score = region
             .score
             .map_or(String::new(), |score| percent(score.overall));
-        let kind = match region.kind {
-            RegionKind::Box => "box",
-            RegionKind::Quad => "quad",
-            RegionKind::Polygon => "polygon",
+        let kind = match region.shape {
+            Shape::Box(_) => "box",
+            Shape::Quad(_) => "quad",
+            Shape::Polygon(_) => "polygon",
         };
-        let points: Vec<String> = region
-            .points
-            .iter()
-            .map(|[x, y]| format!("({x:.0}, {y:.0})"))
-            .collect();
+        let points = region.shape.points().into_iter();
+        let points: Vec<String> = points.map(|[x, y]| format!("({x:.0}, {y:.0})")).collect();
         let (label, points) = (&region.label, points.join(" "));
         print(format_args!("{score}  {kind:7} {label:24} {points}"))?;
     }

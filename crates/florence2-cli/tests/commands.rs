@@ -52,7 +52,7 @@ fn json_has_every_field() {
     assert!(answer["sequence_score"].as_f64().unwrap() < 0.0);
     assert_eq!(answer["result"]["<OD>"]["labels"][0], "white circle");
     assert_eq!(answer["regions"].as_array().unwrap().len(), 3);
-    for field in ["kind", "label", "points", "score"] {
+    for field in ["kind", "label", "points", "bounding_box", "score"] {
         assert!(!answer["regions"][0][field].is_null(), "{field}");
     }
     for part in ["preprocess", "vision", "generate"] {

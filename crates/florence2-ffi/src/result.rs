@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
-use florence2::{Answer, FinishReason, Region, RegionKind};
+use florence2::{Answer, FinishReason, Region, Shape};
 
 use crate::boundary;
 use crate::handle::{self, Handle};
@@ -24,6 +24,8 @@ pub struct florence2_result {
     raw_text: CString,
     /// The labels to which `regions` points.
     _labels: Vec<CString>,
+    /// The points to which `regions` points.
+    _points: Vec<Vec<florence2_point>>,
     regions: Vec<florence2_region>,
     timings: florence2_timings,
     alternatives: Vec<florence2_result>,
@@ -145,7 +147,9 @@ impl florence2_result {
             .iter()
             .map(|region| c_string(&region.label))
             .collect();
-        let regions = answer.result.regions.iter().zip(&labels);
+        let points: Vec<_> = answer.result.regions.iter().map(points).collect();
+        let regions = answer.result.regions.iter().zip(&labels).zip(&points);
+        let regions = regions.map(|((region, label), points)| view(region, label, points));
         let timings = answer.timings;
         let alternatives: Vec<Self> = alternatives
             .into_iter()
@@ -156,8 +160,9 @@ impl florence2_result {
             task: c_string(&answer.prompt.key()),
             text: c_string(&answer.result.text),
             raw_text: c_string(&answer.text),
-            regions: regions.map(|(region, label)| view(region, label)).collect(),
+            regions: regions.collect(),
             _labels: labels,
+            _points: points,
             timings: florence2_timings {
                 preprocess_ms: timings.preprocess.as_secs_f64() * 1e3,
                 vision_ms: timings.vision.as_secs_f64() * 1e3,
@@ -179,20 +184,27 @@ impl florence2_result {
     }
 }
 
-/// Returns a region that points into the answer. The answer's vectors do not move while the result
+/// Returns the points of a region in the order of the C struct.
+fn points(region: &Region) -> Vec<florence2_point> {
+    let points = region.shape.points().into_iter();
+    points
+        .map(|[x_px, y_px]| florence2_point { x_px, y_px })
+        .collect()
+}
+
+/// Returns a region that points to its label and its points. They do not move while the result
 /// exists.
-fn view(region: &Region, label: &CString) -> florence2_region {
+fn view(region: &Region, label: &CString, points: &[florence2_point]) -> florence2_region {
     let score = region.score;
     florence2_region {
         label: label.as_ptr(),
-        // Both types consist of two f64.
-        points: region.points.as_ptr().cast(),
-        points_len: region.points.len(),
+        points: points.as_ptr(),
+        points_len: points.len(),
         instance: region.instance,
-        kind: match region.kind {
-            RegionKind::Box => florence2_region_kind::Box,
-            RegionKind::Quad => florence2_region_kind::Quad,
-            RegionKind::Polygon => florence2_region_kind::Polygon,
+        kind: match region.shape {
+            Shape::Box(_) => florence2_region_kind::Box,
+            Shape::Quad(_) => florence2_region_kind::Quad,
+            Shape::Polygon(_) => florence2_region_kind::Polygon,
         },
         score: score.map_or(f32::NAN, |score| score.overall),
         label_score: score.and_then(|score| score.label).unwrap_or(f32::NAN),

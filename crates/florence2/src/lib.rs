@@ -7,7 +7,7 @@
 //! let image = Image::open("street.jpg")?;
 //! let answer = model.run(&image, Task::ObjectDetection)?;
 //! for region in &answer.result.regions {
-//!     println!("{} {:?}", region.label, region.points);
+//!     println!("{} {:?}", region.label, region.shape.bounding_box());
 //! }
 //! # Ok::<(), florence2::Error>(())
 //! ```
@@ -60,7 +60,7 @@ pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, TaskResult,
+    BoundingBox, Coordinates, ImageSize, PostProcessingType, Region, RegionScore, Shape, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{

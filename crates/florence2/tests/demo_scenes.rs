@@ -96,7 +96,8 @@ fn narrow_weights_answer_alike() {
             for (found, expected) in regions[0].iter().zip(regions[1]) {
                 assert_eq!(found.label, expected.label, "{dtype} {scene}");
                 let sides = [image.width(), image.height()].map(f64::from);
-                for (found, expected) in found.points.iter().zip(&expected.points) {
+                let [found, expected] = [found, expected].map(|region| region.shape.points());
+                for (found, expected) in found.iter().zip(&expected) {
                     for axis in [0, 1] {
                         let moved = (found[axis] - expected[axis]).abs() / sides[axis];
                         assert!(moved <= MOVED, "{dtype} {scene}: {moved}");
