@@ -11,7 +11,8 @@ if ! command -v mdbook > /dev/null; then
 fi
 python3 tests/links.py
 rm -rf "$target/guide"
-messages=$(mdbook build docs --dest-dir "$target/guide" 2>&1)
+status=0
+messages=$(mdbook build docs --dest-dir "$target/guide" 2>&1) || status=$?
 echo "$messages"
-! grep -E '^ *(WARN|ERROR)' <<< "$messages"
+if test "$status" != 0 || grep -qE '^ *(WARN|ERROR)' <<< "$messages"; then exit 1; fi
 test -s "$target/guide/index.html"

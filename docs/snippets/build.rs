@@ -1,4 +1,4 @@
-//! Generates a test from every block of Rust in the guide (`docs/src`).
+//! Generates a test from every block of Rust in the README and in the guide (`docs/src`).
 //!
 //! A block that states its file (`<!-- file: .. -->`) is omitted: `tests/docs.py` compares it with the file. A block
 //! after `<!-- not called: REASON -->` is compiled only. The other blocks run in the repository's root folder, with
@@ -18,10 +18,14 @@ struct Block {
 }
 
 fn main() -> io::Result<()> {
-    let guide = Path::new("../src");
-    println!("cargo::rerun-if-changed={}", guide.display());
+    let (guide, readme) = (Path::new("../src"), Path::new("../../README.md"));
+    for path in [guide, readme] {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
     let mut tests = String::from("use florence2::*;\n");
-    for page in pages(guide)? {
+    let mut all = pages(guide)?;
+    all.push(readme.to_owned());
+    for page in all {
         for block in blocks(&page, &fs::read_to_string(&page)?) {
             tests += &test(&block);
         }
@@ -69,9 +73,14 @@ fn blocks(page: &Path, text: &str) -> Vec<Block> {
 
 /// Returns a test that runs the block, or a function if the block is not called.
 fn test(block: &Block) -> String {
-    let Block { page, line, is_called, code } = block;
+    let Block {
+        page,
+        line,
+        is_called,
+        code,
+    } = block;
     let stem = page.file_stem().unwrap_or_default().to_string_lossy();
-    let name = format!("{}_line_{line}", stem.replace('-', "_"));
+    let name = format!("{}_line_{line}", stem.replace('-', "_").to_lowercase());
     let mut test = format!("\n// {}, line {line}\n", page.display());
     if *is_called {
         test += "#[test]\n";
