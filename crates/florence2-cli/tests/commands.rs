@@ -34,7 +34,7 @@ fn run_json(arguments: &[&str]) -> Value {
 #[test]
 fn json_has_every_field() {
     let answer = run_json(&["--task", "<OD>"]);
-    assert_eq!(answer["schema"], 1);
+    assert_eq!(answer["schema"], 2);
     assert_eq!(answer["image"], scene().to_str().unwrap());
     assert_eq!(
         (&answer["width"], &answer["height"]),

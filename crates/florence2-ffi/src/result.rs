@@ -142,13 +142,12 @@ impl florence2_result {
     pub(crate) fn new(mut answer: Answer, image_name: &str) -> Self {
         let alternatives = std::mem::take(&mut answer.alternatives);
         let labels: Vec<CString> = answer
-            .result
             .regions
             .iter()
             .map(|region| c_string(&region.label))
             .collect();
-        let points: Vec<_> = answer.result.regions.iter().map(points).collect();
-        let regions = answer.result.regions.iter().zip(&labels).zip(&points);
+        let points: Vec<_> = answer.regions.iter().map(points).collect();
+        let regions = answer.regions.iter().zip(&labels).zip(&points);
         let regions = regions.map(|((region, label), points)| view(region, label, points));
         let timings = answer.timings;
         let alternatives: Vec<Self> = alternatives
@@ -158,8 +157,8 @@ impl florence2_result {
         alternatives.iter().for_each(handle::register_borrowed);
         Self {
             task: c_string(&answer.prompt.key()),
-            text: c_string(&answer.result.text),
-            raw_text: c_string(&answer.text),
+            text: c_string(&answer.text),
+            raw_text: c_string(&answer.raw_text),
             regions: regions.collect(),
             _labels: labels,
             _points: points,
@@ -177,10 +176,9 @@ impl florence2_result {
 
     /// Returns the answer of the facade including its alternatives.
     fn whole_answer(&self) -> Answer {
-        Answer {
-            alternatives: self.alternatives.iter().map(Self::whole_answer).collect(),
-            ..self.answer.clone()
-        }
+        let mut answer = self.answer.clone();
+        answer.alternatives = self.alternatives.iter().map(Self::whole_answer).collect();
+        answer
     }
 }
 
@@ -246,7 +244,7 @@ pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result)
     // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, f32::NAN, |result| {
-            result.answer.result.score.unwrap_or(f32::NAN)
+            result.answer.score.unwrap_or(f32::NAN)
         })
     }
 }
@@ -271,7 +269,8 @@ pub unsafe extern "C" fn florence2_result_finish_reason(
             .finish_reason
         {
             FinishReason::EndOfText => florence2_finish_reason::EndOfText,
-            FinishReason::Length => florence2_finish_reason::Length,
+            // The model reached a limit.
+            _ => florence2_finish_reason::Length,
         })
     }
 }
@@ -397,7 +396,7 @@ pub unsafe extern "C" fn florence2_result_timings(
 /// first call creates it.
 ///
 /// The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
-/// or ""), "width", "height", "task", "input", "text" (with special tokens), "plain_text",
+/// or ""), "width", "height", "task", "input", "text", "raw_text" (with special tokens),
 /// "token_ids", "token_log_probs", "sequence_score", "finish_reason", "score", "result" (the answer
 /// as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
 /// than one answer, "alternatives".

@@ -34,6 +34,13 @@ pub(crate) struct Callbacks {
     pub(crate) user: *mut c_void,
 }
 
+impl Callbacks {
+    /// Returns true if the caller passed a callback.
+    pub(crate) fn are_set(&self) -> bool {
+        self.on_token.is_some() || self.on_progress.is_some()
+    }
+}
+
 /// The options of a run in Rust's types.
 pub(crate) struct ReadOptions {
     pub(crate) run: RunOptions,
@@ -59,13 +66,12 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
     };
     option_struct::check_reserved("options.reserved", options.reserved)?;
     Ok(ReadOptions {
-        run: RunOptions {
+        run: RunOptions::default()
             // SAFETY: guaranteed by the caller.
-            generation: unsafe { generation(&options)? },
-            coordinates: coordinates(options.coordinates)?,
+            .generation(unsafe { generation(&options)? })
+            .coordinates(coordinates(options.coordinates)?)
             // SAFETY: guaranteed by the caller.
-            cancel: unsafe { cancel(&options)? },
-        },
+            .cancel(&unsafe { cancel(&options)? }),
         callbacks: Callbacks {
             on_token: options.on_token,
             on_progress: options.on_progress,

@@ -19,6 +19,7 @@ pub struct GeneratedSequence {
 /// The reason why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The model generated an end token or a stop string.
     EndOfText,
