@@ -10,7 +10,7 @@
 - `python`: the blocks of a page are one program, which runs after the page's commands.
 - `toml`, `json`: parsed.
 - `rust`: run by the tests of the crate docs/snippets.
-- `go`, `swift`: must state their file.
+- `go`, `swift`, `cmake`: must state their file.
 
 A comment on the line before a block changes this:
 
@@ -32,6 +32,7 @@ import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs/src"
@@ -89,18 +90,22 @@ class Command:
     block: Block
 
 
+def fail(place: str, message: str) -> NoReturn:
+    sys.exit(f"{place}: {message}")
+
+
 def blocks_of(page: Path) -> list[Block]:
     content = page.read_text()
-    found = []
+    found: list[Block] = []
     for match in BLOCK.finditer(content):
         marker, _, value = (match["marker"] or "").partition(": ")
         line = content.count("\n", 0, match.start("text")) + 1
+        if match["kind"] == "rust" and marker == "not run":
+            fail(f"{page}:{line}", "found `not run`, expected `not called`, because the block is compiled")
         found.append(Block(page, line, match["kind"], match["text"], marker, value))
+    if len(re.findall(r"^```", content, re.MULTILINE)) != 2 * len(found):
+        fail(str(page), "expected a language after the opening line of each block")
     return found
-
-
-def fail(place: str, message: str) -> None:
-    sys.exit(f"{place}: {message}")
 
 
 def check_part(block: Block) -> None:
@@ -131,8 +136,8 @@ def check_static(block: Block) -> None:
         tomllib.loads(block.text)
     elif block.kind == "json":
         json.loads(block.text)
-    elif block.kind in ("go", "swift"):
-        fail(block.place, "expected `<!-- file: PATH -->` before the block")
+    elif block.kind not in ("console", "python", "rust"):
+        fail(block.place, f"found a block of {block.kind}, expected `<!-- file: PATH -->` before it")
 
 
 def commands_of(block: Block) -> list[Command]:
@@ -245,7 +250,8 @@ def main() -> None:
         for block in run:
             check_static(block)
         run_session(page, run, update)
-        print(f"{page.relative_to(ROOT)}: {len(run)} of {len(blocks)} blocks hold")
+        if blocks:
+            print(f"{page.relative_to(ROOT)}: {len(run)} of {len(blocks)} blocks hold")
     for block in skipped:
         print(f"{block.place}: {block.marker}: {block.value}")
 
