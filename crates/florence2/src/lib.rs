@@ -43,6 +43,7 @@
 //! `florence2-core` (the model) and `florence2-postprocess` (answers).
 
 #![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod batch;
@@ -88,9 +89,7 @@ pub use florence2_core::generate::{
     KeyTreatment,
 };
 pub use florence2_core::weights::LoadProgress;
-pub use florence2_core::{
-    Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning, weights,
-};
+pub use florence2_core::{Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
 pub use florence2_kernels::{CpuLevelError, Dtype};
@@ -129,3 +128,10 @@ const _: () = {
     is_send_sync::<LoadOptions>();
     is_send_sync::<CancelToken>();
 };
+
+/// The tensors of a checkpoint, and the result of comparing them with a model.
+pub mod weights {
+    pub use florence2_core::weights::{
+        Checkpoint, KeyLayout, LoadProgress, ShapeMismatch, StoredTensor, WeightsReport,
+    };
+}
