@@ -174,7 +174,7 @@ static void layouts(void) {
     FIELD(florence2_run_options, no_repeat_ngram_size);
     FIELD(florence2_run_options, early_stopping);
     FIELD(florence2_run_options, coordinates);
-    FIELD(florence2_run_options, reserved);
+    FIELD(florence2_run_options, location_tolerance);
     FIELD(florence2_run_options, seed);
     FIELD(florence2_run_options, eos_token_ids);
     FIELD(florence2_run_options, eos_token_ids_len);
@@ -385,6 +385,8 @@ static void answers(void) {
     CHECK(circle->kind == FLORENCE2_REGION_KIND_BOX && circle->points_len == 2);
     CHECK(fabs(circle->points[0].x_px - 31.392) < 1e-3);
     CHECK(circle->label_score > 0.9f && circle->label_score <= 1.0f);
+    CHECK(circle->location_score > 0.9f && circle->location_score <= 1.0f);
+    CHECK(fabs(circle->score - circle->label_score * circle->location_score) < 1e-6);
     CHECK(florence2_result_region(result, 3) == NULL);
     CHECK(florence2_result_image_width_px(result) == 192);
     CHECK(strstr(florence2_result_raw_text(result), "<loc_") != NULL);
@@ -394,10 +396,17 @@ static void answers(void) {
     CHECK(florence2_result_finish_reason(result) == FLORENCE2_FINISH_REASON_END_OF_TEXT);
     CHECK(strstr(florence2_result_json(result), "\"schema\":2") != NULL);
     CHECK(florence2_result_timings(result)->vision_ms > 0);
+    florence2_result *exact = NULL;
+    florence2_run_options options = options_of(0);
+    options.location_tolerance = -1;
+    TAKEN(florence2_model_run(model, &request, &options, &exact, &error));
+    CHECK(florence2_result_region(exact, 0)->location_score < 0.5f);
+    CHECK(florence2_result_region(exact, 0)->label_score == circle->label_score);
+    florence2_result_free(exact);
     florence2_result_free(result);
 
     // The alternatives of a beam search, best first.
-    florence2_run_options options = options_of(2);
+    options = options_of(2);
     options.num_return_sequences = 2;
     request = request_of("<CAPTION>");
     TAKEN(florence2_model_run(model, &request, &options, &result, &error));
@@ -554,6 +563,9 @@ static void fields_are_options(void) {
     options = options_of(1);
     options.renormalize_logits = 9;
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "renormalize_logits");
+    options = options_of(1);
+    options.location_tolerance = -2;
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "location_tolerance");
 }
 
 typedef struct {

@@ -224,8 +224,10 @@ pub struct florence2_run_options {
     pub early_stopping: i32,
     /// A florence2_coordinates: the conventions of the result. Default: FLORENCE2_COORDINATES_BIN_CENTERS.
     pub coordinates: i32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// The number of bins on each side of a generated coordinate that count as the same coordinate in
+    /// the scores of regions; 1000 bins are a side of the image. It does not affect the answer. -1: 0
+    /// bins, only the generated bin counts. Default: 50.
+    pub location_tolerance: i32,
     /// Sampling: the seed of the random numbers, which are the same on every machine. Default: 0.
     pub seed: u64,
     /// The tokens that end an answer. If it is empty and its bit in `set` is 1, answers end only at

@@ -79,7 +79,7 @@ const LAYOUT: &[(&str, usize)] = layout! {
     florence2_run_options {
         struct_size, num_beams, num_return_sequences, max_new_tokens, min_new_tokens, do_sample,
         top_k, top_p, temperature, repetition_penalty, length_penalty, no_repeat_ngram_size,
-        early_stopping, coordinates, reserved, seed, eos_token_ids, eos_token_ids_len,
+        early_stopping, coordinates, location_tolerance, seed, eos_token_ids, eos_token_ids_len,
         generation_config, deadline_ms, cancel, on_token, on_progress, user,
         set, max_length, min_length, encoder_no_repeat_ngram_size, min_p, top_h, typical_p,
         epsilon_cutoff, eta_cutoff, encoder_repetition_penalty, remove_invalid_values,

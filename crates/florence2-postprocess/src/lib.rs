@@ -28,6 +28,7 @@ mod types;
 pub use config::PostProcessorConfig;
 pub use parse::{parse, parse_with};
 pub use quantizer::{BINS, Quantizer};
+pub use score::LOCATION_TOLERANCE;
 pub use shape::{BoundingBox, Shape};
 pub use types::{
     Coordinates, ImageSize, PostProcessingType, Region, RegionScore, ScoredText, TaskResult,

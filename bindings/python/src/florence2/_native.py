@@ -168,7 +168,7 @@ class RunOptions(ctypes.Structure):
         ("no_repeat_ngram_size", c_int32),
         ("early_stopping", c_int32),
         ("coordinates", c_int32),
-        ("reserved", c_uint32),
+        ("location_tolerance", c_int32),
         ("seed", c_uint64),
         ("eos_token_ids", POINTER(c_uint32)),
         ("eos_token_ids_len", c_size_t),
