@@ -54,49 +54,50 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Sets [`Self::device`].
+    /// Sets the device: `auto`, or one of [`crate::devices`].
     pub fn device(mut self, device: impl Into<String>) -> Self {
         self.device = device.into();
         self
     }
 
-    /// Sets [`Self::dtype`].
+    /// Sets the data type of the weights.
     pub fn dtype(mut self, dtype: Dtype) -> Self {
         self.dtype = dtype;
         self
     }
 
-    /// Sets [`Self::weights`].
+    /// Sets a weights file, or an index of shards, in place of the weights in the model's folder.
     pub fn weights(mut self, weights: impl Into<PathBuf>) -> Self {
         self.weights = Some(weights.into());
         self
     }
 
-    /// Sets [`Self::processor`].
+    /// Sets the folder of the preprocessor's and the tokenizer's files.
     pub fn processor(mut self, processor: impl Into<PathBuf>) -> Self {
         self.processor = Some(processor.into());
         self
     }
 
-    /// Adds an adapter to [`Self::adapters`].
+    /// Adds a LoRA adapter to merge into the weights, after those that were added before.
     pub fn adapter(mut self, adapter: impl Into<AdapterOptions>) -> Self {
         self.adapters.push(adapter.into());
         self
     }
 
-    /// Sets [`Self::threads`]: a number, or `NonZeroUsize::new(number)`.
+    /// Sets the number of threads in the model's own thread pool, for example
+    /// `NonZeroUsize::new(4)`. `None` is the thread pool of the process.
     pub fn threads(mut self, threads: impl Into<Option<NonZeroUsize>>) -> Self {
         self.threads = threads.into();
         self
     }
 
-    /// Sets [`Self::spin_limit`].
+    /// Sets the maximum number of threads that spin between the operations of a run on the CPU.
     pub fn spin_limit(mut self, spin_limit: usize) -> Self {
         self.spin_limit = Some(spin_limit);
         self
     }
 
-    /// Sets [`Self::progress`]; see [`LoadCallback::new`].
+    /// Sets the callback for the progress; see [`LoadCallback::new`].
     pub fn on_progress(
         mut self,
         on_progress: impl Fn(LoadProgress) -> ControlFlow<()> + Send + Sync + 'static,
@@ -105,7 +106,7 @@ impl LoadOptions {
         self
     }
 
-    /// Sets [`Self::cancel`] to a clone of a token.
+    /// Sets the token that cancels the loading.
     pub fn cancel(mut self, cancel: &CancelToken) -> Self {
         self.cancel = cancel.clone();
         self
@@ -165,7 +166,7 @@ impl From<MemoryFiles> for AdapterOptions {
 }
 
 impl AdapterOptions {
-    /// Sets [`Self::scale`].
+    /// Sets the factor by which the adapter's updates are multiplied. The default is 1.
     pub fn scale(mut self, scale: f32) -> Self {
         self.scale = scale;
         self
