@@ -431,6 +431,7 @@ fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
         vocab_size: model.config().text_config.vocab_size,
         prompts: &[],
         token_bytes: None,
+        location_window: None,
     };
     let mut observer = GenerationObserver::default();
     let answers = generate_with(model, encoded, &config, &context, &cancel, &mut observer);

@@ -470,11 +470,11 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The model generated an end token or a stop string.
+     * The answer ends with an end token, which may be forced, or with a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+     * The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
@@ -1403,9 +1403,11 @@ typedef struct florence2_run_options {
      */
     int32_t coordinates;
     /**
-     * Must be 0.
+     * The number of bins on each side of a generated coordinate that count as the same coordinate in
+     * the scores of regions; 1000 bins are a side of the image. It does not affect the answer. -1: 0
+     * bins, only the generated bin counts. Default: 50.
      */
-    uint32_t reserved;
+    int32_t location_tolerance;
     /**
      * Sampling: the seed of the random numbers, which are the same on every machine. Transformers
      * has no such key, and the tokens differ from those that it samples. Default: 0.
@@ -1642,16 +1644,18 @@ typedef struct florence2_region {
      */
     florence2_region_kind kind;
     /**
-     * The confidence, 0 to 1: the exponential of the mean log-probability of the tokens of the
-     * label and the location. NaN if it is not known.
+     * The confidence, 0 to 1: `label_score` times `location_score`, or `location_score` if the
+     * region has no label. NaN if it is not known.
      */
     float score;
     /**
-     * The same for the tokens of the label only. NaN if the region has no label.
+     * The probability of the label, 0 to 1: the geometric mean over its tokens. NaN if the region
+     * has no label.
      */
     float label_score;
     /**
-     * The same for the tokens of the location only. NaN if it is not known.
+     * The probability, 0 to 1, that a coordinate lies within `location_tolerance` of the generated
+     * one, of the least certain coordinate. NaN if it is not known.
      */
     float location_score;
 } florence2_region;
@@ -2238,8 +2242,9 @@ const char *florence2_result_raw_text(const struct florence2_result *result);
 const char *florence2_result_task(const struct florence2_result *result);
 
 /**
- * Returns the confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
- * tokens without `<s>` and `</s>`. NaN if the answer has no such tokens, and for NULL.
+ * Returns the confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens
+ * without `<s>` and `</s>`. A location counts with the probability that it lies within
+ * `location_tolerance` of the generated one. NaN if the answer has no such tokens, and for NULL.
  */
 float florence2_result_score(const struct florence2_result *result);
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{DecodeOptions, Dtype, Image, Prompt, Task, TaskInput};
+use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
 use crate::generation_args::GenerationArgs;
 
@@ -57,6 +57,9 @@ pub(crate) struct RunArgs {
     /// Coordinates of regions: bin centres, or the integers that transformers returns.
     #[arg(long, value_enum, default_value_t = CoordinatesArg::BinCenters)]
     pub(crate) coordinates: CoordinatesArg,
+    /// Bins of 1000 by which a coordinate may be off and still count as right in a region's score.
+    #[arg(long, value_name = "N", default_value_t = LOCATION_TOLERANCE)]
+    pub(crate) location_tolerance: u32,
     /// Draw the regions into a PNG file; with several images, the index is added to the name.
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,

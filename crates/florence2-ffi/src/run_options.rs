@@ -10,6 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::generation_options;
 use crate::handle;
 use crate::option_struct;
+use crate::option_values::count_or_off;
 use crate::options::{
     florence2_coordinates, florence2_progress_callback, florence2_run_options,
     florence2_token_callback,
@@ -53,14 +54,17 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
             },
         });
     };
-    option_struct::check_reserved("options.reserved", options.reserved)?;
+    let tolerance = options.location_tolerance;
+    let tolerance = count_or_off("options.location_tolerance", tolerance, 0)?;
+    let mut run = RunOptions::default()
+        // SAFETY: guaranteed by the caller.
+        .generation(unsafe { generation(&options)? })
+        .coordinates(coordinates(options.coordinates)?)
+        // SAFETY: guaranteed by the caller.
+        .cancel(&unsafe { cancel(&options)? });
+    run.location_tolerance = tolerance.map(|bins| bins as u32);
     Ok(ReadOptions {
-        run: RunOptions::default()
-            // SAFETY: guaranteed by the caller.
-            .generation(unsafe { generation(&options)? })
-            .coordinates(coordinates(options.coordinates)?)
-            // SAFETY: guaranteed by the caller.
-            .cancel(&unsafe { cancel(&options)? }),
+        run,
         callbacks: Callbacks {
             on_token: options.on_token,
             on_progress: options.on_progress,

@@ -26,6 +26,7 @@ mod types;
 
 pub use parse::parse;
 pub use quantizer::{BINS, Quantizer};
+pub use score::LOCATION_TOLERANCE;
 pub use shape::{BoundingBox, Shape};
 pub use types::{
     Coordinates, ImageSize, PostProcessingType, Region, RegionScore, ScoredText, TaskResult,

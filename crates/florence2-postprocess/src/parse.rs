@@ -429,6 +429,7 @@ mod tests {
             range: index * part.len()..(index + 1) * part.len(),
             token_id: 0,
             log_prob: -1.0,
+            location_log_prob: -1.0,
         };
         ScoredText {
             text: part.repeat(count),

@@ -99,22 +99,29 @@ impl Florence2Processor {
 
     /// Parses generated ids: HF `post_process_generation`.
     ///
-    /// `log_probs` has one entry per id. It is empty for an answer without scores.
+    /// `log_probs` has one entry per id, and `location_log_probs` too: the log-probability that a
+    /// location lies near the generated one, `log_probs`' entry for other tokens. Both are empty for an
+    /// answer without scores.
     pub fn post_process_generation(
         &self,
         token_ids: &[u32],
         log_probs: &[f32],
+        location_log_probs: &[f32],
         prompt: &Prompt,
         image_size: ImageSize,
         coordinates: Coordinates,
     ) -> TaskResult {
         let (text, spans) = self.tokenizer.decode_spans(token_ids);
+        let log_probs = log_probs.iter().zip(location_log_probs);
         let tokens = spans.into_iter().zip(token_ids).zip(log_probs);
-        let tokens = tokens.map(|((range, token_id), log_prob)| TokenSpan {
-            range,
-            token_id: *token_id,
-            log_prob: *log_prob,
-        });
+        let tokens = tokens.map(
+            |((range, token_id), (log_prob, location_log_prob))| TokenSpan {
+                range,
+                token_id: *token_id,
+                log_prob: *log_prob,
+                location_log_prob: *location_log_prob,
+            },
+        );
         let answer = ScoredText {
             text,
             tokens: tokens.collect(),

@@ -43,6 +43,7 @@
 //! `florence2-core` (the model) and `florence2-postprocess` (answers).
 
 #![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod batch;
@@ -89,16 +90,15 @@ pub use florence2_core::generate::{
     KeyTreatment,
 };
 pub use florence2_core::weights::LoadProgress;
-pub use florence2_core::{
-    Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning, weights,
-};
+pub use florence2_core::{Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
 pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    BoundingBox, Coordinates, ImageSize, PostProcessingType, Region, RegionScore, Shape, TaskResult,
+    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType, Region,
+    RegionScore, Shape, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
@@ -131,3 +131,10 @@ const _: () = {
     is_send_sync::<LoadOptions>();
     is_send_sync::<CancelToken>();
 };
+
+/// The tensors of a checkpoint, and the result of comparing them with a model.
+pub mod weights {
+    pub use florence2_core::weights::{
+        Checkpoint, KeyLayout, LoadProgress, ShapeMismatch, StoredTensor, WeightsReport,
+    };
+}

@@ -214,8 +214,10 @@ pub struct RunOptions {
     pub generation: GenerationOverrides,
     /// The coordinates of regions.
     pub coordinates: Coordinates,
-    /// The tolerance of the regions' location scores: the number of bins on each side of a
-    /// coordinate. `None` for the default.
+    /// The number of bins on each side of a generated coordinate that count as the same coordinate in
+    /// [`RegionScore::locations`](crate::RegionScore::locations); 1000 bins are a side of the image.
+    /// With 0, only the generated bin counts. `None` for
+    /// [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE). It does not affect the answer.
     pub location_tolerance: Option<u32>,
     /// Cancels the run.
     pub cancel: CancelToken,

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_key_of_transformers_is_in_the_table() {
-        let keys = include_str!("../../../../tests/fixtures/generation_keys.json");
+        let keys = include_str!("generation_keys.json");
         let mut expected: BTreeSet<String> = serde_json::from_str(keys).unwrap();
         expected.insert("seed".to_owned());
         let found: BTreeSet<String> = GENERATION_KEYS
