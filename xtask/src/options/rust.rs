@@ -86,6 +86,7 @@ use super::early_stopping::EarlyStopping;
 /// `50.0` for 50, and null for an absent key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = \"Self\")]
+#[non_exhaustive]
 pub struct GenerationConfig {
 ";
     for option in table.grouped() {
