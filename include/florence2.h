@@ -2161,47 +2161,31 @@ florence2_status florence2_model_run(const struct florence2_model *model,
  * - `requests`: an array of requests with the same `struct_size`.
  * - `requests_len`: the number of requests, at most 65536. 0 is allowed.
  * - `options`: the options of all requests. NULL for the defaults.
- * - `results`: an array of `requests_len` elements, which receives the results. Required unless
- *   `requests_len` is 0. Free each result with florence2_result_free.
+ * - `results`: an array of `requests_len` elements, which receives the results. The element of a
+ *   request that failed is NULL. Required unless `requests_len` is 0. Free each result with
+ *   florence2_result_free.
+ * - `errors`: NULL, or an array of `requests_len` elements, which receives the errors. The element
+ *   of a request that did not fail is NULL. Free each error with florence2_error_free.
  *
- * Returns the statuses of florence2_model_run. If one request fails, the call fails, its message
- * names the request, and all elements of `results` are NULL.
+ * With `errors`, a request that fails does not affect the others: the function returns
+ * FLORENCE2_STATUS_OK if each request has a result or an error. It fails for reasons that concern
+ * all requests:
+ * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
+ * - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
+ *   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
+ *
+ * Without `errors`, one request that fails fails the call, with the statuses of
+ * florence2_model_run. The message names the request if it is invalid.
+ *
+ * If the call fails, all elements of `results` and `errors` are NULL.
  */
 florence2_status florence2_model_run_batch(const struct florence2_model *model,
                                            const struct florence2_request *requests,
                                            size_t requests_len,
                                            const struct florence2_run_options *options,
                                            struct florence2_result **results,
+                                           struct florence2_error **errors,
                                            struct florence2_error **error);
-
-/**
- * Runs several requests in one batch, as florence2_model_run_batch does. A request that fails does
- * not affect the others.
- *
- * - `model`: the model. Required.
- * - `requests`: an array of requests with the same `struct_size`.
- * - `requests_len`: the number of requests, at most 65536. 0 is allowed.
- * - `options`: the options of all requests. NULL for the defaults.
- * - `results`: an array of `requests_len` elements, which receives the results. The element of a
- *   request that failed is NULL. Required unless `requests_len` is 0. Free each result with
- *   florence2_result_free.
- * - `errors`: an array of `requests_len` elements, which receives the errors. The element of a
- *   request that did not fail is NULL. Free each error with florence2_error_free. NULL if the
- *   errors are not needed.
- *
- * Returns FLORENCE2_STATUS_OK if each request has a result or an error. Fails, with NULL in all
- * elements, for reasons that concern all requests:
- * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
- * - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
- *   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
- */
-florence2_status florence2_model_run_batch_each(const struct florence2_model *model,
-                                                const struct florence2_request *requests,
-                                                size_t requests_len,
-                                                const struct florence2_run_options *options,
-                                                struct florence2_result **results,
-                                                struct florence2_error **errors,
-                                                struct florence2_error **error);
 
 /**
  * Runs an image through the model's vision tower. The features serve any number of requests about
@@ -2336,7 +2320,7 @@ const struct florence2_timings *florence2_result_timings(const struct florence2_
  * first call creates it.
  *
  * The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
- * or ""), "width", "height", "task", "input", "text" (with special tokens), "plain_text",
+ * or ""), "width", "height", "task", "input", "text", "raw_text" (with special tokens),
  * "token_ids", "token_log_probs", "sequence_score", "finish_reason", "score", "result" (the answer
  * as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
  * than one answer, "alternatives".

@@ -5,10 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use florence2::{
-    CancelToken, Florence2, GenerationObserver, GenerationOverrides, Image, ImageInput, Prompt,
-    Request, RunOptions, Task,
-};
+use florence2::{Florence2, Image, Task};
 
 #[global_allocator]
 static ALLOCATOR: florence2_kernels::Allocator = florence2_kernels::Allocator;
@@ -39,30 +36,14 @@ fn main() {
 
     let model = Florence2::load(folder).unwrap();
     let image = Image::open(image).unwrap();
-    let features = model.encode_image(&image, &CancelToken::default()).unwrap();
+    let features = model.encode_image(&image).unwrap();
     let (mut all, mut outside) = (Vec::new(), Vec::new());
     for _ in 0..runs.parse().unwrap() {
         let started = Instant::now();
-        let options = RunOptions {
-            generation: GenerationOverrides {
-                num_beams: Some(1),
-                max_new_tokens: Some(1),
-                ..GenerationOverrides::default()
-            },
-            ..RunOptions::default()
-        };
-        let request = Request {
-            image: ImageInput::Features(&features),
-            prompt: Prompt::Task {
-                task: Task::Caption,
-                input: None,
-            },
-        };
-        let answers = model
-            .run_requests(&[request], &options, &mut GenerationObserver::default())
-            .unwrap();
-        let generate = answers[0].timings.generate.as_secs_f64() * 1e6;
-        drop(black_box(answers));
+        let request = model.request(&features, Task::Caption);
+        let answer = request.num_beams(1).max_new_tokens(1).run().unwrap();
+        let generate = answer.timings.generate.as_secs_f64() * 1e6;
+        drop(black_box(answer));
         let took = microseconds(started);
         all.push(took);
         outside.push(took - generate);

@@ -455,7 +455,7 @@ class model {
         observed(options, [&](const florence2_run_options *native_options) {
             detail::call(florence2_model_run_batch, get(),
                          static_cast<const florence2_request *>(native.data()), native.size(),
-                         native_options, made.data());
+                         native_options, made.data(), static_cast<florence2_error **>(nullptr));
         });
         std::vector<result_handle> owned(made.begin(), made.end());
         std::vector<result> results;
@@ -483,7 +483,7 @@ class model {
         std::vector<florence2_result *> made(requests.size(), nullptr);
         std::vector<florence2_error *> raised(requests.size(), nullptr);
         observed(options, [&](const florence2_run_options *native_options) {
-            detail::call(florence2_model_run_batch_each, get(),
+            detail::call(florence2_model_run_batch, get(),
                          static_cast<const florence2_request *>(native.data()), native.size(),
                          native_options, made.data(), raised.data());
         });

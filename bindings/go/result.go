@@ -29,9 +29,9 @@ type Region struct {
 type Result struct {
 	Task string `json:"task"`
 	// Text is the answer without special tokens.
-	Text string `json:"plain_text"`
+	Text string `json:"text"`
 	// RawText is the answer as it was generated.
-	RawText       string    `json:"text"`
+	RawText       string    `json:"raw_text"`
 	Regions       []Region  `json:"regions"`
 	Score         *float64  `json:"score"`
 	SequenceScore float64   `json:"sequence_score"`

@@ -85,7 +85,8 @@ func (m *Model) RunBatch(ctx context.Context, requests []Request, options *RunOp
 	}
 	made := make([]*C.florence2_result, len(requests))
 	var raised *C.florence2_error
-	status := C.florence2_model_run_batch(call.model, call.requests, C.size_t(len(requests)), call.options, unsafe.SliceData(made), &raised)
+	status := C.florence2_model_run_batch(call.model, call.requests, C.size_t(len(requests)), call.options,
+		unsafe.SliceData(made), nil, &raised)
 	if err := call.failure(ctx, status, raised); err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (m *Model) RunBatchEach(ctx context.Context, requests []Request, options *R
 	made := make([]*C.florence2_result, len(requests))
 	failed := make([]*C.florence2_error, len(requests))
 	var raised *C.florence2_error
-	status := C.florence2_model_run_batch_each(call.model, call.requests, C.size_t(len(requests)), call.options,
+	status := C.florence2_model_run_batch(call.model, call.requests, C.size_t(len(requests)), call.options,
 		unsafe.SliceData(made), unsafe.SliceData(failed), &raised)
 	if err := call.failure(ctx, status, raised); err != nil {
 		return nil, err

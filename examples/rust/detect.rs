@@ -11,8 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let model = Florence2::load(folder)?;
     let answer = model.run(&Image::open(image)?, Task::ObjectDetection)?;
-    for region in &answer.result.regions {
-        println!("{} {:.0?}", region.label, region.points);
+    for region in &answer.regions {
+        println!("{} {:.0?}", region.label, region.shape.points());
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ fuzz_target!(|text: &str| {
                 result
                     .regions
                     .iter()
-                    .all(|region| region.score.is_some() || region.points.is_empty())
+                    .all(|region| region.score.is_some() || region.shape.points().is_empty())
             );
             let _json = result.to_hf_json("<TASK>");
         }

@@ -47,7 +47,7 @@ static void run(const florence2_model *model) {
         requests[i].image = images[i];
         requests[i].task = "<OD>";
     }
-    expect(florence2_model_run_batch(model, requests, REQUESTS, NULL, results, &error), error);
+    expect(florence2_model_run_batch(model, requests, REQUESTS, NULL, results, NULL, &error), error);
     for (int i = 0; i < REQUESTS; i++) {
         florence2_result_free(results[i]);
         florence2_image_free(images[i]);

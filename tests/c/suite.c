@@ -367,7 +367,7 @@ static void first_sizes(void) {
     free(first_options);
     first = cut(&request, request_size - 1);
     REFUSED(florence2_model_run(model, first, NULL, &result, &error), bad, "struct_size");
-    REFUSED(florence2_model_run_batch_each(model, first, 1, NULL, &result, NULL, &error), bad,
+    REFUSED(florence2_model_run_batch(model, first, 1, NULL, &result, NULL, &error), bad,
             "struct_size");
     free(first);
     first = cut(&options, run_size - 1);
@@ -394,7 +394,7 @@ static void answers(void) {
     CHECK(florence2_result_token_ids(result)[0] == 2);
     CHECK(florence2_result_token_count(result) > 10);
     CHECK(florence2_result_finish_reason(result) == FLORENCE2_FINISH_REASON_END_OF_TEXT);
-    CHECK(strstr(florence2_result_json(result), "\"schema\":1") != NULL);
+    CHECK(strstr(florence2_result_json(result), "\"schema\":2") != NULL);
     CHECK(florence2_result_timings(result)->vision_ms > 0);
     florence2_result *exact = NULL;
     florence2_run_options options = options_of(0);
@@ -424,7 +424,7 @@ static void batches_features_and_scores(void) {
     requests[1].image = NULL;
     requests[1].image_features = features;
     florence2_result *results[2] = {NULL, NULL};
-    TAKEN(florence2_model_run_batch(model, requests, 2, NULL, results, &error));
+    TAKEN(florence2_model_run_batch(model, requests, 2, NULL, results, NULL, &error));
     for (size_t i = 0; i < 2; i++) {
         florence2_result *alone = NULL;
         florence2_request request = requests[i];
@@ -655,10 +655,10 @@ static void refusals(void) {
     REFUSED(florence2_model_run(model, &newer.known, NULL, &result, &error), bad, "struct_size");
 
     request = request_of("<OD>");
-    REFUSED(florence2_model_run_batch(model, &request, SIZE_MAX / 2, NULL, &result, &error), bad,
+    REFUSED(florence2_model_run_batch(model, &request, SIZE_MAX / 2, NULL, &result, NULL, &error), bad,
             "requests_len");
     florence2_result *results[2] = {(florence2_result *)&request, (florence2_result *)&request};
-    REFUSED(florence2_model_run_batch(model, NULL, 2, NULL, results, &error), bad, "requests");
+    REFUSED(florence2_model_run_batch(model, NULL, 2, NULL, results, NULL, &error), bad, "requests");
     CHECK(results[0] == NULL && results[1] == NULL);
     florence2_run_options options = options_of(1);
     options.do_sample = FLORENCE2_SWITCH_ON;
@@ -976,7 +976,7 @@ static void failures_are_of_one_request(void) {
     florence2_error *errors[5];
     memset(results, 1, sizeof results);
     memset(errors, 1, sizeof errors);
-    TAKEN(florence2_model_run_batch_each(model, requests, 5, &options, results, errors, &error));
+    TAKEN(florence2_model_run_batch(model, requests, 5, &options, results, errors, &error));
     static const char *const parts[5] = {NULL, "<NOTHING>", "request.image", "positions", NULL};
     for (size_t i = 0; i < 5; i++) {
         CHECK((results[i] == NULL) == (parts[i] != NULL));
@@ -999,16 +999,23 @@ static void failures_are_of_one_request(void) {
         florence2_result_free(results[i]);
         florence2_error_free(errors[i]);
     }
-    // `errors` may be NULL. An error that concerns all requests fails the call.
-    TAKEN(florence2_model_run_batch_each(model, requests, 2, NULL, results, NULL, &error));
-    CHECK(results[0] != NULL && results[1] == NULL);
-    florence2_result_free(results[0]);
-    TAKEN(florence2_model_run_batch_each(model, NULL, 0, NULL, NULL, NULL, &error));
+    // Without `errors`, one request that fails fails the call, before and after the model runs.
+    memset(results, 1, sizeof results);
+    REFUSED(florence2_model_run_batch(model, requests, 2, NULL, results, NULL, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "requests[1]");
+    CHECK(results[0] == NULL && results[1] == NULL);
+    memset(results, 1, sizeof results);
+    REFUSED(florence2_model_run_batch(model, requests + 3, 2, NULL, results, NULL, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "positions");
+    CHECK(results[0] == NULL && results[1] == NULL);
+    TAKEN(florence2_model_run_batch(model, NULL, 0, NULL, NULL, NULL, &error));
+    TAKEN(florence2_model_run_batch(model, NULL, 0, NULL, NULL, errors, &error));
+    // An error that concerns all requests fails the call.
     options.do_sample = FLORENCE2_SWITCH_ON;
     options.temperature = NAN;
     memset(results, 1, sizeof results);
     memset(errors, 1, sizeof errors);
-    REFUSED(florence2_model_run_batch_each(model, requests, 2, &options, results, errors, &error),
+    REFUSED(florence2_model_run_batch(model, requests, 2, &options, results, errors, &error),
             FLORENCE2_STATUS_INVALID_ARGUMENT, "temperature");
     CHECK(results[0] == NULL && results[1] == NULL && errors[0] == NULL && errors[1] == NULL);
     florence2_cancel *cancel = NULL;
@@ -1016,10 +1023,10 @@ static void failures_are_of_one_request(void) {
     florence2_cancel_fire(cancel);
     options = options_of(1);
     options.cancel = cancel;
-    REFUSED(florence2_model_run_batch_each(model, requests, 2, &options, results, errors, &error),
+    REFUSED(florence2_model_run_batch(model, requests, 2, &options, results, errors, &error),
             FLORENCE2_STATUS_CANCELLED, "cancel");
     florence2_cancel_free(cancel);
-    REFUSED(florence2_model_run_batch_each(model, requests, 2, NULL, NULL, errors, &error),
+    REFUSED(florence2_model_run_batch(model, requests, 2, NULL, NULL, errors, &error),
             FLORENCE2_STATUS_INVALID_ARGUMENT, "results");
 }
 
@@ -1037,9 +1044,10 @@ static void forks_are_refused(void) {
         florence2_score *score = NULL;
         florence2_image_features *features = NULL;
         florence2_model *other = NULL;
+        florence2_error *failed = NULL;
         int refused = florence2_model_run(model, &request, NULL, &result, NULL) == forked &&
-                      florence2_model_run_batch(model, &request, 1, NULL, &result, NULL) == forked &&
-                      florence2_model_run_batch_each(model, &request, 1, NULL, &result, NULL, NULL) == forked &&
+                      florence2_model_run_batch(model, &request, 1, NULL, &result, NULL, NULL) == forked &&
+                      florence2_model_run_batch(model, &request, 1, NULL, &result, &failed, NULL) == forked &&
                       florence2_model_score(model, &request, "a", NULL, &score, NULL) == forked &&
                       florence2_model_encode_image(model, image, NULL, &features, NULL) == forked &&
                       florence2_model_load_demo(NULL, &other, NULL) == forked;

@@ -155,7 +155,7 @@ static florence2_status run(const cJSON *asked, const char *call, const florence
     florence2_result *results[MOST] = {NULL};
     florence2_status status = count == 1
         ? florence2_model_run(model, requests, &options, results, error)
-        : florence2_model_run_batch(model, requests, count, &options, results, error);
+        : florence2_model_run_batch(model, requests, count, &options, results, NULL, error);
     if (firing.cancel != NULL) {
         pthread_join(thread, NULL);
         florence2_cancel_free(firing.cancel);

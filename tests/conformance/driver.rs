@@ -5,22 +5,21 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use florence2::{
-    Answer, CancelToken, Coordinates, Error, Florence2, GenerationEvent, GenerationObserver, Image,
-    ImageInput, LoadOptions, ModelError, Prompt, Request, Result, RunOptions, TaskInput,
-    TextStream,
+    Answer, Coordinates, Error, Florence2, Image, ImageInput, LoadOptions, ModelError, Prompt,
+    Request, Result, RunEvent, RunOptions, TaskInput, error_chain,
 };
 use serde_json::{Value, json};
 
 fn answer_of(answer: &Answer) -> Value {
-    let texts = answer.alternatives.iter().map(|other| &other.result.text);
+    let texts = answer.alternatives.iter().map(|other| &other.text);
     json!({
-        "text": answer.result.text,
+        "text": answer.text,
         "token_ids": answer.token_ids,
         "sequence_score": answer.sequence_score,
-        "regions": answer.result.regions,
+        "regions": answer.regions,
         "alternatives": texts.collect::<Vec<_>>(),
     })
 }
@@ -59,14 +58,8 @@ impl Driver<'_> {
         let call = asked["call"].as_str().unwrap();
         if call == "load" {
             let directory = asked["directory"].as_str().map_or(self.folder, Path::new);
-            let device = asked["device"].as_str().unwrap_or("auto").to_owned();
-            Florence2::load_with(
-                directory,
-                &LoadOptions {
-                    device,
-                    ..LoadOptions::default()
-                },
-            )?;
+            let device = asked["device"].as_str().unwrap_or("auto");
+            Florence2::load_with(directory, &LoadOptions::default().device(device))?;
             return Ok(json!({}));
         }
         let requests = asked["requests"].as_array().unwrap();
@@ -79,29 +72,23 @@ impl Driver<'_> {
                 .join(request["image"].as_str().unwrap());
             let image = Image::open(path)?;
             if asked["encode_first"] == true {
-                features.push(self.model.encode_image(&image, &CancelToken::default())?);
+                features.push(self.model.encode_image(&image)?);
             }
             images.push(image);
         }
         let requests = requests.iter().enumerate().map(|(index, request)| {
-            let image = match features.get(index) {
-                Some(features) => ImageInput::Features(features),
-                None => ImageInput::Image(&images[index]),
+            let image: ImageInput<'_> = match features.get(index) {
+                Some(features) => features.into(),
+                None => (&images[index]).into(),
             };
-            Ok(Request {
-                image,
-                prompt: prompt_of(request)?,
-            })
+            Ok(Request::new(image, prompt_of(request)?))
         });
         self.ask(asked, call, &requests.collect::<Result<Vec<_>>>()?)
     }
 
     fn ask(&self, asked: &Value, call: &str, requests: &[Request<'_>]) -> Result<Value> {
         let after = Duration::from_millis(asked["after_ms"].as_u64().unwrap_or(0));
-        let mut options = RunOptions {
-            coordinates: Coordinates::HfIntegers,
-            ..RunOptions::default()
-        };
+        let mut options = RunOptions::default().coordinates(Coordinates::HfIntegers);
         if let Some(generation) = asked.get("generation") {
             // Deserialisation rejects unknown options.
             options.generation = match serde_json::from_value(generation.clone()) {
@@ -111,38 +98,36 @@ impl Driver<'_> {
         }
         match call {
             "score" => self.score(&requests[0], asked["target"].as_str().unwrap()),
-            "stream" | "stop" => self.listen(requests, &options, asked["stop_after"].as_u64()),
+            "stream" | "stop" => self.listen(requests, options, asked["stop_after"].as_u64()),
             "cancel" => {
                 let cancel = options.cancel.clone();
                 let firing = thread::spawn(move || {
                     thread::sleep(after);
                     cancel.cancel();
                 });
-                let ended = self.run(requests, &options);
+                let ended = self.run(requests, options);
                 firing.join().unwrap();
                 Ok(json!({ "cancelled": ended.is_err_and(|error| is_cancelled(&error)) }))
             }
             "deadline" => {
-                options.cancel = CancelToken::with_deadline(Instant::now() + after);
-                let ended = self.run(requests, &options);
+                let ended = self.run(requests, options.timeout(after));
                 Ok(json!({ "expired": ended.is_err_and(|error| is_expired(&error)) }))
             }
             _ => {
-                let answers = self.run(requests, &options)?;
+                let answers = self.run(requests, options)?;
                 Ok(json!({ "answers": answers.iter().map(answer_of).collect::<Vec<_>>() }))
             }
         }
     }
 
-    fn run(&self, requests: &[Request<'_>], options: &RunOptions) -> Result<Vec<Answer>> {
-        self.model
-            .run_requests(requests, options, &mut GenerationObserver::default())
+    fn run(&self, requests: &[Request<'_>], options: RunOptions) -> Result<Vec<Answer>> {
+        let batch = self.model.batch(requests.iter().cloned());
+        batch.options(options).run_all()
     }
 
     fn score(&self, request: &Request<'_>, target: &str) -> Result<Value> {
-        let score = self
-            .model
-            .score_request(request, target, &CancelToken::default())?;
+        let request = self.model.request(request.image, request.prompt.clone());
+        let score = request.score(target)?;
         let log_probs: Vec<f32> = score.tokens.iter().map(|token| token.log_prob).collect();
         Ok(json!({ "loss": score.loss, "log_probs": log_probs }))
     }
@@ -150,28 +135,25 @@ impl Driver<'_> {
     fn listen(
         &self,
         requests: &[Request<'_>],
-        options: &RunOptions,
+        options: RunOptions,
         stop_after: Option<u64>,
     ) -> Result<Value> {
-        let mut stream = TextStream::new(&self.model.processor().tokenizer);
-        let mut heard = String::new();
+        let mut streamed = String::new();
         let mut tokens = 0;
-        let mut hear = |event| {
-            if let GenerationEvent::Token { token_id, .. } = event {
-                heard += &stream.push(token_id);
+        let batch = self.model.batch(requests.iter().cloned()).options(options);
+        let ended = batch.on_event(|event| {
+            if let RunEvent::Token(token) = event {
+                streamed += token.text;
                 tokens += 1;
             }
             match Some(tokens) == stop_after {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
-        };
-        match self
-            .model
-            .run_requests(requests, options, &mut GenerationObserver::new(&mut hear))
-        {
+        });
+        match ended.run_all() {
             Err(error) if !is_cancelled(&error) => Err(error),
-            _ => Ok(json!({ "streamed": heard, "stopped": tokens })),
+            _ => Ok(json!({ "streamed": streamed, "stopped": tokens })),
         }
     }
 }
@@ -186,7 +168,7 @@ fn main() {
     for asked in cases {
         let mut said = match driver.say(&asked) {
             Ok(said) => said,
-            Err(error) => json!({ "error": error.to_string() }),
+            Err(error) => json!({ "error": error_chain(&error) }),
         };
         said["name"] = asked["name"].clone();
         println!("{said}");

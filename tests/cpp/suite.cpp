@@ -67,7 +67,7 @@ static void answers(const florence2::model &model, const florence2::image &image
     CHECK(std::fabs(result.regions.at(0).points.at(0).x_px - 31.392) < 1e-3);
     CHECK(result.task == "<OD>" && result.token_ids.at(0) == 2);
     CHECK(result.token_ids.size() == result.token_log_probs.size());
-    CHECK(result.json.find("\"schema\":1") != std::string::npos);
+    CHECK(result.json.find("\"schema\":2") != std::string::npos);
 
     auto features = model.encode_image(image);
     florence2::request region(features, "<REGION_TO_CATEGORY>");

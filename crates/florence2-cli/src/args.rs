@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use florence2::{
-    DecodeOptions, Dtype, EarlyStopping, GenerationOverrides, Image, Prompt, Task, TaskInput,
+    DecodeOptions, Dtype, EarlyStopping, GenerationOverrides, Image, LOCATION_TOLERANCE, Prompt,
+    Task, TaskInput,
 };
 
 /// Caption, detect, ground, segment and read text with Florence-2.
@@ -57,10 +58,9 @@ pub(crate) struct RunArgs {
     /// Coordinates of regions: bin centres, or the integers that transformers returns.
     #[arg(long, value_enum, default_value_t = CoordinatesArg::BinCenters)]
     pub(crate) coordinates: CoordinatesArg,
-    /// Bins of 1000 by which a coordinate may be off and still count as right in a region's score;
-    /// 50 by default.
-    #[arg(long, value_name = "N")]
-    pub(crate) location_tolerance: Option<u32>,
+    /// Bins of 1000 by which a coordinate may be off and still count as right in a region's score.
+    #[arg(long, value_name = "N", default_value_t = LOCATION_TOLERANCE)]
+    pub(crate) location_tolerance: u32,
     /// Draw the regions into a PNG file; with several images, the index is added to the name.
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,

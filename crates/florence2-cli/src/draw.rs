@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use florence2::{Image, Region, RegionKind};
+use florence2::{BoundingBox, Image, Region, Shape};
 use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
@@ -31,7 +31,7 @@ pub(crate) fn draw(image: &Image, regions: &[Region], out: &Path) -> Result<(), 
     let scale = MIN_SIDE.div_ceil(image.width().max(image.height())).max(1);
     let mut canvas = enlarged(image, scale);
     let scaled = |region: &Region| -> Vec<[f64; 2]> {
-        let points = outline(region);
+        let points = outline(&region.shape);
         points
             .into_iter()
             .map(|[x, y]| [x * f64::from(scale), y * f64::from(scale)])
@@ -62,14 +62,12 @@ fn enlarged(image: &Image, scale: u32) -> RgbImage {
     })
 }
 
-/// The points to connect. A box is stored as two corners.
-fn outline(region: &Region) -> Vec<[f64; 2]> {
-    match (region.kind, region.points.as_slice()) {
-        (RegionKind::Box, [[x1, y1], [x2, y2]]) => {
-            vec![[*x1, *y1], [*x2, *y1], [*x2, *y2], [*x1, *y2]]
-        }
-        (_, points) => points.to_vec(),
+/// Returns the points to connect. A box is stored as two corners.
+fn outline(shape: &Shape) -> Vec<[f64; 2]> {
+    if let Shape::Box(BoundingBox { x1, y1, x2, y2 }) = *shape {
+        return vec![[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
     }
+    shape.points()
 }
 
 /// Draws a closed line through the points, three pixels wide.

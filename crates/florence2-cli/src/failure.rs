@@ -32,3 +32,10 @@ pub(crate) enum Failure {
     #[error("the checkpoint does not fit its configuration")]
     Unfit,
 }
+
+impl Failure {
+    /// The message of the failure and of its sources, in one line.
+    pub(crate) fn message(&self) -> String {
+        florence2::error_chain(self)
+    }
+}

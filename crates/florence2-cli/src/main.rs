@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("florence2: {failure}");
+            eprintln!("florence2: {}", failure.message());
             ExitCode::FAILURE
         }
     }

@@ -13,14 +13,12 @@ use crate::pull;
 
 /// Loads the specified model, otherwise the demo model.
 pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
-    let options = LoadOptions {
-        device: args.device.clone(),
-        dtype: args.dtype,
-        weights: args.weights.clone(),
-        processor: args.processor.clone(),
-        adapters: adapters(args)?,
-        ..LoadOptions::default()
-    };
+    let mut options = LoadOptions::default()
+        .device(&args.device)
+        .dtype(args.dtype);
+    options.weights.clone_from(&args.weights);
+    options.processor.clone_from(&args.processor);
+    options.adapters = adapters(args)?;
     match &args.model {
         Some(model) => Ok(Florence2::load_with(
             folder(model, args.revision.as_deref())?,
@@ -40,10 +38,10 @@ fn adapters(args: &ModelArgs) -> Result<Vec<AdapterOptions>, Failure> {
         });
     }
     let scales = scales.iter().copied().chain(std::iter::repeat(1.0));
-    let adapters = adapters.iter().zip(scales).map(|(folder, scale)| {
-        let adapter = AdapterOptions::from(adapter_folder(folder)?);
-        Ok(AdapterOptions { scale, ..adapter })
-    });
+    let adapters = adapters
+        .iter()
+        .zip(scales)
+        .map(|(folder, scale)| Ok(AdapterOptions::from(adapter_folder(folder)?).scale(scale)));
     adapters.collect()
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use florence2::{Answer, Coordinates, Image, RegionKind, RunOptions};
+use florence2::{Answer, Coordinates, Image, Shape};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -15,26 +15,23 @@ use crate::{draw, model};
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;
     let model = model::load(&args.model)?;
-    let options = RunOptions {
-        generation: args.generation.overrides(),
-        coordinates: match args.coordinates {
-            CoordinatesArg::BinCenters => Coordinates::BinCenters,
-            CoordinatesArg::HfIntegers => Coordinates::HfIntegers,
-        },
-        location_tolerance: args.location_tolerance,
-        ..RunOptions::default()
-    };
     let progress = progress_bar(args.images.len());
     let decoding = args.decoding.options();
     let mut collected = Vec::new();
     let mut failed = 0;
     let mut unwritten = None;
-    model.feed(
-        args.images.iter().enumerate(),
-        args.batch_size,
-        &options,
-        |(_, path)| Ok((Image::open_with(path, &decoding)?, prompt.clone())),
-        |(index, path), outcome| {
+    let stream = model.stream(args.images.iter().enumerate(), |(_, path)| {
+        Ok((Image::open_with(path, &decoding)?, prompt.clone()))
+    });
+    stream
+        .batch_size(args.batch_size.get())
+        .generation(args.generation.overrides())
+        .coordinates(match args.coordinates {
+            CoordinatesArg::BinCenters => Coordinates::BinCenters,
+            CoordinatesArg::HfIntegers => Coordinates::HfIntegers,
+        })
+        .location_tolerance(args.location_tolerance)
+        .run(|(index, path), outcome| {
             let outcome = outcome.map_err(Failure::from).and_then(|(image, answer)| {
                 report(args, path, index, &image, &answer, &mut collected)
             });
@@ -47,13 +44,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
                 }
                 Err(failure) => {
                     failed += 1;
-                    progress.suspend(|| eprintln!("florence2: {failure}"));
+                    progress.suspend(|| eprintln!("florence2: {}", failure.message()));
                 }
             }
             progress.inc(1);
             ControlFlow::Continue(())
-        },
-    )?;
+        })?;
     if let Some(failure) = unwritten {
         return Err(failure);
     }
@@ -94,7 +90,7 @@ fn report(
             1 => out.clone(),
             _ => numbered(out, index),
         };
-        draw::draw(image, &answer.result.regions, &out)?;
+        draw::draw(image, &answer.regions, &out)?;
     }
     Ok(())
 }
@@ -104,25 +100,22 @@ fn print_text(name: &str, named: bool, answer: &Answer) -> Result<(), Failure> {
         print(name)?;
     }
     let percent = |score: f32| format!("{:3.0} %", 100.0 * score);
-    let regions = &answer.result.regions;
+    let regions = &answer.regions;
     if regions.is_empty() {
-        let score = answer.result.score.map_or(String::new(), percent);
-        print(format_args!("{score}  {}", answer.result.text))?;
+        let score = answer.score.map_or(String::new(), percent);
+        print(format_args!("{score}  {}", answer.text))?;
     }
     for region in regions {
         let score = region
             .score
             .map_or(String::new(), |score| percent(score.overall));
-        let kind = match region.kind {
-            RegionKind::Box => "box",
-            RegionKind::Quad => "quad",
-            RegionKind::Polygon => "polygon",
+        let kind = match region.shape {
+            Shape::Box(_) => "box",
+            Shape::Quad(_) => "quad",
+            Shape::Polygon(_) => "polygon",
         };
-        let points: Vec<String> = region
-            .points
-            .iter()
-            .map(|[x, y]| format!("({x:.0}, {y:.0})"))
-            .collect();
+        let points = region.shape.points().into_iter();
+        let points: Vec<String> = points.map(|[x, y]| format!("({x:.0}, {y:.0})")).collect();
         let (label, points) = (&region.label, points.join(" "));
         print(format_args!("{score}  {kind:7} {label:24} {points}"))?;
     }

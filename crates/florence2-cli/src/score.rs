@@ -11,7 +11,8 @@ pub(crate) fn score(args: &ScoreArgs) -> Result<(), Failure> {
     let prompt = args.question.prompt()?;
     let image =
         Image::open_with(&args.image, &args.decoding.options()).map_err(florence2::Error::from)?;
-    let score = model::load(&args.model)?.score(&image, prompt.clone(), &args.target)?;
+    let model = model::load(&args.model)?;
+    let score = model.request(&image, prompt.clone()).score(&args.target)?;
     if args.format == Format::Text {
         print(format_args!("loss {:.6}", score.loss))?;
         for token in &score.tokens {

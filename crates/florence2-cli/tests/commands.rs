@@ -34,7 +34,7 @@ fn run_json(arguments: &[&str]) -> Value {
 #[test]
 fn json_has_every_field() {
     let answer = run_json(&["--task", "<OD>"]);
-    assert_eq!(answer["schema"], 1);
+    assert_eq!(answer["schema"], 2);
     assert_eq!(answer["image"], scene().to_str().unwrap());
     assert_eq!(
         (&answer["width"], &answer["height"]),
@@ -52,7 +52,7 @@ fn json_has_every_field() {
     assert!(answer["sequence_score"].as_f64().unwrap() < 0.0);
     assert_eq!(answer["result"]["<OD>"]["labels"][0], "white circle");
     assert_eq!(answer["regions"].as_array().unwrap().len(), 3);
-    for field in ["kind", "label", "points", "score"] {
+    for field in ["kind", "label", "points", "bounding_box", "score"] {
         assert!(!answer["regions"][0][field].is_null(), "{field}");
     }
     for part in ["preprocess", "vision", "generate"] {

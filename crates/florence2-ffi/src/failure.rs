@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use florence2::{Error, ModelError, ProcessorError};
+use florence2::{Error, ModelError, ProcessorError, error_chain};
 
 use crate::status::florence2_status;
 
@@ -40,7 +40,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(status_of(&error), error.to_string())
+        Self::new(status_of(&error), error_chain(&error))
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use florence2::weights::LoadProgress;
 use florence2::{
-    AdapterOptions, AdapterSource, CancelToken, Dtype, Florence2, LoadCallback, LoadOptions,
-    MemoryFiles,
+    AdapterOptions, CancelToken, Dtype, Florence2, LoadCallback, LoadOptions, MemoryFiles,
 };
 use serde_json::json;
 
@@ -225,7 +224,7 @@ pub unsafe extern "C" fn florence2_model_load_memory(
         boundary::create(model, error, || {
             let files = memory_files("files", files, files_len)?;
             let options = load_options(options)?;
-            timed(|| Florence2::from_files(&files, &options), "memory")
+            timed(|| Florence2::load_memory(&files, &options), "memory")
         })
     }
 }
@@ -313,17 +312,17 @@ unsafe fn load_options(options: *const florence2_load_options) -> Outcome<LoadOp
         let processor = arguments::optional_text("options.processor", options.processor)?;
         option_struct::check_reserved("options.reserved", options.reserved)?;
         let cancel = handle::borrow_optional(options.cancel)?;
-        Ok(LoadOptions {
-            dtype,
-            device: device.unwrap_or("auto").to_owned(),
-            adapters: adapters.collect::<Outcome<_>>()?,
-            threads: NonZeroUsize::new(options.threads),
-            spin_limit: spin_limit(options.spin_limit)?,
-            progress: load_callback(options.on_progress, options.user),
-            cancel: cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone()),
-            weights: weights.map(PathBuf::from),
-            processor: processor.map(PathBuf::from),
-        })
+        let mut load = LoadOptions::default()
+            .device(device.unwrap_or("auto"))
+            .dtype(dtype)
+            .threads(NonZeroUsize::new(options.threads));
+        load.adapters = adapters.collect::<Outcome<_>>()?;
+        load.spin_limit = spin_limit(options.spin_limit)?;
+        load.progress = load_callback(options.on_progress, options.user);
+        load.cancel = cancel.map_or_else(CancelToken::default, |cancel| cancel.token.clone());
+        load.weights = weights.map(PathBuf::from);
+        load.processor = processor.map(PathBuf::from);
+        Ok(load)
     }
 }
 
@@ -402,7 +401,7 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
             )?,
         )
     };
-    let source = match folder {
+    let options = match folder {
         None if adapter.files_len == 0 => {
             let expected = "a folder or files in memory";
             return Err(Failure::argument(
@@ -411,8 +410,8 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
                 expected,
             ));
         }
-        None => AdapterSource::Memory(files),
-        Some(folder) if adapter.files_len == 0 => AdapterSource::Folder(folder.into()),
+        None => AdapterOptions::from(files),
+        Some(folder) if adapter.files_len == 0 => AdapterOptions::from(folder),
         Some(_) => {
             let expected = "a folder or files in memory";
             return Err(Failure::argument(
@@ -427,7 +426,7 @@ unsafe fn adapter_options(argument: &str, adapter: &florence2_adapter) -> Outcom
     } else {
         adapter.scale
     };
-    Ok(AdapterOptions { source, scale })
+    Ok(options.scale(scale))
 }
 
 /// Copies files in memory. `argument` is their name for errors.

@@ -95,37 +95,14 @@ pub(crate) unsafe fn read<'a>(request: *const florence2_request) -> Outcome<Read
         let (image, image_name) = image(&request)?;
         let prompt = prompt(&request)?;
         Ok(ReadRequest {
-            request: Request { image, prompt },
+            request: Request::new(image, prompt),
             image_name,
         })
     }
 }
 
-/// Converts an array of requests. Each request begins `struct_size` bytes after the one before,
-/// which is the size of the struct in the caller's header. The error names the first invalid
-/// request.
-///
-/// # Safety
-/// `requests` and `count` follow the rules 1, 3 and 4 of lib.rs.
-pub(crate) unsafe fn read_all<'a>(
-    requests: *const florence2_request,
-    count: usize,
-) -> Outcome<Vec<ReadRequest<'a>>> {
-    let at = |index: usize, failure: Failure| {
-        Failure::new(
-            failure.status,
-            format!("requests[{index}]: {}", failure.message),
-        )
-    };
-    // SAFETY: guaranteed by the caller.
-    let requests = unsafe { read_each(requests, count)? };
-    let requests = requests.into_iter().enumerate();
-    requests
-        .map(|(index, request)| request.map_err(|failure| at(index, failure)))
-        .collect()
-}
-
-/// Converts an array of requests, as [`read_all`] does, with a failure for each invalid request.
+/// Converts an array of requests, with a failure for each invalid request. Each request begins
+/// `struct_size` bytes after the one before, which is the size of the struct in the caller's header.
 ///
 /// # Safety
 /// `requests` and `count` follow the rules 1, 3 and 4 of lib.rs.
@@ -161,6 +138,20 @@ pub(crate) unsafe fn read_each<'a>(
         }
     };
     Ok((0..count).map(read_one).collect())
+}
+
+/// Returns the requests if all are valid. The failure names the first invalid request.
+pub(crate) fn valid(requests: Vec<Outcome<ReadRequest<'_>>>) -> Outcome<Vec<ReadRequest<'_>>> {
+    let at = |index: usize, failure: Failure| {
+        Failure::new(
+            failure.status,
+            format!("requests[{index}]: {}", failure.message),
+        )
+    };
+    let requests = requests.into_iter().enumerate();
+    requests
+        .map(|(index, request)| request.map_err(|failure| at(index, failure)))
+        .collect()
 }
 
 /// Returns the image or the features of a request, and the name of the image.

@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
 
-use florence2::{Answer, FinishReason, Region, RegionKind};
+use florence2::{Answer, FinishReason, Region, Shape};
 
 use crate::boundary;
 use crate::handle::{self, Handle};
@@ -24,6 +24,8 @@ pub struct florence2_result {
     raw_text: CString,
     /// The labels to which `regions` points.
     _labels: Vec<CString>,
+    /// The points to which `regions` points.
+    _points: Vec<Vec<florence2_point>>,
     regions: Vec<florence2_region>,
     timings: florence2_timings,
     alternatives: Vec<florence2_result>,
@@ -142,12 +144,13 @@ impl florence2_result {
     pub(crate) fn new(mut answer: Answer, image_name: &str) -> Self {
         let alternatives = std::mem::take(&mut answer.alternatives);
         let labels: Vec<CString> = answer
-            .result
             .regions
             .iter()
             .map(|region| c_string(&region.label))
             .collect();
-        let regions = answer.result.regions.iter().zip(&labels);
+        let points: Vec<_> = answer.regions.iter().map(points).collect();
+        let regions = answer.regions.iter().zip(&labels).zip(&points);
+        let regions = regions.map(|((region, label), points)| view(region, label, points));
         let timings = answer.timings;
         let alternatives: Vec<Self> = alternatives
             .into_iter()
@@ -156,10 +159,11 @@ impl florence2_result {
         alternatives.iter().for_each(handle::register_borrowed);
         Self {
             task: c_string(&answer.prompt.key()),
-            text: c_string(&answer.result.text),
-            raw_text: c_string(&answer.text),
-            regions: regions.map(|(region, label)| view(region, label)).collect(),
+            text: c_string(&answer.text),
+            raw_text: c_string(&answer.raw_text),
+            regions: regions.collect(),
             _labels: labels,
+            _points: points,
             timings: florence2_timings {
                 preprocess_ms: timings.preprocess.as_secs_f64() * 1e3,
                 vision_ms: timings.vision.as_secs_f64() * 1e3,
@@ -174,27 +178,33 @@ impl florence2_result {
 
     /// Returns the answer of the facade including its alternatives.
     fn whole_answer(&self) -> Answer {
-        Answer {
-            alternatives: self.alternatives.iter().map(Self::whole_answer).collect(),
-            ..self.answer.clone()
-        }
+        let mut answer = self.answer.clone();
+        answer.alternatives = self.alternatives.iter().map(Self::whole_answer).collect();
+        answer
     }
 }
 
-/// Returns a region that points into the answer. The answer's vectors do not move while the result
+/// Returns the points of a region in the order of the C struct.
+fn points(region: &Region) -> Vec<florence2_point> {
+    let points = region.shape.points().into_iter();
+    points
+        .map(|[x_px, y_px]| florence2_point { x_px, y_px })
+        .collect()
+}
+
+/// Returns a region that points to its label and its points. They do not move while the result
 /// exists.
-fn view(region: &Region, label: &CString) -> florence2_region {
+fn view(region: &Region, label: &CString, points: &[florence2_point]) -> florence2_region {
     let score = region.score;
     florence2_region {
         label: label.as_ptr(),
-        // Both types consist of two f64.
-        points: region.points.as_ptr().cast(),
-        points_len: region.points.len(),
+        points: points.as_ptr(),
+        points_len: points.len(),
         instance: region.instance,
-        kind: match region.kind {
-            RegionKind::Box => florence2_region_kind::Box,
-            RegionKind::Quad => florence2_region_kind::Quad,
-            RegionKind::Polygon => florence2_region_kind::Polygon,
+        kind: match region.shape {
+            Shape::Box(_) => florence2_region_kind::Box,
+            Shape::Quad(_) => florence2_region_kind::Quad,
+            Shape::Polygon(_) => florence2_region_kind::Polygon,
         },
         score: score.map_or(f32::NAN, |score| score.overall),
         label_score: score.and_then(|score| score.label).unwrap_or(f32::NAN),
@@ -237,7 +247,7 @@ pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result)
     // SAFETY: rule 1 of lib.rs.
     unsafe {
         boundary::read(result, f32::NAN, |result| {
-            result.answer.result.score.unwrap_or(f32::NAN)
+            result.answer.score.unwrap_or(f32::NAN)
         })
     }
 }
@@ -262,7 +272,8 @@ pub unsafe extern "C" fn florence2_result_finish_reason(
             .finish_reason
         {
             FinishReason::EndOfText => florence2_finish_reason::EndOfText,
-            FinishReason::Length => florence2_finish_reason::Length,
+            // The model reached a limit.
+            _ => florence2_finish_reason::Length,
         })
     }
 }
@@ -388,7 +399,7 @@ pub unsafe extern "C" fn florence2_result_timings(
 /// first call creates it.
 ///
 /// The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
-/// or ""), "width", "height", "task", "input", "text" (with special tokens), "plain_text",
+/// or ""), "width", "height", "task", "input", "text", "raw_text" (with special tokens),
 /// "token_ids", "token_log_probs", "sequence_score", "finish_reason", "score", "result" (the answer
 /// as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
 /// than one answer, "alternatives".

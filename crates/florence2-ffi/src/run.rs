@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use florence2::{GenerationEvent, GenerationObserver, Request, TextStream};
+use florence2::{BatchBuilder, Request, RunEvent};
 
 use crate::arguments;
 use crate::boundary;
@@ -49,10 +49,18 @@ pub unsafe extern "C" fn florence2_model_run(
     unsafe {
         boundary::create(result, error, || {
             let model = handle::borrow(model)?;
-            let requests = [request::read(request)?];
-            let results = run(model, &requests, &run_options::read(options)?)?;
-            // INVARIANT: a batch of one request has one result.
-            Ok(results.into_iter().next().expect("an answer per request"))
+            let request = request::read(request)?;
+            let options = run_options::read(options)?;
+            let ReadRequest {
+                request,
+                image_name,
+            } = request;
+            let mut run = model.model.request(request.image, request.prompt);
+            run = run.options(options.run);
+            if options.callbacks.are_set() {
+                run = run.on_event(|event| notify(&options.callbacks, &[0], event));
+            }
+            Ok(florence2_result::new(run.run()?, image_name))
         })
     }
 }
@@ -65,57 +73,25 @@ pub unsafe extern "C" fn florence2_model_run(
 /// - `requests`: an array of requests with the same `struct_size`.
 /// - `requests_len`: the number of requests, at most 65536. 0 is allowed.
 /// - `options`: the options of all requests. NULL for the defaults.
-/// - `results`: an array of `requests_len` elements, which receives the results. Required unless
-///   `requests_len` is 0. Free each result with florence2_result_free.
-///
-/// Returns the statuses of florence2_model_run. If one request fails, the call fails, its message
-/// names the request, and all elements of `results` are NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn florence2_model_run_batch(
-    model: *const florence2_model,
-    requests: *const florence2_request,
-    requests_len: usize,
-    options: *const florence2_run_options,
-    results: *mut *mut florence2_result,
-    error: *mut *mut florence2_error,
-) -> florence2_status {
-    // SAFETY: rules 1, 3, 4, 5 and 6 of lib.rs.
-    unsafe {
-        boundary::call(error, || {
-            clear_places(results, requests_len);
-            let model = handle::borrow(model)?;
-            let requests = request::read_all(requests, requests_len)?;
-            check_places(results, requests_len)?;
-            let answers = run(model, &requests, &run_options::read(options)?)?;
-            for (index, answer) in answers.into_iter().enumerate() {
-                results.add(index).write(handle::into_handle(answer));
-            }
-            Ok(())
-        })
-    }
-}
-
-/// Runs several requests in one batch, as florence2_model_run_batch does. A request that fails does
-/// not affect the others.
-///
-/// - `model`: the model. Required.
-/// - `requests`: an array of requests with the same `struct_size`.
-/// - `requests_len`: the number of requests, at most 65536. 0 is allowed.
-/// - `options`: the options of all requests. NULL for the defaults.
 /// - `results`: an array of `requests_len` elements, which receives the results. The element of a
 ///   request that failed is NULL. Required unless `requests_len` is 0. Free each result with
 ///   florence2_result_free.
-/// - `errors`: an array of `requests_len` elements, which receives the errors. The element of a
-///   request that did not fail is NULL. Free each error with florence2_error_free. NULL if the
-///   errors are not needed.
+/// - `errors`: NULL, or an array of `requests_len` elements, which receives the errors. The element
+///   of a request that did not fail is NULL. Free each error with florence2_error_free.
 ///
-/// Returns FLORENCE2_STATUS_OK if each request has a result or an error. Fails, with NULL in all
-/// elements, for reasons that concern all requests:
+/// With `errors`, a request that fails does not affect the others: the function returns
+/// FLORENCE2_STATUS_OK if each request has a result or an error. It fails for reasons that concern
+/// all requests:
 /// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
 /// - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
 ///   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
+///
+/// Without `errors`, one request that fails fails the call, with the statuses of
+/// florence2_model_run. The message names the request if it is invalid.
+///
+/// If the call fails, all elements of `results` and `errors` are NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn florence2_model_run_batch_each(
+pub unsafe extern "C" fn florence2_model_run_batch(
     model: *const florence2_model,
     requests: *const florence2_request,
     requests_len: usize,
@@ -132,15 +108,22 @@ pub unsafe extern "C" fn florence2_model_run_batch_each(
             let model = handle::borrow(model)?;
             let requests = request::read_each(requests, requests_len)?;
             check_places(results, requests_len)?;
-            let answers = run_each(model, requests, &run_options::read(options)?)?;
+            let options = run_options::read(options)?;
+            if errors.is_null() {
+                let answers = run_all(model, request::valid(requests)?, options)?;
+                for (index, answer) in answers.into_iter().enumerate() {
+                    results.add(index).write(handle::into_handle(answer));
+                }
+                return Ok(());
+            }
+            let answers = run_each(model, requests, options)?;
             for (index, answer) in answers.into_iter().enumerate() {
                 match answer {
                     Ok(answer) => results.add(index).write(handle::into_handle(answer)),
-                    Err(failure) if !errors.is_null() => {
+                    Err(failure) => {
                         let failure = handle::into_handle(florence2_error::from(failure));
                         errors.add(index).write(failure);
                     }
-                    Err(_) => {}
                 }
             }
             Ok(())
@@ -194,9 +177,8 @@ pub unsafe extern "C" fn florence2_model_encode_image(
             let model = handle::borrow(model)?;
             let image = handle::borrow(image)?;
             let options = run_options::read(options)?;
-            let features = model
-                .model
-                .encode_image(&image.image, &options.run.cancel)?;
+            let cancel = &options.run.cancel;
+            let features = model.model.encode_image_with(&image.image, cancel)?;
             Ok(florence2_image_features {
                 features,
                 name: image.name.clone(),
@@ -205,57 +187,33 @@ pub unsafe extern "C" fn florence2_model_encode_image(
     }
 }
 
-/// Runs requests in one batch.
-fn run(
+/// Runs requests in one batch, which fails if one of them fails.
+fn run_all(
     model: &florence2_model,
-    requests: &[ReadRequest<'_>],
-    options: &ReadOptions,
+    requests: Vec<ReadRequest<'_>>,
+    options: ReadOptions,
 ) -> Outcome<Vec<florence2_result>> {
-    let names = requests.iter().map(|request| request.image_name);
-    let requests: Vec<Request<'_>> = requests
-        .iter()
-        .map(|request| request.request.clone())
-        .collect();
-    let answers = observed(model, requests.len(), &options.callbacks, |observer| {
-        model.model.run_requests(&requests, &options.run, observer)
-    })?;
-    let results = answers.into_iter().zip(names);
+    let entries: Vec<usize> = (0..requests.len()).collect();
+    let batch = requests.iter().map(|request| request.request.clone());
+    let batch = batch_of(model, batch, &entries, options);
+    let results = batch.run_all()?.into_iter().zip(requests);
     Ok(results
-        .map(|(answer, name)| florence2_result::new(answer, name))
+        .map(|(answer, request)| florence2_result::new(answer, request.image_name))
         .collect())
 }
 
-/// Runs requests in one batch, as [`run`] does, with a failure for each request that fails.
+/// Runs requests in one batch, with a failure for each request that fails.
 fn run_each(
     model: &florence2_model,
     requests: Vec<Outcome<ReadRequest<'_>>>,
-    options: &ReadOptions,
+    options: ReadOptions,
 ) -> Outcome<Vec<Outcome<florence2_result>>> {
-    let count = requests.len();
-    let places: Vec<usize> = (0..count)
+    let entries: Vec<usize> = (0..requests.len())
         .filter(|index| requests[*index].is_ok())
         .collect();
-    let readable: Vec<Request<'_>> = requests
-        .iter()
-        .flatten()
-        .map(|request| request.request.clone())
-        .collect();
-    let answers = observed(model, count, &options.callbacks, |observer| {
-        let is_listening = observer.is_listening();
-        // The facade's events contain indices of the valid requests.
-        let mut forward = |event| match observer.notify(at_place(&places, event)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        };
-        let mut observer = match is_listening {
-            true => GenerationObserver::new(&mut forward),
-            false => GenerationObserver::default(),
-        };
-        model
-            .model
-            .run_requests_each(&readable, &options.run, &mut observer)
-    })?;
-    let mut answers = answers.into_iter();
+    let batch = requests.iter().flatten();
+    let batch = batch.map(|request| request.request.clone());
+    let mut answers = batch_of(model, batch, &entries, options).run()?.into_iter();
     let result = |request: Outcome<ReadRequest<'_>>| -> Outcome<florence2_result> {
         let request = request?;
         // INVARIANT: each valid request has an answer or an error.
@@ -265,63 +223,37 @@ fn run_each(
     Ok(requests.into_iter().map(result).collect())
 }
 
-/// Replaces the index of a valid request in an event by its index among all requests.
-fn at_place(places: &[usize], event: GenerationEvent) -> GenerationEvent {
-    match event {
-        GenerationEvent::Token {
-            entry,
-            token_id,
-            log_prob,
-        } => GenerationEvent::Token {
-            entry: places[entry],
-            token_id,
-            log_prob,
-        },
-        event @ GenerationEvent::Progress { .. } => event,
+/// Creates the batch of the facade. `entries` has the index of each request in the caller's array.
+fn batch_of<'a>(
+    model: &'a florence2_model,
+    requests: impl Iterator<Item = Request<'a>>,
+    entries: &'a [usize],
+    options: ReadOptions,
+) -> BatchBuilder<'a> {
+    let ReadOptions { run, callbacks } = options;
+    let batch = model.model.batch(requests).options(run);
+    if callbacks.are_set() {
+        return batch.on_event(move |event| notify(&callbacks, entries, event));
     }
+    batch
 }
 
-/// Runs `requests` requests with an observer that calls the caller's callbacks.
-fn observed<R>(
-    model: &florence2_model,
-    requests: usize,
-    callbacks: &Callbacks,
-    run: impl FnOnce(&mut GenerationObserver<'_>) -> R,
-) -> R {
-    let tokenizer = &model.model.processor().tokenizer;
-    let mut texts: Vec<TextStream<'_>> =
-        (0..requests).map(|_| TextStream::new(tokenizer)).collect();
-    let mut forward = |event| notify(callbacks, &mut texts, event);
-    let mut observer = match (callbacks.on_token, callbacks.on_progress) {
-        (None, None) => GenerationObserver::default(),
-        _ => GenerationObserver::new(&mut forward),
-    };
-    run(&mut observer)
-}
-
-/// Calls the caller's callback for an event, on the caller's thread.
-fn notify(
-    callbacks: &Callbacks,
-    texts: &mut [TextStream<'_>],
-    event: GenerationEvent,
-) -> ControlFlow<()> {
+/// Calls the caller's callback for an event, on the caller's thread. `entries` has the index of each
+/// request in the caller's array.
+fn notify(callbacks: &Callbacks, entries: &[usize], event: RunEvent<'_>) -> ControlFlow<()> {
     let go_on = match event {
-        GenerationEvent::Token {
-            entry,
-            token_id,
-            log_prob,
-        } => callbacks.on_token.is_none_or(|on_token| {
-            let text = c_string(&texts[entry].push(token_id));
+        RunEvent::Token(token) => callbacks.on_token.is_none_or(|on_token| {
+            let text = c_string(token.text);
             let token = florence2_token {
-                request: entry,
+                request: entries[token.entry],
                 text: text.as_ptr(),
-                token_id,
-                log_prob,
+                token_id: token.token_id,
+                log_prob: token.log_prob,
             };
             // SAFETY: rule 6 of lib.rs.
             unsafe { on_token(&raw const token, callbacks.user) == 0 }
         }),
-        GenerationEvent::Progress {
+        RunEvent::Progress {
             new_tokens,
             max_new_tokens,
         } => callbacks.on_progress.is_none_or(|on_progress| {
@@ -332,9 +264,12 @@ fn notify(
             // SAFETY: rule 6 of lib.rs.
             unsafe { on_progress(&raw const progress, callbacks.user) == 0 }
         }),
+        // The C API has no other events.
+        _ => true,
     };
-    match go_on {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
+    if go_on {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(())
     }
 }

@@ -3,7 +3,9 @@
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use florence2::{CancelToken, Coordinates, EarlyStopping, GenerationOverrides, RunOptions};
+use florence2::{
+    CancelToken, Coordinates, EarlyStopping, GenerationOverrides, LOCATION_TOLERANCE, RunOptions,
+};
 
 use crate::arguments;
 use crate::failure::{Failure, Outcome};
@@ -34,6 +36,13 @@ pub(crate) struct Callbacks {
     pub(crate) user: *mut c_void,
 }
 
+impl Callbacks {
+    /// Returns true if the caller passed a callback.
+    pub(crate) fn are_set(&self) -> bool {
+        self.on_token.is_some() || self.on_progress.is_some()
+    }
+}
+
 /// The options of a run in Rust's types.
 pub(crate) struct ReadOptions {
     pub(crate) run: RunOptions,
@@ -60,14 +69,13 @@ pub(crate) unsafe fn read(options: *const florence2_run_options) -> Outcome<Read
     let tolerance = options.location_tolerance;
     let tolerance = count_or_off("options.location_tolerance", tolerance, 0)?;
     Ok(ReadOptions {
-        run: RunOptions {
+        run: RunOptions::default()
             // SAFETY: guaranteed by the caller.
-            generation: unsafe { generation(&options)? },
-            coordinates: coordinates(options.coordinates)?,
-            location_tolerance: tolerance.map(|bins| bins as u32),
+            .generation(unsafe { generation(&options)? })
+            .coordinates(coordinates(options.coordinates)?)
+            .location_tolerance(tolerance.map_or(LOCATION_TOLERANCE, |bins| bins as u32))
             // SAFETY: guaranteed by the caller.
-            cancel: unsafe { cancel(&options)? },
-        },
+            .cancel(&unsafe { cancel(&options)? }),
         callbacks: Callbacks {
             on_token: options.on_token,
             on_progress: options.on_progress,

@@ -64,9 +64,9 @@ pub unsafe extern "C" fn florence2_model_score(
             let request = request::read(request)?;
             let target = arguments::text("target", target)?;
             let cancel = run_options::read(options)?.run.cancel;
-            let score = model
-                .model
-                .score_request(&request.request, target, &cancel)?;
+            let (image, prompt) = (request.request.image, request.request.prompt);
+            let scored = model.model.request(image, prompt.clone()).cancel(&cancel);
+            let score = scored.score(target)?;
             let texts: Vec<CString> = score
                 .tokens
                 .iter()
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn florence2_model_score(
                 tokens: tokens.collect(),
                 _texts: texts,
                 score,
-                prompt: request.request.prompt,
+                prompt,
                 target: target.to_owned(),
                 image_name: request.image_name.to_owned(),
                 json: OnceLock::new(),

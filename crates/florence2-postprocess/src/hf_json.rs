@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::types::{Coordinates, PostProcessingType, Region, RegionKind, TaskResult};
+use crate::shape::Shape;
+use crate::types::{Coordinates, PostProcessingType, Region, TaskResult};
 
 impl TaskResult {
     /// The result of HF's `post_process_generation`: the answer keyed by the task's token.
@@ -12,11 +13,11 @@ impl TaskResult {
             PostProcessingType::DescriptionWithBboxes
             | PostProcessingType::Bboxes
             | PostProcessingType::PhraseGrounding => {
-                let (bboxes, labels) = self.flat(RegionKind::Box);
+                let (bboxes, labels) = self.flat(|shape| matches!(shape, Shape::Box(_)));
                 json!({ "bboxes": bboxes, "labels": labels })
             }
             PostProcessingType::Ocr => {
-                let (quad_boxes, labels) = self.flat(RegionKind::Quad);
+                let (quad_boxes, labels) = self.flat(|shape| matches!(shape, Shape::Quad(_)));
                 json!({ "quad_boxes": quad_boxes, "labels": labels })
             }
             PostProcessingType::Polygons => {
@@ -24,7 +25,7 @@ impl TaskResult {
                 json!({ "polygons": polygons, "labels": labels })
             }
             PostProcessingType::DescriptionWithBboxesOrPolygons => {
-                let (bboxes, bboxes_labels) = self.flat(RegionKind::Box);
+                let (bboxes, bboxes_labels) = self.flat(|shape| matches!(shape, Shape::Box(_)));
                 let (polygons, polygons_labels) = self.instances();
                 json!({
                     "bboxes": bboxes,
@@ -37,9 +38,10 @@ impl TaskResult {
         json!({ task_token: answer })
     }
 
-    /// Coordinates and labels of every region of a kind.
-    fn flat(&self, kind: RegionKind) -> (Vec<Value>, Vec<&str>) {
-        let regions = self.regions.iter().filter(|region| region.kind == kind);
+    /// Coordinates and labels of every region whose shape is selected.
+    fn flat(&self, is_selected: fn(&Shape) -> bool) -> (Vec<Value>, Vec<&str>) {
+        let regions = self.regions.iter();
+        let regions = regions.filter(|region| is_selected(&region.shape));
         regions
             .map(|region| (self.coordinates(region), region.label.as_str()))
             .unzip()
@@ -50,7 +52,7 @@ impl TaskResult {
         let (mut polygons, mut labels) = (Vec::<Vec<Value>>::new(), Vec::new());
         let mut previous = None;
         for region in &self.regions {
-            if region.kind != RegionKind::Polygon {
+            if !matches!(region.shape, Shape::Polygon(_)) {
                 continue;
             }
             if previous != Some(region.instance) {
@@ -67,10 +69,10 @@ impl TaskResult {
 
     /// `[x1, y1, x2, y2, ..]`.
     fn coordinates(&self, region: &Region) -> Value {
-        let coordinates = region.points.iter().flatten();
+        let coordinates = region.shape.points().into_iter().flatten();
         match self.coordinates {
-            Coordinates::BinCenters => coordinates.copied().collect(),
-            Coordinates::HfIntegers => coordinates.map(|value| *value as i64).collect(),
+            Coordinates::BinCenters => coordinates.collect(),
+            Coordinates::HfIntegers => coordinates.map(|value| value as i64).collect(),
         }
     }
 }

@@ -4,28 +4,31 @@
 //! adds a confidence to every region. It depends on neither tokenizer nor model.
 //!
 //! ```
-//! use florence2_postprocess::{PostProcessingType, Coordinates, ImageSize, ScoredText, parse};
+//! use florence2_postprocess::{PostProcessingType, Coordinates, ImageSize, ScoredText, Shape, parse};
 //!
 //! let answer = ScoredText::unscored("</s><s>car<loc_53><loc_333><loc_933><loc_774></s>");
 //! let size = ImageSize { width: 640, height: 480 };
 //! let result = parse(&answer, PostProcessingType::DescriptionWithBboxes, size, Coordinates::HfIntegers);
 //! assert_eq!(result.regions[0].label, "car");
-//! assert_eq!(result.regions[0].points, [[34.0, 160.0], [597.0, 371.0]]);
+//! assert_eq!(result.regions[0].shape, Shape::Box([34.0, 160.0, 597.0, 371.0].into()));
 //! ```
 
 mod grounding;
 mod hf_json;
 mod parse;
 mod quantizer;
+mod region_json;
 mod scanner;
 mod score;
+mod shape;
 mod steps;
 mod types;
 
 pub use parse::parse;
 pub use quantizer::{BINS, Quantizer};
 pub use score::LOCATION_TOLERANCE;
+pub use shape::{BoundingBox, Shape};
 pub use types::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, RegionScore, ScoredText,
-    TaskResult, TokenSpan,
+    Coordinates, ImageSize, PostProcessingType, Region, RegionScore, ScoredText, TaskResult,
+    TokenSpan,
 };

@@ -6,10 +6,9 @@ use crate::grounding::is_banned;
 use crate::quantizer::Quantizer;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
+use crate::shape::{BoundingBox, Shape};
 use crate::steps::count;
-use crate::types::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, ScoredText, TaskResult,
-};
+use crate::types::{Coordinates, ImageSize, PostProcessingType, Region, ScoredText, TaskResult};
 
 /// The number of locations of a box.
 const BOX_LOCATIONS: usize = 4;
@@ -141,11 +140,14 @@ impl Parser<'_> {
 
     /// Adds a box for every four locations; a remainder is dropped.
     fn push_boxes(&self, label: &Label, locations: Range<usize>, regions: &mut Vec<Region>) {
-        for start in locations.clone().step_by(BOX_LOCATIONS) {
+        let bins = self.scanned.bins(locations.clone());
+        let starts = locations.step_by(BOX_LOCATIONS);
+        for ([x1, y1, x2, y2], start) in bins.as_chunks::<BOX_LOCATIONS>().0.iter().zip(starts) {
+            let [x1, y1] = self.quantizer.dequantize([*x1, *y1]);
+            let [x2, y2] = self.quantizer.dequantize([*x2, *y2]);
+            let shape = Shape::Box(BoundingBox { x1, y1, x2, y2 });
             let units = start..start + BOX_LOCATIONS;
-            if units.end <= locations.end {
-                regions.push(self.region(RegionKind::Box, label, units, regions.len()));
-            }
+            regions.push(self.region(shape, label, units, regions.len()));
         }
     }
 
@@ -164,7 +166,10 @@ impl Parser<'_> {
                 let quad = index..index + QUAD_LOCATIONS;
                 index = quad.end;
                 content_start = units[index - 1].range.end;
-                regions.push(self.region(RegionKind::Quad, &label, quad, regions.len()));
+                if let Ok(corners) = self.points(quad.clone()).try_into() {
+                    let shape = Shape::Quad(corners);
+                    regions.push(self.region(shape, &label, quad, regions.len()));
+                }
                 continue;
             }
             if let Some(newline) = text[unit.range.clone()].rfind('\n') {
@@ -221,7 +226,8 @@ impl Parser<'_> {
         for units in self.polygon_instances(phrase.units.clone()) {
             let instance = regions.last().map_or(0, |region| region.instance + 1);
             for ring in self.rings(units) {
-                regions.push(self.region(RegionKind::Polygon, &label, ring, instance));
+                let shape = Shape::Polygon(self.points(ring.clone()));
+                regions.push(self.region(shape, &label, ring, instance));
             }
         }
     }
@@ -320,24 +326,21 @@ impl Parser<'_> {
         phrases
     }
 
-    fn region(
-        &self,
-        kind: RegionKind,
-        label: &Label,
-        units: Range<usize>,
-        instance: usize,
-    ) -> Region {
+    /// The points of the locations among some units, in pixels; an odd last location is dropped.
+    fn points(&self, units: Range<usize>) -> Vec<[f64; 2]> {
+        let bins = self.scanned.bins(units);
+        let points = bins.as_chunks::<2>().0.iter();
+        points
+            .map(|bins| self.quantizer.dequantize(*bins))
+            .collect()
+    }
+
+    fn region(&self, shape: Shape, label: &Label, units: Range<usize>, instance: usize) -> Region {
         count(units.len() + label.text.len());
-        let bins = self.scanned.bins(units.clone());
-        let (pairs, _) = bins.as_chunks::<2>();
         let locations = self.scanned.source_range(&self.scanned.text_range(units));
         Region {
-            kind,
+            shape,
             label: label.text.clone(),
-            points: pairs
-                .iter()
-                .map(|bins| self.quantizer.dequantize(*bins))
-                .collect(),
             instance,
             score: self.scores.region(label.log_probs, &locations),
         }

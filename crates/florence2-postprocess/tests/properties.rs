@@ -1,7 +1,7 @@
 //! Properties of the results for any text: no panic, and results that fit the text.
 
 use florence2_postprocess::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionKind, ScoredText, TokenSpan, parse,
+    Coordinates, ImageSize, PostProcessingType, Region, ScoredText, Shape, TokenSpan, parse,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -80,20 +80,21 @@ fn coordinates() -> impl Strategy<Value = Coordinates> {
 }
 
 fn check(region: &Region, coordinates: Coordinates) -> Result<(), TestCaseError> {
-    let points = region.points.len();
-    match region.kind {
-        RegionKind::Box => prop_assert_eq!(points, 2),
-        RegionKind::Quad => prop_assert_eq!(points, 4),
-        RegionKind::Polygon => prop_assert!(points > 0 || coordinates == Coordinates::HfIntegers),
+    let points = region.shape.points();
+    if let Shape::Polygon(ring) = &region.shape {
+        prop_assert!(!ring.is_empty() || coordinates == Coordinates::HfIntegers);
     }
-    prop_assert!(
+    prop_assert!(points.iter().flatten().all(|value| value.is_finite()));
+    let around = region.shape.bounding_box();
+    for [x, y] in &points {
+        prop_assert!((around.x1..=around.x2).contains(x) && (around.y1..=around.y2).contains(y));
+    }
+    let json = serde_json::to_value(region).expect("a region has a JSON form");
+    prop_assert_eq!(
+        &serde_json::from_value::<Region>(json).expect("its own form"),
         region
-            .points
-            .iter()
-            .flatten()
-            .all(|value| value.is_finite())
     );
-    prop_assert_eq!(region.score.is_some(), points > 0);
+    prop_assert_eq!(region.score.is_some(), !points.is_empty());
     if let Some(score) = region.score {
         let parts = [Some(score.overall), score.label, Some(score.locations)];
         prop_assert!(
@@ -184,7 +185,7 @@ proptest! {
         for post_processing_type in POST_PROCESSING_TYPES {
             let result = parse(&answer, post_processing_type, IMAGE_SIZE, coordinates);
             let locations = answer.text.matches("<loc_").count();
-            let points: usize = result.regions.iter().map(|region| region.points.len()).sum();
+            let points: usize = result.regions.iter().map(|region| region.shape.points().len()).sum();
             prop_assert!(2 * points <= locations, "{post_processing_type:?}");
             let instances: Vec<usize> = result.regions.iter().map(|r| r.instance).collect();
             prop_assert!(instances.is_sorted());
@@ -231,7 +232,7 @@ proptest! {
         let thousand = ImageSize { width: 1000, height: 1000 };
         let result = parse(&ScoredText::unscored(text), PostProcessingType::DescriptionWithBboxes, thousand, Coordinates::HfIntegers);
         let found: Vec<_> = result.regions.into_iter().map(|region| {
-            let bins: Vec<u32> = region.points.iter().flatten().map(|value| *value as u32).collect();
+            let bins: Vec<u32> = region.shape.points().into_iter().flatten().map(|value| value as u32).collect();
             (region.label, bins)
         }).collect();
         prop_assert_eq!(found, expected);

@@ -3,25 +3,40 @@
 use std::time::Duration;
 
 use florence2_core::generate::FinishReason;
-use florence2_postprocess::{ImageSize, TaskResult};
+use florence2_postprocess::{Coordinates, ImageSize, PostProcessingType, Region, TaskResult};
 use florence2_processor::Prompt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The version of the structure of [`Answer::to_json`].
-pub const JSON_SCHEMA: u32 = 1;
+pub const JSON_SCHEMA: u32 = 2;
 
-/// An answer: its tokens, its text and the result of parsing the text.
+/// The answer to a request: its text, its regions and its tokens.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Answer {
+    /// The answer as plain text: without `<s>`, `</s>`, `<pad>` and surrounding white space, but
+    /// with location tokens.
+    pub text: String,
+    /// The answer with all special tokens.
+    pub raw_text: String,
+    /// The regions, in the order of the answer, in pixels of the image. Plain text may contain
+    /// boxes too, which are not part of HF's result: they are labelled with the words right before
+    /// them.
+    pub regions: Vec<Region>,
+    /// The confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
+    /// tokens without `<s>`, `</s>` and `<pad>`. `None` if there are no such tokens.
+    pub score: Option<f32>,
     /// The prompt.
     pub prompt: Prompt,
     /// The prompt's input as text, if it has one.
     pub input: Option<String>,
     /// The size of the image. The regions are in its pixel coordinates.
     pub image_size: ImageSize,
-    /// The text with its special tokens.
-    pub text: String,
+    /// The convention of the regions' coordinates.
+    pub coordinates: Coordinates,
+    /// The format of the answer.
+    pub post_processing_type: PostProcessingType,
     /// The decoder's sequence, start token first.
     pub token_ids: Vec<u32>,
     /// The log-probability of each of `token_ids`; 0 for the start token and forced tokens.
@@ -30,8 +45,6 @@ pub struct Answer {
     pub sequence_score: f32,
     /// The reason why the generation ended.
     pub finish_reason: FinishReason,
-    /// The parsed answer.
-    pub result: TaskResult,
     /// The other sequences of `num_return_sequences`, best first.
     pub alternatives: Vec<Answer>,
     /// The durations of the stages of the run.
@@ -41,6 +54,7 @@ pub struct Answer {
 /// The durations of the stages of a run. All answers of a batch have the durations of the batch. For
 /// image features, `preprocess` and `vision` are the durations of computing the features.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// Resizing and normalising the images.
     pub preprocess: Duration,
@@ -51,26 +65,38 @@ pub struct Timings {
 }
 
 impl Answer {
+    /// Converts the answer to the JSON of HF's `post_process_generation`, with the task's token as
+    /// its key.
+    pub fn to_hf_json(&self) -> Value {
+        let result = TaskResult {
+            post_processing_type: self.post_processing_type,
+            coordinates: self.coordinates,
+            text: self.text.clone(),
+            score: self.score,
+            regions: self.regions.clone(),
+        };
+        result.to_hf_json(&self.prompt.key())
+    }
+
     /// Converts the answer to JSON. `image` is the image's name in it.
     pub fn to_json(&self, image: &str) -> Value {
-        let key = self.prompt.key();
         let milliseconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
         let mut json = json!({
             "schema": JSON_SCHEMA,
             "image": image,
             "width": self.image_size.width,
             "height": self.image_size.height,
-            "task": key,
+            "task": self.prompt.key(),
             "input": self.input,
             "text": self.text,
-            "plain_text": self.result.text,
+            "raw_text": self.raw_text,
             "token_ids": self.token_ids,
             "token_log_probs": self.token_log_probs,
             "sequence_score": self.sequence_score,
             "finish_reason": self.finish_reason,
-            "score": self.result.score,
-            "result": self.result.to_hf_json(&key),
-            "regions": self.result.regions,
+            "score": self.score,
+            "result": self.to_hf_json(),
+            "regions": self.regions,
             "timings_ms": {
                 "preprocess": milliseconds(self.timings.preprocess),
                 "vision": milliseconds(self.timings.vision),
@@ -86,6 +112,7 @@ impl Answer {
 
 /// The likelihood of a given answer: its loss and the log-probabilities of its tokens.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TargetScore {
     /// Mean cross-entropy over the tokens: HF's `loss` with these labels.
     pub loss: f32,
@@ -95,6 +122,7 @@ pub struct TargetScore {
 
 /// One token of a [`TargetScore`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ScoredToken {
     /// The token's id.
     pub token_id: u32,

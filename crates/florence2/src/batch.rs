@@ -1,42 +1,99 @@
-//! Batches: of images, and of requests whose failures do not affect each other.
+//! Batches of requests whose failures do not affect each other.
 
 use std::ops::ControlFlow;
 
 use florence2_core::Error as ModelError;
 use florence2_core::generate::{GenerationEvent, GenerationObserver};
-use florence2_processor::{Image, Prompt};
 
 use crate::answer::Answer;
 use crate::error::{Error, Result};
+use crate::event::{Callbacks, callback_setters};
 use crate::florence2::Florence2;
 use crate::options::RunOptions;
 use crate::request::Request;
+use crate::run_setters::run_setters;
+
+/// Requests that run in one batch, with their options. [`Florence2::batch`] creates it.
+#[derive(Debug)]
+#[must_use = "a batch does nothing until `run` is called"]
+pub struct BatchBuilder<'a> {
+    model: &'a Florence2,
+    requests: Vec<Request<'a>>,
+    options: RunOptions,
+    callbacks: Callbacks<'a>,
+}
 
 impl Florence2 {
-    /// Runs prompts, each on its image, in one batch. Each answer equals the answer of its prompt
-    /// alone.
+    /// Creates a batch of requests: pairs of an image (or its features) and a prompt, or
+    /// [`Request`]s. An image that several requests share is encoded once. The required memory
+    /// grows with the number of requests.
     ///
-    /// # Errors
-    /// Those of [`Self::run_requests`].
-    pub fn run_batch(
-        &self,
-        requests: &[(&Image, Prompt)],
-        options: &RunOptions,
-    ) -> Result<Vec<Answer>> {
-        let requests: Vec<Request<'_>> = requests
-            .iter()
-            .map(|(image, prompt)| Request::of_image(image, prompt.clone()))
-            .collect();
-        self.run_requests(&requests, options, &mut GenerationObserver::default())
+    /// ```no_run
+    /// use florence2::{Florence2, Image, Task};
+    ///
+    /// let model = Florence2::load("Florence-2-base")?;
+    /// let (street, garden) = (Image::open("street.jpg")?, Image::open("garden.jpg")?);
+    /// let requests = [(&street, Task::Caption), (&garden, Task::ObjectDetection)];
+    /// for answer in model.batch(requests).num_beams(1).run()? {
+    ///     match answer {
+    ///         Ok(answer) => println!("{}", answer.text),
+    ///         Err(error) => eprintln!("{}", florence2::error_chain(&error)),
+    ///     }
+    /// }
+    /// # Ok::<(), florence2::Error>(())
+    /// ```
+    pub fn batch<'a, R: Into<Request<'a>>>(
+        &'a self,
+        requests: impl IntoIterator<Item = R>,
+    ) -> BatchBuilder<'a> {
+        BatchBuilder {
+            model: self,
+            requests: requests.into_iter().map(Into::into).collect(),
+            options: RunOptions::default(),
+            callbacks: Callbacks::default(),
+        }
     }
+}
 
-    /// Runs requests in one batch, as [`run_requests`](Self::run_requests) does, and returns a
-    /// result for each. A failed request does not affect the others.
+impl<'a> BatchBuilder<'a> {
+    /// Runs the requests. There is one result per request, in order, and each answer equals the
+    /// answer of its request alone. A failed request does not affect the others.
     ///
     /// # Errors
     /// Errors that concern all requests: invalid options, [`Error::DeviceFailed`],
     /// [`Error::Forked`], [`ModelError::Cancelled`] and [`ModelError::DeadlineExceeded`].
-    pub fn run_requests_each(
+    pub fn run(self) -> Result<Vec<Result<Answer>>> {
+        let (model, requests, options) = (self.model, &self.requests, self.options.started());
+        let tokenizer = &model.processor().tokenizer;
+        self.callbacks
+            .observe(tokenizer, requests.len(), |observer| {
+                model.run_requests_each(requests, &options, observer)
+            })
+    }
+
+    /// Runs the requests, and fails if one of them fails. Requests that are invalid are found
+    /// before the model runs.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`] and of [`RequestBuilder::run`](crate::RequestBuilder::run). If one
+    /// of several requests is invalid, [`Error::Request`] with its index.
+    pub fn run_all(self) -> Result<Vec<Answer>> {
+        let (model, requests, options) = (self.model, &self.requests, self.options.started());
+        let tokenizer = &model.processor().tokenizer;
+        self.callbacks
+            .observe(tokenizer, requests.len(), |observer| {
+                model.run_requests(requests, &options, observer)
+            })
+    }
+
+    run_setters!(options);
+    callback_setters!('a);
+}
+
+impl Florence2 {
+    /// Runs requests in one batch, as [`run_requests`](Self::run_requests) does, and returns a
+    /// result for each.
+    fn run_requests_each(
         &self,
         requests: &[Request<'_>],
         options: &RunOptions,
@@ -77,7 +134,7 @@ impl Florence2 {
     }
 }
 
-/// The requests of [`Florence2::run_requests_each`], which are run together or one by one.
+/// The requests of a [`BatchBuilder`], which are run together or one by one.
 struct Batch<'a> {
     model: &'a Florence2,
     requests: &'a [Request<'a>],

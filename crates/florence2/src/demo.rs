@@ -28,7 +28,7 @@ impl Florence2 {
     /// [`Self::demo`] with options.
     ///
     /// # Errors
-    /// Those of [`Self::from_files`].
+    /// Those of [`Self::load_memory`].
     pub fn demo_with(options: &LoadOptions) -> Result<Self> {
         let files = files!(
             "config.json",
@@ -37,6 +37,6 @@ impl Florence2 {
             "tokenizer.json",
             "model.safetensors"
         );
-        Self::from_files(&MemoryFiles::from_iter(files), options)
+        Self::load_memory(&MemoryFiles::from_iter(files), options)
     }
 }

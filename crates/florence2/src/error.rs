@@ -1,11 +1,14 @@
 //! The error type of this crate. It includes the errors of the lower layers.
 
+use std::error::Error as StdError;
+
 use florence2_kernels::Dtype;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of loading or running a model.
+/// An error of loading or running a model. Its `Display` does not include its source;
+/// [`error_chain`] does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +17,8 @@ pub enum Error {
     Processor(#[from] florence2_processor::Error),
     /// A file of the preprocessor or the tokenizer is missing in the model folder.
     #[error(
-        "{source}; expected it in the model folder or in the folder of the option `processor` (--processor)"
+        "a file of the processor is missing, expected it in the model folder or in the folder of \
+         the option `processor` (--processor)"
     )]
     ProcessorFiles {
         /// The missing file.
@@ -24,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] florence2_core::Error),
     /// An error of one request of a batch.
-    #[error("requests[{index}]: {source}")]
+    #[error("requests[{index}]")]
     Request {
         /// The request's index in the batch, from 0.
         index: usize,
@@ -110,4 +114,22 @@ impl Error {
             expected: expected.into(),
         })
     }
+}
+
+/// Returns the message of an error and of its sources in one line, joined by `: `.
+///
+/// ```
+/// let error = florence2::Image::open("no-such-file.png").unwrap_err();
+/// assert_eq!(error.to_string(), "no-such-file.png: cannot be read");
+/// let message = florence2::error_chain(&error);
+/// assert!(message.starts_with("no-such-file.png: cannot be read: "), "{message}");
+/// ```
+pub fn error_chain(error: &dyn StdError) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message += &format!(": {error}");
+        source = error.source();
+    }
+    message
 }

@@ -1,5 +1,7 @@
 //! [`Florence2`]: a loaded model and the methods that run it.
 
+use std::fmt;
+
 use florence2_core::generate::{CancelToken, GenerationConfig, GenerationObserver};
 use florence2_core::{Florence2Config, Warning};
 use florence2_kernels::Dtype;
@@ -22,45 +24,19 @@ pub struct Florence2 {
 }
 
 impl Florence2 {
-    /// Runs a task, or a prompt of free text, on an image.
+    /// Runs a task, or a prompt of free text, on an image. [`Self::request`] has options.
     ///
     /// # Errors
     /// [`Error::Processor`] if the prompt lacks its input or has an input that its task does not
     /// take. [`Error::Model`] if the prompt is too long. [`Error::DeviceFailed`] if the device fails
     /// during the run, for example a GPU whose memory is exhausted.
-    pub fn run(&self, image: &Image, prompt: impl Into<Prompt>) -> Result<Answer> {
-        self.run_with(image, prompt, &RunOptions::default())
-    }
-
-    /// Runs a prompt on an image with options.
-    ///
-    /// # Errors
-    /// Those of [`Self::run`]. [`Error::Model`] also with the option that is invalid, or if the run
-    /// is cancelled or exceeds its deadline.
-    pub fn run_with(
+    pub fn run<'a>(
         &self,
-        image: &Image,
+        image: impl Into<ImageInput<'a>>,
         prompt: impl Into<Prompt>,
-        options: &RunOptions,
     ) -> Result<Answer> {
-        self.run_request(Request::of_image(image, prompt.into()), options)
-    }
-
-    /// Runs a prompt on an encoded image.
-    ///
-    /// # Errors
-    /// Those of [`Self::run_with`]. [`Error::Model`] also if another model encoded the image.
-    pub fn run_features(
-        &self,
-        features: &ImageFeatures,
-        prompt: impl Into<Prompt>,
-        options: &RunOptions,
-    ) -> Result<Answer> {
-        let request = Request {
-            image: ImageInput::Features(features),
-            prompt: prompt.into(),
-        };
-        self.run_request(request, options)
+        let image: ImageInput<'_> = image.into();
+        self.request(image, prompt).run()
     }
 
     /// Runs requests in one batch. Each answer equals the answer of its request alone. An image that
@@ -68,9 +44,9 @@ impl Florence2 {
     /// requests, there are no answers.
     ///
     /// # Errors
-    /// Those of [`Self::run_with`], as [`Error::Request`] with the index of the request if there are
-    /// several.
-    pub fn run_requests(
+    /// Those of [`RequestBuilder::run`](crate::RequestBuilder::run), as [`Error::Request`] if a
+    /// request of several is invalid.
+    pub(crate) fn run_requests(
         &self,
         requests: &[Request<'_>],
         options: &RunOptions,
@@ -86,12 +62,30 @@ impl Florence2 {
         })
     }
 
-    /// Runs the vision tower on an image, for any number of prompts on its features.
+    /// Runs the vision tower on an image, for any number of requests with its features.
+    ///
+    /// ```no_run
+    /// use florence2::{Florence2, Image, Task};
+    ///
+    /// let model = Florence2::load("Florence-2-base")?;
+    /// let features = model.encode_image(&Image::open("street.jpg")?)?;
+    /// let caption = model.run(&features, Task::Caption)?;
+    /// let objects = model.run(&features, Task::ObjectDetection)?;
+    /// # Ok::<(), florence2::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`florence2_core::Error::Cancelled`], [`florence2_core::Error::DeadlineExceeded`],
-    /// [`Error::DeviceFailed`].
-    pub fn encode_image(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
+    /// [`Error::DeviceFailed`], [`Error::Forked`].
+    pub fn encode_image(&self, image: &Image) -> Result<ImageFeatures> {
+        self.encode_image_with(image, &CancelToken::default())
+    }
+
+    /// [`Self::encode_image`] with a token that cancels it.
+    ///
+    /// # Errors
+    /// Those of [`Self::encode_image`], [`florence2_core::Error::Cancelled`],
+    /// [`florence2_core::Error::DeadlineExceeded`].
+    pub fn encode_image_with(&self, image: &Image, cancel: &CancelToken) -> Result<ImageFeatures> {
         check_process()?;
         self.threads
             .install(|| self.pipeline.image_features(image, cancel))
@@ -133,13 +127,6 @@ impl Florence2 {
         &self.pipeline.processor
     }
 
-    pub(crate) fn run_request(&self, request: Request<'_>, options: &RunOptions) -> Result<Answer> {
-        let observer = &mut GenerationObserver::default();
-        let answers = self.run_requests(&[request], options, observer)?;
-        // INVARIANT: there is one answer per request.
-        Ok(answers.into_iter().next().expect("an answer per request"))
-    }
-
     fn check_requests(&self, requests: &[Request<'_>]) -> Result<()> {
         for (index, request) in requests.iter().enumerate() {
             let checked = self.pipeline.check(request);
@@ -152,5 +139,17 @@ impl Florence2 {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Shows the device, the data type and the number of threads.
+impl fmt::Debug for Florence2 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Florence2")
+            .field("device", &self.device)
+            .field("dtype", &self.dtype)
+            .field("threads", &self.threads.count())
+            .finish_non_exhaustive()
     }
 }

@@ -57,7 +57,7 @@ impl Florence2 {
     /// # Errors
     /// Those of [`Self::load_with`]. [`Error::Model`] also if the options contain a path, or if
     /// `files` contains a file that is not part of a model.
-    pub fn from_files(files: &MemoryFiles, options: &LoadOptions) -> Result<Self> {
+    pub fn load_memory(files: &MemoryFiles, options: &LoadOptions) -> Result<Self> {
         check_no_path("weights", options.weights.as_deref())?;
         check_no_path("processor", options.processor.as_deref())?;
         files.check_model_names()?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use florence2_core::generate::{CancelToken, EarlyStopping, GenerationConfig, canonical_options};
 use florence2_core::weights::{Adapter, LoadProgress};
@@ -13,9 +14,19 @@ use serde::Deserialize;
 use crate::error::Result;
 use crate::load_progress::LoadCallback;
 use crate::memory_files::MemoryFiles;
+use crate::run_setters::run_setters;
 
-/// The options of loading a model.
+/// The options of loading a model. All have defaults, which the setters change.
+///
+/// ```
+/// use florence2::{Dtype, LoadOptions};
+///
+/// let options = LoadOptions::default().device("cpu").dtype(Dtype::Int8);
+/// assert_eq!(options.device, "cpu");
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct LoadOptions {
     /// The device: `auto`, or one of [`crate::devices`].
     pub device: String,
@@ -43,6 +54,63 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// Sets [`Self::device`].
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = device.into();
+        self
+    }
+
+    /// Sets [`Self::dtype`].
+    pub fn dtype(mut self, dtype: Dtype) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Sets [`Self::weights`].
+    pub fn weights(mut self, weights: impl Into<PathBuf>) -> Self {
+        self.weights = Some(weights.into());
+        self
+    }
+
+    /// Sets [`Self::processor`].
+    pub fn processor(mut self, processor: impl Into<PathBuf>) -> Self {
+        self.processor = Some(processor.into());
+        self
+    }
+
+    /// Adds an adapter to [`Self::adapters`].
+    pub fn adapter(mut self, adapter: impl Into<AdapterOptions>) -> Self {
+        self.adapters.push(adapter.into());
+        self
+    }
+
+    /// Sets [`Self::threads`]: a number, or `NonZeroUsize::new(number)`.
+    pub fn threads(mut self, threads: impl Into<Option<NonZeroUsize>>) -> Self {
+        self.threads = threads.into();
+        self
+    }
+
+    /// Sets [`Self::spin_limit`].
+    pub fn spin_limit(mut self, spin_limit: usize) -> Self {
+        self.spin_limit = Some(spin_limit);
+        self
+    }
+
+    /// Sets [`Self::progress`]; see [`LoadCallback::new`].
+    pub fn on_progress(
+        mut self,
+        on_progress: impl Fn(LoadProgress) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.progress = LoadCallback::new(on_progress);
+        self
+    }
+
+    /// Sets [`Self::cancel`] to a clone of a token.
+    pub fn cancel(mut self, cancel: &CancelToken) -> Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
     /// A monitor of the weights' loading that calls [`Self::progress`]. It ends the loading if the
     /// callback or [`Self::cancel`] requests it.
     pub(crate) fn load_monitor(&self) -> impl FnMut(LoadProgress) -> florence2_core::Result<()> {
@@ -56,8 +124,11 @@ impl LoadOptions {
     }
 }
 
-/// A LoRA adapter to merge into the weights. A path converts to the adapter of a folder.
+/// A LoRA adapter to merge into the weights. A path converts to the adapter of a folder, and
+/// [`MemoryFiles`] to the adapter of these files.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
+#[must_use]
 pub struct AdapterOptions {
     /// The location of the adapter's files.
     pub source: AdapterSource,
@@ -67,6 +138,7 @@ pub struct AdapterOptions {
 
 /// The location of an adapter's files.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum AdapterSource {
     /// A folder with `adapter_config.json` and `adapter_model.safetensors` or `adapter_model.bin`.
     Folder(PathBuf),
@@ -83,7 +155,22 @@ impl<P: Into<PathBuf>> From<P> for AdapterOptions {
     }
 }
 
+impl From<MemoryFiles> for AdapterOptions {
+    fn from(files: MemoryFiles) -> Self {
+        Self {
+            source: AdapterSource::Memory(files),
+            scale: 1.0,
+        }
+    }
+}
+
 impl AdapterOptions {
+    /// Sets [`Self::scale`].
+    pub fn scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
     /// Reads the adapter.
     pub(crate) fn open(&self) -> Result<Adapter> {
         let adapter = match &self.source {
@@ -110,8 +197,18 @@ impl Default for LoadOptions {
     }
 }
 
-/// The options of a run.
+/// The options of a run. All have defaults, which the setters change. The builders of runs have the
+/// same setters.
+///
+/// ```
+/// use florence2::{Coordinates, RunOptions};
+///
+/// let options = RunOptions::default().coordinates(Coordinates::HfIntegers).num_beams(1);
+/// assert_eq!(options.generation.num_beams, Some(1));
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+#[must_use]
 pub struct RunOptions {
     /// The changes to the generation configuration of the model's files.
     pub generation: GenerationOverrides,
@@ -124,6 +221,27 @@ pub struct RunOptions {
     pub location_tolerance: Option<u32>,
     /// Cancels the run.
     pub cancel: CancelToken,
+    /// The time at which the run ends with
+    /// [`DeadlineExceeded`](florence2_core::Error::DeadlineExceeded).
+    pub deadline: Option<Instant>,
+    /// A deadline as the duration from the start of the run.
+    pub timeout: Option<Duration>,
+}
+
+impl RunOptions {
+    run_setters!();
+
+    /// Returns these options at the start of a run: the cancel token includes the deadline and the
+    /// timeout.
+    pub(crate) fn started(mut self) -> Self {
+        let timeout = self.timeout.take();
+        // A timeout beyond the range of the clock is none.
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        for deadline in self.deadline.take().into_iter().chain(end) {
+            self.cancel = self.cancel.until(deadline);
+        }
+        self
+    }
 }
 
 /// Declares [`GenerationOverrides`]: one optional field per option of the configuration.

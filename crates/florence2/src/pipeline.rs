@@ -228,15 +228,19 @@ impl Pipeline {
             options.coordinates,
         );
         Ok(Answer {
+            text: result.text,
+            raw_text: self.processor.tokenizer.decode(&sequence.token_ids),
+            regions: result.regions,
+            score: result.score,
             prompt: prompt.clone(),
             input: prompt.input_text(image_size)?,
             image_size,
-            text: self.processor.tokenizer.decode(&sequence.token_ids),
+            coordinates: result.coordinates,
+            post_processing_type: result.post_processing_type,
             token_ids: sequence.token_ids,
             token_log_probs: sequence.log_probs,
             sequence_score: sequence.score,
             finish_reason: sequence.finish_reason,
-            result,
             alternatives: Vec::new(),
             timings,
         })

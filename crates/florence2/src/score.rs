@@ -1,7 +1,6 @@
 //! The likelihood of a given answer.
 
 use florence2_core::generate::CancelToken;
-use florence2_processor::{Image, Prompt};
 
 use crate::answer::{ScoredToken, TargetScore};
 use crate::error::Result;
@@ -11,27 +10,8 @@ use crate::request::Request;
 use crate::threads::check_process;
 
 impl Florence2 {
-    /// Computes the log-probability of `target` as the answer to a prompt on an image; HF `forward`
-    /// with labels.
-    ///
-    /// # Errors
-    /// Those of [`Self::run`].
-    pub fn score(
-        &self,
-        image: &Image,
-        prompt: impl Into<Prompt>,
-        target: &str,
-    ) -> Result<TargetScore> {
-        let request = Request::of_image(image, prompt.into());
-        self.score_request(&request, target, &CancelToken::default())
-    }
-
-    /// [`Self::score`] of a request.
-    ///
-    /// # Errors
-    /// Those of [`Self::run`], [`Cancelled`](florence2_core::Error::Cancelled) and
-    /// [`DeadlineExceeded`](florence2_core::Error::DeadlineExceeded).
-    pub fn score_request(
+    /// The likelihood of `target` as the answer to a request.
+    pub(crate) fn score_request(
         &self,
         request: &Request<'_>,
         target: &str,

@@ -1,5 +1,6 @@
 //! Streams of images: the next batch is read and resized while the model runs on the current one.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::mpsc;
@@ -16,7 +17,18 @@ use crate::florence2::Florence2;
 use crate::options::RunOptions;
 use crate::pipeline::Preprocessed;
 use crate::request::Request;
+use crate::run_setters::run_setters;
 use crate::threads::check_process;
+
+/// A stream of images with its options. [`Florence2::stream`] creates it, [`run`](Self::run) runs it.
+#[must_use = "a stream does nothing until `run` is called"]
+pub struct StreamBuilder<'a, I, F> {
+    model: &'a Florence2,
+    sources: I,
+    read: F,
+    batch_size: usize,
+    options: RunOptions,
+}
 
 /// A batch whose images are read and preprocessed.
 struct Batch<S> {
@@ -26,60 +38,89 @@ struct Batch<S> {
 }
 
 impl Florence2 {
-    /// Processes a stream of images in batches. While the model runs on one batch, the next is read
+    /// Creates a stream that processes any number of images in batches. `read` returns the image and
+    /// the prompt of a source, such as a path. While the model runs on one batch, the next is read
     /// and resized on other threads: on one thread if the model runs on the CPU, on one per
     /// processor if it runs on a GPU.
     ///
-    /// `read` returns the image and the prompt of a source, such as a path. `answered` is called
-    /// for each source, in order and on the caller's thread, and returns `Break` to stop. If a
-    /// source cannot be read or answered, `answered` receives the error, and the other sources
-    /// continue. A batch is processed when it is full or there are no more sources.
-    ///
     /// ```no_run
-    /// # use std::num::NonZeroUsize;
-    /// # use std::ops::ControlFlow;
-    /// # use florence2::{Florence2, Image, RunOptions, Task};
+    /// use std::ops::ControlFlow;
+    ///
+    /// use florence2::{Florence2, Image, Task, error_chain};
+    ///
     /// let model = Florence2::load("Florence-2-base")?;
-    /// model.feed(
-    ///     ["street.jpg", "garden.jpg"],
-    ///     NonZeroUsize::MIN,
-    ///     &RunOptions::default(),
-    ///     |path| Ok((Image::open(path)?, Task::Caption.into())),
-    ///     |path, outcome| {
+    /// model
+    ///     .stream(["street.jpg", "garden.jpg"], |path| Ok((Image::open(path)?, Task::Caption)))
+    ///     .batch_size(8)
+    ///     .run(|path, outcome| {
     ///         match outcome {
-    ///             Ok((_, answer)) => println!("{path}: {}", answer.result.text),
-    ///             Err(error) => eprintln!("{path}: {error}"),
+    ///             Ok((_image, answer)) => println!("{path}: {}", answer.text),
+    ///             Err(error) => eprintln!("{}", error_chain(&error)),
     ///         }
     ///         ControlFlow::Continue(())
-    ///     },
-    /// )?;
+    ///     })?;
     /// # Ok::<(), florence2::Error>(())
     /// ```
+    pub fn stream<S, P, I, F>(&self, sources: I, read: F) -> StreamBuilder<'_, I::IntoIter, F>
+    where
+        S: Send,
+        P: Into<Prompt>,
+        I: IntoIterator<Item = S, IntoIter: Send>,
+        F: Fn(&S) -> Result<(Image, P)> + Send + Sync,
+    {
+        StreamBuilder {
+            model: self,
+            sources: sources.into_iter(),
+            read,
+            batch_size: 1,
+            options: RunOptions::default(),
+        }
+    }
+}
+
+impl<I, F> StreamBuilder<'_, I, F> {
+    /// Processes the stream. `answered` is called for each source, in order and on this thread, and
+    /// returns `Break` to stop. If a source cannot be read or answered, `answered` receives the
+    /// error, and the other sources continue. A batch is processed when it is full or there are no
+    /// more sources.
     ///
     /// # Errors
-    /// [`Error::Threads`] if the reader threads cannot be started,
-    /// [`florence2_core::Error::Cancelled`].
-    pub fn feed<S: Send>(
-        &self,
-        sources: impl IntoIterator<Item = S, IntoIter: Send>,
-        batch_size: NonZeroUsize,
-        options: &RunOptions,
-        read: impl Fn(&S) -> Result<(Image, Prompt)> + Send + Sync,
+    /// [`Error::Model`] if the batch size is 0, or if the run is cancelled or exceeds its deadline.
+    /// [`Error::Threads`] if the reader threads cannot be started.
+    pub fn run<S, P>(
+        self,
         mut answered: impl FnMut(S, Result<(Image, Answer)>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let readers = self.readers()?;
-        let mut sources = sources.into_iter();
+    ) -> Result<()>
+    where
+        S: Send,
+        P: Into<Prompt>,
+        I: Iterator<Item = S> + Send,
+        F: Fn(&S) -> Result<(Image, P)> + Send + Sync,
+    {
+        let Self {
+            model,
+            mut sources,
+            read,
+            batch_size,
+            options,
+        } = self;
+        if batch_size == 0 {
+            return Err(Error::argument("batch_size", "0", "at least 1"));
+        }
+        let options = options.started();
+        let readers = model.readers()?;
+        let read = |source: &S| read(source).map(|(image, prompt)| (image, prompt.into()));
         // The channel has no capacity: one batch is ready when the previous one is answered, and no
         // third one is read ahead.
         let (sender, batches) = mpsc::sync_channel(0);
         thread::scope(|scope| {
             scope.spawn(move || {
                 loop {
-                    let batch: Vec<S> = sources.by_ref().take(batch_size.get()).collect();
+                    let batch: Vec<S> = sources.by_ref().take(batch_size).collect();
                     if batch.is_empty() {
                         return;
                     }
-                    let batch = readers.install(|| self.read_batch(batch, &read));
+                    let batch = readers.install(|| model.read_batch(batch, &read));
                     // The receiver is dropped when `answered` or an error ends the loop.
                     if sender.send(batch).is_err() {
                         return;
@@ -88,7 +129,8 @@ impl Florence2 {
             });
             for batch in batches {
                 options.cancel.check()?;
-                if self.answer_batch(batch, options, &mut answered)?.is_break() {
+                let ended = model.answer_batch(batch, &options, &mut answered)?;
+                if ended.is_break() {
                     break;
                 }
             }
@@ -96,6 +138,27 @@ impl Florence2 {
         })
     }
 
+    /// Sets the number of images that the model processes at once. The default is 1.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    run_setters!(options);
+}
+
+/// Shows the batch size and the options.
+impl<I, F> fmt::Debug for StreamBuilder<'_, I, F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("StreamBuilder")
+            .field("batch_size", &self.batch_size)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Florence2 {
     /// The threads that read and resize images.
     fn readers(&self) -> Result<ThreadPool> {
         let count = match is_cpu(self.device()) {
@@ -138,7 +201,7 @@ impl Florence2 {
         mut answered: impl FnMut(S, Result<(Image, Answer)>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let requests: Vec<Request<'_>> = readable(&batch.items)
-            .map(|(image, prompt)| Request::of_image(image, prompt.clone()))
+            .map(|(image, prompt)| Request::new(image, prompt.clone()))
             .collect();
         let answers = self.answers(&requests, batch.preprocessed, options)?;
         let mut answers = answers.into_iter();
@@ -170,9 +233,12 @@ impl Florence2 {
         if requests.len() == 1 {
             return Ok(vec![Err(error)]);
         }
-        let answers = requests
-            .iter()
-            .map(|request| self.run_request(request.clone(), options));
+        let answers = requests.iter().map(|request| {
+            let request = Request::clone(request);
+            self.request(request.image, request.prompt)
+                .options(options.clone())
+                .run()
+        });
         Ok(answers.collect())
     }
 

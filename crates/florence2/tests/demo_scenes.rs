@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use florence2::{Dtype, Florence2, Image, LoadOptions, MemoryFiles, Prompt, RunOptions};
+use florence2::{Dtype, Florence2, Image, LoadOptions, MemoryFiles, Prompt};
 use safetensors::tensor::{Dtype as FileDtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 
@@ -42,7 +42,7 @@ fn check(image: &str, answers: &str) {
             ids(&reference["reference_ids"]),
             "{question}"
         );
-        assert_eq!(answer.text, reference["reference_text"], "{question}");
+        assert_eq!(answer.raw_text, reference["reference_text"], "{question}");
         let score = reference["reference_sequence_score"].as_f64().unwrap();
         assert!(
             (f64::from(answer.sequence_score) - score).abs() < 1e-3,
@@ -54,7 +54,7 @@ fn check(image: &str, answers: &str) {
         .iter()
         .map(|(prompt, _)| (&image, prompt.clone()))
         .collect();
-    let answers = model.run_batch(&requests, &RunOptions::default()).unwrap();
+    let answers = model.batch(requests).run_all().unwrap();
     for ((prompt, alone), answer) in together.iter().zip(&answers) {
         assert_eq!(&answer.token_ids, alone, "in a batch: {prompt:?}");
     }
@@ -77,10 +77,7 @@ fn narrow_weights_answer_alike() {
     const MOVED: f64 = 0.03;
     let wide = Florence2::demo().unwrap();
     for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Int8] {
-        let options = LoadOptions {
-            dtype,
-            ..LoadOptions::default()
-        };
+        let options = LoadOptions::default().dtype(dtype);
         let narrow = Florence2::demo_with(&options).unwrap();
         assert_eq!(narrow.dtype(), dtype);
         for scene in ["scene-1.png", "scene-2.jpg"] {
@@ -90,13 +87,14 @@ fn narrow_weights_answer_alike() {
                 let detected = model.run(&image, Prompt::parse("<OD>").unwrap());
                 (captioned.unwrap(), detected.unwrap())
             });
-            assert_eq!(found.0.text, expected.0.text, "{dtype} {scene}");
-            let regions = [&found.1, &expected.1].map(|answer| &answer.result.regions);
+            assert_eq!(found.0.raw_text, expected.0.raw_text, "{dtype} {scene}");
+            let regions = [&found.1, &expected.1].map(|answer| &answer.regions);
             assert_eq!(regions[0].len(), regions[1].len(), "{dtype} {scene}");
             for (found, expected) in regions[0].iter().zip(regions[1]) {
                 assert_eq!(found.label, expected.label, "{dtype} {scene}");
                 let sides = [image.width(), image.height()].map(f64::from);
-                for (found, expected) in found.points.iter().zip(&expected.points) {
+                let [found, expected] = [found, expected].map(|region| region.shape.points());
+                for (found, expected) in found.iter().zip(&expected) {
                     for axis in [0, 1] {
                         let moved = (found[axis] - expected[axis]).abs() / sides[axis];
                         assert!(moved <= MOVED, "{dtype} {scene}: {moved}");
@@ -113,11 +111,7 @@ fn narrow_weights_answer_alike() {
 fn f16_answers_as_f32_does_where_weights_are_of_it() {
     let image = Image::open(scenes().join("scene-1.png")).unwrap();
     let [narrow, wide] = [Dtype::F16, Dtype::F32].map(|dtype| {
-        let model = Florence2::demo_with(&LoadOptions {
-            device: "cpu".to_owned(),
-            dtype,
-            ..LoadOptions::default()
-        });
+        let model = Florence2::demo_with(&LoadOptions::default().device("cpu").dtype(dtype));
         let prompt = Prompt::parse("<DETAILED_CAPTION>").unwrap();
         model.unwrap().run(&image, prompt).unwrap()
     });
@@ -144,11 +138,8 @@ fn f16_refuses_weights_beyond_its_range() {
         let names = ["config.json", "preprocessor_config.json", "tokenizer.json"];
         let mut files: MemoryFiles = names.map(|name| (name, read(name))).into_iter().collect();
         files.insert("model.safetensors", weights.clone());
-        let options = LoadOptions {
-            dtype,
-            ..LoadOptions::default()
-        };
-        Florence2::from_files(&files, &options)
+        let options = LoadOptions::default().dtype(dtype);
+        Florence2::load_memory(&files, &options)
     };
     load(Dtype::F32).unwrap();
     let error = load(Dtype::F16).err().unwrap().to_string();

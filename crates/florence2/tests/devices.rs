@@ -7,7 +7,7 @@ use std::path::Path;
 
 use florence2::{Dtype, Error, Florence2, Image, LoadOptions, Prompt, devices};
 #[cfg(feature = "wgpu")]
-use florence2::{GenerationOverrides, MemoryFiles, RunOptions};
+use florence2::{MemoryFiles, RunOptions};
 use serde_json::{Map, Value, json};
 
 fn demo(device: &str) -> Result<Florence2, Error> {
@@ -15,11 +15,7 @@ fn demo(device: &str) -> Result<Florence2, Error> {
 }
 
 fn demo_in(device: &str, dtype: Dtype) -> Result<Florence2, Error> {
-    Florence2::demo_with(&LoadOptions {
-        device: device.to_owned(),
-        dtype,
-        ..LoadOptions::default()
-    })
+    Florence2::demo_with(&LoadOptions::default().device(device).dtype(dtype))
 }
 
 /// Pairs of every device and every dtype, whether the device supports it or not.
@@ -156,11 +152,8 @@ fn a_weight_that_a_gpu_cannot_hold_is_named_with_its_bytes() {
     let mut files: MemoryFiles = names.map(|name| (name, read(name))).into_iter().collect();
     files.insert("config.json", config.to_string().into_bytes());
     for device in graphics_devices() {
-        let options = LoadOptions {
-            device: device.clone(),
-            ..LoadOptions::default()
-        };
-        let error = Florence2::from_files(&files, &options).err().unwrap();
+        let options = LoadOptions::default().device(&device);
+        let error = Florence2::load_memory(&files, &options).err().unwrap();
         assert!(matches!(error, Error::DeviceUnavailable { .. }), "{error}");
         let message = error.to_string();
         let expected = format!(
@@ -179,20 +172,16 @@ fn a_batch_that_a_gpu_cannot_hold_is_an_error_that_another_load_ends() {
     let image = Image::from_rgb(192, 192, vec![90; 3 * 192 * 192]).unwrap();
     let images = vec![image; 400];
     let caption = || Prompt::parse("<CAPTION>").unwrap();
-    let requests: Vec<_> = images.iter().map(|image| (image, caption())).collect();
-    let options = RunOptions {
-        generation: GenerationOverrides {
-            max_new_tokens: Some(2),
-            num_beams: Some(1),
-            ..GenerationOverrides::default()
-        },
-        ..RunOptions::default()
-    };
+    let requests = || images.iter().map(|image| (image, caption()));
+    let options = RunOptions::default().max_new_tokens(2).num_beams(1);
     for device in graphics_devices() {
         let model = demo(&device).unwrap();
-        let run = |model: &Florence2| model.run_with(&images[0], caption(), &options);
+        let run = |model: &Florence2| {
+            let request = model.request(&images[0], caption());
+            request.options(options.clone()).run()
+        };
         let expected = run(&model).unwrap().token_ids;
-        match model.run_batch(&requests, &options) {
+        match model.batch(requests()).options(options.clone()).run_all() {
             Ok(answers) => assert!(answers.iter().all(|answer| answer.token_ids == expected)),
             Err(error) => {
                 assert!(matches!(error, Error::DeviceFailed { .. }), "{error}");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use florence2::{
-    Answer, FinishReason, Florence2, GENERATION_KEYS, GenerationObserver, GenerationOverrides,
-    Image, ImageInput, KeyTreatment, Prompt, Request, RunOptions, Task,
+    Answer, FinishReason, Florence2, GENERATION_KEYS, GenerationOverrides, Image, KeyTreatment,
+    RunOptions, Task,
 };
 use serde_json::{Map, Value, json};
 
@@ -71,11 +71,10 @@ fn scene() -> Image {
 }
 
 fn run(model: &Florence2, generation: Value) -> florence2::Result<Answer> {
-    let options = RunOptions {
-        generation: serde_json::from_value(generation).unwrap(),
-        ..RunOptions::default()
-    };
-    model.run_with(&scene(), Task::ObjectDetection, &options)
+    let generation = serde_json::from_value(generation).unwrap();
+    let image = scene();
+    let request = model.request(&image, Task::ObjectDetection);
+    request.generation(generation).run()
 }
 
 #[test]
@@ -107,7 +106,7 @@ fn every_supported_key_is_an_option_of_a_run() {
 fn options_of_a_run_equal_those_of_a_file() {
     let (_folder, model) = model_of(&json!({"generation_config": {}}));
     let stop = run(&model, json!({"stop_strings": "star"})).unwrap();
-    assert!(stop.text.ends_with("star"), "{}", stop.text);
+    assert!(stop.raw_text.ends_with("star"), "{}", stop.raw_text);
     assert_eq!(stop.finish_reason, FinishReason::EndOfText);
     let start = run(
         &model,
@@ -139,21 +138,15 @@ fn answers_end_as_they_are_when_their_time_is_over() {
 #[test]
 fn prompts_of_others_do_not_count() {
     let (_folder, model) = model_of(&json!({"generation_config": {"max_length": 20}}));
-    let options = RunOptions {
-        generation: serde_json::from_value(json!({
-            "encoder_no_repeat_ngram_size": 1, "encoder_repetition_penalty": 1.5,
-        }))
-        .unwrap(),
-        ..RunOptions::default()
-    };
+    let options = RunOptions::default()
+        .encoder_no_repeat_ngram_size(1)
+        .encoder_repetition_penalty(1.5);
     let image = scene();
-    let requests = [
-        (&image, Task::Caption.into()),
-        (&image, Task::ObjectDetection.into()),
-    ];
-    let together = model.run_batch(&requests, &options).unwrap();
-    for ((image, prompt), found) in requests.iter().zip(together) {
-        let alone = model.run_with(image, prompt.clone(), &options).unwrap();
+    let requests = [(&image, Task::Caption), (&image, Task::ObjectDetection)];
+    let together = model.batch(requests).options(options.clone());
+    for ((image, task), found) in requests.into_iter().zip(together.run_all().unwrap()) {
+        let alone = model.request(image, task).options(options.clone());
+        let alone = alone.run().unwrap();
         assert_eq!(found.token_ids, alone.token_ids);
     }
 }
@@ -163,29 +156,22 @@ fn prompts_of_others_do_not_count() {
 fn requests_keep_their_start_tokens_beside_one_that_fails() {
     let model = Florence2::load(demo_model()).unwrap();
     let image = scene();
-    let request = |prompt: &str| Request {
-        image: ImageInput::Image(&image),
-        prompt: Prompt::parse(prompt).unwrap(),
-    };
-    let options = |starts: &[u32]| RunOptions {
-        generation: GenerationOverrides {
-            num_beams: Some(1),
-            max_new_tokens: Some(4),
-            decoder_start_token_id: Some(starts.to_vec()),
-            ..GenerationOverrides::default()
-        },
-        ..RunOptions::default()
+    let options = |starts: &[u32]| {
+        RunOptions::default()
+            .num_beams(1)
+            .max_new_tokens(4)
+            .decoder_start_token_id(starts.to_vec())
     };
     let alone = |start| {
-        let answer = model.run_with(&image, Task::Caption, &options(&[start]));
-        answer.unwrap().token_ids
+        let request = model.request(&image, Task::Caption);
+        request.options(options(&[start])).run().unwrap().token_ids
     };
     let [first, third] = [alone(2), alone(0)];
     assert_ne!(first, third);
-    let requests = ["<CAPTION>", "<REGION_TO_OCR>", "<CAPTION>"].map(request);
+    let tasks = [Task::Caption, Task::RegionToOcr, Task::Caption];
     let run = |starts: &[u32]| {
-        let observer = &mut GenerationObserver::default();
-        model.run_requests_each(&requests, &options(starts), observer)
+        let batch = model.batch(tasks.map(|task| (&image, task)));
+        batch.options(options(starts)).run()
     };
     let results = run(&[2, 1, 0]).unwrap();
     assert_eq!(results[0].as_ref().unwrap().token_ids, first);

@@ -30,7 +30,7 @@ fn without_weights() -> MemoryFiles {
 }
 
 fn load(files: &MemoryFiles) -> florence2::Result<Florence2> {
-    Florence2::from_files(files, &LoadOptions::default())
+    Florence2::load_memory(files, &LoadOptions::default())
 }
 
 fn error(files: &MemoryFiles) -> String {

@@ -1,36 +1,38 @@
 //! The scores of regions, and the reasons why answers end, on the demo model.
 #![allow(clippy::unwrap_used)]
 
-use florence2::{Answer, FinishReason, Florence2, Image, RunOptions, Task};
+use std::path::{Path, PathBuf};
+
+use florence2::{Answer, FinishReason, Florence2, Image, Task};
 use serde_json::{Value, json};
 
-fn scene() -> Image {
-    let scenes = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/demo-model/scenes"
+fn demo_model() -> PathBuf {
+    let repository = std::env::var_os("FLORENCE2_REPOSITORY").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        PathBuf::from,
     );
-    Image::open(format!("{scenes}/scene-1.png")).unwrap()
+    repository.join("assets/demo-model")
 }
 
 fn model() -> Florence2 {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo-model");
-    Florence2::load(folder).unwrap()
+    Florence2::load(demo_model()).unwrap()
 }
 
-fn detect(model: &Florence2, generation: Value, location_tolerance: Option<u32>) -> Answer {
-    let options = RunOptions {
-        generation: serde_json::from_value(generation).unwrap(),
-        location_tolerance,
-        ..RunOptions::default()
+fn run(model: &Florence2, generation: Value, location_tolerance: Option<u32>) -> Answer {
+    let image = Image::open(demo_model().join("scenes/scene-1.png")).unwrap();
+    let request = model
+        .request(&image, Task::ObjectDetection)
+        .generation(serde_json::from_value(generation).unwrap());
+    let request = match location_tolerance {
+        Some(bins) => request.location_tolerance(bins),
+        None => request,
     };
-    let answer = model.run_with(&scene(), Task::ObjectDetection, &options);
-    let answer = answer.unwrap();
-    assert_eq!(answer.result.regions.len(), 3);
-    answer
+    request.run().unwrap()
 }
 
 fn locations(answer: &Answer) -> Vec<f32> {
-    let regions = answer.result.regions.iter();
+    assert_eq!(answer.regions.len(), 3);
+    let regions = answer.regions.iter();
     regions
         .map(|region| region.score.unwrap().locations)
         .collect()
@@ -64,7 +66,7 @@ fn a_tolerance_sums_the_probabilities_of_neighbours() {
     let first = model.processor().tokenizer.location_ids().unwrap().start;
     for num_beams in [1, 3] {
         let answers = [Some(0), Some(10), None, Some(1000)]
-            .map(|tolerance| detect(&model, json!({"num_beams": num_beams}), tolerance));
+            .map(|tolerance| run(&model, json!({"num_beams": num_beams}), tolerance));
         assert_close(
             &locations(&answers[0]),
             &least_likely_tokens(&answers[0], first),
@@ -77,7 +79,7 @@ fn a_tolerance_sums_the_probabilities_of_neighbours() {
             }
         }
         assert_close(&locations(&answers[3]), &[1.0; 3]);
-        for region in &answers[2].result.regions {
+        for region in &answers[2].regions {
             let score = region.score.unwrap();
             assert!((score.overall - score.label.unwrap() * score.locations).abs() < 1e-6);
             assert!(score.overall > 0.5, "{score:?}");
@@ -92,7 +94,7 @@ fn all_scores_and_the_most_likely_ones_agree() {
     for num_beams in [1, 3] {
         let [few, all] = [false, true].map(|remove| {
             let options = json!({"num_beams": num_beams, "remove_invalid_values": remove});
-            detect(&model, options, None)
+            run(&model, options, None)
         });
         assert_eq!(few.token_ids, all.token_ids);
         assert_close(&locations(&few), &locations(&all));
@@ -102,18 +104,13 @@ fn all_scores_and_the_most_likely_ones_agree() {
 /// An answer that ends with an end token, even a forced one at the maximum length, has ended.
 #[test]
 fn every_search_reports_the_same_reason() {
-    let (model, image) = (model(), scene());
+    let model = model();
     for num_beams in [1, 3] {
         let reason = |forced: Value| {
             let options = json!({
                 "num_beams": num_beams, "max_new_tokens": 5, "forced_eos_token_id": forced,
             });
-            let options = RunOptions {
-                generation: serde_json::from_value(options).unwrap(),
-                ..RunOptions::default()
-            };
-            let answer = model.run_with(&image, Task::ObjectDetection, &options);
-            let answer = answer.unwrap();
+            let answer = run(&model, options, None);
             assert_eq!(answer.token_ids.len(), 6);
             answer.finish_reason
         };

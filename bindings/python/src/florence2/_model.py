@@ -193,7 +193,7 @@ class Model(Handle):
         results = (c_void_p * len(requests))()
         options, callback = _run_options(deadline_ms, cancel, generation, hf_compat, on_token)
         with callback.running():
-            call_or_raise("model_run_batch", self._pointer, native, len(native), byref(options), results)
+            call_or_raise("model_run_batch", self._pointer, native, len(native), byref(options), results, None)
         try:
             return [_result(result) for result in results]
         finally:
@@ -227,7 +227,7 @@ class Model(Handle):
         results, errors = (c_void_p * len(requests))(), (c_void_p * len(requests))()
         options, callback = _run_options(deadline_ms, cancel, generation, hf_compat, on_token)
         with callback.running():
-            call_or_raise("model_run_batch_each", self._pointer, native, len(native), byref(options), results, errors)
+            call_or_raise("model_run_batch", self._pointer, native, len(native), byref(options), results, errors)
         try:
             outcomes = [_outcome(result, error) for result, error in zip(results, errors)]
             return [refused.get(index, outcome) for index, outcome in enumerate(outcomes)]

@@ -230,8 +230,7 @@ FUNCTIONS = {
     "result_json": (c_char_p, [c_void_p]),
     "result_free": (None, [c_void_p]),
     "model_run": (c_int32, [c_void_p, POINTER(Request), POINTER(RunOptions), POINTER(c_void_p), ERROR]),
-    "model_run_batch": (c_int32, [c_void_p, POINTER(Request), c_size_t, POINTER(RunOptions), POINTER(c_void_p), ERROR]),
-    "model_run_batch_each": (
+    "model_run_batch": (
         c_int32,
         [c_void_p, POINTER(Request), c_size_t, POINTER(RunOptions), POINTER(c_void_p), POINTER(c_void_p), ERROR],
     ),

@@ -62,8 +62,8 @@ class Result:
 def _result(json_: dict[str, Any]) -> Result:
     return Result(
         task=json_["task"],
-        text=json_["plain_text"],
-        raw_text=json_["text"],
+        text=json_["text"],
+        raw_text=json_["raw_text"],
         regions=[_region(region) for region in json_["regions"]],
         score=json_["score"],
         sequence_score=json_["sequence_score"],

@@ -31,9 +31,8 @@ public struct Answer: Codable, Sendable, Equatable {
     public let alternatives: [Answer]?
 
     enum CodingKeys: String, CodingKey {
-        case task, regions, score, width, height, alternatives
-        case text = "plain_text"
-        case rawText = "text"
+        case task, text, regions, score, width, height, alternatives
+        case rawText = "raw_text"
         case sequenceScore = "sequence_score"
         case finishReason = "finish_reason"
         case tokenIDs = "token_ids"

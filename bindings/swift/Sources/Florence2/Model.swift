@@ -202,9 +202,10 @@ public final class Model: Sendable {
         do {
             try check {
                 each
-                    ? florence2_model_run_batch_each(
+                    ? florence2_model_run_batch(
                         handle.pointer, natives, natives.count, &native, &results, &errors, $0)
-                    : florence2_model_run_batch(handle.pointer, natives, natives.count, &native, &results, $0)
+                    : florence2_model_run_batch(
+                        handle.pointer, natives, natives.count, &native, &results, nil, $0)
             }
         } catch {
             throw callback?.error ?? error

@@ -29,6 +29,7 @@ pub(super) fn length_divisor(new_tokens: usize, length_penalty: f32) -> f32 {
 /// The reason why a sequence ended, for every kind of search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The sequence ends with an end token, which may be forced, or with a stop string.
     EndOfText,

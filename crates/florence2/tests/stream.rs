@@ -2,14 +2,13 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use florence2::{Florence2, Image, Prompt, Result, RunOptions, Task};
+use florence2::{CancelToken, Florence2, Image, Result, RunOptions, Task};
 
 /// A timeout that only a hang exceeds.
 const HANGS: Duration = Duration::from_mins(2);
@@ -18,19 +17,13 @@ fn scene(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../assets/demo-model/scenes/{name}"))
 }
 
-fn batches_of(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap()
-}
-
 /// Options for short runs, so that tests with many runs finish soon.
 fn options() -> RunOptions {
-    let mut options = RunOptions::default();
-    options.generation.num_beams = Some(1);
-    options
+    RunOptions::default().num_beams(1)
 }
 
-fn read((path, task): &(PathBuf, Task)) -> Result<(Image, Prompt)> {
-    Ok((Image::open(path)?, Prompt::from(*task)))
+fn read((path, task): &(PathBuf, Task)) -> Result<(Image, Task)> {
+    Ok((Image::open(path)?, *task))
 }
 
 #[test]
@@ -45,22 +38,23 @@ fn images_of_several_tasks_are_answered_in_order_as_they_are_alone() {
     let alone: Vec<Option<String>> = sources
         .iter()
         .map(|source| {
-            let (image, prompt) = read(source).ok()?;
-            Some(model.run_with(&image, prompt, &options()).unwrap().text)
+            let (image, task) = read(source).ok()?;
+            let request = model.request(&image, task).options(options());
+            Some(request.run().unwrap().raw_text)
         })
         .collect();
     for batch_size in [1, 2, 4, 100] {
-        let mut fed = Vec::new();
-        let (size, options) = (batches_of(batch_size), options());
-        let ended = model.feed(sources.clone(), size, &options, read, |source, outcome| {
+        let mut received = Vec::new();
+        let stream = model.stream(sources.clone(), read).batch_size(batch_size);
+        let ended = stream.options(options()).run(|source, outcome| {
             if let Err(error) = &outcome {
                 assert!(error.to_string().contains("missing.png"), "{error}");
             }
-            fed.push((source, outcome.ok().map(|(_, answer)| answer.text)));
+            received.push((source, outcome.ok().map(|(_, answer)| answer.raw_text)));
             ControlFlow::Continue(())
         });
         ended.unwrap();
-        let (order, texts): (Vec<_>, Vec<_>) = fed.into_iter().unzip();
+        let (order, texts): (Vec<_>, Vec<_>) = received.into_iter().unzip();
         assert_eq!(order, sources, "in batches of {batch_size}");
         assert_eq!(texts, alone, "in batches of {batch_size}");
     }
@@ -74,7 +68,8 @@ fn a_question_that_cannot_be_asked_fails_alone() {
     let tasks = [Task::Caption, Task::CaptionToPhraseGrounding, Task::Caption];
     let sources = tasks.map(|task| (scene("scene-1.png"), task));
     let mut received = Vec::new();
-    let ended = model.feed(sources, batches_of(3), &options(), read, |_, outcome| {
+    let stream = model.stream(sources, read).batch_size(3);
+    let ended = stream.options(options()).run(|_, outcome| {
         received.push(outcome.is_ok());
         ControlFlow::Continue(())
     });
@@ -90,53 +85,43 @@ fn the_next_image_is_read_while_the_model_is_at_the_last() {
     let (sender, reads) = mpsc::channel();
     let source = (scene("scene-1.png"), Task::Caption);
     let mut answered = 0;
-    let ended = model.feed(
-        [0_usize, 1, 2],
-        batches_of(1),
-        &options(),
-        |index| {
-            let item = read(&source);
-            sender.send(*index).unwrap();
-            item
-        },
-        |index, _| {
-            let read_by_now: &[usize] = match index {
-                0 => &[0, 1],
-                1 => &[2],
-                _ => &[],
-            };
-            for next in read_by_now {
-                assert_eq!(reads.recv_timeout(HANGS).as_ref(), Ok(next));
-            }
-            answered += 1;
-            ControlFlow::Continue(())
-        },
-    );
+    let stream = model.stream([0_usize, 1, 2], |index| {
+        let item = read(&source);
+        sender.send(*index).unwrap();
+        item
+    });
+    let ended = stream.options(options()).run(|index, _| {
+        let read_by_now: &[usize] = match index {
+            0 => &[0, 1],
+            1 => &[2],
+            _ => &[],
+        };
+        for next in read_by_now {
+            assert_eq!(reads.recv_timeout(HANGS).as_ref(), Ok(next));
+        }
+        answered += 1;
+        ControlFlow::Continue(())
+    });
     ended.unwrap();
     assert_eq!(answered, 3);
 }
 
 #[test]
-fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
+fn an_endless_stream_ends_on_break_and_reads_one_batch_ahead() {
     let model = Florence2::demo().unwrap();
     let source = (scene("scene-1.png"), Task::Caption);
     let taken = AtomicUsize::new(0);
     let endless = std::iter::repeat_with(|| taken.fetch_add(1, Ordering::Relaxed));
     let mut received = Vec::new();
-    let ended = model.feed(
-        endless,
-        batches_of(2),
-        &options(),
-        |_| read(&source),
-        |index, outcome| {
-            outcome.unwrap();
-            received.push(index);
-            match index {
-                2 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        },
-    );
+    let stream = model.stream(endless, |_| read(&source)).batch_size(2);
+    let ended = stream.options(options()).run(|index, outcome| {
+        outcome.unwrap();
+        received.push(index);
+        match index {
+            2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
     ended.unwrap();
     assert_eq!(received, [0, 1, 2]);
     // The batch in which the callback stops, and at most the one after it.
@@ -144,15 +129,25 @@ fn an_endless_feed_ends_when_told_and_reads_one_batch_ahead() {
 }
 
 #[test]
-fn a_cancelled_feed_ends_with_an_error() {
+fn a_cancelled_stream_ends_with_an_error() {
     let model = Florence2::demo().unwrap();
     let source = (scene("scene-1.png"), Task::Caption);
-    let options = options();
-    let endless = std::iter::repeat(source);
-    let ended = model.feed(endless, batches_of(1), &options, read, |_, outcome| {
+    let cancel = CancelToken::default();
+    let stream = model.stream(std::iter::repeat(source), read);
+    let ended = stream.options(options()).cancel(&cancel);
+    let ended = ended.run(|_, outcome| {
         outcome.unwrap();
-        options.cancel.cancel();
+        cancel.cancel();
         ControlFlow::Continue(())
     });
     assert!(ended.unwrap_err().to_string().contains("cancelled"));
+}
+
+#[test]
+fn a_batch_size_of_zero_is_an_error() {
+    let model = Florence2::demo().unwrap();
+    let stream = model.stream([(scene("scene-1.png"), Task::Caption)], read);
+    let ended = stream.batch_size(0).run(|_, _| ControlFlow::Continue(()));
+    let error = ended.unwrap_err().to_string();
+    assert_eq!(error, "argument `batch_size`: found 0, expected at least 1");
 }
