@@ -21,8 +21,8 @@ for backend in flex ndarray; do
 done
 # Each package is checked alone: together, one would have the features that the other enables.
 for package in florence2-cli florence2-ffi; do
-    check -p $package
-    check -p $package --no-default-features
+    check -p $package -p workspace-hack
+    check -p $package -p workspace-hack --no-default-features
 done
 # Both packages with two backends at a time: the code of a backend is in florence2-kernels, which was checked with each
 # alone.
@@ -31,5 +31,5 @@ for backends_of_build in "cuda vulkan" "rocm metal" "ndarray wgpu"; do
     for backend in $backends_of_build; do
         features+=florence2-cli/$backend,florence2-ffi/$backend,
     done
-    check -p florence2-cli -p florence2-ffi --no-default-features --features "$features"
+    check -p florence2-cli -p florence2-ffi -p workspace-hack --no-default-features --features "$features"
 done

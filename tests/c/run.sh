@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 source tests/c/suites.sh
 source tests/target.sh
 
-cargo build --release -p florence2-ffi --features demo --quiet
+cargo build --release -p florence2-ffi -p workspace-hack --features demo --quiet
 printf '#include <florence2.h>\n#include <florence2.h>\nint main(void) { return 0; }\n' > "$folder/twice.c"
 cp "$folder/twice.c" "$folder/twice.cpp"
 cc -std=c11 "${strict[@]}" -c "$folder/twice.c" -o "$folder/twice.o"

@@ -17,7 +17,7 @@ debian_package() {
 
 # Each of these functions builds a driver and sets `driver` to the command that runs it. A driver prints one line per case.
 build_rust() {
-    # This builds for the whole workspace, as the tests do, so that no crate is compiled again with other features.
+    # Without -p, so that no crate is compiled again with other features than the command has.
     cargo build --release --quiet --example conformance
     driver=("$target/release/examples/conformance")
 }

@@ -86,6 +86,8 @@ fn remove(path: &Path) -> Result<(), Failure> {
 fn build(features: &[String]) -> Result<(), Failure> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--package", "florence2-ffi"]);
+    // Shares the dependencies with the builds of the command and the tests.
+    cargo.args(["--package", "workspace-hack"]);
     if !features.is_empty() {
         cargo.args(["--features", &features.join(",")]);
     }

@@ -7,6 +7,9 @@
 //! 3. [`vision_tower`] and [`multi_modal_projector`] turn pixels into image embeddings;
 //! 4. [`language_model`] encodes them with the prompt and decodes the answer;
 //! 5. [`generate`] chooses tokens: greedy, beam search or sampling.
+//!
+//! The features `cuda`, `rocm`, `wgpu`, `metal`, `vulkan` and `autotune` enable GPU backends for the
+//! tests of this crate. A program enables the features of `florence2-kernels` instead.
 
 mod cancel;
 mod config;

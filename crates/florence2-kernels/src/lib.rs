@@ -4,6 +4,19 @@
 //! Every method is optional: florence2-core states each layer in burn's operations. burn-flex
 //! implements them: its tensors pass through memory once per fused operation, and its weights are
 //! packed once, at load time, in the order in which products read them ([`Weight`]).
+//!
+//! # Features
+//!
+//! No feature is enabled by default; a program enables at least one backend.
+//!
+//! - `flex`: burn-flex on the CPU, with fused operations.
+//! - `ndarray`: burn-ndarray on the CPU, without fused operations.
+//! - `cuda`, `rocm`, `wgpu`: burn's GPU backends. `metal` and `vulkan` are `wgpu` with kernels in
+//!   the shader language of the graphics API instead of WGSL. `gpu` is the common part of all.
+//! - `autotune`: the GPU backends measure several kernels at the first run and select the fastest.
+//! - `mimalloc`: [`Allocator`], an allocator for programs that run models.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod activation;
 #[cfg(feature = "mimalloc")]

@@ -1,19 +1,8 @@
-//! The embedded demo model, from `assets/demo-model`.
+//! The embedded demo model, from the crate `florence2-demo-model`.
 
 use crate::error::Result;
 use crate::florence2::Florence2;
-use crate::memory_files::MemoryFiles;
 use crate::options::LoadOptions;
-
-/// The files of the demo model, with their names.
-macro_rules! files {
-    ($($name:literal),*) => {
-        [$((
-            $name,
-            include_bytes!(concat!("../../../assets/demo-model/", $name)).as_slice(),
-        )),*]
-    };
-}
 
 impl Florence2 {
     /// Loads the embedded demo model, a very small Florence-2. It is trained on images of coloured
@@ -30,13 +19,7 @@ impl Florence2 {
     /// # Errors
     /// Those of [`Self::load_memory`].
     pub fn demo_with(options: &LoadOptions) -> Result<Self> {
-        let files = files!(
-            "config.json",
-            "generation_config.json",
-            "preprocessor_config.json",
-            "tokenizer.json",
-            "model.safetensors"
-        );
-        Self::load_memory(&MemoryFiles::from_iter(files), options)
+        let files = florence2_demo_model::FILES.iter().copied();
+        Self::load_memory(&files.collect(), options)
     }
 }

@@ -125,11 +125,11 @@ impl Error {
 /// assert!(message.starts_with("no-such-file.png: cannot be read: "), "{message}");
 /// ```
 pub fn error_chain(error: &dyn StdError) -> String {
-    let mut message = error.to_string();
+    let mut messages = vec![error.to_string()];
     let mut source = error.source();
     while let Some(error) = source {
-        message += &format!(": {error}");
+        messages.push(error.to_string());
         source = error.source();
     }
-    message
+    messages.join(": ")
 }

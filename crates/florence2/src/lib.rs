@@ -43,6 +43,7 @@
 //! `florence2-core` (the model) and `florence2-postprocess` (answers).
 
 #![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod batch;
@@ -53,6 +54,7 @@ mod engine;
 mod error;
 mod event;
 mod florence2;
+mod generation_overrides;
 mod generation_setters;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -88,17 +90,15 @@ pub use florence2_core::generate::{
     KeyTreatment,
 };
 pub use florence2_core::weights::LoadProgress;
-pub use florence2_core::{
-    Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning, weights,
-};
+pub use florence2_core::{Florence2Config, Florence2TextConfig, Florence2VisionConfig, Warning};
 #[cfg(feature = "mimalloc")]
 pub use florence2_kernels::Allocator;
 pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType, Region,
-    RegionScore, Shape, TaskResult,
+    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType,
+    PostProcessorConfig, Region, RegionScore, Shape, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
@@ -106,12 +106,13 @@ pub use florence2_processor::{
     PixelFormat, PixelRect, PixelValues, Plane, PreprocessorConfig, Prompt, Size, Task, TaskInput,
     TextStream, TokenizedPrompts, Tokenizer, TokenizerFiles, YuvBuffer, YuvMatrix, YuvRange,
 };
+pub use generation_overrides::GenerationOverrides;
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
 pub use inspect::{inspect, inspect_with};
 pub use load_progress::LoadCallback;
 pub use memory_files::MemoryFiles;
-pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
+pub use options::{AdapterOptions, AdapterSource, LoadOptions, RunOptions};
 pub use request::{ImageFeatures, ImageInput, Request, RequestBuilder};
 pub use stream::StreamBuilder;
 pub use system_info::SystemInfo;
@@ -130,3 +131,10 @@ const _: () = {
     is_send_sync::<LoadOptions>();
     is_send_sync::<CancelToken>();
 };
+
+/// The tensors of a checkpoint, and the result of comparing them with a model.
+pub mod weights {
+    pub use florence2_core::weights::{
+        Checkpoint, KeyLayout, LoadProgress, ShapeMismatch, StoredTensor, WeightsReport,
+    };
+}

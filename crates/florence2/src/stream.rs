@@ -120,7 +120,7 @@ impl<I, F> StreamBuilder<'_, I, F> {
                     if batch.is_empty() {
                         return;
                     }
-                    let batch = readers.install(|| model.read_batch(batch, &read));
+                    let batch = readers.install(|| model.read_batch(batch, read));
                     // The receiver is dropped when `answered` or an error ends the loop.
                     if sender.send(batch).is_err() {
                         return;

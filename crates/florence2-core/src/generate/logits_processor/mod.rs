@@ -347,7 +347,7 @@ mod tests {
     /// Compares with the scores that transformers keeps of random scores, all processors together.
     #[test]
     fn processed_scores_are_those_of_transformers() {
-        let goldens = include_str!("../../../../../tests/fixtures/sampling.json");
+        let goldens = include_str!("sampling.json");
         let goldens: Value = serde_json::from_str(goldens).unwrap();
         let ids = |name: &str| serde_json::from_value::<Vec<u32>>(goldens[name].clone()).unwrap();
         let (sequence, encoder) = (ids("sequence"), ids("encoder_input_ids"));

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn activations_equal_those_of_transformers() {
-        let golden = include_str!("../../../../../tests/fixtures/activations.txt");
+        let golden = include_str!("activations.txt");
         for line in golden.lines() {
             let [name, x, expected] = line.split(' ').collect::<Vec<_>>()[..] else {
                 panic!("found `{line}`, expected a name and two numbers");

@@ -1,0 +1,1 @@
+//! No code: the manifest requests features of dependencies that all builds of the workspace share.
