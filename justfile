@@ -15,7 +15,7 @@ fuzz seconds="180":
 # Compares the public API of the published crates with that of a release: a tag, a commit or a branch. Requires
 # cargo-semver-checks 0.49 (`cargo install cargo-semver-checks@0.49.0 --locked`).
 semver baseline:
-    cargo semver-checks --baseline-rev {{baseline}} --only-explicit-features --features demo,hub,mimalloc,ndarray -p florence2
+    cargo semver-checks --baseline-rev {{baseline}} --default-features --features demo,hub,mimalloc,ndarray -p florence2
     cargo semver-checks --baseline-rev {{baseline}} --only-explicit-features --features flex,mimalloc,ndarray -p florence2-kernels
     cargo semver-checks --baseline-rev {{baseline}} --default-features \
         -p florence2-checkpoint -p florence2-core -p florence2-postprocess -p florence2-processor

@@ -20,7 +20,7 @@ RUNS = 300
 
 def build() -> dict[str, Path]:
     """Builds the two programs and returns their paths."""
-    cargo = ["cargo", "bench", "--bench", "calls", "--no-run", "--message-format=json"]
+    cargo = ["cargo", "bench", "--workspace", "--bench", "calls", "--no-run", "--message-format=json"]
     messages = map(json.loads, subprocess.run(cargo, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.splitlines())
     [facade] = [message["executable"] for message in messages if message.get("target", {}).get("name") == "calls"]
     subprocess.run(["cargo", "xtask", "dist", "--features", "demo"], cwd=ROOT, check=True)

@@ -6,7 +6,8 @@
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{EarlyStopping, GenerationConfig};
+use super::config::GenerationConfig;
+use super::early_stopping::EarlyStopping;
 use super::logits_processor::LogitsProcessors;
 use super::sample::{sample_without_replacement, seeded_rng};
 use super::scores::ScoreRow;

@@ -10,8 +10,12 @@
 
 mod beam;
 mod config;
+mod config_fields;
 mod config_keys;
+mod early_stopping;
 mod greedy;
+mod key;
+mod key_table;
 mod location_window;
 mod log_softmax;
 mod logits_processor;
@@ -26,8 +30,11 @@ use burn::tensor::{Int, Tensor};
 use florence2_kernels::Backend;
 
 pub use crate::cancel::CancelToken;
-pub use config::{EarlyStopping, GenerationConfig};
-pub use config_keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
+pub use config::GenerationConfig;
+pub use config_keys::parse_options;
+pub use early_stopping::EarlyStopping;
+pub use key::{GenerationKey, KeyTreatment};
+pub use key_table::GENERATION_KEYS;
 pub use location_window::LocationWindow;
 pub use log_softmax::log_softmax;
 pub use observer::{GenerationEvent, GenerationObserver};
