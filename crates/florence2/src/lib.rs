@@ -97,12 +97,8 @@ pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-<<<<<<< HEAD
-    BoundingBox, Coordinates, ImageSize, PostProcessingType, PostProcessorConfig, Region,
-=======
-    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType, Region,
->>>>>>> main
-    RegionScore, Shape, TaskResult,
+    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType,
+    PostProcessorConfig, Region, RegionScore, Shape, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
