@@ -675,6 +675,8 @@ static void refusals(void) {
     options = options_of(1);
     options.generation_config = "{\"numbeams\": 3}";
     REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "numbeams");
+    options.generation_config = "{\"num_beams\": -1}";
+    REFUSED(florence2_model_run(model, &request, &options, &result, &error), bad, "num_beams: invalid value");
 
     florence2_image *none = NULL;
     REFUSED(florence2_image_from_path("/nowhere.png", NULL, &none, &error), FLORENCE2_STATUS_IO,

@@ -295,6 +295,12 @@ mod tests {
         assert_eq!(found.top_k, Some(-1));
         assert_eq!(found.decoder_start_token_id, Some(vec![2, 3]));
         assert_eq!(found.remove_invalid_values, Some(true));
+        let negative = Cli::try_parse_from(["florence2", "run", "a.png", "--num-beams", "-1"]);
+        let error = negative.err().unwrap().to_string();
+        assert!(
+            error.contains("invalid value '-1' for '--num-beams"),
+            "{error}"
+        );
         for wrong in ["--sequence-bias=5", "--exponential-decay-length-penalty=5"] {
             assert!(Cli::try_parse_from(["florence2", "run", "a.png", wrong]).is_err());
         }

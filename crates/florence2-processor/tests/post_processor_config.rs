@@ -177,7 +177,7 @@ fn a_folder_is_read_and_changes_the_results() {
         let ids = processor.tokenizer.encode(answer).unwrap();
         let prompt = Prompt::parse(task).unwrap();
         let coordinates = Coordinates::HfIntegers;
-        let result = processor.post_process_generation(&ids, &[], &prompt, SIZE, coordinates);
+        let result = processor.post_process_generation(&ids, &[], &[], &prompt, SIZE, coordinates);
         result.to_hf_json("task")["task"]["labels"].to_string()
     };
     let small = "Small<loc_1><loc_1><loc_2><loc_2><loc_2><loc_2><loc_1><loc_1>";

@@ -67,7 +67,7 @@ pub(crate) const DOCUMENTS: [Document; 15] = [
         python::options,
     ),
     parts("bindings/python/src/florence2/_native.py", python::fields),
-    parts("docs/generation.md", markdown::parts),
+    parts("docs/src/generation.md", markdown::parts),
 ];
 
 const fn whole(path: &'static str, text: fn(&Table) -> String) -> Document {

@@ -152,7 +152,7 @@ default = 0
             "bindings/python/src/florence2/_generation_options.py",
             "dummy_limit: float",
         ),
-        ("docs/generation.md", "| `dummy_token_id` |"),
+        ("docs/src/generation.md", "| `dummy_token_id` |"),
     ];
 
     /// Copies the files that take part to a scratch folder.

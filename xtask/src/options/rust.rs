@@ -86,6 +86,7 @@ use super::early_stopping::EarlyStopping;
 /// `50.0` for 50, and null for an absent key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = \"Self\")]
+#[non_exhaustive]
 pub struct GenerationConfig {
 ";
     for option in table.grouped() {
@@ -112,7 +113,7 @@ pub(crate) fn key_table(table: &Table) -> String {
 use super::key::{Form, GenerationKey, KeyTreatment, ignored, key, option, rejected, warned};
 
 /// Every key of transformers 5.17's `GenerationConfig`, and `seed`, an option of this crate only.
-/// `docs/generation.md` has the same table with the reasons.
+/// `docs/src/generation.md` has the same table with the reasons.
 pub const GENERATION_KEYS: &[GenerationKey] = &[
 ";
     for option in table.grouped() {

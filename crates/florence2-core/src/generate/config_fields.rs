@@ -11,6 +11,7 @@ use super::early_stopping::EarlyStopping;
 /// `50.0` for 50, and null for an absent key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
+#[non_exhaustive]
 pub struct GenerationConfig {
     /// The maximum number of generated tokens, including the end token. It overrides `max_length`.
     /// Values above the number of the decoder's positions are reduced to it. Must be at least 1.

@@ -4,7 +4,7 @@
 use super::key::{Form, GenerationKey, KeyTreatment, ignored, key, option, rejected, warned};
 
 /// Every key of transformers 5.17's `GenerationConfig`, and `seed`, an option of this crate only.
-/// `docs/generation.md` has the same table with the reasons.
+/// `docs/src/generation.md` has the same table with the reasons.
 pub const GENERATION_KEYS: &[GenerationKey] = &[
     option("max_new_tokens", Form::Integer),
     option("min_new_tokens", Form::Count),
