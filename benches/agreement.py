@@ -66,4 +66,5 @@ def main():
         print(f"| {precision} | {len(pairs)} | {same_ids} | {len(alike)} | {mean:.4f} |")
 
 
-main()
+if __name__ == "__main__":
+    main()

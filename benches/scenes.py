@@ -3,7 +3,7 @@
     pip install pillow
     python3 benches/scenes.py FOLDER [COUNT] [SEED]
 
-benches/agreement.py compares precisions on these scenes.
+benches/agreement.py compares precisions on these scenes, benches/detections.py measures detections.
 """
 
 import math
@@ -51,21 +51,29 @@ def jittered(colour, by, rng):
     return tuple(max(0, min(255, part + rng.randint(-by, by))) for part in colour)
 
 
+def extent(points):
+    xs, ys = zip(*points)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
 def draw_shape(draw, used, rng):
-    """Draws a shape at a free position. Draws nothing if it finds none."""
+    """Draws a shape at a free position. Returns its label and its box, or None if it finds no position."""
     for _ in range(30):
         radius = rng.choice([rng.uniform(13, 19), rng.uniform(27, 40)])
         x, y = (rng.uniform(radius + 3, SIDE - radius - 3) for _ in "xy")
         box = (x - radius, y - radius, x + radius, y + radius)
         if any(overlaps(box, other) for other in used):
             continue
-        shape, fill = rng.choice(SHAPES), jittered(COLOURS[rng.choice(list(COLOURS))], 14, rng)
+        shape, colour = rng.choice(SHAPES), rng.choice(list(COLOURS))
+        fill = jittered(COLOURS[colour], 14, rng)
+        used.append(box)
         if shape == "circle":
             draw.ellipse([SCALE * side for side in box], fill=fill)
-        else:
-            draw.polygon([(SCALE * px, SCALE * py) for px, py in outline(shape, x, y, radius)], fill=fill)
-        used.append(box)
-        return
+            return f"{colour} {shape}", box
+        points = outline(shape, x, y, radius)
+        draw.polygon([(SCALE * px, SCALE * py) for px, py in points], fill=fill)
+        return f"{colour} {shape}", extent(points)
+    return None
 
 
 def draw_word(draw, used, background, rng):
@@ -87,15 +95,15 @@ def draw_word(draw, used, background, rng):
 
 
 def scene(rng):
+    """Returns the image and its shapes: pairs of a label and a box in pixels."""
     background = jittered(rng.choice(BACKGROUNDS), 12, rng)
     image = Image.new("RGB", (SCALE * SIDE, SCALE * SIDE), background)
     draw, used = ImageDraw.Draw(image), []
-    for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4])):
-        draw_shape(draw, used, rng)
+    shapes = [draw_shape(draw, used, rng) for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4]))]
     if rng.random() < 0.5:
         for _ in range(rng.choice([1, 1, 2])):
             draw_word(draw, used, background, rng)
-    return image.resize((SIDE, SIDE), Image.LANCZOS)
+    return image.resize((SIDE, SIDE), Image.LANCZOS), [shape for shape in shapes if shape]
 
 
 def main():
@@ -104,7 +112,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     for index in range(count):
-        scene(rng).save(folder / f"{index:03}.png")
+        image, _ = scene(rng)
+        image.save(folder / f"{index:03}.png")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -431,6 +431,7 @@ fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
         vocab_size: model.config().text_config.vocab_size,
         prompts: &[],
         token_bytes: None,
+        location_window: None,
     };
     let mut observer = GenerationObserver::default();
     let answers = generate_with(model, encoded, &config, &context, &cancel, &mut observer);
@@ -438,13 +439,12 @@ fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
 }
 
 fn caption_config() -> GenerationConfig {
-    GenerationConfig {
-        num_beams: 3,
-        max_new_tokens: Some(CAPTION_TOKENS),
-        min_new_tokens: Some(CAPTION_TOKENS),
-        eos_token_id: Some(vec![2]),
-        ..GenerationConfig::default()
-    }
+    let mut config = GenerationConfig::default();
+    config.num_beams = 3;
+    config.max_new_tokens = Some(CAPTION_TOKENS);
+    config.min_new_tokens = Some(CAPTION_TOKENS);
+    config.eos_token_id = Some(vec![2]);
+    config
 }
 
 /// Prints the peak memory of a separate process that loads an f16 checkpoint and answers once.

@@ -470,11 +470,11 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The model generated an end token or a stop string.
+     * The answer ends with an end token, which may be forced, or with a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+     * The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
@@ -1337,61 +1337,65 @@ typedef struct florence2_run_options {
      */
     size_t struct_size;
     /**
-     * The number of beams of the beam search; at most half the size of the vocabulary. 1 selects
-     * greedy search, or sampling with `do_sample`. Default: 1.
+     * The number of beams of the beam search. 1 selects greedy search, or sampling with
+     * `do_sample`. Must be at least 1 and at most half the size of the vocabulary. Default: 1.
      */
     uint32_t num_beams;
     /**
-     * The number of answers per request. At most `num_beams`, except with sampling and one beam.
-     * Default: 1.
+     * The number of answers per request. It must not exceed `num_beams`, except with sampling and
+     * one beam. Must be at least 1. Default: 1.
      */
     uint32_t num_return_sequences;
     /**
-     * The maximum number of generated tokens, including the end token. Values above the number of
-     * the decoder's positions are reduced to it. Default: 1024, if `max_length` is not set either.
+     * The maximum number of generated tokens, including the end token. It overrides `max_length`.
+     * Values above the number of the decoder's positions are reduced to it. Must be at least 1.
+     * Default: 1024, if `max_length` is not set either.
      */
     uint32_t max_new_tokens;
     /**
-     * The minimum number of generated tokens before an end token. It overrides `min_length`.
-     * Default: none.
+     * The minimum number of generated tokens before an end token. It overrides `min_length` and is
+     * limited by the maximum length. Default: none.
      */
     uint32_t min_new_tokens;
     /**
-     * A florence2_switch: whether tokens are sampled. Default: off.
+     * A florence2_switch: whether tokens are sampled. Otherwise, the most likely tokens are
+     * chosen. Default: off.
      */
     int32_t do_sample;
     /**
-     * Sampling: choose from the k most likely tokens. -1 disables the limit. Default: 50.
+     * Sampling: choose from the k most likely tokens. -1 disables the option. Default: 50.
      */
     int32_t top_k;
     /**
-     * Sampling: choose from the most likely tokens whose total probability reaches this value. 1
-     * disables the limit. Default: 1.
+     * Sampling: choose from the most likely tokens whose total probability reaches this value.
+     * Must be at least 0. Default: 1, which disables the option.
      */
     float top_p;
     /**
-     * Sampling: scores are divided by this value, which must be greater than 0. Default: 1.
+     * Sampling: the divisor of the scores. Must be greater than 0. Default: 1, which disables the
+     * option.
      */
     float temperature;
     /**
-     * A value greater than 1 makes tokens that the answer already contains less likely: positive
+     * A value greater than 1 makes tokens that the answer already contains less likely. Positive
      * scores are divided by it, negative scores are multiplied. Must be greater than 0. Default:
-     * 1.
+     * 1, which disables the option.
      */
     float repetition_penalty;
     /**
-     * Beam search divides the score of an answer by its length to the power of this value.
-     * Default: 1.
+     * Beam search divides the score of an answer by its length to the power of this value. Must be
+     * finite. Default: 1.
      */
     float length_penalty;
     /**
-     * No sequence of this many tokens occurs twice in an answer. -1 disables the limit. Default:
-     * no limit.
+     * No sequence of this many tokens occurs twice in an answer. Default: -1, which disables the
+     * option.
      */
     int32_t no_repeat_ngram_size;
     /**
-     * A florence2_early_stopping: the condition that ends a beam search. Default:
-     * FLORENCE2_EARLY_STOPPING_FALSE.
+     * A florence2_early_stopping: the condition that ends a beam search. True: as soon as
+     * `num_beams` answers are complete. False: when a better answer is unlikely, by a heuristic.
+     * Never: when a better answer is impossible. Default: FLORENCE2_EARLY_STOPPING_FALSE.
      */
     int32_t early_stopping;
     /**
@@ -1399,16 +1403,19 @@ typedef struct florence2_run_options {
      */
     int32_t coordinates;
     /**
-     * Must be 0.
+     * The number of bins on each side of a generated coordinate that count as the same coordinate in
+     * the scores of regions; 1000 bins are a side of the image. It does not affect the answer. -1: 0
+     * bins, only the generated bin counts. Default: 50.
      */
-    uint32_t reserved;
+    int32_t location_tolerance;
     /**
-     * Sampling: the seed of the random numbers, which are the same on every machine. Default: 0.
+     * Sampling: the seed of the random numbers, which are the same on every machine. Transformers
+     * has no such key, and the tokens differ from those that it samples. Default: 0.
      */
     uint64_t seed;
     /**
-     * The tokens that end an answer. If it is empty and its bit in `set` is 1, answers end only at
-     * their maximum length. Default: none. A model whose files name no end token has a warning.
+     * The tokens that end an answer. If the list is set and empty, answers end only at their
+     * maximum length. Default: none, with a warning of the model.
      */
     const uint32_t *eos_token_ids;
     /**
@@ -1450,48 +1457,53 @@ typedef struct florence2_run_options {
     uint64_t set;
     /**
      * The maximum length of the decoder's sequence in tokens, including the start token.
-     * `max_new_tokens` overrides it. Default: none.
+     * `max_new_tokens` overrides it. Values above the number of the decoder's positions are
+     * reduced. Must be at least 2. Default: none.
      */
     uint32_t max_length;
     /**
      * The minimum length of the decoder's sequence in tokens, including the start token, before an
-     * end token. Default: 0.
+     * end token. `min_new_tokens` overrides it. Default: 0.
      */
     uint32_t min_length;
     /**
-     * No sequence of this many tokens of the encoder's input (the prompt) occurs in an answer.
-     * Default: 0, no limit.
+     * No sequence of this many tokens of the encoder's input occurs in an answer. The input is the
+     * image placeholder and the prompt, without padding. Size 1 bans `</s>`, which every prompt
+     * contains. Default: 0, which disables the option.
      */
     uint32_t encoder_no_repeat_ngram_size;
     /**
      * Sampling: choose from the tokens whose probability is at least this fraction of that of the
-     * most likely token. 0 to 1. Default: no limit.
+     * most likely token. Must be between 0 and 1. Default: no limit.
      */
     float min_p;
     /**
      * Sampling: choose from the most likely tokens whose total entropy is at most this fraction of
-     * the entropy of the 100 most likely tokens. Greater than 0, at most 1. Default: no limit.
+     * the entropy of the 100 most likely tokens. Must be greater than 0 and at most 1. Default: no
+     * limit.
      */
     float top_h;
     /**
      * Sampling: choose from the tokens whose information is closest to the entropy of the
-     * distribution (locally typical tokens) and whose total probability reaches this value.
-     * Greater than 0; 1 disables the limit. Default: 1.
+     * distribution (locally typical tokens) and whose total probability reaches this value. Must
+     * be greater than 0. Default: 1, which disables the option.
      */
     float typical_p;
     /**
-     * Sampling: choose from the tokens with at least this probability. Default: 0, no limit.
+     * Sampling: choose from the tokens with at least this probability. Default: 0, which disables
+     * the option.
      */
     float epsilon_cutoff;
     /**
      * Sampling: the cutoff e of eta sampling, which chooses from the tokens whose probability is
-     * at least min(e, sqrt(e) * exp(-entropy)). Default: 0, no limit.
+     * at least `min(e, sqrt(e) * exp(-entropy))`. Default: 0, which disables the option.
      */
     float eta_cutoff;
     /**
-     * A value greater than 1 makes tokens of the encoder's input more likely. It applies only to
-     * the first beam or sample of a request, as in transformers. Must be greater than 0. Default:
-     * 1.
+     * A value greater than 1 makes tokens of the encoder's input more likely. The input is the
+     * image placeholder and the prompt, without padding. It applies only to the first beam or
+     * sample of a request, as in transformers. Must be greater than 0. Default: 1, which disables
+     * the option.
      */
     float encoder_repetition_penalty;
     /**
@@ -1505,19 +1517,19 @@ typedef struct florence2_run_options {
      */
     int32_t renormalize_logits;
     /**
-     * The number of generated tokens after which the scores of end tokens increase exponentially.
-     * Only with `exponential_decay_factor`.
+     * After this number of generated tokens, the scores of end tokens increase exponentially with
+     * this base f. If an answer has n > 0 more tokens than the number, `|score| * (f^n - 1)` is
+     * added to the score of an end token. Banned end tokens remain banned. Default: no increase.
+     * This field is the number of tokens.
      */
     uint32_t exponential_decay_start;
     /**
-     * The base f of the increase: if an answer has n > 0 more tokens than
-     * `exponential_decay_start`, |score| * (f^n - 1) is added to the score of an end token.
-     * Default: no increase.
+     * The base f of the increase: see `exponential_decay_start`.
      */
     double exponential_decay_factor;
     /**
      * The time limit of the search in seconds, without the vision tower and the encoder. After it,
-     * answers end as they are, with FLORENCE2_FINISH_REASON_LENGTH. Default: no limit.
+     * answers end as they are, with the finish reason of the maximum length. Default: no limit.
      */
     double max_time_s;
     /**
@@ -1571,8 +1583,9 @@ typedef struct florence2_run_options {
      */
     size_t bad_words_ids_len;
     /**
-     * Sequences of tokens that are made more or less likely. If a sequence occurs twice, its last
-     * bias applies. Default: none.
+     * Sequences of tokens, each with a bias that is added to the score of its last token after the
+     * other tokens. A positive bias makes the sequence more likely. If a sequence occurs twice,
+     * its last bias applies. Default: none.
      */
     const struct florence2_sequence_bias *sequence_bias;
     /**
@@ -1580,8 +1593,8 @@ typedef struct florence2_run_options {
      */
     size_t sequence_bias_len;
     /**
-     * Texts that end an answer, in UTF-8. The answer ends with the token that completes one of
-     * them. Default: none.
+     * Texts that end an answer. The answer ends with the token that completes one of them, with
+     * the finish reason of an end token. Default: none. The texts are in UTF-8.
      */
     const char *const *stop_strings;
     /**
@@ -1631,16 +1644,18 @@ typedef struct florence2_region {
      */
     florence2_region_kind kind;
     /**
-     * The confidence, 0 to 1: the exponential of the mean log-probability of the tokens of the
-     * label and the location. NaN if it is not known.
+     * The confidence, 0 to 1: `label_score` times `location_score`, or `location_score` if the
+     * region has no label. NaN if it is not known.
      */
     float score;
     /**
-     * The same for the tokens of the label only. NaN if the region has no label.
+     * The probability of the label, 0 to 1: the geometric mean over its tokens. NaN if the region
+     * has no label.
      */
     float label_score;
     /**
-     * The same for the tokens of the location only. NaN if it is not known.
+     * The probability, 0 to 1, that a coordinate lies within `location_tolerance` of the generated
+     * one, of the least certain coordinate. NaN if it is not known.
      */
     float location_score;
 } florence2_region;
@@ -2227,8 +2242,9 @@ const char *florence2_result_raw_text(const struct florence2_result *result);
 const char *florence2_result_task(const struct florence2_result *result);
 
 /**
- * Returns the confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
- * tokens without `<s>` and `</s>`. NaN if the answer has no such tokens, and for NULL.
+ * Returns the confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens
+ * without `<s>` and `</s>`. A location counts with the probability that it lies within
+ * `location_tolerance` of the generated one. NaN if the answer has no such tokens, and for NULL.
  */
 float florence2_result_score(const struct florence2_result *result);
 

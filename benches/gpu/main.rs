@@ -213,14 +213,12 @@ impl<'a, B: Backend> Bench<'a, B> {
     fn answer(&self, pixels: Tensor<B, 4>, beams: usize) -> usize {
         let batch = pixels.dims()[0];
         let prompt: Tensor<B, 2, Int> = Tensor::full([batch, PROMPT_TOKENS], 7, self.device);
-        let config = GenerationConfig {
-            num_beams: beams,
-            max_new_tokens: Some(CAPTION_TOKENS),
-            min_new_tokens: Some(CAPTION_TOKENS),
-            eos_token_id: Some(vec![2]),
-            no_repeat_ngram_size: 3,
-            ..GenerationConfig::default()
-        };
+        let mut config = GenerationConfig::default();
+        config.num_beams = beams;
+        config.max_new_tokens = Some(CAPTION_TOKENS);
+        config.min_new_tokens = Some(CAPTION_TOKENS);
+        config.eos_token_id = Some(vec![2]);
+        config.no_repeat_ngram_size = 3;
         let (options, mut observer) = (GenerateOptions::default(), GenerationObserver::default());
         let answers = self
             .model

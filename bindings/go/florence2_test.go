@@ -104,7 +104,7 @@ func ExampleRunOptions() {
 	defer model.Close()
 	defer img.Close()
 	enough := errors.New("enough")
-	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 1}}
+	options := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(1)}}
 	options.OnToken = func(token florence2.Token) error {
 		fmt.Print(token.Text)
 		if strings.Contains(token.Text, ",") {
@@ -148,7 +148,7 @@ func TestBatchesFeaturesAndOptions(t *testing.T) {
 			t.Errorf("found %s, expected %s", results[index].RawText, alone.RawText)
 		}
 	}
-	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 3, "num_return_sequences": 3}, HFCompat: true}
+	options := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(3), NumReturnSequences: florence2.Ptr(3)}, HFCompat: true}
 	if result := run(t, model, requests[0], options); len(result.Alternatives) != 2 {
 		t.Error(result)
 	}
@@ -168,7 +168,7 @@ func TestBatchesFeaturesAndOptions(t *testing.T) {
 func TestTokensAreReported(t *testing.T) {
 	model, img := demo(t)
 	request := florence2.Request{Image: img, Task: "<CAPTION>"}
-	greedy := map[string]any{"num_beams": 1}
+	greedy := florence2.GenerationOptions{NumBeams: florence2.Ptr(1)}
 	var reported strings.Builder
 	result := run(t, model, request, &florence2.RunOptions{Generation: greedy, OnToken: func(token florence2.Token) error {
 		reported.WriteString(token.Text)
@@ -206,7 +206,7 @@ func TestABadRequestLeavesTheOtherResults(t *testing.T) {
 		{Image: img, Task: "<CAPTION>"},
 	}
 	tokens := make([]int, len(requests))
-	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 1}, OnToken: func(token florence2.Token) error {
+	options := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(1)}, OnToken: func(token florence2.Token) error {
 		tokens[token.Request]++
 		return nil
 	}}
@@ -246,15 +246,15 @@ func TestABadRequestLeavesTheOtherResults(t *testing.T) {
 	if outcomes, err := model.RunBatchEach(background, requests, ended); !errors.Is(err, mine) || outcomes != nil {
 		t.Errorf("found %v, expected the callback's error", err)
 	}
-	unknown := &florence2.RunOptions{Generation: map[string]any{"num_beam": 1}}
-	if _, err := model.RunBatchEach(background, requests, unknown); !errors.Is(err, florence2.InvalidArgument) {
-		t.Errorf("found %v, expected an error about num_beam", err)
+	invalid := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(-1)}}
+	if _, err := model.RunBatchEach(background, requests, invalid); !errors.Is(err, florence2.InvalidArgument) {
+		t.Errorf("found %v, expected an error about num_beams", err)
 	}
 }
 
 func TestContexts(t *testing.T) {
 	model, img := demo(t)
-	long := &florence2.RunOptions{Generation: map[string]any{"num_beams": 8, "min_new_tokens": 200, "max_new_tokens": 200}}
+	long := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(8), MinNewTokens: florence2.Ptr(200), MaxNewTokens: florence2.Ptr(200)}}
 	request := florence2.Request{Image: img, Task: "<CAPTION>"}
 	ctx, cancel := context.WithCancel(background)
 	time.AfterFunc(30*time.Millisecond, cancel)
@@ -369,7 +369,7 @@ func TestImagesAreClosedWhileABatchUsesThemTwice(t *testing.T) {
 func TestHandlesAreClosedAndUsedInCallbacks(t *testing.T) {
 	model, img := demo(t)
 	request := florence2.Request{Image: img, Task: "<CAPTION>"}
-	greedy := map[string]any{"num_beams": 1}
+	greedy := florence2.GenerationOptions{NumBeams: florence2.Ptr(1)}
 	expected := run(t, model, request, &florence2.RunOptions{Generation: greedy})
 	within(t, time.Minute, func() {
 		var nested error
@@ -396,7 +396,7 @@ func TestTheFirstErrorOfACallbackIsTheRuns(t *testing.T) {
 	model, img := demo(t)
 	request := florence2.Request{Image: img, Task: "<CAPTION>"}
 	first, calls := errors.New("first"), 0
-	options := &florence2.RunOptions{Generation: map[string]any{"num_beams": 1}, OnToken: func(florence2.Token) error {
+	options := &florence2.RunOptions{Generation: florence2.GenerationOptions{NumBeams: florence2.Ptr(1)}, OnToken: func(florence2.Token) error {
 		if calls++; calls > 1 {
 			return nil
 		}

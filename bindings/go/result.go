@@ -8,7 +8,8 @@ import "encoding/json"
 // Point is a position in pixels of the image: x, y.
 type Point [2]float64
 
-// RegionScore is the model's confidence: exponentials of mean log-probabilities, from 0 to 1.
+// RegionScore is the model's confidence, from 0 to 1. Overall is Label times Locations. Label is the probability of the
+// label, and Locations the probability that the least certain coordinate is within the location tolerance.
 type RegionScore struct {
 	Overall   float64 `json:"overall"`
 	Label     float64 `json:"label"`

@@ -45,8 +45,8 @@ type Token struct {
 
 // RunOptions are the options of a run. A zero value keeps the model's setting.
 type RunOptions struct {
-	// Generation holds options by their names in generation_config.json.
-	Generation map[string]any
+	// Generation holds the generation options.
+	Generation GenerationOptions
 	// HFCompat selects transformers' integer coordinates.
 	HFCompat bool
 	// OnToken is called once per generated token, in order, on the goroutine that runs. If it returns an error, the run
@@ -276,13 +276,11 @@ func (c *nativeCall) setOptions(ctx context.Context, options *RunOptions) error 
 	if options == nil {
 		options = &RunOptions{}
 	}
-	if len(options.Generation) > 0 {
-		generation, err := json.Marshal(options.Generation)
-		if err != nil {
-			return err
-		}
-		c.options.generation_config = c.args.text(string(generation))
+	generation, err := options.Generation.json()
+	if err != nil {
+		return err
 	}
+	c.options.generation_config = c.args.text(generation)
 	if options.HFCompat {
 		c.options.coordinates = C.FLORENCE2_COORDINATES_HF_INTEGERS
 	}

@@ -21,6 +21,7 @@ fn scored(text: &str) -> ScoredText {
         range: begin..begin + character.len_utf8(),
         token_id: 0,
         log_prob: -(begin as f32),
+        location_log_prob: -(begin as f32) / 2.0,
     };
     ScoredText {
         text: text.to_owned(),

@@ -33,13 +33,13 @@ cc -std=c11 "${strict[@]}" -c "$folder/short.c" -o "$folder/short.o"
 sed -n '/^ \* A COMPLETE PROGRAM/,/^ \*\//p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
 cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png
-sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"
+sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
 diff "$folder/expected" <("$folder/opening" "$scene")
 cc -std=c11 "${strict[@]}" examples/c/detect.c "$target/release/libflorence2.a" -lm -o "$folder/detect"
 diff "$folder/expected" <("$folder/detect" "$scene")
 c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/release/libflorence2.a" -lm -o "$folder/detect_cpp"
 diff "$folder/expected" <("$folder/detect_cpp" "$scene")
-echo "the header's program and the examples print what the README says"
+echo "the header's program and the examples print what the guide says"
 
 # These programs use the library's default allocator.
 cc -std=c11 "${strict[@]}" tests/c/process.c "$target/release/libflorence2.a" -lm -o "$folder/process"

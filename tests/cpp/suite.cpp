@@ -88,6 +88,47 @@ static void answers(const florence2::model &model, const florence2::image &image
     CHECK(model.run({image, "<CAPTION>"}, options).alternatives.size() == 1);
 }
 
+// Each option has the effect of its key in generation_config.
+static void generation_options(const florence2::model &model, const florence2::image &image) {
+    const florence2::image_features features = model.encode_image(image);
+    const auto run = [&](const florence2::run_options &options) {
+        const auto result = model.run({features, "<CAPTION>"}, options);
+        return result.raw_text + std::to_string(result.sequence_score) + std::to_string(result.alternatives.size());
+    };
+    florence2::run_options fields, json;
+    const std::string plain = run(fields);
+    const auto same = [&](const char *text) {
+        json.generation_config = text;
+        const std::string found = run(fields);
+        CHECK(found == run(json) && found != plain);
+        fields.generation = {};
+    };
+    fields.generation.num_beams = 3;
+    fields.generation.num_return_sequences = 2;
+    fields.generation.length_penalty = 0.0f;
+    fields.generation.early_stopping = florence2::early_stopping::never;
+    same(R"({"num_beams": 3, "num_return_sequences": 2, "length_penalty": 0, "early_stopping": "never"})");
+    fields.generation.num_beams = 1;
+    fields.generation.do_sample = true;
+    fields.generation.top_k = 0;
+    fields.generation.temperature = 8.0f;
+    fields.generation.seed = 7;
+    same(R"({"num_beams": 1, "do_sample": true, "top_k": 0, "temperature": 8, "seed": 7})");
+    fields.generation.eos_token_id.emplace();
+    fields.generation.max_new_tokens = 30;
+    same(R"({"eos_token_id": [], "max_new_tokens": 30})");
+    fields.generation.suppress_tokens = {68};
+    fields.generation.bad_words_ids = {{373}, {324, 15}};
+    fields.generation.sequence_bias = {{{365}, -5.0f}};
+    same(R"({"suppress_tokens": [68], "bad_words_ids": [[373], [324, 15]], "sequence_bias": [[[365], -5]]})");
+    fields.generation.stop_strings = {"white"};
+    same(R"({"stop_strings": ["white"]})");
+    fields.generation.exponential_decay_length_penalty = florence2::exponential_decay{1, 4.0};
+    same(R"({"exponential_decay_length_penalty": [1, 4]})");
+    fields.generation.num_beams = 0;
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "num_beams", [&] { run(fields); });
+}
+
 static void callbacks(const florence2::model &model, const florence2::image &image) {
     florence2::run_options options;
     options.native.num_beams = 1;
@@ -480,6 +521,7 @@ int main(int argc, char **argv) {
     CHECK(image.width_px() == 192 && image.height_px() == 192);
     CHECK(florence2::devices().at(0) == model.device());
     answers(model, image);
+    generation_options(model, image);
     callbacks(model, image);
     moved_and_later(florence2::model::demo(), florence2::image::from_path(scene));
 

@@ -30,7 +30,7 @@ grep '^libmimalloc-sys ' "$folder/dist/share/licenses/florence2/THIRD-PARTY.txt"
 
 # The following commands run in a folder that contains no other files of the project.
 cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
-sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected"
+sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
 cd "$folder"
 test -s expected
 
@@ -38,7 +38,7 @@ prints() {
     local what=$1
     shift
     diff expected <("$@" scene-1.png)
-    echo "$what prints what the README says"
+    echo "$what prints what the guide says"
 }
 
 for language in c cpp; do

@@ -6,6 +6,7 @@ mod cycles;
 mod dist;
 mod header;
 mod licences;
+mod options;
 mod workspace;
 
 use std::path::PathBuf;
@@ -40,6 +41,13 @@ enum Task {
         #[arg(long, value_delimiter = ',')]
         features: Vec<String>,
     },
+    /// Writes every list of generation options, and the header, from
+    /// crates/florence2-core/generation_options.toml.
+    Options {
+        /// Writes nothing, and fails if a list is out of date.
+        #[arg(long)]
+        check: bool,
+    },
     /// Fails if a crate has an import cycle between its files, and prints the names that form it.
     Cycles {
         /// The folder of the workspace to check; by default, this one.
@@ -55,6 +63,8 @@ fn main() -> ExitCode {
         Task::Dist { out, features } => {
             dist::dist(&out.unwrap_or_else(|| target().join("dist")), &features)
         }
+        Task::Options { check: true } => options::check(&root()),
+        Task::Options { check: false } => options::write(&root()).and_then(|()| header::write()),
         Task::Cycles { root: folder } => cycles::check(&folder.unwrap_or_else(root)),
     };
     match done {

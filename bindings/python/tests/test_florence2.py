@@ -40,7 +40,8 @@ def test_regions(model):
     assert [region.label for region in result.regions] == ["white circle", "orange star", "purple square"]
     circle = result.regions[0]
     assert circle.kind == "box" and circle.points[0] == pytest.approx((31.392, 31.392))
-    assert 0.9 < circle.score.label <= 1 and 0 < circle.score.locations < circle.score.label
+    assert 0.9 < circle.score.label <= 1 and 0.9 < circle.score.locations <= 1
+    assert circle.score.overall == pytest.approx(circle.score.label * circle.score.locations)
     assert result.size == (192, 192) and result.task == "<OD>" and result.token_ids[0] == 2
     assert result.hf["<OD>"]["labels"] == [region.label for region in result.regions]
     coordinates = model.run(SCENE, "<OD>", hf_compat=True)

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{
-    DecodeOptions, Dtype, EarlyStopping, GenerationOverrides, Image, Prompt, Task, TaskInput,
-};
+use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
+
+use crate::generation_args::GenerationArgs;
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -57,6 +57,9 @@ pub(crate) struct RunArgs {
     /// Coordinates of regions: bin centres, or the integers that transformers returns.
     #[arg(long, value_enum, default_value_t = CoordinatesArg::BinCenters)]
     pub(crate) coordinates: CoordinatesArg,
+    /// Bins of 1000 by which a coordinate may be off and still count as right in a region's score.
+    #[arg(long, value_name = "N", default_value_t = LOCATION_TOLERANCE)]
+    pub(crate) location_tolerance: u32,
     /// Draw the regions into a PNG file; with several images, the index is added to the name.
     #[arg(long, value_name = "OUT.png")]
     pub(crate) draw: Option<PathBuf>,
@@ -194,171 +197,6 @@ pub(crate) enum CoordinatesArg {
     HfIntegers,
 }
 
-/// One flag per option, named after its key in `generation_config.json`.
-#[derive(Args)]
-pub(crate) struct GenerationArgs {
-    /// Number of beams; 1 is greedy search or sampling.
-    #[arg(long)]
-    num_beams: Option<usize>,
-    /// Maximal number of generated tokens.
-    #[arg(long)]
-    max_new_tokens: Option<usize>,
-    /// Maximal length of the decoder's sequence; --max-new-tokens has priority.
-    #[arg(long)]
-    max_length: Option<usize>,
-    /// Minimal number of generated tokens.
-    #[arg(long)]
-    min_new_tokens: Option<usize>,
-    /// Minimal length of the decoder's sequence; --min-new-tokens has priority.
-    #[arg(long)]
-    min_length: Option<usize>,
-    /// Time limit of generation; longer answers are truncated.
-    #[arg(long, value_name = "SECONDS")]
-    max_time: Option<f64>,
-    /// A text that ends the answer; may be repeated.
-    #[arg(long, value_name = "TEXT")]
-    stop_strings: Option<Vec<String>>,
-    /// Sample tokens.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    do_sample: Option<bool>,
-    /// Divide the scores by this temperature before sampling.
-    #[arg(long)]
-    temperature: Option<f32>,
-    /// Sample from this many most likely tokens; 0 disables the limit.
-    #[arg(long, allow_hyphen_values = true)]
-    top_k: Option<i64>,
-    /// Sample from the most likely tokens whose total probability reaches this value.
-    #[arg(long, allow_hyphen_values = true)]
-    top_p: Option<f32>,
-    /// Sample from the tokens with at least this probability, relative to the most likely token's.
-    #[arg(long)]
-    min_p: Option<f32>,
-    /// Sample from the most likely tokens, up to this fraction of the entropy.
-    #[arg(long)]
-    top_h: Option<f32>,
-    /// Sample from the most typical tokens whose total probability reaches this value.
-    #[arg(long)]
-    typical_p: Option<f32>,
-    /// Sample from the tokens with at least this probability; 0 disables the limit.
-    #[arg(long)]
-    epsilon_cutoff: Option<f32>,
-    /// Sample from the tokens above an entropy-dependent threshold; 0 disables the limit.
-    #[arg(long)]
-    eta_cutoff: Option<f32>,
-    /// Seed of the random number generator.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Ban repeated n-grams of this many tokens; 0 disables the ban.
-    #[arg(long)]
-    no_repeat_ngram_size: Option<usize>,
-    /// Ban the n-grams of this many tokens that the prompt contains; 0 disables the ban.
-    #[arg(long)]
-    encoder_no_repeat_ngram_size: Option<usize>,
-    /// Penalty for tokens that are already in the answer; 1 disables it.
-    #[arg(long)]
-    repetition_penalty: Option<f32>,
-    /// Above 1, tokens of the prompt are more likely; 1 disables it.
-    #[arg(long)]
-    encoder_repetition_penalty: Option<f32>,
-    /// Exponent of the length by which a beam's score is divided.
-    #[arg(long, allow_hyphen_values = true)]
-    length_penalty: Option<f32>,
-    /// Increase the end token's score after START tokens, exponentially with base FACTOR.
-    #[arg(long, value_name = "START,FACTOR", value_parser = parse_decay)]
-    exponential_decay_length_penalty: Option<(usize, f64)>,
-    /// When the beam search may stop: true, false or never.
-    #[arg(long)]
-    early_stopping: Option<EarlyStopping>,
-    /// Number of answers per image.
-    #[arg(long)]
-    num_return_sequences: Option<usize>,
-    /// The first generated token is one of these.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    forced_bos_token_id: Option<Vec<u32>>,
-    /// The token at the maximal length is one of these.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    forced_eos_token_id: Option<Vec<u32>>,
-    /// Tokens that are never generated.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    suppress_tokens: Option<Vec<u32>>,
-    /// Tokens that are never generated first.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    begin_suppress_tokens: Option<Vec<u32>>,
-    /// A token sequence that is never generated; may be repeated.
-    #[arg(long, value_name = "ID,..", value_parser = parse_ids)]
-    bad_words_ids: Option<Vec<Ids>>,
-    /// A token sequence and the bias that is added to its last token's score; may be repeated.
-    #[arg(long, value_name = "ID,..=BIAS", value_parser = parse_bias)]
-    sequence_bias: Option<Vec<Bias>>,
-    /// Replace NaN and infinite scores.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    remove_invalid_values: Option<bool>,
-    /// Normalise the scores again after processing.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    renormalize_logits: Option<bool>,
-    /// Tokens that end an answer.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    eos_token_id: Option<Vec<u32>>,
-    /// The decoder's first token: one for all images, or one per image.
-    #[arg(long, value_delimiter = ',', value_name = "ID,..")]
-    decoder_start_token_id: Option<Vec<u32>>,
-}
-
-/// A list of token ids, parsed from one argument.
-#[derive(Clone)]
-pub(crate) struct Ids(Vec<u32>);
-
-/// A token sequence and its bias, parsed from one argument.
-#[derive(Clone)]
-pub(crate) struct Bias(Vec<u32>, f32);
-
-impl GenerationArgs {
-    pub(crate) fn overrides(&self) -> GenerationOverrides {
-        let words = |words: &Vec<Ids>| words.iter().map(|ids| ids.0.clone()).collect();
-        let biases = |biases: &Vec<Bias>| {
-            let pairs = biases.iter().map(|bias| (bias.0.clone(), bias.1));
-            pairs.collect()
-        };
-        GenerationOverrides {
-            num_beams: self.num_beams,
-            max_new_tokens: self.max_new_tokens,
-            max_length: self.max_length,
-            min_new_tokens: self.min_new_tokens,
-            min_length: self.min_length,
-            max_time: self.max_time,
-            stop_strings: self.stop_strings.clone(),
-            do_sample: self.do_sample,
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            top_h: self.top_h,
-            typical_p: self.typical_p,
-            epsilon_cutoff: self.epsilon_cutoff,
-            eta_cutoff: self.eta_cutoff,
-            seed: self.seed,
-            no_repeat_ngram_size: self.no_repeat_ngram_size,
-            encoder_no_repeat_ngram_size: self.encoder_no_repeat_ngram_size,
-            repetition_penalty: self.repetition_penalty,
-            encoder_repetition_penalty: self.encoder_repetition_penalty,
-            length_penalty: self.length_penalty,
-            exponential_decay_length_penalty: self.exponential_decay_length_penalty,
-            early_stopping: self.early_stopping,
-            num_return_sequences: self.num_return_sequences,
-            forced_bos_token_id: self.forced_bos_token_id.clone(),
-            forced_eos_token_id: self.forced_eos_token_id.clone(),
-            suppress_tokens: self.suppress_tokens.clone(),
-            begin_suppress_tokens: self.begin_suppress_tokens.clone(),
-            bad_words_ids: self.bad_words_ids.as_ref().map(words),
-            sequence_bias: self.sequence_bias.as_ref().map(biases),
-            remove_invalid_values: self.remove_invalid_values,
-            renormalize_logits: self.renormalize_logits,
-            eos_token_id: self.eos_token_id.clone(),
-            decoder_start_token_id: self.decoder_start_token_id.clone(),
-        }
-    }
-}
-
 impl QuestionArgs {
     /// Returns the prompt: a task by name or token, or the text of a prompt for a fine-tuned model.
     ///
@@ -408,32 +246,11 @@ fn parse_box(text: &str) -> Result<[f64; 4], String> {
         .ok_or_else(|| format!("found `{text}`, expected four numbers x1,y1,x2,y2"))
 }
 
-fn parse_ids(text: &str) -> Result<Ids, String> {
-    let ids: Result<Vec<u32>, _> = text.split(',').map(|id| id.trim().parse()).collect();
-    ids.map(Ids)
-        .map_err(|_| format!("found `{text}`, expected ids separated by commas"))
-}
-
-fn parse_bias(text: &str) -> Result<Bias, String> {
-    let parts = text.split_once('=').and_then(|(ids, bias)| {
-        let ids = parse_ids(ids).ok()?;
-        Some(Bias(ids.0, bias.trim().parse().ok()?))
-    });
-    parts.ok_or_else(|| format!("found `{text}`, expected ids and a bias as ID,..=BIAS"))
-}
-
-fn parse_decay(text: &str) -> Result<(usize, f64), String> {
-    let parts = text.split_once(',').and_then(|(start, factor)| {
-        Some((start.trim().parse().ok()?, factor.trim().parse().ok()?))
-    });
-    parts.ok_or_else(|| format!("found `{text}`, expected two numbers START,FACTOR"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
-    use florence2::{GENERATION_KEYS, KeyTreatment};
+    use florence2::{GENERATION_KEYS, GenerationOverrides, KeyTreatment};
 
     use super::*;
 
@@ -478,6 +295,12 @@ mod tests {
         assert_eq!(found.top_k, Some(-1));
         assert_eq!(found.decoder_start_token_id, Some(vec![2, 3]));
         assert_eq!(found.remove_invalid_values, Some(true));
+        let negative = Cli::try_parse_from(["florence2", "run", "a.png", "--num-beams", "-1"]);
+        let error = negative.err().unwrap().to_string();
+        assert!(
+            error.contains("invalid value '-1' for '--num-beams"),
+            "{error}"
+        );
         for wrong in ["--sequence-bias=5", "--exponential-decay-length-penalty=5"] {
             assert!(Cli::try_parse_from(["florence2", "run", "a.png", wrong]).is_err());
         }

@@ -3,6 +3,8 @@
 mod args;
 mod draw;
 mod failure;
+mod generation_args;
+mod generation_values;
 mod inspect;
 mod model;
 mod output;

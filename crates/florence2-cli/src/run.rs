@@ -30,6 +30,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             CoordinatesArg::BinCenters => Coordinates::BinCenters,
             CoordinatesArg::HfIntegers => Coordinates::HfIntegers,
         })
+        .location_tolerance(args.location_tolerance)
         .run(|(index, path), outcome| {
             let outcome = outcome.map_err(Failure::from).and_then(|(image, answer)| {
                 report(args, path, index, &image, &answer, &mut collected)

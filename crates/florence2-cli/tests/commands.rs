@@ -172,6 +172,20 @@ fn every_generation_flag_is_heard() {
 }
 
 #[test]
+fn the_location_tolerance_changes_scores_only() {
+    let [exact, default, same] = ["0", "50", ""].map(|bins| match bins {
+        "" => run_json(&["--task", "OD"]),
+        bins => run_json(&["--task", "OD", "--location-tolerance", bins]),
+    });
+    assert_eq!(default["regions"], same["regions"]);
+    assert_eq!(exact["token_log_probs"], same["token_log_probs"]);
+    let score = |answer: &Value, key: &str| answer["regions"][0]["score"][key].as_f64().unwrap();
+    assert_eq!(score(&exact, "label"), score(&same, "label"));
+    assert!(score(&exact, "locations") < 0.5 && score(&same, "locations") > 0.9);
+    assert!(score(&exact, "overall") < score(&same, "overall"));
+}
+
+#[test]
 fn drawn_regions_are_where_the_answer_says() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.png");

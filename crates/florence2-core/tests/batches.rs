@@ -102,13 +102,11 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
     let ids = padded(|id| id.copied().unwrap_or(1));
     let mask = (count > 1).then(|| padded(|id| id.is_some().into()));
     let images = pixels.clone().narrow(0, first, count);
-    let config = GenerationConfig {
-        num_beams: BEAMS,
-        num_return_sequences: BEAMS,
-        max_new_tokens: Some(6),
-        eos_token_id: Some(vec![2]),
-        ..GenerationConfig::default()
-    };
+    let mut config = GenerationConfig::default();
+    config.num_beams = BEAMS;
+    config.num_return_sequences = BEAMS;
+    config.max_new_tokens = Some(6);
+    config.eos_token_id = Some(vec![2]);
     let options = GenerateOptions {
         attention_mask: mask,
         vocab_size: Some(VOCABULARY),

@@ -33,8 +33,10 @@
 mod arguments;
 mod boundary;
 mod failure;
+mod generation_options;
 mod handle;
 mod option_struct;
+mod option_values;
 mod panics;
 mod registry;
 mod run_options;

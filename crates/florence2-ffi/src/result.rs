@@ -50,9 +50,9 @@ impl Drop for florence2_result {
 pub enum florence2_finish_reason {
     /// There is no answer, because the result is NULL.
     None = 0,
-    /// The model generated an end token or a stop string.
+    /// The answer ends with an end token, which may be forced, or with a stop string.
     EndOfText = 1,
-    /// The answer reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+    /// The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
     Length = 2,
 }
 
@@ -94,12 +94,14 @@ pub struct florence2_region {
     pub instance: usize,
     /// The meaning of the points.
     pub kind: florence2_region_kind,
-    /// The confidence, 0 to 1: the exponential of the mean log-probability of the tokens of the
-    /// label and the location. NaN if it is not known.
+    /// The confidence, 0 to 1: `label_score` times `location_score`, or `location_score` if the
+    /// region has no label. NaN if it is not known.
     pub score: f32,
-    /// The same for the tokens of the label only. NaN if the region has no label.
+    /// The probability of the label, 0 to 1: the geometric mean over its tokens. NaN if the region
+    /// has no label.
     pub label_score: f32,
-    /// The same for the tokens of the location only. NaN if it is not known.
+    /// The probability, 0 to 1, that a coordinate lies within `location_tolerance` of the generated
+    /// one, of the least certain coordinate. NaN if it is not known.
     pub location_score: f32,
 }
 
@@ -237,8 +239,9 @@ pub unsafe extern "C" fn florence2_result_task(result: *const florence2_result) 
     unsafe { boundary::read(result, c"".as_ptr(), |result| result.task.as_ptr()) }
 }
 
-/// Returns the confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
-/// tokens without `<s>` and `</s>`. NaN if the answer has no such tokens, and for NULL.
+/// Returns the confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens
+/// without `<s>` and `</s>`. A location counts with the probability that it lies within
+/// `location_tolerance` of the generated one. NaN if the answer has no such tokens, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn florence2_result_score(result: *const florence2_result) -> f32 {
     // SAFETY: rule 1 of lib.rs.

@@ -1,7 +1,8 @@
 //! Parsing of Florence-2's answers: from generated text to boxes, quads, polygons and labels.
 //!
 //! [`parse`] implements transformers' `Florence2PostProcessor`, in linear time on any input, and
-//! adds a confidence to every region. It depends on neither tokenizer nor model.
+//! adds a confidence to every region. It depends on neither tokenizer nor model. [`parse_with`] takes
+//! a [`PostProcessorConfig`] other than that of the published checkpoints.
 //!
 //! ```
 //! use florence2_postprocess::{PostProcessingType, Coordinates, ImageSize, ScoredText, Shape, parse};
@@ -13,7 +14,7 @@
 //! assert_eq!(result.regions[0].shape, Shape::Box([34.0, 160.0, 597.0, 371.0].into()));
 //! ```
 
-mod grounding;
+mod config;
 mod hf_json;
 mod parse;
 mod quantizer;
@@ -24,8 +25,10 @@ mod shape;
 mod steps;
 mod types;
 
-pub use parse::parse;
+pub use config::PostProcessorConfig;
+pub use parse::{parse, parse_with};
 pub use quantizer::{BINS, Quantizer};
+pub use score::LOCATION_TOLERANCE;
 pub use shape::{BoundingBox, Shape};
 pub use types::{
     Coordinates, ImageSize, PostProcessingType, Region, RegionScore, ScoredText, TaskResult,

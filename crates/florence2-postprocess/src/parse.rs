@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::grounding::is_banned;
+use crate::config::PostProcessorConfig;
 use crate::quantizer::Quantizer;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
@@ -17,7 +17,8 @@ const QUAD_LOCATIONS: usize = 8;
 /// The minimum number of locations and tags in a polygon's phrase.
 const POLYGON_UNITS: usize = 4;
 
-/// Parses a generated text: HF `Florence2Processor.post_process_generation`.
+/// Parses a generated text with the configuration of the published checkpoints: HF
+/// `Florence2Processor.post_process_generation`.
 ///
 /// It never fails: text that does not fit the type's grammar is ignored, as in the reference. The
 /// time is linear in the text and the result, for any input (each box of a phrase has a copy of its
@@ -27,6 +28,24 @@ pub fn parse(
     post_processing_type: PostProcessingType,
     image_size: ImageSize,
     coordinates: Coordinates,
+) -> TaskResult {
+    let config = PostProcessorConfig::default();
+    parse_with(
+        answer,
+        post_processing_type,
+        image_size,
+        coordinates,
+        &config,
+    )
+}
+
+/// Parses a generated text with any configuration, otherwise as [`parse`].
+pub fn parse_with(
+    answer: &ScoredText,
+    post_processing_type: PostProcessingType,
+    image_size: ImageSize,
+    coordinates: Coordinates,
+    config: &PostProcessorConfig,
 ) -> TaskResult {
     let parser = Parser {
         scanned: Scanned::new(&answer.text),
@@ -40,8 +59,10 @@ pub fn parse(
         PostProcessingType::PureText => parser.boxes_in_text(),
         PostProcessingType::DescriptionWithBboxes => parser.boxes(|_| true),
         PostProcessingType::Bboxes => parser.boxes_without_labels(),
-        PostProcessingType::PhraseGrounding => parser.boxes(|phrase| !is_banned(phrase)),
-        PostProcessingType::Ocr => parser.quads(),
+        PostProcessingType::PhraseGrounding => {
+            parser.boxes(|phrase| !config.banned_phrases.contains(phrase))
+        }
+        PostProcessingType::Ocr => parser.quads(config.ocr_area_threshold),
         PostProcessingType::Polygons => parser.polygons(),
         PostProcessingType::DescriptionWithBboxesOrPolygons if answer.text.contains("<poly>") => {
             parser.polygons_with_labels()
@@ -152,8 +173,9 @@ impl Parser<'_> {
     }
 
     /// Text lines: any text within a line, then eight locations. Further locations belong to the
-    /// text of the next line, as in the reference.
-    fn quads(&self) -> Vec<Region> {
+    /// text of the next line, as in the reference. Lines below the threshold of the area are
+    /// dropped.
+    fn quads(&self, area_threshold: f64) -> Vec<Region> {
         let Scanned { text, units, .. } = &self.scanned;
         let ahead = self.scanned.ahead(Unit::is_location);
         let mut regions = Vec::new();
@@ -166,7 +188,9 @@ impl Parser<'_> {
                 let quad = index..index + QUAD_LOCATIONS;
                 index = quad.end;
                 content_start = units[index - 1].range.end;
-                if let Ok(corners) = self.points(quad.clone()).try_into() {
+                if let Ok(corners) = self.points(quad.clone()).try_into()
+                    && !self.is_below(area_threshold, &corners)
+                {
                     let shape = Shape::Quad(corners);
                     regions.push(self.region(shape, &label, quad, regions.len()));
                 }
@@ -178,6 +202,18 @@ impl Parser<'_> {
             index += 1;
         }
         regions
+    }
+
+    /// Returns whether a quadrilateral is smaller than a positive fraction of the image's area.
+    ///
+    /// The area is the reference's: the shoelace formula without the edge from the last corner to
+    /// the first.
+    fn is_below(&self, area_threshold: f64, corners: &[[f64; 2]; 4]) -> bool {
+        let ImageSize { width, height } = self.quantizer.image_size;
+        let image_area = (u64::from(width) * u64::from(height)) as f64;
+        let edges = corners.iter().zip(&corners[1..]);
+        let twice_area: f64 = edges.map(|([x1, y1], [x2, y2])| x1 * y2 - x2 * y1).sum();
+        area_threshold > 0.0 && 0.5 * twice_area.abs() < image_area * area_threshold
     }
 
     /// Polygons of every run of locations and tags.
@@ -429,6 +465,7 @@ mod tests {
             range: index * part.len()..(index + 1) * part.len(),
             token_id: 0,
             log_prob: -1.0,
+            location_log_prob: -1.0,
         };
         ScoredText {
             text: part.repeat(count),

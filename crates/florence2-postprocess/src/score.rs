@@ -1,10 +1,15 @@
-//! Confidences: exponentials of mean token log-probabilities.
+//! Confidences: mean probabilities of an answer's and a label's tokens, and the probability of the least
+//! certain location.
 
 use std::ops::Range;
 
 use crate::scanner::FRAME_TOKENS;
 use crate::steps::count;
 use crate::types::{RegionScore, ScoredText, TokenSpan};
+
+/// The default location tolerance in bins: locations within this many bins on each side of the generated
+/// one count as the same, in [`RegionScore::locations`].
+pub const LOCATION_TOLERANCE: u32 = 50;
 
 /// The tokens of an answer, searchable by the bytes of their text.
 pub(crate) struct Scores<'a> {
@@ -34,20 +39,24 @@ impl<'a> Scores<'a> {
     }
 
     /// The log-probabilities of the tokens that produced any of these bytes of the source text.
+    pub(crate) fn over(&self, range: &Range<usize>) -> LogProbs {
+        self.tokens_of(range).map(|token| token.log_prob).collect()
+    }
+
+    /// The tokens that produced any of these bytes of the source text.
     ///
     /// A token without bytes (a part of a character that a later token completes) counts at its
     /// position.
-    pub(crate) fn over(&self, range: &Range<usize>) -> LogProbs {
+    fn tokens_of(&self, range: &Range<usize>) -> impl Iterator<Item = &'a TokenSpan> {
+        let Range { start, end } = *range;
         let is_before = |token: &TokenSpan| {
-            token.range.end < range.start
-                || (token.range.end == range.start && token.range.start < range.start)
+            token.range.end < start || (token.range.end == start && token.range.start < start)
         };
         let first = self.tokens.partition_point(is_before);
         count(1);
         self.tokens[first..]
             .iter()
-            .take_while(|token| token.range.start < range.end)
-            .collect()
+            .take_while(move |token| token.range.start < end)
     }
 
     /// The confidence of the whole answer, without frame tokens.
@@ -57,21 +66,26 @@ impl<'a> Scores<'a> {
             written.is_some_and(|written| FRAME_TOKENS.contains(&written))
         };
         let tokens = self.tokens.iter().filter(|token| !is_frame(token));
-        tokens.collect::<LogProbs>().score()
+        let log_probs = tokens.map(|token| token.location_log_prob);
+        log_probs.collect::<LogProbs>().score()
     }
 
     /// The confidence of a region, from the tokens of its label and the bytes of its locations.
     pub(crate) fn region(&self, label: LogProbs, locations: &Range<usize>) -> Option<RegionScore> {
-        let locations = self.over(locations);
-        let all = LogProbs {
-            sum: label.sum + locations.sum,
-            count: label.count + locations.count,
-        };
+        let label = label.score();
+        let locations = self.least_certain(locations)?;
         Some(RegionScore {
-            overall: all.score()?,
-            label: label.score(),
-            locations: locations.score()?,
+            overall: label.unwrap_or(1.0) * locations,
+            label,
+            locations,
         })
+    }
+
+    /// The probability of the least certain location within a range of bytes.
+    fn least_certain(&self, locations: &Range<usize>) -> Option<f32> {
+        let tokens = self.tokens_of(locations).inspect(|_| count(1));
+        let log_probs = tokens.map(|token| token.location_log_prob);
+        log_probs.reduce(f32::min).map(f32::exp)
     }
 }
 
@@ -81,12 +95,12 @@ impl LogProbs {
     }
 }
 
-impl<'a> FromIterator<&'a TokenSpan> for LogProbs {
-    fn from_iter<I: IntoIterator<Item = &'a TokenSpan>>(tokens: I) -> Self {
+impl FromIterator<f32> for LogProbs {
+    fn from_iter<I: IntoIterator<Item = f32>>(values: I) -> Self {
         let mut log_probs = Self::default();
-        for token in tokens {
+        for log_prob in values {
             count(1);
-            log_probs.sum += f64::from(token.log_prob);
+            log_probs.sum += f64::from(log_prob);
             log_probs.count += 1;
         }
         log_probs

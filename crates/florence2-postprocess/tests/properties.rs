@@ -59,15 +59,16 @@ fn fragment() -> impl Strategy<Value = String> {
 
 /// One token per fragment.
 fn scored_text() -> impl Strategy<Value = ScoredText> {
-    vec((fragment(), -9.0_f32..=0.0), 0..40).prop_map(|fragments| {
+    vec((fragment(), -9.0_f32..=0.0, 0.0_f32..=1.0), 0..40).prop_map(|fragments| {
         let mut answer = ScoredText::default();
-        for (fragment, log_prob) in fragments {
+        for (fragment, log_prob, share) in fragments {
             let begin = answer.text.len();
             answer.text.push_str(&fragment);
             answer.tokens.push(TokenSpan {
                 range: begin..answer.text.len(),
                 token_id: 0,
                 log_prob,
+                location_log_prob: log_prob * share,
             });
         }
         answer
@@ -102,9 +103,8 @@ fn check(region: &Region, coordinates: Coordinates) -> Result<(), TestCaseError>
                 .flatten()
                 .all(|part| (0.0..=1.0).contains(&part))
         );
-        let label = score.label.unwrap_or(score.locations);
-        let (low, high) = (label.min(score.locations), label.max(score.locations));
-        prop_assert!((low - 1e-6..=high + 1e-6).contains(&score.overall));
+        let product = score.label.unwrap_or(1.0) * score.locations;
+        prop_assert!((score.overall - product).abs() < 1e-6);
     }
     Ok(())
 }
@@ -204,7 +204,7 @@ proptest! {
         width in any::<u32>(),
         height in any::<u32>(),
     ) {
-        let token = |(start, end, log_prob)| TokenSpan { range: start..end, token_id: 0, log_prob };
+        let token = |(start, end, log_prob)| TokenSpan { range: start..end, token_id: 0, log_prob, location_log_prob: log_prob };
         let answer = ScoredText {
             text: text.concat(),
             tokens: spans.into_iter().map(token).collect(),

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use florence2_postprocess::{
-    BINS, Coordinates, ImageSize, PostProcessingType, Quantizer, ScoredText, parse,
+    BINS, Coordinates, ImageSize, PostProcessingType, PostProcessorConfig, Quantizer, ScoredText,
+    parse, parse_with,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ struct Reference {
     families: Vec<String>,
     tasks: Vec<String>,
     cases: Vec<Case>,
+    configs: Vec<ConfigCases>,
     dequantize_sizes: Vec<u32>,
     /// Size, bin and coordinate wherever it is not the exact centre truncated to an integer.
     dequantize_exceptions: Vec<(u32, u32, u32)>,
@@ -28,6 +30,22 @@ struct Case {
     image_size: (u32, u32),
     /// One per post-processing type.
     results: Vec<Value>,
+}
+
+/// The results with one configuration.
+#[derive(Deserialize)]
+struct ConfigCases {
+    /// HF `post_processor_config`, without the tasks that have the default.
+    post_processor_config: Value,
+    cases: Vec<ConfigCase>,
+}
+
+#[derive(Deserialize)]
+struct ConfigCase {
+    text: String,
+    image_size: (u32, u32),
+    phrase_grounding: Value,
+    ocr: Value,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +138,63 @@ fn every_family_parses_as_the_reference() {
     );
 }
 
+/// The configuration of the keys that the parser has; `florence2-processor` reads files.
+fn config(hf: &Value) -> PostProcessorConfig {
+    let mut config = PostProcessorConfig::default();
+    if let Some(grounding) = hf.get("phrase_grounding") {
+        let phrases = grounding.get("banned_grounding_tokens");
+        let phrases = phrases.and_then(Value::as_array).into_iter().flatten();
+        config = config.banned_phrases(phrases.filter_map(Value::as_str));
+    }
+    if let Some(threshold) = hf["ocr"]["AREA_THRESHOLD"].as_f64() {
+        config = config.ocr_area_threshold(threshold);
+    }
+    config
+}
+
+#[test]
+fn every_configuration_parses_as_the_reference() {
+    let reference: Reference = fixture("postprocess.json");
+    assert_eq!(reference.configs.len(), 11);
+    for ConfigCases {
+        post_processor_config,
+        cases,
+    } in reference.configs
+    {
+        let config = config(&post_processor_config);
+        for case in cases {
+            let parsed = |post_processing_type| {
+                let answer = ScoredText::unscored(&case.text);
+                let (size, coordinates) = (size(case.image_size), Coordinates::HfIntegers);
+                parse_with(&answer, post_processing_type, size, coordinates, &config)
+                    .to_hf_json("<TASK>")["<TASK>"]
+                    .take()
+            };
+            let context = format!("{post_processor_config} {:?}", case.text);
+            let grounding = parsed(PostProcessingType::PhraseGrounding);
+            assert_eq!(grounding, case.phrase_grounding, "{context}");
+            assert_eq!(parsed(PostProcessingType::Ocr), case.ocr, "{context}");
+        }
+    }
+}
+
+/// The quadrilaterals of Microsoft's code have fractions, which the area threshold uses.
+#[test]
+fn the_area_threshold_uses_the_coordinates_of_the_result() {
+    // The formula gives 10025 with bin centres and 10000 with integers.
+    let text = "x<loc_0><loc_0><loc_100><loc_0><loc_100><loc_100><loc_0><loc_100>";
+    let config = PostProcessorConfig::default().ocr_area_threshold(0.010_02);
+    let count = |coordinates| {
+        let answer = ScoredText::unscored(text);
+        let size = size((1000, 1000));
+        parse_with(&answer, PostProcessingType::Ocr, size, coordinates, &config)
+            .regions
+            .len()
+    };
+    assert_eq!(count(Coordinates::BinCenters), 1);
+    assert_eq!(count(Coordinates::HfIntegers), 0);
+}
+
 #[test]
 fn published_answers_parse_as_published() {
     let cases: Vec<PublishedCase> = fixture("published.json");
@@ -187,5 +262,27 @@ fn points_have_the_bins_of_the_reference() {
             "{:?}",
             case.point
         );
+    }
+}
+
+/// From transformers' test of the processor: coordinates beyond the image have the last bin.
+#[test]
+fn coordinates_beyond_the_image_are_clamped() {
+    let quantizer = Quantizer {
+        image_size: size((800, 1200)),
+        coordinates: Coordinates::HfIntegers,
+    };
+    for (point, expected) in [
+        ([0.0, 0.0], [0.0, 0.0]),
+        ([30.0, 40.0], [30.0, 40.0]),
+        ([500.0, 550.0], [500.0, 550.0]),
+        ([600.0, 690.0], [600.0, 690.0]),
+        ([750.0, 1121.0], [750.0, 1121.0]),
+        ([851.0, 1239.0], [799.0, 1199.0]),
+        ([300.0, 400.0], [300.0, 400.0]),
+        ([850.0, 1250.0], [799.0, 1199.0]),
+    ] {
+        let found = quantizer.dequantize(quantizer.quantize(point));
+        assert_eq!(found, expected, "{point:?}");
     }
 }

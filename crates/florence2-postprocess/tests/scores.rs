@@ -6,8 +6,10 @@ use florence2_postprocess::{
 };
 
 const TOLERANCE: f32 = 1e-6;
+/// The logarithm by which the neighbours of a location raise its probability.
+const NEIGHBOURS: f32 = 0.0625;
 
-/// A text with one token per part.
+/// A text with one token per part. The neighbours of a location raise its probability.
 fn scored(parts: &[(&str, f32)]) -> ScoredText {
     let mut answer = ScoredText::default();
     for (part, log_prob) in parts {
@@ -17,6 +19,10 @@ fn scored(parts: &[(&str, f32)]) -> ScoredText {
             range: begin..answer.text.len(),
             token_id: 0,
             log_prob: *log_prob,
+            location_log_prob: match part.starts_with("<loc_") {
+                true => log_prob + NEIGHBOURS,
+                false => *log_prob,
+            },
         });
     }
     answer
@@ -42,19 +48,17 @@ fn locations(log_probs: &[f32]) -> Vec<(&'static str, f32)> {
         .collect()
 }
 
-fn assert_score(found: Option<RegionScore>, overall: f32, label: Option<f32>, locations: f32) {
+/// Asserts a score, given the log-probabilities of the label and of the least certain location token.
+fn assert_score(found: Option<RegionScore>, label: Option<f32>, location: f32) {
     let found = found.expect("every region here has a score");
-    assert!(
-        (found.overall - overall.exp()).abs() < TOLERANCE,
-        "{found:?}"
-    );
-    assert!(
-        (found.locations - locations.exp()).abs() < TOLERANCE,
-        "{found:?}"
-    );
+    let locations = (location + NEIGHBOURS).exp();
+    assert!((found.locations - locations).abs() < TOLERANCE, "{found:?}");
+    let label = label.map(f32::exp);
+    let overall = label.unwrap_or(1.0) * locations;
+    assert!((found.overall - overall).abs() < TOLERANCE, "{found:?}");
     match (found.label, label) {
-        (Some(found), Some(label)) => assert!((found - label.exp()).abs() < TOLERANCE),
-        (found, label) => assert_eq!(found.is_some(), label.is_some()),
+        (Some(found), Some(label)) => assert!((found - label).abs() < TOLERANCE),
+        (found, label) => assert_eq!(found, label),
     }
 }
 
@@ -71,15 +75,15 @@ fn boxes_of_one_phrase_share_its_label() {
     parts.push(("</s>", -9.0));
     let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
     assert_eq!(result.regions.len(), 2);
-    assert_score(result.regions[0].score, -5.0 / 6.0, Some(-2.0), -0.25);
-    assert_score(result.regions[1].score, -9.0 / 6.0, Some(-2.0), -1.25);
+    assert_score(result.regions[0].score, Some(-2.0), -0.4);
+    assert_score(result.regions[1].score, Some(-2.0), -2.0);
 }
 
 #[test]
 fn a_region_without_a_label_has_a_score_of_its_locations() {
     let parts = locations(&[-0.1, -0.2, -0.3, -0.4]);
     let result = parsed(&scored(&parts), PostProcessingType::Bboxes);
-    assert_score(result.regions[0].score, -0.25, None, -0.25);
+    assert_score(result.regions[0].score, None, -0.4);
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn a_label_that_is_not_ascii_still_has_its_tokens() {
     parts.extend(locations(&[-1.0; 4]));
     let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
     assert_eq!(result.regions[0].label, "中文");
-    assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
+    assert_score(result.regions[0].score, Some(-3.0), -1.0);
     let image_size = ImageSize {
         width: 640,
         height: 480,
@@ -100,7 +104,7 @@ fn a_label_that_is_not_ascii_still_has_its_tokens() {
         Coordinates::HfIntegers,
     );
     assert_eq!(result.regions[0].label, "");
-    assert_score(result.regions[0].score, -10.0 / 6.0, Some(-3.0), -1.0);
+    assert_score(result.regions[0].score, Some(-3.0), -1.0);
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn a_token_of_part_of_a_character_counts() {
     let mut parts = vec![("", -2.0), ("中", -4.0)];
     parts.extend(locations(&[-1.0; 8]));
     let result = parsed(&scored(&parts), PostProcessingType::Ocr);
-    assert_score(result.regions[0].score, -1.4, Some(-3.0), -1.0);
+    assert_score(result.regions[0].score, Some(-3.0), -1.0);
 }
 
 #[test]
@@ -125,8 +129,8 @@ fn every_ring_has_its_own_locations() {
     );
     assert_eq!(result.regions.len(), 2);
     assert_eq!(result.regions[0].instance, result.regions[1].instance);
-    assert_score(result.regions[0].score, -3.0 / 5.0, Some(-1.0), -0.5);
-    assert_score(result.regions[1].score, -2.0 / 5.0, Some(-1.0), -0.25);
+    assert_score(result.regions[0].score, Some(-1.0), -0.5);
+    assert_score(result.regions[1].score, Some(-1.0), -0.25);
 }
 
 #[test]
@@ -136,13 +140,8 @@ fn an_impossible_token_spoils_only_its_own_region() {
     parts.push(("dog", -1.0));
     parts.extend(locations(&[-1.0; 4]));
     let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
-    assert_score(
-        result.regions[0].score,
-        f32::NEG_INFINITY,
-        Some(-1.0),
-        f32::NEG_INFINITY,
-    );
-    assert_score(result.regions[1].score, -1.0, Some(-1.0), -1.0);
+    assert_score(result.regions[0].score, Some(-1.0), f32::NEG_INFINITY);
+    assert_score(result.regions[1].score, Some(-1.0), -1.0);
 }
 
 #[test]
@@ -159,6 +158,16 @@ fn a_text_has_a_score_without_its_frame() {
     assert!((result.score.unwrap() - (-1.5_f32).exp()).abs() < TOLERANCE);
 }
 
+/// The location tokens of a text count with their neighbours.
+#[test]
+fn a_text_with_locations_has_a_score() {
+    let mut parts = vec![("<s>", -9.0), ("car", -1.0)];
+    parts.extend(locations(&[-0.5; 4]));
+    let result = parsed(&scored(&parts), PostProcessingType::DescriptionWithBboxes);
+    let mean = (-1.0 + 4.0 * (-0.5 + NEIGHBOURS)) / 5.0;
+    assert!((result.score.unwrap() - mean.exp()).abs() < TOLERANCE);
+}
+
 #[test]
 fn a_text_keeps_its_locations_and_offers_the_region() {
     let mut parts = vec![("<s>", 0.0), ("a ", -1.0), ("café ", -1.0)];
@@ -171,7 +180,7 @@ fn a_text_keeps_its_locations_and_offers_the_region() {
     );
     assert_eq!(result.regions.len(), 1);
     assert_eq!(result.regions[0].label, "a café");
-    assert_score(result.regions[0].score, -4.0 / 6.0, Some(-1.0), -0.5);
+    assert_score(result.regions[0].score, Some(-1.0), -0.5);
 }
 
 #[test]

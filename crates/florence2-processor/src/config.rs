@@ -371,7 +371,8 @@ fn has_image_processor(json: &[u8], file: &str) -> Result<bool> {
     Ok(fields.contains_key("image_processor"))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         source,

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod image;
 mod ordered_json;
+mod post_processor;
 mod preprocess;
 mod processor;
 mod prompt;

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use florence2_postprocess::{Coordinates, ImageSize, ScoredText, TaskResult, TokenSpan, parse};
+use florence2_postprocess::{
+    Coordinates, ImageSize, PostProcessorConfig, ScoredText, TaskResult, TokenSpan, parse_with,
+};
 
 use crate::config::{PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, PreprocessorConfig};
 use crate::error::{Error, Result};
+use crate::post_processor;
 use crate::preprocess::ImageProcessor;
 use crate::prompt::Prompt;
 use crate::tokenizer::Tokenizer;
@@ -18,6 +21,8 @@ pub struct Florence2Processor {
     pub image_processor: ImageProcessor,
     /// Converts text to token ids and back.
     pub tokenizer: Tokenizer,
+    /// The settings for parsing answers: HF `post_processor_config`.
+    pub post_processor_config: PostProcessorConfig,
 }
 
 /// Prompts as token ids, padded on the right to the longest.
@@ -30,7 +35,9 @@ pub struct TokenizedPrompts {
 }
 
 impl Florence2Processor {
-    /// Reads the files of the image processor and of the tokenizer from a model folder.
+    /// Reads the files of the image processor and of the tokenizer from a model folder, and
+    /// `post_processor_config` from its `processor_config.json`. The default configuration of the
+    /// post-processor is used if the folder has none, as in Microsoft's layout.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Malformed`] naming the file.
@@ -38,6 +45,7 @@ impl Florence2Processor {
         Ok(Self {
             image_processor: ImageProcessor::new(PreprocessorConfig::from_dir(directory)?),
             tokenizer: Tokenizer::from_dir(directory)?,
+            post_processor_config: post_processor::from_dir(directory)?,
         })
     }
 
@@ -50,6 +58,7 @@ impl Florence2Processor {
         Ok(Self {
             image_processor: ImageProcessor::new(PreprocessorConfig::from_files(&file)?),
             tokenizer: Tokenizer::from_files(&TokenizerFiles::new(&file))?,
+            post_processor_config: post_processor::from_files(&file)?,
         })
     }
 
@@ -99,31 +108,39 @@ impl Florence2Processor {
 
     /// Parses generated ids: HF `post_process_generation`.
     ///
-    /// `log_probs` has one entry per id. It is empty for an answer without scores.
+    /// `log_probs` has one entry per id, and `location_log_probs` too: the log-probability that a
+    /// location lies near the generated one, `log_probs`' entry for other tokens. Both are empty for an
+    /// answer without scores.
     pub fn post_process_generation(
         &self,
         token_ids: &[u32],
         log_probs: &[f32],
+        location_log_probs: &[f32],
         prompt: &Prompt,
         image_size: ImageSize,
         coordinates: Coordinates,
     ) -> TaskResult {
         let (text, spans) = self.tokenizer.decode_spans(token_ids);
+        let log_probs = log_probs.iter().zip(location_log_probs);
         let tokens = spans.into_iter().zip(token_ids).zip(log_probs);
-        let tokens = tokens.map(|((range, token_id), log_prob)| TokenSpan {
-            range,
-            token_id: *token_id,
-            log_prob: *log_prob,
-        });
+        let tokens = tokens.map(
+            |((range, token_id), (log_prob, location_log_prob))| TokenSpan {
+                range,
+                token_id: *token_id,
+                log_prob: *log_prob,
+                location_log_prob: *location_log_prob,
+            },
+        );
         let answer = ScoredText {
             text,
             tokens: tokens.collect(),
         };
-        parse(
+        parse_with(
             &answer,
             prompt.post_processing_type(),
             image_size,
             coordinates,
+            &self.post_processor_config,
         )
     }
 }

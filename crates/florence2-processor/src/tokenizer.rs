@@ -44,6 +44,8 @@ pub struct Tokenizer {
     id_limit: usize,
     /// The ids of the bos, eos and pad tokens, which frame an answer.
     frame_token_ids: Vec<u32>,
+    /// The ids of `<loc_0>` to `<loc_999>`, if they are contiguous.
+    location_ids: Option<Range<u32>>,
 }
 
 impl Tokenizer {
@@ -119,6 +121,7 @@ impl Tokenizer {
         ];
         Ok(Self {
             frame_token_ids: frame_token_ids.into_iter().flatten().collect(),
+            location_ids: contiguous_locations(&tokenizer),
             pad_token_id,
             id_limit,
             tokenizer,
@@ -205,6 +208,12 @@ impl Tokenizer {
         self.id_limit
     }
 
+    /// The ids of `<loc_0>` to `<loc_999>`, in order. `None` if the vocabulary lacks one of them or if
+    /// their ids are not contiguous.
+    pub fn location_ids(&self) -> Option<Range<u32>> {
+        self.location_ids.clone()
+    }
+
     /// The id of the padding token.
     pub fn pad_token_id(&self) -> u32 {
         self.pad_token_id
@@ -282,6 +291,16 @@ fn location_at(text: &str) -> Option<&str> {
     let bin: u32 = text[PREFIX..end].parse().ok()?;
     let is_token = bin < BINS && text[end..].starts_with('>');
     is_token.then(|| &text[..=end])
+}
+
+/// The ids of `<loc_0>` to `<loc_999>`; `None` if one is missing or if they are not contiguous.
+fn contiguous_locations(tokenizer: &tokenizers::Tokenizer) -> Option<Range<u32>> {
+    let id = |bin: u32| tokenizer.token_to_id(&format!("<loc_{bin}>"));
+    let first = id(0)?;
+    let end = first.checked_add(BINS)?;
+    (1..BINS)
+        .all(|bin| id(bin) == Some(first + bin))
+        .then_some(first..end)
 }
 
 /// Registers Florence-2's tokens as Microsoft's processor does. Plain entries of the vocabulary

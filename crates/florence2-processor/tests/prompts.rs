@@ -71,8 +71,10 @@ fn words_are_read_as_transformers_reads_them() {
     ] {
         assert_eq!(Prompt::parse(text).unwrap(), expected, "{text}");
     }
-    let error = Prompt::parse("<OD>a car").unwrap_err();
-    assert!(matches!(error, Error::UnexpectedInput { .. }), "{error}");
+    for text in ["<OD>a car", "<OCR> extra text"] {
+        let error = Prompt::parse(text).unwrap_err();
+        assert!(matches!(error, Error::UnexpectedInput { .. }), "{error}");
+    }
     assert_eq!(caption("<MY_TASK>thing").key(), "<MY_TASK>");
     assert_eq!(caption("what is this?").key(), "what is this?");
 }

@@ -6,7 +6,7 @@ use std::any::Any;
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use florence2_core::generate::{
     CancelToken, GenerateOptions, GeneratedSequence, GenerationConfig, GenerationObserver,
-    TokenBytes,
+    LocationWindow, TokenBytes,
 };
 use florence2_core::{
     Error as ModelError, Florence2Config, Florence2ForConditionalGeneration, ForwardText, Warning,
@@ -68,6 +68,7 @@ pub(crate) struct Generation<'a> {
     pub(crate) config: &'a GenerationConfig,
     pub(crate) vocab_size: usize,
     pub(crate) token_bytes: TokenBytes<'a>,
+    pub(crate) location_window: Option<LocationWindow>,
     pub(crate) cancel: &'a CancelToken,
 }
 
@@ -99,6 +100,7 @@ impl<B: Backend> Engine for LoadedModel<B> {
             attention_mask,
             vocab_size: Some(options.vocab_size),
             token_bytes: Some(options.token_bytes),
+            location_window: options.location_window,
             cancel: options.cancel.clone(),
         };
         let model = &self.0;

@@ -54,6 +54,7 @@ mod engine;
 mod error;
 mod event;
 mod florence2;
+mod generation_overrides;
 mod generation_setters;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -96,7 +97,8 @@ pub use florence2_kernels::{CpuLevelError, Dtype};
 #[cfg(feature = "flex")]
 pub use florence2_kernels::{cpu_level, cpu_levels, set_cpu_level};
 pub use florence2_postprocess::{
-    BoundingBox, Coordinates, ImageSize, PostProcessingType, Region, RegionScore, Shape, TaskResult,
+    BoundingBox, Coordinates, ImageSize, LOCATION_TOLERANCE, PostProcessingType,
+    PostProcessorConfig, Region, RegionScore, Shape, TaskResult,
 };
 pub use florence2_processor::Error as ProcessorError;
 pub use florence2_processor::{
@@ -104,12 +106,13 @@ pub use florence2_processor::{
     PixelFormat, PixelRect, PixelValues, Plane, PreprocessorConfig, Prompt, Size, Task, TaskInput,
     TextStream, TokenizedPrompts, Tokenizer, TokenizerFiles, YuvBuffer, YuvMatrix, YuvRange,
 };
+pub use generation_overrides::GenerationOverrides;
 #[cfg(feature = "hub")]
 pub use hub::{Download, Hub};
 pub use inspect::{inspect, inspect_with};
 pub use load_progress::LoadCallback;
 pub use memory_files::MemoryFiles;
-pub use options::{AdapterOptions, AdapterSource, GenerationOverrides, LoadOptions, RunOptions};
+pub use options::{AdapterOptions, AdapterSource, LoadOptions, RunOptions};
 pub use request::{ImageFeatures, ImageInput, Request, RequestBuilder};
 pub use stream::StreamBuilder;
 pub use system_info::SystemInfo;

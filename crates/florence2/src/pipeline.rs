@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use florence2_core::generate::{
-    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver,
+    CancelToken, GeneratedSequence, GenerationConfig, GenerationObserver, LocationWindow,
 };
-use florence2_postprocess::ImageSize;
+use florence2_postprocess::{ImageSize, LOCATION_TOLERANCE};
 use florence2_processor::{Florence2Processor, Image, PixelValues, Prompt, TokenizedPrompts};
 
 use crate::answer::{Answer, Timings};
@@ -177,9 +177,20 @@ impl Pipeline {
             config: &config,
             vocab_size: tokenizer.id_limit(),
             token_bytes: &|id| tokenizer.token_bytes(id),
+            location_window: self.location_window(options),
             cancel: &options.cancel,
         };
         self.engine.generate(images, prompts, &generation, observer)
+    }
+
+    /// The window of a location token; `None` if the tokenizer's location tokens have no order.
+    fn location_window(&self, options: &RunOptions) -> Option<LocationWindow> {
+        let ids = self.processor.tokenizer.location_ids()?;
+        Some(LocationWindow {
+            first_id: ids.start,
+            count: ids.end - ids.start,
+            tolerance: options.location_tolerance.unwrap_or(LOCATION_TOLERANCE),
+        })
     }
 
     /// Parses the sequences of a request: the best one, and the others as its alternatives.
@@ -211,6 +222,7 @@ impl Pipeline {
         let result = self.processor.post_process_generation(
             &sequence.token_ids,
             &sequence.log_probs,
+            &sequence.location_log_probs,
             prompt,
             image_size,
             options.coordinates,

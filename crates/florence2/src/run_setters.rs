@@ -17,7 +17,8 @@ macro_rules! run_setters {
             self
         }
 
-        /// Sets [`location_tolerance`](crate::RunOptions::location_tolerance).
+        /// Sets the number of bins on each side of a generated coordinate that count as the same
+        /// coordinate in [`RegionScore::locations`](crate::RegionScore::locations).
         pub fn location_tolerance(mut self, location_tolerance: u32) -> Self {
             self.$($field.)?location_tolerance = Some(location_tolerance);
             self

@@ -100,6 +100,8 @@ fn every_supported_key_is_an_option_of_a_run() {
     assert_eq!(found, expected);
     let unknown = serde_json::from_value::<GenerationOverrides>(json!({"num_beems": 2}));
     assert!(unknown.unwrap_err().to_string().contains("num_beems"));
+    let negative = serde_json::from_value::<GenerationOverrides>(json!({"num_beams": -1}));
+    assert!(negative.unwrap_err().to_string().contains("num_beams"));
 }
 
 #[test]

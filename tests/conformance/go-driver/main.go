@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ type question struct {
 type testCase struct {
 	Name, Call, Target, Device, Directory string
 	Requests                              []question
-	Generation                            object
+	Generation                            json.RawMessage
 	EncodeFirst                           bool `json:"encode_first"`
 	StopAfter                             int  `json:"stop_after"`
 	AfterMS                               int  `json:"after_ms"`
@@ -79,7 +80,14 @@ func say(model *florence2.Model, asked testCase) (object, error) {
 		}
 		requests = append(requests, request)
 	}
-	options := &florence2.RunOptions{Generation: asked.Generation, HFCompat: true}
+	options := &florence2.RunOptions{HFCompat: true}
+	if len(asked.Generation) > 0 {
+		decoder := json.NewDecoder(bytes.NewReader(asked.Generation))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&options.Generation); err != nil {
+			return nil, err
+		}
+	}
 	switch asked.Call {
 	case "score":
 		return score(model, requests[0], asked.Target)

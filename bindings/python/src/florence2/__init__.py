@@ -6,6 +6,7 @@
 >>> [region.label for region in result.regions]
 """
 
+from ._generation_options import GenerationOptions
 from ._handle import Cancel
 from ._image import Image, ImageFeatures
 from ._load import Adapter, LoadProgress
@@ -17,6 +18,7 @@ __all__ = [
     "Adapter",
     "Cancel",
     "Error",
+    "GenerationOptions",
     "Image",
     "ImageFeatures",
     "LoadProgress",

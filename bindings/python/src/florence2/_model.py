@@ -8,14 +8,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _native
+from ._generation_options import GenerationOptions
 from ._handle import Cancel, Handle, made, pointer_of
 from ._image import Image, ImageFeatures
 from ._load import Adapter, LoadProgress, files_of, load_options
 from ._native import Callback, call, call_or_raise, struct, text
 from ._result import Result, Score
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _REGION_PX = 1
 
@@ -165,10 +169,22 @@ class Model(Handle):
         input: str | None = None,
         region: Sequence[float] | None = None,
         prompt: str | None = None,
-        **options: Any,
+        hf_compat: bool = False,
+        deadline_ms: int = 0,
+        cancel: Cancel | None = None,
+        on_token: Callable[[int, str, float], object] | None = None,
+        **generation: Unpack[GenerationOptions],
     ) -> Result:
-        """Answers one request. `Request` describes the arguments, `run_batch` the `options`."""
-        return self.run_batch([Request(image, task, input, region, prompt)], **options)[0]
+        """Answers one request. `Request` describes the first arguments, `run_batch` the others."""
+        request = Request(image, task, input, region, prompt)
+        return self.run_batch(
+            [request],
+            hf_compat=hf_compat,
+            deadline_ms=deadline_ms,
+            cancel=cancel,
+            on_token=on_token,
+            **generation,
+        )[0]
 
     def run_batch(
         self,
@@ -178,15 +194,15 @@ class Model(Handle):
         deadline_ms: int = 0,
         cancel: Cancel | None = None,
         on_token: Callable[[int, str, float], object] | None = None,
-        **generation: Any,
+        **generation: Unpack[GenerationOptions],
     ) -> list[Result]:
         """Answers requests in one batch. Each answer equals the one that its request gets alone.
 
         The error of a request is the error of the call. `hf_compat` returns the integer coordinates of transformers.
         `deadline_ms` limits the time of the call, 0 for no limit. `on_token` is called once per generated token with
         the index of its request, its text and its log-probability. A true result of it ends the run with the status
-        `CANCELLED`, as `cancel` does; an exception in it ends the run and is raised here. `generation` holds options by
-        their names in generation_config.json, such as `num_beams=3`.
+        `CANCELLED`, as `cancel` does; an exception in it ends the run and is raised here. `generation` holds the
+        options of `GenerationOptions`, such as `num_beams=3`.
         """
         kept: list[object] = []
         native = (_native.Request * len(requests))(*(request._struct(kept) for request in requests))
@@ -207,7 +223,7 @@ class Model(Handle):
         deadline_ms: int = 0,
         cancel: Cancel | None = None,
         on_token: Callable[[int, str, float], object] | None = None,
-        **generation: Any,
+        **generation: Unpack[GenerationOptions],
     ) -> list[Result | Exception]:
         """Answers requests in one batch and returns, for each, its result or its exception.
 
@@ -268,7 +284,7 @@ class Model(Handle):
 def _run_options(
     deadline_ms: int,
     cancel: Cancel | None,
-    generation: dict[str, Any] | None = None,
+    generation: GenerationOptions | None = None,
     hf_compat: bool = False,
     on_token: Callable[[int, str, float], object] | None = None,
 ) -> tuple[_native.RunOptions, Callback]:

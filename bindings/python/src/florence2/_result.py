@@ -9,7 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RegionScore:
-    """The confidence of the model: exponentials of mean log-probabilities, from 0 to 1."""
+    """The confidence of the model, from 0 to 1.
+
+    `label` is the probability of the label, `locations` the probability that the least certain coordinate is within the
+    location tolerance. `overall` is their product, or `locations` without a label.
+    """
 
     overall: float
     label: float | None

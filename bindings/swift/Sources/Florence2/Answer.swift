@@ -10,8 +10,8 @@ public struct Answer: Codable, Sendable, Equatable {
     public let rawText: String
     /// The regions of the answer, in the order of its text.
     public let regions: [Region]
-    /// The confidence in the whole answer, 0 to 1: the exponential of the mean log-probability of its tokens. `nil`
-    /// without log-probabilities.
+    /// The confidence in the whole answer, 0 to 1: the geometric mean of the probabilities of its tokens. `nil` without
+    /// log-probabilities.
     public let score: Float?
     /// Hugging Face's `sequences_scores`.
     public let sequenceScore: Float
@@ -87,13 +87,13 @@ public struct Point: Codable, Sendable, Equatable {
     }
 }
 
-/// Exponentials of mean log-probabilities, from 0 to 1.
+/// The confidence in a region, from 0 to 1.
 public struct RegionScore: Codable, Sendable, Equatable {
-    /// The value for all of the region's tokens.
+    /// `label` times `locations`; `locations` if the region has no label.
     public let overall: Float
-    /// The value for the label's tokens.
+    /// The probability of the label: the geometric mean over its tokens.
     public let label: Float?
-    /// The value for the location's tokens.
+    /// The probability that the least certain coordinate is within the location tolerance of the generated one.
     public let locations: Float?
 }
 

@@ -212,6 +212,30 @@ struct Florence2Tests {
         #expect(try model.run([]).isEmpty)
     }
 
+    @Test func optionsAreKeysOfTheLibrary() throws {
+        let request = Request(image, task: "<CAPTION>")
+        let plain = try model.run(request).tokenIDs
+        func same(_ options: RunOptions, _ json: String) throws {
+            var byName = RunOptions()
+            byName.generationConfig = json
+            let found = try model.run(request, options: options)
+            #expect(found.tokenIDs != plain)
+            #expect(try model.run(request, options: byName).tokenIDs == found.tokenIDs)
+        }
+        var options = RunOptions(maxNewTokens: 30)
+        options.eosTokenID = []
+        options.earlyStopping = .never
+        try same(options, #"{"max_new_tokens": 30, "eos_token_id": [], "early_stopping": "never"}"#)
+        options = RunOptions()
+        options.stopStrings = ["white"]
+        try same(options, #"{"stop_strings": ["white"]}"#)
+        options = RunOptions()
+        options.sequenceBias = [SequenceBias(tokenIDs: [373], bias: -20)]
+        options.exponentialDecayLengthPenalty = ExponentialDecay(start: 9, factor: 1.5)
+        let json = #"{"sequence_bias": [[[373], -20]], "exponential_decay_length_penalty": [9, 1.5]}"#
+        try same(options, json)
+    }
+
     @Test func aRequestThatFailsLeavesTheOthersTheirAnswers() async throws {
         let requests = [
             Request(image, task: "<OD>"), Request(image, task: "<NOTHING>"),

@@ -6,12 +6,13 @@
 use florence2_kernels::top_k;
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{EarlyStopping, GenerationConfig};
+use super::config::GenerationConfig;
+use super::early_stopping::EarlyStopping;
 use super::logits_processor::LogitsProcessors;
 use super::sample::{sample_without_replacement, seeded_rng};
 use super::scores::ScoreRow;
 use super::search::{Search, Step};
-use super::sequence::{FinishReason, GeneratedSequence};
+use super::sequence::{FinishReason, GeneratedSequence, length_divisor};
 use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
@@ -27,6 +28,7 @@ const BAN_MARGIN: usize = 10;
 struct Beam {
     token_ids: Vec<u32>,
     log_probs: Vec<f32>,
+    location_log_probs: Vec<f32>,
     score: f32,
     finished: bool,
     /// The reason why it ends; `None` if it continues.
@@ -57,6 +59,7 @@ impl BeamSearch {
         let beam = |score| Beam {
             token_ids: vec![start],
             log_probs: vec![0.0],
+            location_log_probs: vec![0.0],
             score,
             finished: false,
             finish_reason: None,
@@ -104,10 +107,13 @@ impl BeamSearch {
         };
         let candidate = |(index, score): (usize, f32)| {
             let parent = index / row_length;
-            let token_id = rows[parent].token(index % row_length);
+            let (row, log_prob) = (&rows[parent], log_probs[index]);
+            let token_id = row.token(index % row_length);
             let mut beam = self.running[parent].clone();
             beam.token_ids.push(token_id);
-            beam.log_probs.push(log_probs[index]);
+            beam.log_probs.push(log_prob);
+            beam.location_log_probs
+                .push(row.location_log_prob(token_id, log_prob));
             beam.score = score;
             beam.finish_reason = stopping.finish_reason(&beam.token_ids);
             Candidate {
@@ -142,7 +148,7 @@ impl BeamSearch {
             let ended = candidate.hits_stopping_criteria && rank < num_beams;
             let mut beam = candidate.beam.clone();
             beam.finished = ended;
-            beam.score /= self.length_divisor(beam.token_ids.len() - 1);
+            beam.score /= length_divisor(beam.token_ids.len() - 1, self.length_penalty);
             beam.score += impossible_if(closed);
             beam.score += impossible_if(!self.improvable);
             beam.score += impossible_if(!ended);
@@ -163,7 +169,7 @@ impl BeamSearch {
             EarlyStopping::Never if self.length_penalty > 0.0 => self.max_length - 1,
             _ => length - 1,
         };
-        let best = self.running[0].score / self.length_divisor(hypothetical_length);
+        let best = self.running[0].score / length_divisor(hypothetical_length, self.length_penalty);
         let worst = self
             .finished
             .iter()
@@ -172,11 +178,6 @@ impl BeamSearch {
         self.finished
             .iter()
             .any(|beam| best > if beam.finished { worst } else { IMPOSSIBLE })
-    }
-
-    /// The divisor of a finished beam's score: the number of its new tokens ^ `length_penalty`.
-    fn length_divisor(&self, new_tokens: usize) -> f32 {
-        (new_tokens as f64).powf(f64::from(self.length_penalty)) as f32
     }
 }
 
@@ -242,17 +243,14 @@ impl Search for BeamSearch {
     }
 
     fn finish(self: Box<Self>) -> Vec<GeneratedSequence> {
-        let max_length = self.max_length;
         self.finished
             .into_iter()
             .take(self.num_return_sequences)
             .map(|beam| GeneratedSequence {
-                finish_reason: match beam.token_ids.len() >= max_length {
-                    true => FinishReason::Length,
-                    false => beam.finish_reason.unwrap_or(FinishReason::EndOfText),
-                },
+                finish_reason: beam.finish_reason.unwrap_or(FinishReason::Length),
                 token_ids: beam.token_ids,
                 log_probs: beam.log_probs,
+                location_log_probs: beam.location_log_probs,
                 score: beam.score,
             })
             .collect()

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::config_keys::{self, FileOptions, canonical_options};
+pub use super::config_fields::GenerationConfig;
+use super::config_keys::{self, FileOptions, parse_options};
 use crate::config::Florence2TextConfig;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
@@ -11,148 +12,6 @@ use crate::warning::Warning;
 /// The maximum number of new tokens if neither a file nor the caller sets one, as in Microsoft's
 /// examples.
 const DEFAULT_MAX_NEW_TOKENS: usize = 1024;
-
-/// The options of generation: HF `GenerationConfig`, with its names.
-///
-/// Its JSON may have the variants that transformers accepts: one id instead of a list of one,
-/// `50.0` for 50, and null for an absent key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, remote = "Self")]
-pub struct GenerationConfig {
-    /// Number of beams; 1 is greedy search or sampling (default 1).
-    pub num_beams: usize,
-    /// True if tokens are sampled (default false).
-    pub do_sample: bool,
-    /// Divides the scores before sampling (default 1).
-    pub temperature: f32,
-    /// Sample from this many most likely tokens; 0 disables the limit (default 50).
-    pub top_k: i64,
-    /// Sample from the most likely tokens that together reach this probability (default 1).
-    pub top_p: f32,
-    /// Sample from the tokens at least this likely, relative to the most likely (default none).
-    pub min_p: Option<f32>,
-    /// Sample from the most likely tokens whose total entropy is at most this fraction of the
-    /// distribution's (default none).
-    pub top_h: Option<f32>,
-    /// Sample from the tokens closest to the expected information that together reach this
-    /// probability (default 1).
-    pub typical_p: f32,
-    /// Sample from tokens of at least this probability; 0 disables the limit (default 0).
-    pub epsilon_cutoff: f32,
-    /// Sample from tokens above a threshold that falls with the entropy; 0 disables it (default 0).
-    pub eta_cutoff: f32,
-    /// Seed of the random number generator (default 0).
-    pub seed: u64,
-    /// Maximum number of generated tokens, including the end token; overrides `max_length` (default
-    /// none). Values above the number of the decoder's positions are reduced to it.
-    pub max_new_tokens: Option<usize>,
-    /// Maximum length of the decoder's sequence, including the start token (default none).
-    pub max_length: Option<usize>,
-    /// Minimum number of generated tokens before an end token; overrides `min_length` (default
-    /// none).
-    pub min_new_tokens: Option<usize>,
-    /// Minimum length of the sequence before an end token, including the start token (default 0).
-    pub min_length: usize,
-    /// Time limit in seconds, after which all sequences end as they are (default none).
-    pub max_time: Option<f64>,
-    /// Texts that end a sequence as soon as they are generated.
-    pub stop_strings: Vec<String>,
-    /// No sequence of this many tokens occurs twice; 0 allows all (default 0).
-    pub no_repeat_ngram_size: usize,
-    /// No sequence of this many tokens of the encoder's input is generated; 0 allows all (default 0).
-    pub encoder_no_repeat_ngram_size: usize,
-    /// Above 1, tokens that are already in the sequence are less likely: positive scores are divided
-    /// by it and negative ones multiplied (default 1).
-    pub repetition_penalty: f32,
-    /// Above 1, tokens of the encoder's input are more likely, only in the first beam or sample of an
-    /// image, as in transformers (default 1).
-    pub encoder_repetition_penalty: f32,
-    /// Exponent of the length by which a beam's score is divided (default 1).
-    pub length_penalty: f32,
-    /// The number of generated tokens after which the end tokens' scores grow, and the base of the
-    /// exponential growth (default none).
-    pub exponential_decay_length_penalty: Option<(usize, f64)>,
-    /// The stopping condition of beam search (default false).
-    pub early_stopping: EarlyStopping,
-    /// Number of sequences per image (default 1).
-    pub num_return_sequences: usize,
-    /// The first generated token is one of these, if there are any.
-    pub forced_bos_token_id: Vec<u32>,
-    /// The token at the maximal length is one of these, if there are any.
-    pub forced_eos_token_id: Vec<u32>,
-    /// Tokens that are never generated.
-    pub suppress_tokens: Vec<u32>,
-    /// Tokens that are not generated first, or not after the forced first token.
-    pub begin_suppress_tokens: Vec<u32>,
-    /// Token sequences that are never generated.
-    pub bad_words_ids: Vec<Vec<u32>>,
-    /// Token sequences, each with a value that is added to the score of its last token after the
-    /// others.
-    pub sequence_bias: Vec<(Vec<u32>, f32)>,
-    /// True if scores that are not finite are replaced by finite ones (default false).
-    pub remove_invalid_values: bool,
-    /// True if processed scores are normalised again (default false).
-    pub renormalize_logits: bool,
-    /// Tokens that end a sequence; `None` for those of `text_config`.
-    pub eos_token_id: Option<Vec<u32>>,
-    /// The decoder's first token, one for all batch entries or one per entry; empty for that of
-    /// `text_config`.
-    pub decoder_start_token_id: Vec<u32>,
-}
-
-/// The stopping condition of beam search: HF `early_stopping`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EarlyStopping {
-    /// As soon as there are `num_beams` finished sequences (`true`).
-    True,
-    /// When a better sequence has become unlikely (`false`).
-    #[default]
-    False,
-    /// When no better sequence is possible (`"never"`).
-    Never,
-}
-
-impl Default for GenerationConfig {
-    fn default() -> Self {
-        Self {
-            num_beams: 1,
-            do_sample: false,
-            temperature: 1.0,
-            top_k: 50,
-            top_p: 1.0,
-            min_p: None,
-            top_h: None,
-            typical_p: 1.0,
-            epsilon_cutoff: 0.0,
-            eta_cutoff: 0.0,
-            seed: 0,
-            max_new_tokens: None,
-            max_length: None,
-            min_new_tokens: None,
-            min_length: 0,
-            max_time: None,
-            stop_strings: Vec::new(),
-            no_repeat_ngram_size: 0,
-            encoder_no_repeat_ngram_size: 0,
-            repetition_penalty: 1.0,
-            encoder_repetition_penalty: 1.0,
-            length_penalty: 1.0,
-            exponential_decay_length_penalty: None,
-            early_stopping: EarlyStopping::False,
-            num_return_sequences: 1,
-            forced_bos_token_id: Vec::new(),
-            forced_eos_token_id: Vec::new(),
-            suppress_tokens: Vec::new(),
-            begin_suppress_tokens: Vec::new(),
-            bad_words_ids: Vec::new(),
-            sequence_bias: Vec::new(),
-            remove_invalid_values: false,
-            renormalize_logits: false,
-            eos_token_id: None,
-            decoder_start_token_id: Vec::new(),
-        }
-    }
-}
 
 impl Serialize for GenerationConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -162,14 +21,8 @@ impl Serialize for GenerationConfig {
 
 impl<'de> Deserialize<'de> for GenerationConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let options = canonical_options(Map::deserialize(deserializer)?);
-        let mut track = serde_path_to_error::Track::new();
-        let options = Value::from(options);
-        let options = serde_path_to_error::Deserializer::new(options, &mut track);
-        Self::deserialize(options).map_err(|error| {
-            let path = track.path();
-            serde::de::Error::custom(format!("{path}: {error}"))
-        })
+        let options = Map::deserialize(deserializer)?;
+        parse_options(options, |options| Self::deserialize(options))
     }
 }
 
@@ -466,43 +319,5 @@ fn in_vocabulary<'a>(
             Err(Error::argument(argument, id, expected))
         }
         None => Ok(()),
-    }
-}
-
-impl Serialize for EarlyStopping {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::True => serializer.serialize_bool(true),
-            Self::False => serializer.serialize_bool(false),
-            Self::Never => serializer.serialize_str("never"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for EarlyStopping {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Bool(true) => Ok(Self::True),
-            Value::Bool(false) => Ok(Self::False),
-            other => match other.as_str() {
-                Some(text) => text.parse().map_err(serde::de::Error::custom),
-                None => Err(serde::de::Error::custom(format!(
-                    "found {other}, expected true, false or \"never\""
-                ))),
-            },
-        }
-    }
-}
-
-impl std::str::FromStr for EarlyStopping {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "true" => Ok(Self::True),
-            "false" => Ok(Self::False),
-            "never" => Ok(Self::Never),
-            other => Err(format!("found {other}, expected true, false or never")),
-        }
     }
 }

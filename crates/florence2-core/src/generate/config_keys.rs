@@ -1,251 +1,50 @@
-//! The keys of `generation_config.json`: the treatment of each, and the forms of its value.
+//! Reading of the options of a model's files.
 
 use serde_json::{Map, Value};
 
+use super::key::{Form, GenerationKey, KeyTreatment};
+use super::key_table::GENERATION_KEYS;
 use crate::error::{Error, Result};
 use crate::warning::Warning;
-
-/// A key of `generation_config.json`.
-#[derive(Debug, Clone, Copy)]
-pub struct GenerationKey {
-    /// The key.
-    pub name: &'static str,
-    /// The treatment of its value.
-    pub treatment: KeyTreatment,
-    form: Form,
-    /// Values other than null that have no effect. Booleans count as 0 and 1.
-    neutral: &'static [f64],
-}
-
-/// The treatment of the value of a [`GenerationKey`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyTreatment {
-    /// It is an option of [`GenerationConfig`](super::GenerationConfig), and each run can set it.
-    Supported,
-    /// It is read only from the model's files.
-    File,
-    /// It is not read, because it never changes a result.
-    Ignored,
-    /// It is not read; a value that is not neutral is a [`Warning`].
-    Warned,
-    /// It is not supported; a value that is not neutral is an error.
-    Rejected,
-}
-
-/// The forms of a value that transformers treats as equal.
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    /// The value as it is written.
-    Plain,
-    /// An integer, possibly written as `50.0`.
-    Integer,
-    /// An integer; negative values mean 0.
-    Count,
-    /// A boolean; numbers other than 0 mean true.
-    Truth,
-    /// A boolean; only `true` enables it, because transformers compares with `is True`.
-    OnlyTrue,
-    /// `early_stopping`: numbers mean false, because transformers compares with `is True`.
-    EarlyStopping,
-    /// One id or a list of ids.
-    Ids,
-    /// Like `Ids`; negative ids are no tokens and have no effect.
-    TokenSet,
-    /// One text or a list of texts.
-    Texts,
-}
-
-const fn key(name: &'static str, treatment: KeyTreatment, form: Form) -> GenerationKey {
-    GenerationKey {
-        name,
-        treatment,
-        form,
-        neutral: &[],
-    }
-}
-
-const fn option(name: &'static str, form: Form) -> GenerationKey {
-    key(name, KeyTreatment::Supported, form)
-}
-
-const fn ignored(name: &'static str) -> GenerationKey {
-    key(name, KeyTreatment::Ignored, Form::Plain)
-}
-
-const fn warned(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
-    GenerationKey {
-        neutral,
-        ..key(name, KeyTreatment::Warned, Form::Plain)
-    }
-}
-
-const fn rejected(name: &'static str, neutral: &'static [f64]) -> GenerationKey {
-    GenerationKey {
-        neutral,
-        ..key(name, KeyTreatment::Rejected, Form::Plain)
-    }
-}
-
-/// Every key of transformers 5.17's `GenerationConfig`, and `seed`, an option of this crate only.
-/// `docs/generation.md` has the same table with the reasons.
-pub const GENERATION_KEYS: &[GenerationKey] = &[
-    option("max_new_tokens", Form::Integer),
-    option("max_length", Form::Integer),
-    option("min_new_tokens", Form::Count),
-    option("min_length", Form::Count),
-    option("max_time", Form::Plain),
-    option("stop_strings", Form::Texts),
-    option("eos_token_id", Form::TokenSet),
-    option("decoder_start_token_id", Form::Ids),
-    option("num_beams", Form::Integer),
-    option("num_return_sequences", Form::Integer),
-    option("length_penalty", Form::Plain),
-    option("early_stopping", Form::EarlyStopping),
-    option("do_sample", Form::Truth),
-    option("seed", Form::Integer),
-    option("temperature", Form::Plain),
-    option("top_k", Form::Integer),
-    option("top_p", Form::Plain),
-    option("min_p", Form::Plain),
-    option("top_h", Form::Plain),
-    option("typical_p", Form::Plain),
-    option("epsilon_cutoff", Form::Plain),
-    option("eta_cutoff", Form::Plain),
-    option("sequence_bias", Form::Plain),
-    option("encoder_repetition_penalty", Form::Plain),
-    option("repetition_penalty", Form::Plain),
-    option("no_repeat_ngram_size", Form::Count),
-    option("encoder_no_repeat_ngram_size", Form::Count),
-    option("bad_words_ids", Form::Plain),
-    option("forced_bos_token_id", Form::Ids),
-    option("forced_eos_token_id", Form::Ids),
-    option("remove_invalid_values", Form::OnlyTrue),
-    option("exponential_decay_length_penalty", Form::Plain),
-    option("suppress_tokens", Form::TokenSet),
-    option("begin_suppress_tokens", Form::TokenSet),
-    option("renormalize_logits", Form::OnlyTrue),
-    key("bos_token_id", KeyTreatment::File, Form::Ids),
-    ignored("pad_token_id"),
-    ignored("use_cache"),
-    ignored("cache_implementation"),
-    ignored("cache_config"),
-    ignored("max_cache_len"),
-    ignored("low_memory"),
-    ignored("prefill_chunk_size"),
-    ignored("compile_config"),
-    ignored("disable_compile"),
-    ignored("continuous_batching_config"),
-    ignored("output_attentions"),
-    ignored("output_hidden_states"),
-    ignored("output_scores"),
-    ignored("output_logits"),
-    ignored("return_dict_in_generate"),
-    ignored("num_assistant_tokens"),
-    ignored("num_assistant_tokens_schedule"),
-    ignored("assistant_confidence_threshold"),
-    ignored("assistant_early_exit"),
-    ignored("assistant_lookbehind"),
-    ignored("target_lookbehind"),
-    ignored("assistant_ensemble_weight"),
-    ignored("speculation_type"),
-    ignored("prompt_lookup_num_tokens"),
-    ignored("max_matching_ngram_size"),
-    ignored("use_mtp"),
-    ignored("_commit_hash"),
-    ignored("_from_model_config"),
-    ignored("transformers_version"),
-    warned("diversity_penalty", &[0.0]),
-    rejected("guidance_scale", &[1.0]),
-    rejected("penalty_alpha", &[0.0]),
-    rejected("dola_layers", &[]),
-    rejected("num_beam_groups", &[0.0, 1.0]),
-    rejected("constraints", &[]),
-    rejected("force_words_ids", &[]),
-    rejected("token_healing", &[0.0]),
-    rejected("is_assistant", &[0.0]),
-    rejected("watermarking_config", &[]),
-];
 
 /// Keys that tools write and no library reads.
 const METADATA_KEYS: [&str; 2] = ["trust_remote_code", "_name_or_path"];
 
-impl GenerationKey {
-    fn named(name: &str) -> Option<&'static Self> {
-        GENERATION_KEYS.iter().find(|key| key.name == name)
-    }
-
-    fn is_neutral(&self, value: &Value) -> bool {
-        let number = match value {
-            Value::Bool(value) => Some(f64::from(u8::from(*value))),
-            other => other.as_f64(),
-        };
-        number.is_some_and(|number| self.neutral.contains(&number))
-    }
+/// The entry of a key in [`GENERATION_KEYS`].
+fn known_key(name: &str) -> Option<&'static GenerationKey> {
+    GENERATION_KEYS.iter().find(|key| key.name == name)
 }
 
-/// Converts options to the form that [`GenerationConfig`](super::GenerationConfig) deserialises:
-/// other forms that transformers accepts are rewritten, and nulls, which mean "not set", are
-/// removed.
-pub fn canonical_options(options: Map<String, Value>) -> Map<String, Value> {
+/// Parses options with the derived `deserialize` of their type, after the conversion of the forms that
+/// transformers accepts as well. Nulls mean "not set".
+///
+/// # Errors
+/// The error of `deserialize`, with the path of the value.
+pub fn parse_options<T, E: serde::de::Error>(
+    options: Map<String, Value>,
+    deserialize: impl FnOnce(
+        serde_path_to_error::Deserializer<'_, '_, Value>,
+    ) -> std::result::Result<T, serde_json::Error>,
+) -> std::result::Result<T, E> {
+    let mut track = serde_path_to_error::Track::new();
+    let options = Value::from(canonical_options(options));
+    deserialize(serde_path_to_error::Deserializer::new(options, &mut track)).map_err(|error| {
+        let path = track.path();
+        E::custom(format!("{path}: {error}"))
+    })
+}
+
+/// Converts options to the form that the derived `deserialize` reads: other forms that transformers
+/// accepts are rewritten, and nulls are removed.
+fn canonical_options(options: Map<String, Value>) -> Map<String, Value> {
     options
         .into_iter()
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| {
-            let form = GenerationKey::named(&name).map_or(Form::Plain, |key| key.form);
+            let form = known_key(&name).map_or(Form::Plain, |key| key.form);
             (name, form.canonical(value))
         })
         .collect()
-}
-
-impl Form {
-    fn canonical(self, value: Value) -> Value {
-        match self {
-            Self::Plain => value,
-            Self::Integer => integer(value),
-            Self::Count => match integer(value) {
-                value if value.as_i64().is_some_and(|count| count < 0) => Value::from(0),
-                value => value,
-            },
-            Self::Truth => match value.as_f64() {
-                Some(number) => Value::from(number != 0.0),
-                None => value,
-            },
-            Self::OnlyTrue => match value.as_f64() {
-                Some(_) => Value::from(false),
-                None => value,
-            },
-            Self::EarlyStopping => match value.as_f64() {
-                Some(number) if number == 0.0 || number == 1.0 => Value::from(false),
-                _ => value,
-            },
-            Self::Ids => list(value).into_iter().map(integer).collect(),
-            Self::TokenSet => list(value)
-                .into_iter()
-                .map(integer)
-                .filter(|id| id.as_i64().is_none_or(|id| id >= 0))
-                .collect(),
-            Self::Texts => Value::from(list(value)),
-        }
-    }
-}
-
-/// Converts a float without a fraction to an integer; other values are unchanged.
-fn integer(value: Value) -> Value {
-    /// Floats up to this size represent every integer exactly.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value.as_f64() {
-        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() <= EXACT => {
-            Value::from(number as i64)
-        }
-        _ => value,
-    }
-}
-
-fn list(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(values) => values,
-        one => vec![one],
-    }
 }
 
 /// The options of a model's files.
@@ -315,7 +114,7 @@ impl FileOptions {
                 found: value.to_string(),
                 used: format!("nothing: {reason}"),
             };
-            let Some(key) = GenerationKey::named(&name) else {
+            let Some(key) = known_key(&name) else {
                 if !METADATA_KEYS.contains(&name.as_str()) {
                     warnings.push(warning("the option is unknown"));
                 }
@@ -382,30 +181,6 @@ mod tests {
             .collect();
         assert_eq!(found, expected);
         assert_eq!(found.len(), GENERATION_KEYS.len());
-    }
-
-    #[test]
-    fn the_documentation_has_the_same_table() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/generation.md");
-        let text = std::fs::read_to_string(file).unwrap();
-        let rows = text.lines().filter(|line| line.starts_with("| `"));
-        let documented: BTreeSet<(String, String)> = rows
-            .map(|row| {
-                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-                (cells[1].replace('`', ""), cells[2].to_owned())
-            })
-            .collect();
-        let expected = GENERATION_KEYS.iter().map(|key| {
-            let treatment = match key.treatment {
-                KeyTreatment::Supported => "option",
-                KeyTreatment::File => "files alone",
-                KeyTreatment::Ignored => "ignored",
-                KeyTreatment::Warned => "warning",
-                KeyTreatment::Rejected => "error",
-            };
-            (key.name.to_owned(), treatment.to_owned())
-        });
-        assert_eq!(documented, expected.collect());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::logits_processor::LogitsProcessors;
 use super::sample::{sample_without_replacement, seeded_rng};
 use super::scores::ScoreRow;
 use super::search::{Search, Step};
-use super::sequence::{FinishReason, GeneratedSequence};
+use super::sequence::{FinishReason, GeneratedSequence, length_divisor};
 use super::stopping_criteria::StoppingCriteria;
 use crate::error::Result;
 
@@ -27,6 +27,7 @@ impl GreedySearch {
         let sequence = GeneratedSequence {
             token_ids: vec![start],
             log_probs: vec![0.0],
+            location_log_probs: vec![0.0],
             score: 0.0,
             finish_reason: FinishReason::Length,
         };
@@ -74,6 +75,8 @@ impl Search for GreedySearch {
             let (token_id, log_prob) = choose(scores, rng);
             sequence.token_ids.push(token_id);
             sequence.log_probs.push(log_prob);
+            let location_log_prob = scores.location_log_prob(token_id, log_prob);
+            sequence.location_log_probs.push(location_log_prob);
             if let Some(reason) = stopping.finish_reason(&sequence.token_ids) {
                 sequence.finish_reason = reason;
                 self.ended[row] = true;
@@ -101,9 +104,9 @@ impl Search for GreedySearch {
 
     fn finish(mut self: Box<Self>) -> Vec<GeneratedSequence> {
         for sequence in &mut self.sequences {
-            let length = (sequence.token_ids.len() - 1) as f32;
             let sum: f32 = sequence.log_probs.iter().sum();
-            sequence.score = sum / length.powf(self.length_penalty);
+            let new_tokens = sequence.token_ids.len() - 1;
+            sequence.score = sum / length_divisor(new_tokens, self.length_penalty);
         }
         self.sequences
     }

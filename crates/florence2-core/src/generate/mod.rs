@@ -5,13 +5,18 @@
 //! normalise the scores, and send only the most likely ones if no other token can be chosen
 //! (`scores.rs`).
 //!
-//! The modules, from the bottom: `sequence` and `config`; `scores`, `logits_processor` and
+//! The modules, from the bottom: `sequence`, `config` and `location_window`; `scores`, `logits_processor` and
 //! `stopping_criteria`; `search`, the interface of `greedy` and `beam`; the loop in this file.
 
 mod beam;
 mod config;
+mod config_fields;
 mod config_keys;
+mod early_stopping;
 mod greedy;
+mod key;
+mod key_table;
+mod location_window;
 mod log_softmax;
 mod logits_processor;
 mod observer;
@@ -25,8 +30,12 @@ use burn::tensor::{Int, Tensor};
 use florence2_kernels::Backend;
 
 pub use crate::cancel::CancelToken;
-pub use config::{EarlyStopping, GenerationConfig};
-pub use config_keys::{GENERATION_KEYS, GenerationKey, KeyTreatment, canonical_options};
+pub use config::GenerationConfig;
+pub use config_keys::parse_options;
+pub use early_stopping::EarlyStopping;
+pub use key::{GenerationKey, KeyTreatment};
+pub use key_table::GENERATION_KEYS;
+pub use location_window::LocationWindow;
 pub use log_softmax::log_softmax;
 pub use observer::{GenerationEvent, GenerationObserver};
 pub use sequence::{FinishReason, GeneratedSequence};
@@ -53,6 +62,9 @@ pub struct GenerationContext<'a> {
     pub prompts: &'a [Vec<u32>],
     /// The bytes of each token's text, which `stop_strings` require.
     pub token_bytes: Option<TokenBytes<'a>>,
+    /// The window over which [`GeneratedSequence::location_log_probs`] sum; `None` for no sum. It
+    /// affects neither tokens nor log-probabilities.
+    pub location_window: Option<LocationWindow>,
 }
 
 /// The optional inputs of [`Florence2ForConditionalGeneration::generate`].
@@ -66,6 +78,9 @@ pub struct GenerateOptions<'a, B: Backend> {
     pub vocab_size: Option<usize>,
     /// The bytes of each token's text, which `stop_strings` require.
     pub token_bytes: Option<TokenBytes<'a>>,
+    /// The window over which [`GeneratedSequence::location_log_probs`] sum; `None` for no sum. It
+    /// affects neither tokens nor log-probabilities.
+    pub location_window: Option<LocationWindow>,
     /// Cancels the run, or ends it at a deadline.
     pub cancel: CancelToken,
 }
@@ -120,6 +135,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
                 .unwrap_or(self.config().text_config.vocab_size),
             prompts: &prompt_ids,
             token_bytes: options.token_bytes,
+            location_window: options.location_window,
         };
         let encoded = self.encode(image_features, prompts.input_ids, prompts.attention_mask)?;
         generate_with(self, &encoded, config, &context, &options.cancel, observer)
@@ -191,8 +207,8 @@ pub fn generate_with<B: Backend>(
                 std::iter::repeat_n(count, rows_per_entry)
             })
             .collect();
-        let mut scores =
-            scores::to_host(logits, &candidates_needed).map_err(|error| at_step(error, step))?;
+        let mut scores = scores::to_host(logits, &candidates_needed, context.location_window)
+            .map_err(|error| at_step(error, step))?;
 
         let mut survivors = Vec::with_capacity(active.len());
         let mut kept_rows = Vec::with_capacity(rows);

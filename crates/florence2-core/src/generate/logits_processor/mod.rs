@@ -364,6 +364,7 @@ mod tests {
             let mut row = ScoreRow {
                 values: scores,
                 tokens: None,
+                locations: None,
             };
             LogitsProcessors::new(&config, &[2], 30, &encoder, [size, size])
                 .apply(0, &sequence, &mut row)
@@ -397,6 +398,7 @@ mod tests {
         let mut row = ScoreRow {
             values: vec![f32::NAN; 4],
             tokens: None,
+            locations: None,
         };
         processors.normalise(&mut row).unwrap();
         processors.apply(0, &[1], &mut row).unwrap();
