@@ -20,7 +20,8 @@ pub struct RequestBuilder<'a> {
 }
 
 impl Florence2 {
-    /// Creates a request with options. `image` is an [`Image`] or [`ImageFeatures`], by reference.
+    /// Creates a request with options. `image` is an [`Image`](crate::Image) or
+    /// [`ImageFeatures`](crate::ImageFeatures), by reference.
     ///
     /// ```no_run
     /// use std::time::Duration;

@@ -20,7 +20,9 @@ impl Hub {
             reason,
         };
         if self.offline {
-            return Err(failed("found HF_HUB_OFFLINE, expected a connection".to_owned()));
+            return Err(failed(
+                "found HF_HUB_OFFLINE, expected a connection".to_owned(),
+            ));
         }
         let url = match address.contains("://") {
             true => address.to_owned(),
