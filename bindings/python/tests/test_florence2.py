@@ -3,6 +3,7 @@
 import ctypes
 import io
 import json
+import logging
 import math
 import re
 import struct
@@ -16,7 +17,7 @@ import florence2
 import numpy
 import PIL.Image
 import pytest
-from florence2 import Adapter, Cancel, Error, Image, LoadProgress, Model, Request, Result, Status
+from florence2 import Adapter, Cancel, Error, Image, LoadProgress, Model, Request, Result, RunProgress, Status, Token
 
 ROOT = Path(__file__).parents[3]
 ASSETS = ROOT / "assets/demo-model"
@@ -40,11 +41,12 @@ def test_regions(model):
     assert [region.label for region in result.regions] == ["white circle", "orange star", "purple square"]
     circle = result.regions[0]
     assert circle.kind == "box" and circle.points[0] == pytest.approx((31.392, 31.392))
+    assert circle.bounding_box == (*circle.points[0], *circle.points[1])
     assert 0.9 < circle.score.label <= 1 and 0.9 < circle.score.locations <= 1
     assert circle.score.overall == pytest.approx(circle.score.label * circle.score.locations)
-    assert result.size == (192, 192) and result.task == "<OD>" and result.token_ids[0] == 2
+    assert result.image_size == (192, 192) and result.task == "<OD>" and result.token_ids[0] == 2
     assert result.hf["<OD>"]["labels"] == [region.label for region in result.regions]
-    coordinates = model.run(SCENE, "<OD>", hf_compat=True)
+    coordinates = model.run(SCENE, "<OD>", coordinates="hf_integers")
     assert all(value == int(value) for value in coordinates.hf["<OD>"]["bboxes"][0])
 
 
@@ -76,17 +78,108 @@ def test_batches_features_and_options(model):
 
 def test_token_callbacks(model):
     texts = []
-    result = model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda request, text, log_prob: texts.append(text))
+    result = model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda token: texts.append(token.text))
     assert result.text in "".join(texts) and len(texts) > 2
     with pytest.raises(Error) as stopped:
-        model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda *token: True)
+        model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda token: True)
     assert stopped.value.status == Status.CANCELLED
 
-    def fail(*token):
+    def fail(token):
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         model.run(SCENE, "<CAPTION>", num_beams=1, on_token=fail)
+
+
+def test_tokens_and_progress(model):
+    tokens, steps = [], []
+    result = model.run(SCENE, "<CAPTION>", num_beams=1, max_new_tokens=9, on_token=tokens.append, on_progress=steps.append)
+    assert [token.token_id for token in tokens] == result.token_ids[1:]
+    assert [token.log_prob for token in tokens] == pytest.approx(result.token_log_probs[1:])
+    assert all(isinstance(token, Token) and token.request == 0 for token in tokens)
+    assert all(isinstance(step, RunProgress) and step.max_new_tokens == 9 for step in steps)
+    assert [step.new_tokens for step in steps] == list(range(1, len(steps) + 1))
+    with pytest.raises(Error) as stopped:
+        model.run(SCENE, "<CAPTION>", num_beams=3, on_progress=lambda progress: progress.new_tokens == 2)
+    assert stopped.value.status == Status.CANCELLED
+
+
+def test_location_tolerance(model):
+    scores = {bins: model.run(SCENE, "<OD>", location_tolerance=bins).regions[0].score for bins in (None, 0, 1, 50)}
+    assert scores[None] == scores[50]
+    assert 0 < scores[0].locations < scores[1].locations < scores[50].locations <= 1
+    with pytest.raises(ValueError, match="location_tolerance: found -1"):
+        model.run(SCENE, "<OD>", location_tolerance=-1)
+    with pytest.raises(ValueError, match="coordinates: found 'hf', expected one of bin_centers, hf_integers"):
+        model.run(SCENE, "<OD>", coordinates="hf")
+
+
+def test_timeouts(model):
+    long = {"min_new_tokens": 200, "max_new_tokens": 200}
+    for timeout in (0, 0.001):
+        for call in (partial(model.run, SCENE, "<CAPTION>", **long), partial(model.encode_image, SCENE)):
+            with pytest.raises(Error) as ended:
+                call(timeout=timeout)
+            assert ended.value.status == Status.DEADLINE_EXCEEDED
+    assert model.run(SCENE, "<CAPTION>", timeout=600.5).text
+    for timeout in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="timeout"):
+            model.run(SCENE, "<OD>", timeout=timeout)
+
+
+def test_regions_as_input(model):
+    pixels = model.run(SCENE, "<REGION_TO_CATEGORY>", region=(24, 24, 96, 96))
+    fractions = model.run(SCENE, "<REGION_TO_CATEGORY>", region=(0.125, 0.125, 0.5, 0.5), region_unit="normalized")
+    assert pixels.token_ids == fractions.token_ids
+    with pytest.raises(ValueError, match="region_unit"):
+        model.run(SCENE, "<REGION_TO_CATEGORY>", region=(24, 24, 96, 96), region_unit="cm")
+
+
+def test_absent_scores(model):
+    text = model.run(SCENE, "<CAPTION>")
+    assert text.regions == [] and 0 < text.score <= 1
+    assert model.run(SCENE, "<REGION_PROPOSAL>").regions[0].score.label is None
+    assert model.run(SCENE, "<CAPTION>", max_new_tokens=1, forced_eos_token_id=2).score is None
+
+
+def test_quads_and_timings(model):
+    result = model.run(SCENE, "<OCR_WITH_REGION>")
+    quad = result.regions[0]
+    xs, ys = zip(*quad.points)
+    assert quad.kind == "quad" and len(quad.points) == 4
+    assert quad.bounding_box == (min(xs), min(ys), max(xs), max(ys))
+    assert result.timings.vision_ms > 0 and result.timings.generate_ms > 0
+
+
+def test_tasks(model):
+    tasks = {task.token: task for task in florence2.tasks()}
+    assert len(tasks) == 15
+    assert (tasks["<OD>"].input, tasks["<OD>"].post_processing_type) == ("none", "description_with_bboxes")
+    assert tasks["<CAPTION_TO_PHRASE_GROUNDING>"].input == "text"
+    assert tasks["<REGION_TO_CATEGORY>"].input == "region"
+
+
+def test_info_and_token_ids(model):
+    assert model.info["device"] == model.device and model.info["generation_config"]["num_beams"] == 3
+    assert model.token_id("</s>") == 2
+    with pytest.raises(Error, match="no token"):
+        model.token_id("no token")
+
+
+def test_log(caplog):
+    florence2.set_log_level("info")
+    try:
+        with caplog.at_level(logging.DEBUG, "florence2"):
+            Model.demo()
+        assert any(record.levelno == logging.INFO for record in caplog.records)
+        caplog.clear()
+        florence2.set_log_level("off")
+        Model.demo()
+        assert not caplog.records
+    finally:
+        florence2.set_log_level("off")
+    with pytest.raises(ValueError, match="level: found 'loud', expected one of off, error"):
+        florence2.set_log_level("loud")
 
 
 def objects(model, image=SCENE):
@@ -245,7 +338,7 @@ def test_failures_of_one_request(model):
         Request(SCENE, "<CAPTION>"),
     ]
     tokens = []
-    outcomes = model.run_batch_each(requests, num_beams=1, on_token=lambda request, *_: tokens.append(request))
+    outcomes = model.run_batch(requests, return_exceptions=True, num_beams=1, on_token=lambda token: tokens.append(token.request))
     for index in (0, 7):
         alone = model.run(SCENE, requests[index].task, num_beams=1)
         assert isinstance(outcomes[index], Result) and outcomes[index].token_ids == alone.token_ids
@@ -254,7 +347,7 @@ def test_failures_of_one_request(model):
     for index, status, part in ((1, Status.INVALID_ARGUMENT, "<NOTHING>"), (2, Status.IO, "nowhere.png"), (6, Status.INVALID_ARGUMENT, "positions")):
         assert isinstance(outcomes[index], Error) and outcomes[index].status == status and part in str(outcomes[index])
     assert [type(outcomes[index]) for index in (3, 4, 5)] == [ValueError, ValueError, OSError]
-    assert model.run_batch_each([]) == []
+    assert model.run_batch([], return_exceptions=True) == []
 
 
 def test_failures_of_all_requests(model):
@@ -264,16 +357,16 @@ def test_failures_of_all_requests(model):
     cancel = Cancel()
     cancel.fire()
     with pytest.raises(Error) as cancelled:
-        model.run_batch_each(requests, cancel=cancel)
+        model.run_batch(requests, return_exceptions=True, cancel=cancel)
     assert cancelled.value.status == Status.CANCELLED
     with pytest.raises(Error, match="numbeams"):
-        model.run_batch_each(requests, numbeams=3)
+        model.run_batch(requests, return_exceptions=True, numbeams=3)
 
-    def fail(*token):
+    def fail(token):
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        model.run_batch_each(requests, num_beams=1, on_token=fail)
+        model.run_batch(requests, return_exceptions=True, num_beams=1, on_token=fail)
 
 
 def test_max_pixels():
@@ -391,28 +484,6 @@ def test_yuv_errors():
     assert refused.value.status == Status.INVALID_ARGUMENT
 
 
-def fields_of_header():
-    """The fields of the structs in florence2.h: their names and sizes, by the struct's name."""
-    header = re.sub(r"/\*.*?\*/", "", (ROOT / "include/florence2.h").read_text(), flags=re.S)
-    structs = {}
-    for name, body in re.findall(r"typedef struct florence2_(\w+) \{(.*?)\}", header, re.S):
-        structs[name] = []
-        for kind, stars, field, count in re.findall(r"([\w ]+?) (\**)(\w+)(?:\[(\d+)\])?;", body):
-            is_pointer = stars or kind.strip().endswith("_callback")
-            kind = "c_" + kind.strip().removesuffix("_t").replace("size", "size_t")
-            c_type = ctypes.c_void_p if is_pointer else getattr(ctypes, kind, None)
-            structs[name].append((field, c_type and ctypes.sizeof(c_type) * int(count or 1)))
-    return structs
-
-
-def test_structs_have_the_fields_of_the_header():
-    native, header = florence2._native, fields_of_header()
-    for name in ("DecodeOptions", "Pixels", "Yuv", "File", "Adapter", "LoadProgress", "LoadOptions", "Token", "RunOptions", "Request"):
-        expected = header[re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()]
-        fields = [(field, ctypes.sizeof(kind)) for field, kind in getattr(native, name)._fields_]
-        assert fields == (expected[: len(fields)] if name == "RunOptions" else expected), name
-
-
 def test_score(model):
     score = model.score(SCENE, "<CAPTION>", target="a white circle")
     assert score.loss == pytest.approx(-sum(token.log_prob for token in score.tokens) / len(score.tokens), rel=1e-4)
@@ -437,7 +508,7 @@ def test_refusals(model):
         Status.IO: lambda: model.run("nowhere.png", "<OD>"),
         Status.INVALID_IMAGE: lambda: model.run(b"no image", "<OD>"),
         Status.UNSUPPORTED_DEVICE: lambda: Model.demo(device="abacus"),
-        Status.DEADLINE_EXCEEDED: lambda: model.run(SCENE, "<CAPTION>", deadline_ms=1, min_new_tokens=200, max_new_tokens=200),
+        Status.DEADLINE_EXCEEDED: lambda: model.run(SCENE, "<CAPTION>", timeout=0.001, min_new_tokens=200, max_new_tokens=200),
     }.items():
         with pytest.raises(Error) as refused:
             run()
@@ -499,7 +570,7 @@ from florence2 import Image, Model
 model, image = Model.demo(threads=1), Image(sys.argv[1])
 options = {"num_beams": 1, "min_new_tokens": 200, "max_new_tokens": 200}
 if sys.argv[2] == "token-callback":
-    options["on_token"] = lambda *token: None
+    options["on_token"] = lambda token: None
 started = threading.Event()
 
 def work():
