@@ -11,6 +11,21 @@ use crate::workspace::{self, Failure, read, root};
 /// program.
 const PREAMBLE: &str = include_str!("preamble.h");
 
+/// The macro before the functions.
+const EXPORT_MACRO: &str = "\
+/**
+ * Precedes the functions of the library. A program may define it before it includes this file.
+ */
+#ifndef FLORENCE2_API
+#if defined(_WIN32) && defined(FLORENCE2_SHARED)
+#define FLORENCE2_API __declspec(dllimport)
+#elif !defined(_WIN32) && defined(__GNUC__)
+#define FLORENCE2_API __attribute__((visibility(\"default\")))
+#else
+#define FLORENCE2_API
+#endif
+#endif";
+
 /// The sections of the functions: the first function of each, and the title.
 const SECTIONS: [(&str, &str); 11] = [
     ("florence2_abi_version", "Versions"),
@@ -144,7 +159,9 @@ fn version_macros(version: &str) -> Result<String, Failure> {
 #define FLORENCE2_VERSION_MAJOR {major}
 #define FLORENCE2_VERSION_MINOR {minor}
 #define FLORENCE2_VERSION_PATCH {patch}
-#define FLORENCE2_VERSION_STRING \"{version}\""
+#define FLORENCE2_VERSION_STRING \"{version}\"
+
+{EXPORT_MACRO}"
     ))
 }
 
