@@ -96,14 +96,67 @@ class LogLevel(Enumeration):
 LogLevelName = Literal["off", "error", "warn", "info", "debug", "trace"]
 
 
+class TaskInput(Enumeration):
+    """The input that a task needs besides the image. The numbers are fixed."""
+
+    UNKNOWN = 0
+    """There is no such task."""
+
+    NONE = 1
+    """No input: `input` and `region` of florence2_request must not be set."""
+
+    TEXT = 2
+    """A text, such as a phrase: the field `input` of florence2_request."""
+
+    REGION = 3
+    """A box in the image: the field `region` of florence2_request, or the box as four location tokens in the field
+    `input`."""
+
+
+TaskInputName = Literal["unknown", "none", "text", "region"]
+
+
+class PostProcessingType(Enumeration):
+    """The format of an answer, with the names of Hugging Face's `tasks_answer_post_processing_type`. The numbers are
+    fixed."""
+
+    UNKNOWN = 0
+    """There is no such task."""
+
+    PURE_TEXT = 1
+    """`pure_text`: text without regions."""
+
+    DESCRIPTION_WITH_BBOXES = 2
+    """`description_with_bboxes`: labelled boxes."""
+
+    BBOXES = 3
+    """`bboxes`: boxes without labels."""
+
+    PHRASE_GROUNDING = 4
+    """`phrase_grounding`: boxes, labelled with phrases of the input."""
+
+    OCR = 5
+    """`ocr`: quads, labelled with the text of a line."""
+
+    POLYGONS = 6
+    """`polygons`: polygons without labels."""
+
+    DESCRIPTION_WITH_BBOXES_OR_POLYGONS = 7
+    """`description_with_bboxes_or_polygons`: labelled boxes or polygons."""
+
+
+PostProcessingTypeName = Literal["unknown", "pure_text", "description_with_bboxes", "bboxes", "phrase_grounding", "ocr", "polygons", "description_with_bboxes_or_polygons"]
+
+
 class FinishReason(Enumeration):
-    """The reason why an answer ended."""
+    """The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an end token or a
+    stop string, otherwise LENGTH."""
 
     NONE = 0
     """There is no answer, because the result is NULL."""
 
     END_OF_TEXT = 1
-    """The answer ends with an end token, which may be forced, or with a stop string."""
+    """The answer ends with an end token, which may be forced, or with a stop string, also at its maximum length."""
 
     LENGTH = 2
     """The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed."""
@@ -154,7 +207,7 @@ class RegionUnit(Enumeration):
     """The unit of the field `region` of a request."""
 
     NONE = 0
-    """The request has no region."""
+    """The request has no box as its input."""
 
     PX = 1
     """Pixels of the image."""
@@ -513,7 +566,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "device_name": (c_char_p, [c_size_t]),
     "task_count": (c_size_t, []),
     "task_token": (c_char_p, [c_size_t]),
-    "task_needs_input": (c_bool, [c_size_t]),
+    "task_input_of": (c_int32, [c_char_p]),
+    "task_post_processing_type": (c_int32, [c_char_p]),
     "decode_options_init": (None, [POINTER(DecodeOptions), c_size_t]),
     "pixels_init": (None, [POINTER(Pixels), c_size_t]),
     "image_from_encoded": (c_int32, [c_char_p, c_size_t, POINTER(DecodeOptions), POINTER(c_void_p), POINTER(c_void_p)]),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from ctypes import c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ._c_api import (
     ABI_VERSION,
@@ -219,9 +219,9 @@ def tasks() -> list[Task]:
 
 
 def _task(token: bytes) -> Task:
-    input_ = TaskInput(call("task_input_of", token))
-    post_processing_type = PostProcessingType(call("task_post_processing_type", token))
-    return Task(token.decode(), input_.name.lower(), post_processing_type.name.lower())
+    input_ = TaskInput(call("task_input_of", token)).name.lower()
+    post_processing_type = PostProcessingType(call("task_post_processing_type", token)).name.lower()
+    return Task(token.decode(), cast(TaskInputName, input_), cast(PostProcessingTypeName, post_processing_type))
 
 
 def system_info() -> dict[str, Any]:
