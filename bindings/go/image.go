@@ -25,7 +25,7 @@ func newImage(args *arguments, with func(**C.florence2_image, **C.florence2_erro
 	if err := check(with(&made, &raised), raised); err != nil {
 		return nil, err
 	}
-	img := &Image{newHandle(unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_image_free((*C.florence2_image)(p)) })}
+	img := &Image{newHandle("image", unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_image_free((*C.florence2_image)(p)) })}
 	runtime.AddCleanup(img, (*handle).close, img.handle)
 	return img, nil
 }
@@ -79,7 +79,7 @@ func (d Decoder) native(args *arguments) *C.florence2_decode_options {
 func NewImage(source image.Image) (*Image, error) {
 	bounds := source.Bounds()
 	if bounds.Empty() {
-		return nil, &Error{InvalidImage, fmt.Sprintf("image: found %dx%d pixels, expected at least 1x1", bounds.Dx(), bounds.Dy())}
+		return nil, &Error{Reason: ErrInvalidImage, Message: fmt.Sprintf("image: found %dx%d pixels, expected at least 1x1", bounds.Dx(), bounds.Dy())}
 	}
 	pixels, ok := source.(*image.NRGBA)
 	if !ok {
