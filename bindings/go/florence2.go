@@ -43,11 +43,7 @@
 // the package passes them as JSON.
 package florence2
 
-/*
-#cgo !florence2_static pkg-config: florence2
-#cgo florence2_static pkg-config: florence2-static
-#include <florence2.h>
-*/
+// #include <florence2.h>
 import "C"
 
 // Version returns the version of the library, such as "1.2.3".
