@@ -13,7 +13,7 @@ import (
 	"unsafe"
 )
 
-// Model is a loaded model. Any number of goroutines may run it at once.
+// Model is a loaded model. Any number of goroutines may run it at the same time.
 type Model struct{ handle *handle }
 
 // Files are the contents of the files of a model's or an adapter's folder, by name, such as "config.json".

@@ -11,11 +11,12 @@ import (
 	"unsafe"
 )
 
-// Features are the output of a model's vision tower for an image. Several requests can share them.
+// Features are the output of a model's vision tower for an image. Requests that use them skip the vision tower. Only the
+// model that created them accepts them.
 type Features struct{ handle *handle }
 
-// Close frees the features, after the runs that use them have ended. It does not wait for them, and may be called more
-// than once and from a callback.
+// Close frees the features, after the calls that use them have returned. It does not wait for them, and may be called more
+// than once and from a callback. It returns nil.
 func (f *Features) Close() error {
 	f.handle.close()
 	return nil
