@@ -7,9 +7,9 @@ guard arguments.count > 1 else { fatalError("usage: detect IMAGE [MODEL_FOLDER]"
 
 let model = try arguments.count > 2 ? Florence2Model(contentsOf: URL(filePath: arguments[2])) : Florence2Model.demo()
 let image = try Florence2Image(contentsOf: URL(filePath: arguments[1]))
-let answer = try await model.run(Florence2Request(image, task: .objectDetection))
+let answer = try model.run(Florence2Request(image, task: .objectDetection))
 for region in answer.regions {
-    let score = region.score.map { String(format: "%3.0f %%", 100 * $0.overall) } ?? ""
     let box = region.boundingBox
-    print(score, region.label, "(\(Int(box.x1)), \(Int(box.y1))) (\(Int(box.x2)), \(Int(box.y2)))")
+    let score = region.score.map { " \(Int(100 * $0.overall)) %" } ?? ""
+    print("\(region.label)\(score) (\(Int(box.x1)), \(Int(box.y1))) (\(Int(box.x2)), \(Int(box.y2)))")
 }

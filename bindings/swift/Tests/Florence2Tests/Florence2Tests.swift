@@ -487,7 +487,7 @@ struct Florence2Tests {
             (.invalidArgument, { _ = try Florence2Model(contentsOf: URL(string: "https://example.com/model")!) }),
             (.invalidArgument, { _ = try model.run(Florence2Request(image, task: "<NOTHING>")) }),
             (.invalidArgument, { _ = try model.run(Florence2Request(image, task: "<O\0D>")) }),
-            (.invalidArgument, { _ = try model.run(Florence2Request(image, task: .ocr), options: Options(numBeams: -1)) }),
+            (.invalidArgument, { _ = try model.run(.init(image, task: .ocr), options: Options(numBeams: -1)) }),
         ]
         for (status, call) in refused {
             #expect { try call() } throws: {
