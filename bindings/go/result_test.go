@@ -181,23 +181,46 @@ func TestProgressIsReported(t *testing.T) {
 	}
 }
 
-func TestTasksHaveConstants(t *testing.T) {
-	constants := map[florence2.Task]bool{
-		florence2.TaskCaption: false, florence2.TaskDetailedCaption: false, florence2.TaskMoreDetailedCaption: false,
-		florence2.TaskOD: false, florence2.TaskDenseRegionCaption: false, florence2.TaskRegionProposal: false,
-		florence2.TaskOCR: false, florence2.TaskOCRWithRegion: false,
-		florence2.TaskCaptionToPhraseGrounding: true, florence2.TaskReferringExpressionSegmentation: true,
-		florence2.TaskRegionToSegmentation: true, florence2.TaskOpenVocabularyDetection: true,
-		florence2.TaskRegionToCategory: true, florence2.TaskRegionToDescription: true, florence2.TaskRegionToOCR: true,
+func TestTasksHaveConstantsAndMetadata(t *testing.T) {
+	type metadata struct {
+		input  florence2.TaskInput
+		answer florence2.PostProcessingType
+	}
+	none, text, region := florence2.InputNone, florence2.InputText, florence2.InputRegion
+	constants := map[florence2.Task]metadata{
+		florence2.TaskCaption:                         {none, florence2.PureText},
+		florence2.TaskDetailedCaption:                 {none, florence2.PureText},
+		florence2.TaskMoreDetailedCaption:             {none, florence2.PureText},
+		florence2.TaskOD:                              {none, florence2.DescriptionWithBboxes},
+		florence2.TaskDenseRegionCaption:              {none, florence2.DescriptionWithBboxes},
+		florence2.TaskRegionProposal:                  {none, florence2.Bboxes},
+		florence2.TaskOCR:                             {none, florence2.PureText},
+		florence2.TaskOCRWithRegion:                   {none, florence2.OCR},
+		florence2.TaskCaptionToPhraseGrounding:        {text, florence2.PhraseGrounding},
+		florence2.TaskReferringExpressionSegmentation: {text, florence2.Polygons},
+		florence2.TaskRegionToSegmentation:            {region, florence2.Polygons},
+		florence2.TaskOpenVocabularyDetection:         {text, florence2.DescriptionWithBboxesOrPolygons},
+		florence2.TaskRegionToCategory:                {region, florence2.PureText},
+		florence2.TaskRegionToDescription:             {region, florence2.PureText},
+		florence2.TaskRegionToOCR:                     {region, florence2.PureText},
+		"od":                                          {none, florence2.DescriptionWithBboxes},
+		"<NOTHING>":                                   {florence2.InputUnknown, ""},
+		"":                                            {florence2.InputUnknown, ""},
+		"<OD>\x00":                                    {florence2.InputUnknown, ""},
+	}
+	for task, expected := range constants {
+		if found := (metadata{task.Input(), task.PostProcessingType()}); found != expected {
+			t.Errorf("%s: found %v, expected %v", task, found, expected)
+		}
 	}
 	tasks := florence2.Tasks()
 	for _, task := range tasks {
-		if needs, ok := constants[task]; !ok || needs != task.NeedsInput() {
-			t.Errorf("%s: found %v, expected a constant and %v", task, ok, needs)
+		if _, ok := constants[task]; !ok {
+			t.Errorf("%s: found no constant", task)
 		}
 	}
-	if len(tasks) != len(constants) || florence2.Task("<NOTHING>").NeedsInput() {
-		t.Errorf("found %d tasks, expected %d", len(tasks), len(constants))
+	if len(tasks) != 15 {
+		t.Errorf("found %d tasks, expected 15", len(tasks))
 	}
 }
 
