@@ -46,8 +46,7 @@
 //   - florence2_score_json: [Score] has its values.
 //   - The functions that initialise or free structs, and those that read errors: the package calls them itself.
 //
-// The numbered fields of generation options in florence2_run_options are not used: [GenerationOptions] has all of them, and
-// the package passes them as JSON.
+// The package passes [GenerationOptions] as JSON, and does not set the fields of florence2_run_options with the same names.
 package florence2
 
 // #include <florence2.h>
