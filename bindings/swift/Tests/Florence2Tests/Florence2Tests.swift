@@ -349,10 +349,10 @@ struct Florence2Tests {
     }
 
     @Test func batchesRunOnAnotherThread() async throws {
-        let expected = try await model.run(requests()[0]).tokenIDs
+        let options = Options(numBeams: 1)
+        let expected = try await model.run(requests()[0], options: options).tokenIDs
         let (tokens, sent) = AsyncStream.makeStream(of: Int.self)
-        let outcomes = try await model.runBatch(
-            requests(), options: Options(numBeams: 1), onToken: { sent.yield($0.request) })
+        let outcomes = try await model.runBatch(requests(), options: options, onToken: { sent.yield($0.request) })
         sent.finish()
         #expect(try outcomes[0].get().tokenIDs == expected && outcomes.count == 4)
         #expect(await tokens.reduce(into: Set<Int>()) { $0.insert($1) } == [0, 3])
@@ -435,10 +435,13 @@ struct Florence2Tests {
         var late = long()
         late.timeout = .milliseconds(5)
         func expired() throws {
-            #expect(fails(.deadlineExceeded, "") { _ = try model.run(request, options: late) })
+            #expect(fails(.deadlineExceeded, "deadline") { _ = try model.run(request, options: late) })
             for timeout in [Duration.zero, .seconds(-1), .nanoseconds(1)] {
-                #expect(fails(.deadlineExceeded, "") { _ = try model.encodeImage(image, timeout: timeout) })
-                #expect(fails(.deadlineExceeded, "") { _ = try model.score(request, target: "a", timeout: timeout) })
+                #expect(fails(.deadlineExceeded, "deadline") { _ = try model.encodeImage(image, timeout: timeout) })
+                #expect(
+                    fails(.deadlineExceeded, "deadline") {
+                        _ = try model.score(request, target: "a", timeout: timeout)
+                    })
             }
         }
         try expired()
