@@ -61,6 +61,16 @@
  * as florence2_x_free, no other thread may use the object. Loads and runs are synchronous: their
  * callbacks are called on the thread that made the call. The log callback is called on any thread.
  *
+ * Callbacks. While a token, progress or load callback runs, the call that made it waits. The callback
+ * may call any function of the library, and on any object:
+ * - It may load models, and run other models and the same model. The inner call is complete when it
+ *   returns, and the outer call then continues. If the model has `threads` of its own, the outer run
+ *   may continue meanwhile; its further tokens and progress are reported after the callback returns.
+ * - It may fire cancel tokens, including that of the outer call.
+ * - It may free objects, except those that the outer call uses: its model, images, image features and
+ *   cancel token.
+ * The log callback is restricted further: see florence2_log_callback.
+ *
  * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
  * by U+FFFD. Paths are UTF-8 on all systems.
  *
@@ -78,6 +88,9 @@
  *
  * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields
  * of option structs have the type int32_t instead of an enum.
+ *
+ * Linking. FLORENCE2_API precedes the functions. On Windows, define FLORENCE2_SHARED before including
+ * this file if the program links the shared library. The files for pkg-config and CMake define it.
  *
  * Versions. A program works with the loaded library if florence2_abi_version returns
  * FLORENCE2_ABI_VERSION.
@@ -104,9 +117,9 @@
  * because its threads may still run. A later dlopen returns the same library.
  *
  * Memory. The library keeps buffers for later runs until the process ends, and freed memory for up
- * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared library contain
- * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
- * program's malloc.
+ * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared
+ * library contain their own allocator (mimalloc, unless it was disabled at build time). They do not
+ * replace the program's malloc.
  *
  * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
  * handlers, and changes neither the locale nor the environment. It installs a panic hook in its own
@@ -177,6 +190,19 @@
 #define FLORENCE2_VERSION_MINOR 1
 #define FLORENCE2_VERSION_PATCH 0
 #define FLORENCE2_VERSION_STRING "0.1.0"
+
+/**
+ * Precedes the functions of the library. A program may define it before it includes this file.
+ */
+#ifndef FLORENCE2_API
+#if defined(_WIN32) && defined(FLORENCE2_SHARED)
+#define FLORENCE2_API __declspec(dllimport)
+#elif !defined(_WIN32) && defined(__GNUC__)
+#define FLORENCE2_API __attribute__((visibility("default")))
+#else
+#define FLORENCE2_API
+#endif
+#endif
 
 /**
  * The version of the ABI that this header declares. It increases only if programs that were built
@@ -458,7 +484,92 @@ typedef int32_t florence2_log_level;
 #endif // __cplusplus
 
 /**
- * The reason why an answer ended.
+ * The input that a task needs besides the image. The numbers are fixed.
+ */
+enum florence2_task_input
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * There is no such task.
+     */
+    FLORENCE2_TASK_INPUT_UNKNOWN = 0,
+    /**
+     * No input: `input` and `region` of florence2_request must not be set.
+     */
+    FLORENCE2_TASK_INPUT_NONE = 1,
+    /**
+     * A text, such as a phrase: the field `input` of florence2_request.
+     */
+    FLORENCE2_TASK_INPUT_TEXT = 2,
+    /**
+     * A box in the image: the field `region` of florence2_request, or the box as four location
+     * tokens in the field `input`.
+     */
+    FLORENCE2_TASK_INPUT_REGION = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_task_input florence2_task_input;
+#else
+typedef int32_t florence2_task_input;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The format of an answer, with the names of Hugging Face's
+ * `tasks_answer_post_processing_type`. The numbers are fixed.
+ */
+enum florence2_post_processing_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * There is no such task.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN = 0,
+    /**
+     * `pure_text`: text without regions.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_PURE_TEXT = 1,
+    /**
+     * `description_with_bboxes`: labelled boxes.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_DESCRIPTION_WITH_BBOXES = 2,
+    /**
+     * `bboxes`: boxes without labels.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_BBOXES = 3,
+    /**
+     * `phrase_grounding`: boxes, labelled with phrases of the input.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_PHRASE_GROUNDING = 4,
+    /**
+     * `ocr`: quads, labelled with the text of a line.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_OCR = 5,
+    /**
+     * `polygons`: polygons without labels.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_POLYGONS = 6,
+    /**
+     * `description_with_bboxes_or_polygons`: labelled boxes or polygons.
+     */
+    FLORENCE2_POST_PROCESSING_TYPE_DESCRIPTION_WITH_BBOXES_OR_POLYGONS = 7,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum florence2_post_processing_type florence2_post_processing_type;
+#else
+typedef int32_t florence2_post_processing_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an
+ * end token or a stop string, otherwise LENGTH.
  */
 enum florence2_finish_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -470,7 +581,8 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The answer ends with an end token, which may be forced, or with a stop string.
+     * The answer ends with an end token, which may be forced, or with a stop string, also at its
+     * maximum length.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
@@ -561,7 +673,7 @@ enum florence2_region_unit
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * The request has no region.
+     * The request has no box as its input.
      */
     FLORENCE2_REGION_UNIT_NONE = 0,
     /**
@@ -830,8 +942,10 @@ typedef struct florence2_score florence2_score;
  * - `user`: the argument `user` of florence2_log_set.
  *
  * Any thread may call it, and several threads may call it at the same time. It must not unwind:
- * neither an exception nor longjmp may leave it. It must not call florence2_log_set. Messages that
- * the library logs on the same thread during the callback are dropped.
+ * neither an exception nor longjmp may leave it. It must not call florence2_log_set, load or run a
+ * model, or call florence2_trim, which can wait forever for a thread that logs. It may read objects,
+ * fire cancel tokens and free other objects. Messages that the library logs on the same thread
+ * during the callback are dropped.
  */
 typedef void (*florence2_log_callback)(florence2_log_level level,
                                        const char *target,
@@ -893,20 +1007,20 @@ typedef struct florence2_pixels {
      */
     uint32_t reserved;
     /**
-     * The left edge, in pixels, of the region that becomes the image. If all four region fields
-     * are 0, all pixels become the image. Default: 0.
+     * The left edge, in pixels, of the crop: the part that becomes the image. If all four fields of
+     * the crop are 0, all pixels become the image. Default: 0.
      */
     uint32_t region_x_px;
     /**
-     * The top edge of the region in pixels. Default: 0.
+     * The top edge of the crop in pixels. Default: 0.
      */
     uint32_t region_y_px;
     /**
-     * The width of the region in pixels. Default: 0.
+     * The width of the crop in pixels. Default: 0.
      */
     uint32_t region_width_px;
     /**
-     * The height of the region in pixels. Default: 0.
+     * The height of the crop in pixels. Default: 0.
      */
     uint32_t region_height_px;
 } florence2_pixels;
@@ -984,20 +1098,20 @@ typedef struct florence2_yuv {
      */
     uint32_t reserved;
     /**
-     * The left edge, in pixels, of the region that becomes the image. If all four region fields
-     * are 0, the whole frame becomes the image. Default: 0.
+     * The left edge, in pixels, of the crop: the part that becomes the image. If all four fields of
+     * the crop are 0, the whole frame becomes the image. Default: 0.
      */
     uint32_t region_x_px;
     /**
-     * The top edge of the region in pixels. Default: 0.
+     * The top edge of the crop in pixels. Default: 0.
      */
     uint32_t region_y_px;
     /**
-     * The width of the region in pixels. Default: 0.
+     * The width of the crop in pixels. Default: 0.
      */
     uint32_t region_width_px;
     /**
-     * The height of the region in pixels. Default: 0.
+     * The height of the crop in pixels. Default: 0.
      */
     uint32_t region_height_px;
 } florence2_yuv;
@@ -1081,8 +1195,9 @@ typedef struct florence2_load_progress {
  * - `user`: the field `user` of florence2_load_options.
  *
  * Return 0 to continue. Any other number ends the loading, which fails with
- * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. It
- * must not unwind: neither an exception nor longjmp may leave it.
+ * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. The
+ * section "Callbacks" at the start of this file lists the functions that it may call. It must not
+ * unwind: neither an exception nor longjmp may leave it.
  */
 typedef int32_t (*florence2_load_progress_callback)(const struct florence2_load_progress *progress,
                                                     void *user);
@@ -1192,19 +1307,21 @@ typedef struct florence2_request {
      */
     const char *prompt;
     /**
-     * The input of the task as text: a phrase, or a region as four location tokens such as
-     * "<loc_52><loc_333><loc_932><loc_774>". Must be NULL if `prompt` is set.
+     * The input of the task as text: a phrase, or a box as four location tokens such as
+     * "<loc_52><loc_333><loc_932><loc_774>". florence2_task_input_of returns which of them a task
+     * needs. Must be NULL if `prompt` is set.
      */
     const char *input;
     /**
-     * The input of the task as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, from the upper
-     * left corner of the image. A box that extends beyond the image is clipped. A box outside of
-     * the image is an error.
+     * The box that the prompt names, for tasks with the input FLORENCE2_TASK_INPUT_REGION: x1, y1,
+     * x2, y2 with x1 <= x2 and y1 <= y2, from the upper left corner of the image. The model still
+     * sees the whole image. A box that extends beyond the image is clipped. A box outside of the
+     * image is an error. It has no effect without `region_unit`.
      */
     double region[4];
     /**
-     * A florence2_region_unit: the unit of `region`. Default: FLORENCE2_REGION_UNIT_NONE, no
-     * region.
+     * A florence2_region_unit: the unit of `region`. Must be FLORENCE2_REGION_UNIT_NONE if `prompt`
+     * or `input` is set. Default: FLORENCE2_REGION_UNIT_NONE, no box.
      */
     int32_t region_unit;
     /**
@@ -1242,18 +1359,22 @@ typedef struct florence2_token {
 /**
  * Called once per generated token of an answer, in order, including end tokens such as `</s>`.
  *
- * With greedy search or sampling and one answer per request, it is called as soon as the token is
- * chosen. With beam search or several answers per request, it is called after the search, for the
- * tokens of the best answer. In a batch, the calls
- * for different requests are interleaved in the first case, and follow each other in the second.
+ * - Greedy search or sampling (`num_beams` 1) with one answer per request: it is called in each
+ *   step, as soon as the token is chosen. In a batch, the calls for the requests alternate.
+ * - Beam search (`num_beams` above 1) or several answers per request: the tokens of the best
+ *   answer are known only when the search has ended. It is then called for all tokens of the best
+ *   answer, one request after the other. florence2_progress_callback is called during the search.
+ *   To stream with a model whose files set several beams, set `num_beams` to 1.
+ *
+ * It is not called for the tokens of alternatives.
  *
  * - `token`: the token. It is valid only during the callback.
  * - `user`: the field `user` of florence2_run_options.
  *
  * Return 0 to continue. Any other number ends the run, which fails with
- * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the run. It must
- * not free the objects that the run uses. It must not unwind: neither an exception nor longjmp may
- * leave it.
+ * FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the run. The
+ * section "Callbacks" at the start of this file lists the functions that it may call. It must not
+ * unwind: neither an exception nor longjmp may leave it.
  */
 typedef int32_t (*florence2_token_callback)(const struct florence2_token *token, void *user);
 
@@ -1274,12 +1395,18 @@ typedef struct florence2_progress {
 } florence2_progress;
 
 /**
- * Called once per step of the search. A step generates one token for every incomplete answer.
+ * Called after each step of the search, with any number of beams. A step generates one token for
+ * every incomplete answer.
+ *
+ * The number of steps starts again at 1 if florence2_model_run_batch with `errors` runs the
+ * requests of a failed batch one by one. Tokens that florence2_token_callback has received are not
+ * reported again.
  *
  * - `progress`: the progress. It is valid only during the callback.
  * - `user`: the field `user` of florence2_run_options.
  *
- * The rules of florence2_token_callback for the returned number, the thread and unwinding apply.
+ * The rules of florence2_token_callback for the returned number, the thread, the functions that it
+ * may call and unwinding apply.
  */
 typedef int32_t (*florence2_progress_callback)(const struct florence2_progress *progress, void *user);
 
@@ -1327,7 +1454,8 @@ typedef struct florence2_sequence_bias {
  * option is not set if its field is 0, NULL or empty. For an option that is not set, the library
  * uses the first of these values that exists: the key of that name in `generation_config`, the
  * value in the model's files, the default in the comment of the field. To set an option to 0 or to
- * an empty list, also set its bit in `set`.
+ * an empty list, also set its bit in `set`. If the comment of a field excludes 0, such as that of
+ * `num_beams`, its bit together with 0 is always an error.
  *
  * The library reads the struct and everything that it points to only during the call.
  */
@@ -1399,7 +1527,8 @@ typedef struct florence2_run_options {
      */
     int32_t early_stopping;
     /**
-     * A florence2_coordinates: the conventions of the result. Default: FLORENCE2_COORDINATES_BIN_CENTERS.
+     * A florence2_coordinates: the conventions of the result. Default:
+     * FLORENCE2_COORDINATES_BIN_CENTERS.
      */
     int32_t coordinates;
     /**
@@ -1452,7 +1581,7 @@ typedef struct florence2_run_options {
     void *user;
     /**
      * The FLORENCE2_SET_* bits of the options that are set although their fields are 0 or empty.
-     * Default: 0.
+     * For an option whose comment excludes 0, 0 with the bit is always an error. Default: 0.
      */
     uint64_t set;
     /**
@@ -1618,7 +1747,10 @@ typedef struct florence2_point {
 } florence2_point;
 
 /**
- * A region of the image.
+ * A region of the answer: a place in the image that the model found, such as a detected object,
+ * a text line or a part of a mask. The input of a task is the field `region` of florence2_request.
+ * A crop of a pixel buffer is described by the fields `region_x_px` and following of
+ * florence2_pixels and florence2_yuv.
  *
  * Later versions may append fields: copy its fields, not the struct.
  */
@@ -1677,7 +1809,7 @@ typedef struct florence2_timings {
      */
     double vision_ms;
     /**
-     * The encoder and the decoder run.
+     * The prompts are tokenized, and the encoder and the decoder run.
      */
     double generate_ms;
 } florence2_timings;
@@ -1694,13 +1826,13 @@ extern "C" {
  * Returns the ABI version of the loaded library. A program works with the library if this equals
  * FLORENCE2_ABI_VERSION.
  */
-uint32_t florence2_abi_version(void);
+FLORENCE2_API uint32_t florence2_abi_version(void);
 
 /**
  * Returns the version of the loaded library, such as "1.2.3", as a static string.
  * FLORENCE2_VERSION_STRING is the version of the header.
  */
-const char *florence2_version(void);
+FLORENCE2_API const char *florence2_version(void);
 
 /*
  * Errors
@@ -1709,17 +1841,17 @@ const char *florence2_version(void);
 /**
  * Returns the status of an error; FLORENCE2_STATUS_OK for NULL.
  */
-florence2_status florence2_error_status(const struct florence2_error *error);
+FLORENCE2_API florence2_status florence2_error_status(const struct florence2_error *error);
 
 /**
  * Returns the message of an error: one line, borrowed from the error; the empty string for NULL.
  */
-const char *florence2_error_message(const struct florence2_error *error);
+FLORENCE2_API const char *florence2_error_message(const struct florence2_error *error);
 
 /**
  * Frees an error. NULL is allowed.
  */
-void florence2_error_free(struct florence2_error *error);
+FLORENCE2_API void florence2_error_free(struct florence2_error *error);
 
 /**
  * Returns the name of a status, such as "FLORENCE2_STATUS_IO".
@@ -1728,7 +1860,7 @@ void florence2_error_free(struct florence2_error *error);
  *
  * Returns a static string, or NULL if no status has the number.
  */
-const char *florence2_status_name(int32_t status);
+FLORENCE2_API const char *florence2_status_name(int32_t status);
 
 /*
  * Log
@@ -1749,6 +1881,7 @@ const char *florence2_status_name(int32_t status);
  * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if `max_level` is no level, or if the function is
  * called from within the callback.
  */
+FLORENCE2_API
 florence2_status florence2_log_set(florence2_log_callback callback,
                                    void *user,
                                    int32_t max_level,
@@ -1766,7 +1899,7 @@ florence2_status florence2_log_set(florence2_log_callback callback,
  * function waits until the threads of all models have freed theirs. Any thread may call it, also
  * while models run.
  */
-void florence2_trim(void);
+FLORENCE2_API void florence2_trim(void);
 
 /**
  * Describes the library and the machine for a bug report.
@@ -1775,7 +1908,7 @@ void florence2_trim(void);
  * "simd_level" (of the device "cpu"), "threads" (of the shared pool), "features" (of this build)
  * and "devices". The first call searches for GPUs.
  */
-const char *florence2_system_info_json(void);
+FLORENCE2_API const char *florence2_system_info_json(void);
 
 /**
  * Sets the SIMD level of the device "cpu" for the whole process: the highest instruction set that
@@ -1793,7 +1926,9 @@ const char *florence2_system_info_json(void);
  * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if no level has the name, if the processor lacks the
  * level, or if another level is in use.
  */
-florence2_status florence2_simd_level_set(const char *level, struct florence2_error **error);
+FLORENCE2_API
+florence2_status florence2_simd_level_set(const char *level,
+                                          struct florence2_error **error);
 
 /*
  * Devices and tasks
@@ -1805,7 +1940,7 @@ florence2_status florence2_simd_level_set(const char *level, struct florence2_er
  * The first call of this function or of florence2_device_name searches for GPUs, which starts
  * their drivers.
  */
-size_t florence2_device_count(void);
+FLORENCE2_API size_t florence2_device_count(void);
 
 /**
  * Returns the name of a device for the field `device` of florence2_load_options.
@@ -1815,12 +1950,12 @@ size_t florence2_device_count(void);
  *
  * Returns a static string, or NULL if `index` is out of range.
  */
-const char *florence2_device_name(size_t index);
+FLORENCE2_API const char *florence2_device_name(size_t index);
 
 /**
  * Returns the number of tasks.
  */
-size_t florence2_task_count(void);
+FLORENCE2_API size_t florence2_task_count(void);
 
 /**
  * Returns the token of a task, such as "<OD>", for the field `task` of florence2_request.
@@ -1829,15 +1964,24 @@ size_t florence2_task_count(void);
  *
  * Returns a static string, or NULL if `index` is out of range.
  */
-const char *florence2_task_token(size_t index);
+FLORENCE2_API const char *florence2_task_token(size_t index);
 
 /**
- * Returns true if a task needs an input: the field `input` or `region` of florence2_request.
- * Returns false for other tasks, and if `index` is out of range.
+ * Returns the input that a task needs; FLORENCE2_TASK_INPUT_UNKNOWN for NULL, and if there is no
+ * such task.
  *
- * - `index`: 0 to florence2_task_count() - 1.
+ * - `task`: the token or the name of the task, as in the field `task` of florence2_request.
  */
-bool florence2_task_needs_input(size_t index);
+FLORENCE2_API florence2_task_input florence2_task_input_of(const char *task);
+
+/**
+ * Returns the format of a task's answers; FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN for NULL, and if
+ * there is no such task. The answer to a prompt without a task has the format
+ * FLORENCE2_POST_PROCESSING_TYPE_PURE_TEXT.
+ *
+ * - `task`: the token or the name of the task, as in the field `task` of florence2_request.
+ */
+FLORENCE2_API florence2_post_processing_type florence2_task_post_processing_type(const char *task);
 
 /*
  * Images
@@ -1849,7 +1993,9 @@ bool florence2_task_needs_input(size_t index);
  * - `options`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_decode_options).
  */
-void florence2_decode_options_init(struct florence2_decode_options *options, size_t size);
+FLORENCE2_API
+void florence2_decode_options_init(struct florence2_decode_options *options,
+                                   size_t size);
 
 /**
  * Clears a florence2_pixels and sets its `struct_size`.
@@ -1857,7 +2003,7 @@ void florence2_decode_options_init(struct florence2_decode_options *options, siz
  * - `pixels`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_pixels).
  */
-void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
+FLORENCE2_API void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
 
 /**
  * Decodes an image file in memory and applies its EXIF orientation. The formats are JPEG, PNG,
@@ -1871,6 +2017,7 @@ void florence2_pixels_init(struct florence2_pixels *pixels, size_t size);
  * Returns FLORENCE2_STATUS_INVALID_IMAGE if the file cannot be decoded or has more than
  * `max_pixels` pixels.
  */
+FLORENCE2_API
 florence2_status florence2_image_from_encoded(const uint8_t *data,
                                               size_t data_len,
                                               const struct florence2_decode_options *options,
@@ -1888,6 +2035,7 @@ florence2_status florence2_image_from_encoded(const uint8_t *data,
  * Returns FLORENCE2_STATUS_IO if the file cannot be read, and FLORENCE2_STATUS_INVALID_IMAGE if it
  * cannot be decoded or has more than `max_pixels` pixels.
  */
+FLORENCE2_API
 florence2_status florence2_image_from_path(const char *path,
                                            const struct florence2_decode_options *options,
                                            struct florence2_image **image,
@@ -1904,6 +2052,7 @@ florence2_status florence2_image_from_path(const char *path,
  *   row, the format is unknown, or the region is empty or exceeds the pixels.
  * - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
  */
+FLORENCE2_API
 florence2_status florence2_image_from_pixels(const struct florence2_pixels *pixels,
                                              struct florence2_image **image,
                                              struct florence2_error **error);
@@ -1911,22 +2060,22 @@ florence2_status florence2_image_from_pixels(const struct florence2_pixels *pixe
 /**
  * Returns the width of an image in pixels; 0 for NULL.
  */
-uint32_t florence2_image_width_px(const struct florence2_image *image);
+FLORENCE2_API uint32_t florence2_image_width_px(const struct florence2_image *image);
 
 /**
  * Returns the height of an image in pixels; 0 for NULL.
  */
-uint32_t florence2_image_height_px(const struct florence2_image *image);
+FLORENCE2_API uint32_t florence2_image_height_px(const struct florence2_image *image);
 
 /**
  * Frees an image. NULL is allowed. Image features and results remain valid.
  */
-void florence2_image_free(struct florence2_image *image);
+FLORENCE2_API void florence2_image_free(struct florence2_image *image);
 
 /**
  * Frees image features. NULL is allowed.
  */
-void florence2_image_features_free(struct florence2_image_features *image_features);
+FLORENCE2_API void florence2_image_features_free(struct florence2_image_features *image_features);
 
 /**
  * Clears a florence2_yuv and sets its `struct_size`.
@@ -1934,7 +2083,7 @@ void florence2_image_features_free(struct florence2_image_features *image_featur
  * - `yuv`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_yuv).
  */
-void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
+FLORENCE2_API void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
 
 /**
  * Creates an image from a YUV frame. Each chroma sample applies to its 2x2 pixels.
@@ -1956,6 +2105,7 @@ void florence2_yuv_init(struct florence2_yuv *yuv, size_t size);
  *   region is empty or exceeds the frame, or the format, matrix or range is unknown.
  * - FLORENCE2_STATUS_INVALID_IMAGE if the width or the height is 0.
  */
+FLORENCE2_API
 florence2_status florence2_image_from_yuv(const struct florence2_yuv *yuv,
                                           struct florence2_image **image,
                                           struct florence2_error **error);
@@ -1969,6 +2119,7 @@ florence2_status florence2_image_from_yuv(const struct florence2_yuv *yuv,
  *
  * - `cancel`: receives the token. Required. Free it with florence2_cancel_free.
  */
+FLORENCE2_API
 florence2_status florence2_cancel_new(struct florence2_cancel **cancel,
                                       struct florence2_error **error);
 
@@ -1981,17 +2132,17 @@ florence2_status florence2_cancel_new(struct florence2_cancel **cancel,
  *
  * Any thread may call this function at any time, any number of times.
  */
-void florence2_cancel_fire(const struct florence2_cancel *cancel);
+FLORENCE2_API void florence2_cancel_fire(const struct florence2_cancel *cancel);
 
 /**
  * Returns true if a token was fired; false for NULL.
  */
-bool florence2_cancel_is_fired(const struct florence2_cancel *cancel);
+FLORENCE2_API bool florence2_cancel_is_fired(const struct florence2_cancel *cancel);
 
 /**
  * Frees a cancel token. NULL is allowed.
  */
-void florence2_cancel_free(struct florence2_cancel *cancel);
+FLORENCE2_API void florence2_cancel_free(struct florence2_cancel *cancel);
 
 /*
  * Models
@@ -2003,7 +2154,7 @@ void florence2_cancel_free(struct florence2_cancel *cancel);
  * - `options`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_load_options).
  */
-void florence2_load_options_init(struct florence2_load_options *options, size_t size);
+FLORENCE2_API void florence2_load_options_init(struct florence2_load_options *options, size_t size);
 
 /**
  * Loads a model from a folder in the layout of Microsoft's or Hugging Face's checkpoints:
@@ -2025,6 +2176,7 @@ void florence2_load_options_init(struct florence2_load_options *options, size_t 
  * - FLORENCE2_STATUS_CANCELLED if the cancel token was fired or the callback ended the loading.
  * - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
  */
+FLORENCE2_API
 florence2_status florence2_model_load(const char *directory,
                                       const struct florence2_load_options *options,
                                       struct florence2_model **model,
@@ -2044,6 +2196,7 @@ florence2_status florence2_model_load(const char *directory,
  * FLORENCE2_STATUS_INVALID_ARGUMENT also if two files have the same name, or if a name is not that
  * of a model's file.
  */
+FLORENCE2_API
 florence2_status florence2_model_load_memory(const struct florence2_file *files,
                                              size_t files_len,
                                              const struct florence2_load_options *options,
@@ -2060,6 +2213,7 @@ florence2_status florence2_model_load_memory(const struct florence2_file *files,
  * Returns FLORENCE2_STATUS_NOT_IN_THIS_BUILD if the library was built without the feature `demo`,
  * and the statuses of florence2_model_load.
  */
+FLORENCE2_API
 florence2_status florence2_model_load_demo(const struct florence2_load_options *options,
                                            struct florence2_model **model,
                                            struct florence2_error **error);
@@ -2068,7 +2222,7 @@ florence2_status florence2_model_load_demo(const struct florence2_load_options *
  * Returns the name of the model's device, such as "cpu", borrowed from the model; the empty string
  * for NULL.
  */
-const char *florence2_model_device(const struct florence2_model *model);
+FLORENCE2_API const char *florence2_model_device(const struct florence2_model *model);
 
 /**
  * Describes a model.
@@ -2078,13 +2232,13 @@ const char *florence2_model_device(const struct florence2_model *model);
  * "generation_config" (the options that apply if the run options do not set them); the empty
  * string for NULL.
  */
-const char *florence2_model_info_json(const struct florence2_model *model);
+FLORENCE2_API const char *florence2_model_info_json(const struct florence2_model *model);
 
 /**
  * Returns the number of warnings about the model's files: settings and tensors that the library
  * does not use. 0 for NULL.
  */
-size_t florence2_model_warning_count(const struct florence2_model *model);
+FLORENCE2_API size_t florence2_model_warning_count(const struct florence2_model *model);
 
 /**
  * Returns a warning about the model's files. The log callback receives the warnings too.
@@ -2094,7 +2248,9 @@ size_t florence2_model_warning_count(const struct florence2_model *model);
  *
  * Returns one line, borrowed from the model; NULL if `model` is NULL or `index` is out of range.
  */
-const char *florence2_model_warning(const struct florence2_model *model, size_t index);
+FLORENCE2_API
+const char *florence2_model_warning(const struct florence2_model *model,
+                                    size_t index);
 
 /**
  * Returns the id of a token, for fields such as `eos_token_ids` of florence2_run_options.
@@ -2105,6 +2261,7 @@ const char *florence2_model_warning(const struct florence2_model *model, size_t 
  *
  * Returns FLORENCE2_STATUS_INVALID_ARGUMENT if the vocabulary does not contain the token.
  */
+FLORENCE2_API
 florence2_status florence2_model_token_id(const struct florence2_model *model,
                                           const char *token,
                                           uint32_t *token_id,
@@ -2114,7 +2271,7 @@ florence2_status florence2_model_token_id(const struct florence2_model *model,
  * Frees a model. NULL is allowed. No call may use the model any more. Images and results remain
  * valid. Image features of the model can then only be freed.
  */
-void florence2_model_free(struct florence2_model *model);
+FLORENCE2_API void florence2_model_free(struct florence2_model *model);
 
 /*
  * Requests and runs
@@ -2126,7 +2283,7 @@ void florence2_model_free(struct florence2_model *model);
  * - `request`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_request).
  */
-void florence2_request_init(struct florence2_request *request, size_t size);
+FLORENCE2_API void florence2_request_init(struct florence2_request *request, size_t size);
 
 /**
  * Clears a florence2_run_options and sets its `struct_size`.
@@ -2134,7 +2291,7 @@ void florence2_request_init(struct florence2_request *request, size_t size);
  * - `options`: the struct. If it is NULL, the function does nothing.
  * - `size`: sizeof(florence2_run_options).
  */
-void florence2_run_options_init(struct florence2_run_options *options, size_t size);
+FLORENCE2_API void florence2_run_options_init(struct florence2_run_options *options, size_t size);
 
 /**
  * Runs a request: preprocesses the image, runs the vision tower, generates tokens and parses the
@@ -2157,6 +2314,7 @@ void florence2_run_options_init(struct florence2_run_options *options, size_t si
  * - FLORENCE2_STATUS_DEVICE_FAILED if the device failed, in this run or an earlier one.
  * - FLORENCE2_STATUS_FORKED in a process that was forked after a model was loaded.
  */
+FLORENCE2_API
 florence2_status florence2_model_run(const struct florence2_model *model,
                                      const struct florence2_request *request,
                                      const struct florence2_run_options *options,
@@ -2166,7 +2324,7 @@ florence2_status florence2_model_run(const struct florence2_model *model,
 /**
  * Runs several requests in one batch. Each result equals that of florence2_model_run. An image
  * that several requests share is encoded once. The required memory grows with the number of
- * requests.
+ * requests. `errors` determines the effect of a request that fails.
  *
  * - `model`: the model. Required.
  * - `requests`: an array of requests with the same `struct_size`.
@@ -2179,8 +2337,9 @@ florence2_status florence2_model_run(const struct florence2_model *model,
  *   of a request that did not fail is NULL. Free each error with florence2_error_free.
  *
  * With `errors`, a request that fails does not affect the others: the function returns
- * FLORENCE2_STATUS_OK if each request has a result or an error. It fails for reasons that concern
- * all requests:
+ * FLORENCE2_STATUS_OK, and each request has either a result or an error. If the batch fails, the
+ * function runs its requests one by one, which determines the requests that fail. The call fails
+ * only for reasons that concern all requests:
  * - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
  * - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
  *   and FLORENCE2_STATUS_FORKED, as florence2_model_run.
@@ -2190,6 +2349,7 @@ florence2_status florence2_model_run(const struct florence2_model *model,
  *
  * If the call fails, all elements of `results` and `errors` are NULL.
  */
+FLORENCE2_API
 florence2_status florence2_model_run_batch(const struct florence2_model *model,
                                            const struct florence2_request *requests,
                                            size_t requests_len,
@@ -2212,6 +2372,7 @@ florence2_status florence2_model_run_batch(const struct florence2_model *model,
  * FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED and FLORENCE2_STATUS_FORKED,
  * as florence2_model_run.
  */
+FLORENCE2_API
 florence2_status florence2_model_encode_image(const struct florence2_model *model,
                                               const struct florence2_image *image,
                                               const struct florence2_run_options *options,
@@ -2226,53 +2387,55 @@ florence2_status florence2_model_encode_image(const struct florence2_model *mode
  * Returns the answer as plain text: without `<s>`, `</s>` and surrounding white space, with
  * locations such as "<loc_123>". It is borrowed from the result; the empty string for NULL.
  */
-const char *florence2_result_text(const struct florence2_result *result);
+FLORENCE2_API const char *florence2_result_text(const struct florence2_result *result);
 
 /**
  * Returns the answer with all special tokens, such as `<s>` and `</s>`, borrowed from the result;
  * the empty string for NULL.
  */
-const char *florence2_result_raw_text(const struct florence2_result *result);
+FLORENCE2_API const char *florence2_result_raw_text(const struct florence2_result *result);
 
 /**
  * Returns the token of the task, such as "<OD>", borrowed from the result. For a prompt without a
  * task, it returns the text from a "<" at its start to the first ">", or the whole prompt. Returns
  * the empty string for NULL.
  */
-const char *florence2_result_task(const struct florence2_result *result);
+FLORENCE2_API const char *florence2_result_task(const struct florence2_result *result);
 
 /**
  * Returns the confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens
  * without `<s>` and `</s>`. A location counts with the probability that it lies within
  * `location_tolerance` of the generated one. NaN if the answer has no such tokens, and for NULL.
  */
+FLORENCE2_API
 float florence2_result_score(const struct florence2_result *result);
 
 /**
  * Returns Hugging Face's `sequences_scores`: the sum of the log-probabilities of the generated
  * tokens, divided by their number to the power of `length_penalty`. NaN for NULL.
  */
-float florence2_result_sequence_score(const struct florence2_result *result);
+FLORENCE2_API float florence2_result_sequence_score(const struct florence2_result *result);
 
 /**
  * Returns the reason why the answer ended; FLORENCE2_FINISH_REASON_NONE for NULL.
  */
+FLORENCE2_API
 florence2_finish_reason florence2_result_finish_reason(const struct florence2_result *result);
 
 /**
  * Returns the width in pixels of the image that contains the regions; 0 for NULL.
  */
-uint32_t florence2_result_image_width_px(const struct florence2_result *result);
+FLORENCE2_API uint32_t florence2_result_image_width_px(const struct florence2_result *result);
 
 /**
  * Returns the height in pixels of the image that contains the regions; 0 for NULL.
  */
-uint32_t florence2_result_image_height_px(const struct florence2_result *result);
+FLORENCE2_API uint32_t florence2_result_image_height_px(const struct florence2_result *result);
 
 /**
  * Returns the number of regions; 0 for NULL.
  */
-size_t florence2_result_region_count(const struct florence2_result *result);
+FLORENCE2_API size_t florence2_result_region_count(const struct florence2_result *result);
 
 /**
  * Returns a region, in the order of the answer.
@@ -2283,31 +2446,32 @@ size_t florence2_result_region_count(const struct florence2_result *result);
  * Returns a pointer that is borrowed from the result; NULL if `result` is NULL or `index` is out
  * of range.
  */
+FLORENCE2_API
 const struct florence2_region *florence2_result_region(const struct florence2_result *result,
                                                        size_t index);
 
 /**
  * Returns the number of tokens of the answer, including the decoder's start token; 0 for NULL.
  */
-size_t florence2_result_token_count(const struct florence2_result *result);
+FLORENCE2_API size_t florence2_result_token_count(const struct florence2_result *result);
 
 /**
  * Returns the ids of the tokens, start token first: an array of florence2_result_token_count
  * elements, borrowed from the result; NULL for NULL.
  */
-const uint32_t *florence2_result_token_ids(const struct florence2_result *result);
+FLORENCE2_API const uint32_t *florence2_result_token_ids(const struct florence2_result *result);
 
 /**
  * Returns the natural logarithms of the tokens' probabilities: an array of
  * florence2_result_token_count elements, borrowed from the result; NULL for NULL. They are 0 for
  * the start token and for forced tokens.
  */
-const float *florence2_result_token_log_probs(const struct florence2_result *result);
+FLORENCE2_API const float *florence2_result_token_log_probs(const struct florence2_result *result);
 
 /**
  * Returns the number of further answers, which is `num_return_sequences` - 1; 0 for NULL.
  */
-size_t florence2_result_alternative_count(const struct florence2_result *result);
+FLORENCE2_API size_t florence2_result_alternative_count(const struct florence2_result *result);
 
 /**
  * Returns one of the further answers, best first.
@@ -2318,12 +2482,14 @@ size_t florence2_result_alternative_count(const struct florence2_result *result)
  * Returns a result that is borrowed from `result`. It must not be freed. Returns NULL if `result`
  * is NULL or `index` is out of range.
  */
+FLORENCE2_API
 const struct florence2_result *florence2_result_alternative(const struct florence2_result *result,
                                                             size_t index);
 
 /**
  * Returns the durations of the run, borrowed from the result; NULL for NULL.
  */
+FLORENCE2_API
 const struct florence2_timings *florence2_result_timings(const struct florence2_result *result);
 
 /**
@@ -2336,12 +2502,12 @@ const struct florence2_timings *florence2_result_timings(const struct florence2_
  * as Hugging Face's post_process_generation returns it), "regions", "timings_ms" and, with more
  * than one answer, "alternatives".
  */
-const char *florence2_result_json(const struct florence2_result *result);
+FLORENCE2_API const char *florence2_result_json(const struct florence2_result *result);
 
 /**
  * Frees a result and everything that is borrowed from it. NULL is allowed.
  */
-void florence2_result_free(struct florence2_result *result);
+FLORENCE2_API void florence2_result_free(struct florence2_result *result);
 
 /*
  * Scores of given answers
@@ -2360,6 +2526,7 @@ void florence2_result_free(struct florence2_result *result);
  *
  * Returns the statuses of florence2_model_run, except FLORENCE2_STATUS_NOT_FINITE.
  */
+FLORENCE2_API
 florence2_status florence2_model_score(const struct florence2_model *model,
                                        const struct florence2_request *request,
                                        const char *target,
@@ -2370,12 +2537,12 @@ florence2_status florence2_model_score(const struct florence2_model *model,
 /**
  * Returns the loss: the mean of the tokens' negative log-probabilities; NaN for NULL.
  */
-float florence2_score_loss(const struct florence2_score *score);
+FLORENCE2_API float florence2_score_loss(const struct florence2_score *score);
 
 /**
  * Returns the number of tokens of the target, including `<s>` and `</s>`; 0 for NULL.
  */
-size_t florence2_score_token_count(const struct florence2_score *score);
+FLORENCE2_API size_t florence2_score_token_count(const struct florence2_score *score);
 
 /**
  * Returns a token of the target with its log-probability.
@@ -2386,6 +2553,7 @@ size_t florence2_score_token_count(const struct florence2_score *score);
  * Returns a pointer that is borrowed from the score; NULL if `score` is NULL or `index` is out of
  * range.
  */
+FLORENCE2_API
 const struct florence2_token *florence2_score_token(const struct florence2_score *score,
                                                     size_t index);
 
@@ -2396,12 +2564,12 @@ const struct florence2_token *florence2_score_token(const struct florence2_score
  * The keys are "schema" (the version of this structure, a number), "image" (the path of its file,
  * or ""), "task", "target", "loss" and "tokens".
  */
-const char *florence2_score_json(const struct florence2_score *score);
+FLORENCE2_API const char *florence2_score_json(const struct florence2_score *score);
 
 /**
  * Frees a score and everything that is borrowed from it. NULL is allowed.
  */
-void florence2_score_free(struct florence2_score *score);
+FLORENCE2_API void florence2_score_free(struct florence2_score *score);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -31,8 +31,8 @@ def request_of(asked, encode_first):
 def listen(request, stop_after, options):
     heard = []
 
-    def hear(_request, text, _log_prob):
-        heard.append(text)
+    def hear(token):
+        heard.append(token.text)
         return len(heard) == stop_after
 
     try:
@@ -45,7 +45,7 @@ def listen(request, stop_after, options):
 
 def end_early(request, call, after_ms, options):
     cancel, status = Cancel(), None
-    limits = {"cancel": cancel} if call == "cancel" else {"deadline_ms": after_ms}
+    limits = {"cancel": cancel} if call == "cancel" else {"timeout": after_ms / 1000}
     timer = threading.Timer(after_ms / 1000, cancel.fire)
     timer.start()
     try:
@@ -62,7 +62,7 @@ def say(asked):
         Model.load(asked.get("directory", FOLDER), device=asked.get("device"))
         return {}
     requests = [request_of(request, "encode_first" in asked) for request in asked["requests"]]
-    options = {"hf_compat": True, **asked.get("generation", {})}
+    options = {"coordinates": "hf_integers", **asked.get("generation", {})}
     if call == "score":
         one = requests[0]
         score = MODEL.score(one.image, one.task, target=asked["target"])

@@ -6,6 +6,7 @@ if(NOT TARGET florence2::florence2)
   set_target_properties(florence2::florence2 PROPERTIES
     IMPORTED_LOCATION "${_florence2_prefix}/lib/@SHARED@"
     IMPORTED_SONAME "@SHARED@"
+    INTERFACE_COMPILE_DEFINITIONS FLORENCE2_SHARED
     INTERFACE_INCLUDE_DIRECTORIES "${_florence2_prefix}/include")
   add_library(florence2::florence2_static STATIC IMPORTED)
   set_target_properties(florence2::florence2_static PROPERTIES

@@ -7,6 +7,7 @@ mod dist;
 mod header;
 mod licences;
 mod options;
+mod python_api;
 mod workspace;
 
 use std::path::PathBuf;
@@ -26,9 +27,10 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes include/florence2.h and tests/c/florence2_test_hooks.h from the crate florence2-ffi.
+    /// Writes include/florence2.h, tests/c/florence2_test_hooks.h and the declarations of the Python
+    /// binding from the crate florence2-ffi.
     Header {
-        /// Writes nothing, and fails if a committed header is out of date.
+        /// Writes nothing, and fails if a committed file is out of date.
         #[arg(long)]
         check: bool,
     },

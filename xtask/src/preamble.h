@@ -61,6 +61,16 @@
  * as florence2_x_free, no other thread may use the object. Loads and runs are synchronous: their
  * callbacks are called on the thread that made the call. The log callback is called on any thread.
  *
+ * Callbacks. While a token, progress or load callback runs, the call that made it waits. The callback
+ * may call any function of the library, and on any object:
+ * - It may load models, and run other models and the same model. The inner call is complete when it
+ *   returns, and the outer call then continues. If the model has `threads` of its own, the outer run
+ *   may continue meanwhile; its further tokens and progress are reported after the callback returns.
+ * - It may fire cancel tokens, including that of the outer call.
+ * - It may free objects, except those that the outer call uses: its model, images, image features and
+ *   cancel token.
+ * The log callback is restricted further: see florence2_log_callback.
+ *
  * Strings. All strings are UTF-8 and end with NUL. NUL characters in text of the model are replaced
  * by U+FFFD. Paths are UTF-8 on all systems.
  *
@@ -78,6 +88,9 @@
  *
  * Enums. Enums are 32-bit integers. Their numbers are fixed. Later versions may add values. Fields
  * of option structs have the type int32_t instead of an enum.
+ *
+ * Linking. FLORENCE2_API precedes the functions. On Windows, define FLORENCE2_SHARED before including
+ * this file if the program links the shared library. The files for pkg-config and CMake define it.
  *
  * Versions. A program works with the loaded library if florence2_abi_version returns
  * FLORENCE2_ABI_VERSION.
@@ -104,9 +117,9 @@
  * because its threads may still run. A later dlopen returns the same library.
  *
  * Memory. The library keeps buffers for later runs until the process ends, and freed memory for up
- * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared library contain
- * their own allocator (mimalloc, unless it was disabled at build time). They do not replace the
- * program's malloc.
+ * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared
+ * library contain their own allocator (mimalloc, unless it was disabled at build time). They do not
+ * replace the program's malloc.
  *
  * Panic hook, standard streams, signals, locale. The library prints nothing, installs no signal
  * handlers, and changes neither the locale nor the environment. It installs a panic hook in its own

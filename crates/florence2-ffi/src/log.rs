@@ -40,8 +40,10 @@ pub enum florence2_log_level {
 /// - `user`: the argument `user` of florence2_log_set.
 ///
 /// Any thread may call it, and several threads may call it at the same time. It must not unwind:
-/// neither an exception nor longjmp may leave it. It must not call florence2_log_set. Messages that
-/// the library logs on the same thread during the callback are dropped.
+/// neither an exception nor longjmp may leave it. It must not call florence2_log_set, load or run a
+/// model, or call florence2_trim, which can wait forever for a thread that logs. It may read objects,
+/// fire cancel tokens and free other objects. Messages that the library logs on the same thread
+/// during the callback are dropped.
 pub type florence2_log_callback = Option<
     unsafe extern "C" fn(
         level: florence2_log_level,

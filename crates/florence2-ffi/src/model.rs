@@ -61,8 +61,9 @@ pub struct florence2_load_progress {
 /// - `user`: the field `user` of florence2_load_options.
 ///
 /// Return 0 to continue. Any other number ends the loading, which fails with
-/// FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. It
-/// must not unwind: neither an exception nor longjmp may leave it.
+/// FLORENCE2_STATUS_CANCELLED. The callback is called on the thread that started the loading. The
+/// section "Callbacks" at the start of this file lists the functions that it may call. It must not
+/// unwind: neither an exception nor longjmp may leave it.
 pub type florence2_load_progress_callback = Option<
     unsafe extern "C" fn(progress: *const florence2_load_progress, user: *mut c_void) -> i32,
 >;

@@ -15,7 +15,7 @@ use crate::option_struct::{self, Options, first_size};
 #[repr(i32)]
 #[derive(Debug, Clone, Copy)]
 pub enum florence2_region_unit {
-    /// The request has no region.
+    /// The request has no box as its input.
     None = 0,
     /// Pixels of the image.
     Px = 1,
@@ -45,15 +45,17 @@ pub struct florence2_request {
     /// "<OPEN_VOCABULARY_DETECTION>a red bus". A task without an input must have no further text.
     /// Any other prompt is passed to the model unchanged, and the answer is text.
     pub prompt: *const c_char,
-    /// The input of the task as text: a phrase, or a region as four location tokens such as
-    /// "<loc_52><loc_333><loc_932><loc_774>". Must be NULL if `prompt` is set.
+    /// The input of the task as text: a phrase, or a box as four location tokens such as
+    /// "<loc_52><loc_333><loc_932><loc_774>". florence2_task_input_of returns which of them a task
+    /// needs. Must be NULL if `prompt` is set.
     pub input: *const c_char,
-    /// The input of the task as a box: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, from the upper
-    /// left corner of the image. A box that extends beyond the image is clipped. A box outside of
-    /// the image is an error.
+    /// The box that the prompt names, for tasks with the input FLORENCE2_TASK_INPUT_REGION: x1, y1,
+    /// x2, y2 with x1 <= x2 and y1 <= y2, from the upper left corner of the image. The model still
+    /// sees the whole image. A box that extends beyond the image is clipped. A box outside of the
+    /// image is an error. It has no effect without `region_unit`.
     pub region: [f64; 4],
-    /// A florence2_region_unit: the unit of `region`. Default: FLORENCE2_REGION_UNIT_NONE, no
-    /// region.
+    /// A florence2_region_unit: the unit of `region`. Must be FLORENCE2_REGION_UNIT_NONE if `prompt`
+    /// or `input` is set. Default: FLORENCE2_REGION_UNIT_NONE, no box.
     pub region_unit: i32,
     /// Must be 0.
     pub reserved: u32,

@@ -44,13 +44,15 @@ impl Drop for florence2_result {
     }
 }
 
-/// The reason why an answer ended.
+/// The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an
+/// end token or a stop string, otherwise LENGTH.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_finish_reason {
     /// There is no answer, because the result is NULL.
     None = 0,
-    /// The answer ends with an end token, which may be forced, or with a stop string.
+    /// The answer ends with an end token, which may be forced, or with a stop string, also at its
+    /// maximum length.
     EndOfText = 1,
     /// The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
     Length = 2,
@@ -78,7 +80,10 @@ pub struct florence2_point {
     pub y_px: f64,
 }
 
-/// A region of the image.
+/// A region of the answer: a place in the image that the model found, such as a detected object,
+/// a text line or a part of a mask. The input of a task is the field `region` of florence2_request.
+/// A crop of a pixel buffer is described by the fields `region_x_px` and following of
+/// florence2_pixels and florence2_yuv.
 ///
 /// Later versions may append fields: copy its fields, not the struct.
 #[repr(C)]
@@ -135,7 +140,7 @@ pub struct florence2_timings {
     pub preprocess_ms: f64,
     /// The vision tower and its projection run.
     pub vision_ms: f64,
-    /// The encoder and the decoder run.
+    /// The prompts are tokenized, and the encoder and the decoder run.
     pub generate_ms: f64,
 }
 

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn florence2_model_run(
 
 /// Runs several requests in one batch. Each result equals that of florence2_model_run. An image
 /// that several requests share is encoded once. The required memory grows with the number of
-/// requests.
+/// requests. `errors` determines the effect of a request that fails.
 ///
 /// - `model`: the model. Required.
 /// - `requests`: an array of requests with the same `struct_size`.
@@ -80,8 +80,9 @@ pub unsafe extern "C" fn florence2_model_run(
 ///   of a request that did not fail is NULL. Free each error with florence2_error_free.
 ///
 /// With `errors`, a request that fails does not affect the others: the function returns
-/// FLORENCE2_STATUS_OK if each request has a result or an error. It fails for reasons that concern
-/// all requests:
+/// FLORENCE2_STATUS_OK, and each request has either a result or an error. If the batch fails, the
+/// function runs its requests one by one, which determines the requests that fail. The call fails
+/// only for reasons that concern all requests:
 /// - FLORENCE2_STATUS_INVALID_ARGUMENT if an option is invalid.
 /// - FLORENCE2_STATUS_CANCELLED, FLORENCE2_STATUS_DEADLINE_EXCEEDED, FLORENCE2_STATUS_DEVICE_FAILED
 ///   and FLORENCE2_STATUS_FORKED, as florence2_model_run.

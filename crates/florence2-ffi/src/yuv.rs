@@ -82,14 +82,14 @@ pub struct florence2_yuv {
     pub range: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The left edge, in pixels, of the region that becomes the image. If all four region fields
-    /// are 0, the whole frame becomes the image. Default: 0.
+    /// The left edge, in pixels, of the crop: the part that becomes the image. If all four fields of
+    /// the crop are 0, the whole frame becomes the image. Default: 0.
     pub region_x_px: u32,
-    /// The top edge of the region in pixels. Default: 0.
+    /// The top edge of the crop in pixels. Default: 0.
     pub region_y_px: u32,
-    /// The width of the region in pixels. Default: 0.
+    /// The width of the crop in pixels. Default: 0.
     pub region_width_px: u32,
-    /// The height of the region in pixels. Default: 0.
+    /// The height of the crop in pixels. Default: 0.
     pub region_height_px: u32,
 }
 

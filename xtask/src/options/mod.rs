@@ -16,6 +16,7 @@ use std::path::Path;
 use crate::workspace::{self, Failure, read};
 use documents::DOCUMENTS;
 use table::Table;
+pub(crate) use text::comment;
 
 /// The path of the table in the project.
 const TABLE: &str = "crates/florence2-core/generation_options.toml";

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::table::{GenerationOption, Kind, Style, Table};
 use super::text::comment;
-use crate::workspace::Failure;
 
 /// The width of the code.
 const WIDTH: usize = 120;
@@ -51,34 +50,5 @@ fn value_type(option: &GenerationOption) -> &'static str {
         Kind::SequenceBiases => "Sequence[tuple[Sequence[int], float]]",
         Kind::Texts => "str | Sequence[str]",
         Kind::Decay => "tuple[int, float]",
-    }
-}
-
-/// The fields of the C struct for ctypes: the part `fields A to B`.
-pub(crate) fn fields(table: &Table, title: &str) -> Result<String, Failure> {
-    let range = title.strip_prefix("fields ");
-    let range = range.ok_or("expected `fields A to B`")?;
-    let mut code = String::new();
-    for option in table.range(range)? {
-        for (name, value) in option.c_fields().iter().zip(c_types(option)) {
-            let _ = writeln!(code, "        (\"{name}\", {value}),");
-        }
-    }
-    Ok(code)
-}
-
-/// The types of an option's fields in the C struct.
-fn c_types(option: &GenerationOption) -> Vec<&'static str> {
-    match option.kind {
-        Kind::Count if option.is_signed_in_c() => vec!["c_int32"],
-        Kind::Count => vec!["c_uint32"],
-        Kind::Integer | Kind::Boolean | Kind::EarlyStopping => vec!["c_int32"],
-        Kind::Seed => vec!["c_uint64"],
-        Kind::F32 => vec!["c_float"],
-        Kind::F64 => vec!["c_double"],
-        Kind::TokenIds => vec!["POINTER(c_uint32)", "c_size_t"],
-        Kind::TokenSequences | Kind::SequenceBiases => vec!["c_void_p", "c_size_t"],
-        Kind::Texts => vec!["POINTER(c_char_p)", "c_size_t"],
-        Kind::Decay => vec!["c_uint32", "c_double"],
     }
 }

@@ -14,9 +14,10 @@ class Handle:
     It is not freed at the interpreter's exit, because a daemon thread may be in a call that uses it.
     """
 
-    def __init__(self, pointer: c_void_p, kind: str) -> None:
+    def __init__(self, pointer: c_void_p, free: str) -> None:
+        """`free` is the name of the function that frees the object."""
         self._pointer = pointer
-        weakref.finalize(self, call, f"{kind}_free", pointer).atexit = False
+        weakref.finalize(self, call, free, pointer).atexit = False
 
 
 def made(function: str, *arguments: object) -> c_void_p:
@@ -30,7 +31,7 @@ class Cancel(Handle):
     """A cancel token: ends runs and loads early, from any thread."""
 
     def __init__(self) -> None:
-        super().__init__(made("cancel_new"), "cancel")
+        super().__init__(made("cancel_new"), "cancel_free")
 
     def fire(self) -> None:
         """Ends every call that was given this token."""
@@ -39,7 +40,8 @@ class Cancel(Handle):
     @property
     def fired(self) -> bool:
         """True if the token was fired."""
-        return call("cancel_is_fired", self._pointer)
+        fired: bool = call("cancel_is_fired", self._pointer)
+        return fired
 
 
 def pointer_of(cancel: Cancel | None) -> c_void_p | None:

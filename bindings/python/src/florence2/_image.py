@@ -8,16 +8,24 @@ from collections.abc import Sequence
 from ctypes import byref, c_void_p
 from typing import Any
 
-from . import _native
+from ._c_api import (
+    DecodeOptions,
+    PixelFormat,
+    PixelFormatName,
+    Pixels,
+    Yuv,
+    YuvFormat,
+    YuvFormatName,
+    YuvMatrix,
+    YuvMatrixName,
+    YuvRange,
+    YuvRangeName,
+)
 from ._handle import Handle, made
-from ._native import call, struct, text
+from ._native import call, number, struct, text
 
-_PIXEL_FORMATS = {"rgb": 0, "rgba": 1, "bgr": 2, "bgra": 3, "gray": 4}
 _FORMAT_OF_CHANNELS = {1: "gray", 3: "rgb", 4: "rgba"}
-_YUV_FORMATS = {"nv12": 0, "i420": 1}
 _YUV_PLANES = {"nv12": "yu", "i420": "yuv"}
-_YUV_MATRICES = {"bt601": 0, "bt709": 1}
-_YUV_RANGES = {"limited": 0, "full": 1}
 
 
 class Image(Handle):
@@ -28,14 +36,14 @@ class Image(Handle):
     """
 
     def __init__(self, source: Any, *, max_pixels: int = 0) -> None:
-        super().__init__(_image(source, max_pixels), "image")
+        super().__init__(_image(source, max_pixels), "image_free")
 
     @classmethod
     def from_pixels(
         cls,
         data: Any,
         size: tuple[int, int],
-        format: str = "rgb",
+        format: PixelFormatName = "rgb",
         *,
         stride_bytes: int = 0,
         region: Sequence[int] | None = None,
@@ -48,11 +56,11 @@ class Image(Handle):
         """
         data = _bytes(data)
         pixels = struct(
-            _native.Pixels,
+            Pixels,
             data=data,
             data_len=len(data),
             stride_bytes=stride_bytes,
-            format=_number("format", format, _PIXEL_FORMATS),
+            format=number("format", format, PixelFormat),
             **_size_fields(size, region),
         )
         return cls._of("image_from_pixels", byref(pixels))
@@ -62,10 +70,10 @@ class Image(Handle):
         cls,
         planes: Sequence[Any],
         size: tuple[int, int],
-        format: str = "nv12",
+        format: YuvFormatName = "nv12",
         *,
-        matrix: str = "bt601",
-        range: str = "limited",
+        matrix: YuvMatrixName = "bt601",
+        range: YuvRangeName = "limited",
         strides_bytes: Sequence[int] | None = None,
         region: Sequence[int] | None = None,
     ) -> Image:
@@ -75,7 +83,7 @@ class Image(Handle):
         `bt601` or `bt709`. `range` is `limited` (luma 16 to 235, chroma 16 to 240) or `full` (0 to 255). `strides_bytes`
         has one number per plane. Otherwise as `from_pixels`.
         """
-        number = _number("format", format, _YUV_FORMATS)
+        format_number = number("format", format, YuvFormat)
         names = _YUV_PLANES[format]
         strides_bytes = [0] * len(names) if strides_bytes is None else strides_bytes
         for argument, values in (("planes", planes), ("strides_bytes", strides_bytes)):
@@ -85,10 +93,10 @@ class Image(Handle):
         for name, plane, stride_bytes in zip(names, map(_bytes, planes), strides_bytes):
             fields |= {name: plane, f"{name}_len": len(plane), f"{name}_stride_bytes": stride_bytes}
         yuv = struct(
-            _native.Yuv,
-            format=number,
-            matrix=_number("matrix", matrix, _YUV_MATRICES),
-            range=_number("range", range, _YUV_RANGES),
+            Yuv,
+            format=format_number,
+            matrix=number("matrix", matrix, YuvMatrix),
+            range=number("range", range, YuvRange),
             **fields,
             **_size_fields(size, region),
         )
@@ -97,7 +105,7 @@ class Image(Handle):
     @classmethod
     def _of(cls, function: str, *arguments: object) -> Image:
         image = cls.__new__(cls)
-        Handle.__init__(image, made(function, *arguments), "image")
+        Handle.__init__(image, made(function, *arguments), "image_free")
         return image
 
     @property
@@ -111,7 +119,7 @@ class ImageFeatures(Handle):
 
 
 def _image(source: Any, max_pixels: int) -> c_void_p:
-    options = struct(_native.DecodeOptions, max_pixels=max_pixels)
+    options = struct(DecodeOptions, max_pixels=max_pixels)
     if isinstance(source, (str, os.PathLike)):
         return made("image_from_path", text(os.fspath(source)), byref(options))
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -120,7 +128,8 @@ def _image(source: Any, max_pixels: int) -> c_void_p:
     if max_pixels:
         raise TypeError(f"max_pixels: found an image of {type(source).__name__}, expected a path or bytes")
     if hasattr(source, "convert") and hasattr(source, "tobytes"):
-        return _pixels(source.convert("RGB").tobytes(), *source.size, 3)
+        width, height = source.size
+        return _pixels(source.convert("RGB").tobytes(), width, height, 3)
     if hasattr(source, "__array_interface__"):
         return _array(source)
     raise TypeError(f"image: found {type(source).__name__}, expected a path, bytes, a PIL image or an array")
@@ -136,12 +145,12 @@ def _array(array: Any) -> c_void_p:
 
 def _pixels(data: bytes, width: int, height: int, channels: int) -> c_void_p:
     pixels = struct(
-        _native.Pixels,
+        Pixels,
         data=data,
         data_len=len(data),
         width_px=width,
         height_px=height,
-        format=_PIXEL_FORMATS[_FORMAT_OF_CHANNELS[channels]],
+        format=PixelFormat[_FORMAT_OF_CHANNELS[channels].upper()],
     )
     return made("image_from_pixels", byref(pixels))
 
@@ -156,12 +165,6 @@ def _size_fields(size: tuple[int, int], region: Sequence[int] | None) -> dict[st
             raise ValueError(f"region: found {tuple(region)}, expected x1 < x2 and y1 < y2 within {width}x{height} pixels")
         fields |= {"region_x_px": x1, "region_y_px": y1, "region_width_px": x2 - x1, "region_height_px": y2 - y1}
     return fields
-
-
-def _number(argument: str, name: str, numbers: dict[str, int]) -> int:
-    if name not in numbers:
-        raise ValueError(f"{argument}: found {name!r}, expected one of {', '.join(numbers)}")
-    return numbers[name]
 
 
 def _bytes(buffer: Any) -> bytes:

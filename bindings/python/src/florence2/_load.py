@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _native
+from . import _c_api
 from ._handle import Cancel, pointer_of
-from ._native import Callback, struct, text
+from ._native import Callbacks, struct, text
 
 Path = str | os.PathLike[str]
 
@@ -26,11 +26,11 @@ class Adapter:
     scale: float = 1.0
     files: Mapping[str, Any] | None = None
 
-    def _struct(self) -> _native.Adapter:
+    def _struct(self) -> _c_api.Adapter:
         # The C API takes 0 for 1.
         if ctypes.c_float(self.scale).value == 0:
             raise ValueError(f"scale: found {self.scale}, expected a number other than 0")
-        adapter = _native.Adapter(folder=text(_path(self.folder)), scale=self.scale)
+        adapter = _c_api.Adapter(folder=text(_path(self.folder)), scale=self.scale)
         if self.files is not None:
             adapter.files, adapter.files_len = files_of(self.files), len(self.files)
         return adapter
@@ -46,9 +46,9 @@ class LoadProgress:
     total_parameters: int
 
 
-def files_of(files: Mapping[str, Any]) -> ctypes.Array[_native.File]:
+def files_of(files: Mapping[str, Any]) -> ctypes.Array[_c_api.File]:
     """Files in memory. The library reads `bytes` in place; other buffers are copied."""
-    array = (_native.File * len(files))()
+    array = (_c_api.File * len(files))()
     for file, (name, data) in zip(array, files.items()):
         data = data if isinstance(data, bytes) else memoryview(data).tobytes()
         file.name, file.data, file.data_len = text(name), data, len(data)
@@ -66,28 +66,28 @@ def load_options(
     cancel: Cancel | None,
     weights: Path | None = None,
     processor: Path | None = None,
-) -> tuple[_native.LoadOptions, Callback]:
-    """The options as the C API takes them, and the callback, which must surround the call."""
+) -> tuple[_c_api.LoadOptions, Callbacks]:
+    """The options as the C API takes them, and the callbacks, which must surround the call."""
     native = [(adapter if isinstance(adapter, Adapter) else Adapter(adapter))._struct() for adapter in adapters]
-    callback = Callback(on_progress, _progress)
+    callbacks = Callbacks()
     options = struct(
-        _native.LoadOptions,
+        _c_api.LoadOptions,
         device=text(device),
         dtype=text(dtype),
-        adapters=(_native.Adapter * len(native))(*native),
+        adapters=(_c_api.Adapter * len(native))(*native),
         adapters_len=len(native),
         threads=threads,
         spin_limit=spin_limit,
-        on_progress=callback.native(_native.LoadProgressCallback),
+        on_progress=callbacks.native(_c_api.LoadProgressCallback, on_progress, _progress),
         cancel=pointer_of(cancel),
         weights=text(_path(weights)),
         processor=text(_path(processor)),
     )
-    return options, callback
+    return options, callbacks
 
 
-def _progress(progress: Any) -> tuple[LoadProgress]:
-    return (LoadProgress(progress.tensors, progress.total_tensors, progress.parameters, progress.total_parameters),)
+def _progress(progress: Any) -> LoadProgress:
+    return LoadProgress(progress.tensors, progress.total_tensors, progress.parameters, progress.total_parameters)
 
 
 def _path(path: Path | None) -> str | None:
