@@ -136,8 +136,12 @@ struct Florence2Tests {
             .regionToSegmentation, .ocr, .ocrWithRegion, .regionToCategory, .regionToDescription, .regionToOCR,
         ]
         #expect(Set(Florence2Task.all) == tasks && Florence2Task.all.count == tasks.count)
-        #expect(Florence2Task.regionToOCR.needsInput && Florence2Task.openVocabularyDetection.needsInput)
-        #expect(!Florence2Task.ocr.needsInput && !Florence2Task("<NOTHING>").needsInput)
+        #expect(Florence2Task.regionToOCR.input == .region && Florence2Task.openVocabularyDetection.input == .text)
+        #expect(Florence2Task.ocr.input == .nothing && Florence2Task("<NOTHING>").input == nil)
+        #expect(Florence2Task.ocrWithRegion.postProcessingType == .ocr)
+        #expect(Florence2Task.regionProposal.postProcessingType == .boxes)
+        #expect(Florence2Task("<NOTHING>").postProcessingType == nil)
+        #expect(tasks.allSatisfy { $0.input != nil && $0.postProcessingType != nil })
         let named = try model.run(Florence2Request(image, task: "od"))
         #expect(try named.tokenIDs == model.run(Florence2Request(image, task: .objectDetection)).tokenIDs)
     }
