@@ -52,12 +52,15 @@ LANGUAGES = {
     "go": Language(
         binding=["bindings/go/*.go"],
         tests=["tests/conformance/go-driver/*.go", "bindings/go/*_test.go"],
-        not_called=RESULT_PARTS | SCORE_PARTS,
+        not_called={
+            "cancel_is_fired": "Err of the context is its equivalent",
+            "score_json": "the fields of Score are its contents",
+        },
     ),
     "swift": Language(
         binding=["bindings/swift/Sources/Florence2/*.swift"],
         tests=["tests/conformance/swift-driver/Sources/driver/*.swift", "bindings/swift/Tests/*/*.swift"],
-        not_called=RESULT_PARTS | SCORE_PARTS,
+        not_called=RESULT_PARTS | SCORE_PARTS | {"cancel_is_fired": "isCancelled of the task is its equivalent"},
     ),
     "python": Language(
         binding=["bindings/python/src/florence2/*.py"],
@@ -185,6 +188,9 @@ def parts_of(patterns: list[str]) -> list[Part]:
             if path.name.endswith("_test.go") or path.name == "_c_api.py":
                 continue
             code = path.read_text()
+            if path.suffix == ".go":
+                # The comment before `import "C"` is code in C.
+                code += "\n".join(re.findall(r'/\*((?:(?!\*/).)*)\*/\s*import "C"', code, re.S))
             parts += parts_of_python(code) if path.suffix == ".py" else parts_in_braces(without_comments(code))
     return parts
 
