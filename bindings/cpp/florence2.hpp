@@ -7,6 +7,8 @@
 //     florence2::model model = florence2::model::load("Florence-2-base");
 //     florence2::image image = florence2::image::from_path("street.jpg");
 //     for (const florence2::region &region : model.run({image, "<OD>"}).regions) { ... }
+//
+// If an allocation fails, a call throws std::bad_alloc and frees what it has made.
 #ifndef FLORENCE2_HPP
 #define FLORENCE2_HPP
 
@@ -14,14 +16,19 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -48,6 +55,33 @@ template <typename T, void (*Free)(T *)> struct deleter {
 };
 
 template <typename T, void (*Free)(T *)> using handle = std::unique_ptr<T, deleter<T, Free>>;
+
+/// Places for the handles that a call writes. It owns them, and is made before the call.
+template <typename T, void (*Free)(T *)> class handles {
+  public:
+    explicit handles(std::size_t size) : pointers_(size, nullptr) {}
+    handles(const handles &) = delete;
+    handles &operator=(const handles &) = delete;
+    ~handles() {
+        for (T *pointer : pointers_) {
+            Free(pointer);
+        }
+    }
+
+    T **data() noexcept { return pointers_.data(); }
+    /// Returns a handle, and gives up its ownership.
+    handle<T, Free> take(std::size_t index) noexcept {
+        return handle<T, Free>(std::exchange(pointers_[index], nullptr));
+    }
+
+  private:
+    std::vector<T *> pointers_;
+};
+
+/// A NaN of the C API as no value.
+inline std::optional<float> optional_number(float number) {
+    return std::isnan(number) ? std::nullopt : std::optional<float>(number);
+}
 
 /// The exception of a failed call. `raised` may be null; a status of a newer library may have no message.
 inline error error_of(florence2_status status, const florence2_error *raised) {
@@ -137,12 +171,87 @@ inline void set_simd_level(const std::string &level) {
     detail::call(florence2_simd_level_set, detail::c_string(level, "level"));
 }
 
+/// The callback of set_log. It must not throw, load or run models, or call trim or set_log.
+using log_callback =
+    std::function<void(florence2_log_level level, std::string_view target, std::string_view message)>;
+
+namespace detail {
+
+/// The log callback of the process. It is never destroyed, because threads may log until the process ends.
+struct log_listener {
+    std::mutex changing;
+    std::unique_ptr<log_callback> callback;
+
+    static log_listener &instance() {
+        static log_listener *listener = new log_listener;
+        return *listener;
+    }
+
+    /// Whether this thread is in the callback.
+    static bool &is_called() noexcept {
+        static thread_local bool called = false;
+        return called;
+    }
+
+    static void call(florence2_log_level level, const char *target, const char *message, void *user) noexcept {
+        is_called() = true;
+        try {
+            (*static_cast<log_callback *>(user))(level, target, message);
+        } catch (...) { // An exception of the callback is dropped.
+        }
+        is_called() = false;
+    }
+};
+
+} // namespace detail
+
+/// Sets the log callback of the process, in place of the previous one; an empty function for none. It receives
+/// the messages of `max_level` and of more severe levels, on any thread, also on several at the same time.
+inline void set_log(log_callback callback, florence2_log_level max_level = FLORENCE2_LOG_LEVEL_WARN) {
+    if (detail::log_listener::is_called()) {
+        throw error(FLORENCE2_STATUS_INVALID_ARGUMENT,
+                    "argument `callback`: found a call from within the callback, expected a call from outside of it");
+    }
+    auto &listener = detail::log_listener::instance();
+    const std::lock_guard<std::mutex> lock(listener.changing);
+    std::unique_ptr<log_callback> next;
+    if (callback) {
+        next = std::make_unique<log_callback>(std::move(callback));
+    }
+    detail::call(florence2_log_set, next ? &detail::log_listener::call : florence2_log_callback(nullptr),
+                 static_cast<void *>(next.get()), static_cast<std::int32_t>(max_level));
+    // The previous callback is not running any more.
+    listener.callback = std::move(next);
+}
+
+/// A task: its token, the input that it needs, and the format of its answer.
+struct task_info {
+    std::string token; ///< such as "<OD>"
+    florence2_task_input input;
+    florence2_post_processing_type post_processing_type;
+};
+
+/// Describes a task, by its token or name. `input` is FLORENCE2_TASK_INPUT_UNKNOWN if there is none.
+inline task_info describe_task(const std::string &task) {
+    const char *name = detail::c_string(task, "task");
+    return {task, florence2_task_input_of(name), florence2_task_post_processing_type(name)};
+}
+
+/// All tasks.
+inline std::vector<task_info> tasks() {
+    std::vector<task_info> all;
+    for (std::size_t index = 0; index < florence2_task_count(); index++) {
+        all.push_back(describe_task(florence2_task_token(index)));
+    }
+    return all;
+}
+
 /// Options of decoding an image file.
 struct decode_options {
     std::uint64_t max_pixels = 0; ///< A larger image is refused before it is decoded; 0 for 178,956,970.
 };
 
-/// The region of a pixel buffer or frame that becomes the image. Zeros select all pixels.
+/// The part of a pixel buffer or frame that becomes the image. Zeros select all pixels.
 struct crop {
     std::uint32_t x_px = 0, y_px = 0, width_px = 0, height_px = 0;
 };
@@ -163,7 +272,7 @@ struct yuv_frame {
     plane v; ///< I420: V; NV12: no data
     florence2_yuv_matrix matrix = FLORENCE2_YUV_MATRIX_BT601;
     florence2_yuv_range range = FLORENCE2_YUV_RANGE_LIMITED;
-    crop region;
+    crop part; ///< the part that becomes the image
 };
 
 /// An image: 8-bit RGB pixels in memory.
@@ -188,10 +297,10 @@ class image {
         return image(made);
     }
 
-    /// Copies a pixel buffer, or a region of it. A stride of 0 stands for rows without gaps.
+    /// Copies a pixel buffer, or a part of it. A stride of 0 stands for rows without gaps.
     static image from_pixels(const std::uint8_t *data, std::size_t size, std::uint32_t width_px,
                              std::uint32_t height_px, florence2_pixel_format format,
-                             std::size_t stride_bytes = 0, const crop &region = {}) {
+                             std::size_t stride_bytes = 0, const crop &part = {}) {
         florence2_pixels pixels;
         florence2_pixels_init(&pixels, sizeof pixels);
         pixels.data = data;
@@ -200,14 +309,14 @@ class image {
         pixels.width_px = width_px;
         pixels.height_px = height_px;
         pixels.format = static_cast<std::int32_t>(format);
-        set_region(pixels, region);
+        set_crop(pixels, part);
         florence2_image *made = nullptr;
         detail::call(florence2_image_from_pixels, static_cast<const florence2_pixels *>(&pixels),
                      &made);
         return image(made);
     }
 
-    /// Converts a YUV frame, or a region of it, to RGB.
+    /// Converts a YUV frame, or a part of it, to RGB.
     static image from_yuv(const yuv_frame &frame) {
         florence2_yuv yuv;
         florence2_yuv_init(&yuv, sizeof yuv);
@@ -225,7 +334,7 @@ class image {
         yuv.format = static_cast<std::int32_t>(frame.format);
         yuv.matrix = static_cast<std::int32_t>(frame.matrix);
         yuv.range = static_cast<std::int32_t>(frame.range);
-        set_region(yuv, frame.region);
+        set_crop(yuv, frame.part);
         florence2_image *made = nullptr;
         detail::call(florence2_image_from_yuv, static_cast<const florence2_yuv *>(&yuv), &made);
         return image(made);
@@ -248,11 +357,11 @@ class image {
         return native;
     }
 
-    template <typename Native> static void set_region(Native &native, const crop &region) {
-        native.region_x_px = region.x_px;
-        native.region_y_px = region.y_px;
-        native.region_width_px = region.width_px;
-        native.region_height_px = region.height_px;
+    template <typename Native> static void set_crop(Native &native, const crop &part) {
+        native.region_x_px = part.x_px;
+        native.region_y_px = part.y_px;
+        native.region_width_px = part.width_px;
+        native.region_height_px = part.height_px;
     }
 
     detail::handle<florence2_image, florence2_image_free> handle_;
@@ -295,13 +404,41 @@ struct point {
     double x_px, y_px;
 };
 
-/// A box (two corners), quad or polygon with its label. Scores range from 0 to 1.
+/// The scores of a region, 0 to 1.
+struct region_score {
+    float overall;              ///< the score that is shown: label times locations
+    std::optional<float> label; ///< the probability of the label; none without a label
+    float locations;            ///< the probability that the coordinates lie within location_tolerance
+};
+
+/// A region of the answer: a box (two corners), quad or polygon in the image, with its label.
 struct region {
     florence2_region_kind kind;
     std::string label;
     std::vector<point> points;
-    float score, label_score, location_score;
-    std::size_t instance;
+    std::optional<region_score> score; ///< none if it is not known
+    std::size_t instance;              ///< the number of the object; the rings of one object share it
+
+    /// The smallest box that contains the points: x1, y1, x2, y2 in pixels.
+    std::array<double, 4> bounding_box() const {
+        std::array<double, 4> box{0, 0, 0, 0};
+        for (std::size_t index = 0; index < points.size(); index++) {
+            const point &one = points[index];
+            const bool first = index == 0;
+            box[0] = first ? one.x_px : std::min(box[0], one.x_px);
+            box[1] = first ? one.y_px : std::min(box[1], one.y_px);
+            box[2] = first ? one.x_px : std::max(box[2], one.x_px);
+            box[3] = first ? one.y_px : std::max(box[3], one.y_px);
+        }
+        return box;
+    }
+};
+
+/// The durations of a run in milliseconds. Each result of a batch has those of the whole batch.
+struct timings {
+    double preprocess_ms = 0; ///< the image is resized and normalised
+    double vision_ms = 0;     ///< the vision tower and its projection run
+    double generate_ms = 0;   ///< the prompts are tokenized, and the encoder and the decoder run
 };
 
 /// The answer to a request.
@@ -309,13 +446,22 @@ struct result {
     std::string text;     ///< without special tokens
     std::string raw_text; ///< with special tokens
     std::string task;
-    std::string json;
     std::vector<region> regions;
     std::vector<std::uint32_t> token_ids;
     std::vector<float> token_log_probs;
-    float score, sequence_score;
-    florence2_finish_reason finish_reason;
+    std::optional<float> score; ///< the confidence, 0 to 1; none for an answer without tokens
+    float sequence_score = 0;   ///< transformers' sequences_scores
+    florence2_finish_reason finish_reason = FLORENCE2_FINISH_REASON_NONE;
+    std::uint32_t image_width_px = 0, image_height_px = 0;
+    florence2::timings timings;
     std::vector<result> alternatives; ///< further answers of num_return_sequences, best first
+
+    /// The answer as a JSON object, which the first call creates.
+    std::string json() const { return florence2_result_json(native_.get()); }
+
+  private:
+    friend class model;
+    std::shared_ptr<const florence2_result> native_;
 };
 
 /// The log-probabilities of a target answer.
@@ -325,26 +471,78 @@ struct target_score {
         std::string text;
         float log_prob;
     };
-    float loss; ///< the mean negative log-probability of the tokens
+    float loss = 0; ///< the mean negative log-probability of the tokens
     std::vector<token> tokens;
+
+    /// The score as a JSON object, which the first call creates.
+    std::string json() const { return florence2_score_json(native_.get()); }
+
+  private:
+    friend class model;
+    std::shared_ptr<const florence2_score> native_;
 };
 
 /// The outcome of one request of a batch: its result or its error.
-using outcome = std::variant<result, error>;
+class outcome {
+  public:
+    outcome(result value) : held_(std::move(value)) {}
+    outcome(florence2::error reason) : held_(std::move(reason)) {}
+
+    /// Whether there is a result.
+    bool has_value() const noexcept { return held_.index() == 0; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// The result. Throws the error if there is none.
+    const result &value() const & {
+        check();
+        return std::get<result>(held_);
+    }
+    /// The result, moved out of a temporary outcome.
+    result value() && {
+        check();
+        return std::get<result>(std::move(held_));
+    }
+    /// The error. Throws std::bad_variant_access if there is a result.
+    const florence2::error &error() const { return std::get<florence2::error>(held_); }
+
+  private:
+    void check() const {
+        if (!has_value()) {
+            throw std::get<florence2::error>(held_);
+        }
+    }
+
+    std::variant<result, florence2::error> held_;
+};
+
+/// A box as the input of a task, in pixels of the image, with x1 <= x2 and y1 <= y2.
+struct box_px {
+    double x1, y1, x2, y2;
+};
+
+/// A box as the input of a task, in fractions of the image's width and height, 0 to 1.
+struct box_fractions {
+    double x1, y1, x2, y2;
+};
+
+/// The input of a task besides the image: none, a text or a box. describe_task says which a task needs.
+using task_input = std::variant<std::monostate, std::string, box_px, box_fractions>;
 
 /// A request: a task or a prompt about an image. The image must outlive the run.
 struct request {
-    request(const image &input_image, std::string task_, std::optional<std::string> input_ = {})
-        : image_(input_image.get()), task(std::move(task_)), input(std::move(input_)) {}
-    request(const image_features &features, std::string task_, std::optional<std::string> input_ = {})
-        : features_(features.get()), task(std::move(task_)), input(std::move(input_)) {}
+    request(const image &input_image, std::string task_, task_input input_ = {})
+        : task(std::move(task_)), input(std::move(input_)), image_(input_image.get()) {}
+    request(const image_features &features, std::string task_, task_input input_ = {})
+        : task(std::move(task_)), input(std::move(input_)), features_(features.get()) {}
 
+    std::string task; ///< such as "<OD>"; empty for a prompt
+    task_input input;
+    std::optional<std::string> prompt; ///< free text, for fine-tuned models; without task and input
+
+  private:
+    friend class model;
     const florence2_image *image_ = nullptr;
     const florence2_image_features *features_ = nullptr;
-    std::string task; ///< such as "<OD>"; empty for a prompt
-    std::optional<std::string> input; ///< the text that the task needs, such as a phrase
-    std::optional<std::string> prompt; ///< free text, for fine-tuned models
-    std::optional<std::array<double, 4>> region_px; ///< x1, y1, x2, y2
 };
 
 /// A file in the caller's memory.
@@ -375,7 +573,7 @@ struct load_options {
     std::int32_t spin_limit = 0;
     std::string weights;   ///< path of a weights file or an index of shards; empty for the folder's
     std::string processor; ///< folder of the processor's and tokenizer's files; empty for the model's
-    const cancel *cancelled_by = nullptr;
+    const florence2::cancel *cancel = nullptr; ///< ends the loading when it is fired
     /// Called before the first tensor and after each; false ends the loading.
     std::function<bool(const florence2_load_progress &)> on_progress;
 };
@@ -644,19 +842,28 @@ class generation_fields {
 
 } // namespace detail
 
-/// Options of a run. Zero and empty select the model's own values.
-struct run_options {
-    run_options() { florence2_run_options_init(&native, sizeof native); }
+/// The conventions of results where Microsoft's code and transformers differ.
+enum class coordinates {
+    bin_centers = FLORENCE2_COORDINATES_BIN_CENTERS, ///< the bins' centres, with fractions
+    hf_integers = FLORENCE2_COORDINATES_HF_INTEGERS, ///< transformers' integers
+};
 
-    /// The options of the C API. Its callbacks receive its `user`. on_token and on_progress replace them.
-    florence2_run_options native;
-    /// The generation options. They override those of native and generation_config.
-    generation_options generation;
+/// Options of a run. An option without a value selects that of the model's files or the default.
+struct run_options {
+    generation_options generation; ///< they override those of generation_config
     std::string generation_config; ///< a JSON object with keys of generation_config.json
-    const cancel *cancelled_by = nullptr;
-    /// Called once per token, in order, in place of native.on_token; false ends the run.
+    florence2::coordinates coordinates = florence2::coordinates::bin_centers;
+    /// The number of bins on each side of a coordinate that count as the same one in the scores of regions;
+    /// 1000 bins are a side of the image. Default: 50.
+    std::optional<std::uint32_t> location_tolerance;
+    /// The time limit of the call, from its start. After it, the call fails with
+    /// FLORENCE2_STATUS_DEADLINE_EXCEEDED. Default: no limit.
+    std::optional<std::chrono::milliseconds> timeout;
+    const florence2::cancel *cancel = nullptr; ///< ends the call when it is fired
+    /// Called once per token, in order; false ends the run. With beams or several answers per request, the
+    /// tokens of the best answer arrive after the search.
     std::function<bool(const florence2_token &)> on_token;
-    /// Called once per step, in place of native.on_progress; false ends the run.
+    /// Called once per step of the search; false ends the run.
     std::function<bool(const florence2_progress &)> on_progress;
 };
 
@@ -704,37 +911,32 @@ class model {
         return lines;
     }
 
+    /// The model's device, dtype, threads, vocabulary size and generation options as a JSON object.
+    std::string info_json() const { return florence2_model_info_json(get()); }
+
+    /// The id of a token, as it is written in the tokenizer's file.
+    std::uint32_t token_id(const std::string &token) const {
+        std::uint32_t id = 0;
+        detail::call(florence2_model_token_id, get(), detail::c_string(token, "token"), &id);
+        return id;
+    }
+
     /// Answers a request.
     result run(const request &one, const run_options &options = {}) const {
-        return std::move(run_batch({one}, options).front());
-    }
-
-    /// Answers requests in one batch. Each result equals that of the request alone. One request that fails
-    /// fails the call.
-    std::vector<result> run_batch(const std::vector<request> &requests,
-                                  const run_options &options = {}) const {
-        std::vector<florence2_request> native;
-        for (const request &one : requests) {
-            native.push_back(native_request(one));
-        }
-        std::vector<florence2_result *> made(requests.size(), nullptr);
+        const florence2_request native = native_request(one);
+        result_handle made;
         observed(options, [&](const florence2_run_options *native_options) {
-            detail::call(florence2_model_run_batch, get(),
-                         static_cast<const florence2_request *>(native.data()), native.size(),
-                         native_options, made.data(), static_cast<florence2_error **>(nullptr));
+            florence2_result *raw = nullptr;
+            detail::call(florence2_model_run, get(), &native, native_options, &raw);
+            made.reset(raw);
         });
-        std::vector<result_handle> owned(made.begin(), made.end());
-        std::vector<result> results;
-        for (const auto &one : owned) {
-            results.push_back(copy(one.get()));
-        }
-        return results;
+        return copy(std::move(made));
     }
 
-    /// Answers requests in one batch, as run_batch, but a request that fails leaves the others their results.
-    /// Throws the errors that concern all requests, such as those of options.
-    std::vector<outcome> run_batch_each(const std::vector<request> &requests,
-                                        const run_options &options = {}) const {
+    /// Answers requests in one batch. There is one outcome per request, in order, and each result equals that
+    /// of the request alone. Throws the errors that concern all requests, such as those of options.
+    std::vector<outcome> run_batch(const std::vector<request> &requests,
+                                   const run_options &options = {}) const {
         std::vector<florence2_request> native;
         std::vector<std::optional<error>> rejected(requests.size());
         for (std::size_t index = 0; index < requests.size(); index++) {
@@ -746,25 +948,23 @@ class model {
                 florence2_request_init(&native.emplace_back(), sizeof native.back());
             }
         }
-        std::vector<florence2_result *> made(requests.size(), nullptr);
-        std::vector<florence2_error *> raised(requests.size(), nullptr);
+        detail::handles<florence2_result, florence2_result_free> results(requests.size());
+        detail::handles<florence2_error, florence2_error_free> errors(requests.size());
         observed(options, [&](const florence2_run_options *native_options) {
             detail::call(florence2_model_run_batch, get(),
                          static_cast<const florence2_request *>(native.data()), native.size(),
-                         native_options, made.data(), raised.data());
+                         native_options, results.data(), errors.data());
         });
-        std::vector<result_handle> results(made.begin(), made.end());
-        std::vector<detail::handle<florence2_error, florence2_error_free>> errors(raised.begin(),
-                                                                                  raised.end());
         std::vector<outcome> outcomes;
         for (std::size_t index = 0; index < requests.size(); index++) {
+            result_handle made = results.take(index);
+            const auto reason = errors.take(index);
             if (rejected[index]) {
                 outcomes.emplace_back(*rejected[index]);
-            } else if (results[index]) {
-                outcomes.emplace_back(copy(results[index].get()));
+            } else if (made) {
+                outcomes.emplace_back(copy(std::move(made)));
             } else {
-                const florence2_error *reason = errors[index].get();
-                outcomes.emplace_back(detail::error_of(florence2_error_status(reason), reason));
+                outcomes.emplace_back(detail::error_of(florence2_error_status(reason.get()), reason.get()));
             }
         }
         return outcomes;
@@ -782,17 +982,20 @@ class model {
     /// Scores `target` as the answer to a request.
     target_score score(const request &one, const std::string &target,
                        const run_options &options = {}) const {
-        florence2_request native = native_request(one);
-        florence2_score *made = nullptr;
+        const florence2_request native = native_request(one);
+        detail::handle<florence2_score, florence2_score_free> made;
         observed(options, [&](const florence2_run_options *native_options) {
-            detail::call(florence2_model_score, get(),
-                         static_cast<const florence2_request *>(&native),
-                         detail::c_string(target, "target"), native_options, &made);
+            florence2_score *raw = nullptr;
+            detail::call(florence2_model_score, get(), &native, detail::c_string(target, "target"),
+                         native_options, &raw);
+            made.reset(raw);
         });
-        detail::handle<florence2_score, florence2_score_free> owned(made);
-        target_score copied{florence2_score_loss(made), {}};
-        for (std::size_t index = 0; index < florence2_score_token_count(made); index++) {
-            const florence2_token *token = florence2_score_token(made, index);
+        target_score copied;
+        copied.native_ = std::move(made);
+        const florence2_score *scored = copied.native_.get();
+        copied.loss = florence2_score_loss(scored);
+        for (std::size_t index = 0; index < florence2_score_token_count(scored); index++) {
+            const florence2_token *token = florence2_score_token(scored, index);
             copied.tokens.push_back({token->token_id, token->text, token->log_prob});
         }
         return copied;
@@ -834,8 +1037,8 @@ class model {
         native.spin_limit = options.spin_limit;
         native.weights = detail::c_string_or_null(options.weights, "weights");
         native.processor = detail::c_string_or_null(options.processor, "processor");
-        if (options.cancelled_by != nullptr) {
-            native.cancel = options.cancelled_by->get();
+        if (options.cancel != nullptr) {
+            native.cancel = options.cancel->get();
         }
         if (options.on_progress) {
             native.user = &observing;
@@ -871,88 +1074,112 @@ class model {
         native.image_features = one.features_;
         native.task = detail::c_string_or_null(one.task, "task");
         native.prompt = one.prompt ? detail::c_string(*one.prompt, "prompt") : nullptr;
-        native.input = one.input ? detail::c_string(*one.input, "input") : nullptr;
-        if (one.region_px) {
-            std::copy(one.region_px->begin(), one.region_px->end(), native.region);
-            native.region_unit = FLORENCE2_REGION_UNIT_PX;
+        if (const auto *text = std::get_if<std::string>(&one.input)) {
+            native.input = detail::c_string(*text, "input");
+        } else if (const auto *box = std::get_if<box_px>(&one.input)) {
+            set_box(native, *box, FLORENCE2_REGION_UNIT_PX);
+        } else if (const auto *fractions = std::get_if<box_fractions>(&one.input)) {
+            set_box(native, *fractions, FLORENCE2_REGION_UNIT_NORMALIZED);
         }
         return native;
+    }
+
+    template <typename Box>
+    static void set_box(florence2_request &native, const Box &box, florence2_region_unit unit) {
+        const std::array<double, 4> edges{box.x1, box.y1, box.x2, box.y2};
+        std::copy(edges.begin(), edges.end(), native.region);
+        native.region_unit = unit;
     }
 
     /// The `user` of the callbacks of a run.
     struct observer {
         const run_options &options;
         detail::callback_guard guard;
-
-        std::int32_t on_token(const florence2_token &token) {
-            if (options.on_token) {
-                return options.on_token(token) ? 0 : 1;
-            }
-            return options.native.on_token(&token, options.native.user);
-        }
-
-        std::int32_t on_progress(const florence2_progress &progress) {
-            if (options.on_progress) {
-                return options.on_progress(progress) ? 0 : 1;
-            }
-            return options.native.on_progress(&progress, options.native.user);
-        }
     };
+
+    static std::int32_t native_tolerance(const std::optional<std::uint32_t> &bins) {
+        if (!bins) {
+            return 0;
+        }
+        constexpr std::uint32_t largest = std::numeric_limits<std::int32_t>::max();
+        return *bins == 0 ? -1 : static_cast<std::int32_t>(std::min(*bins, largest));
+    }
 
     template <typename Run> static void observed(const run_options &options, Run run) {
         observer observing{options, {}};
-        florence2_run_options native = options.native;
+        florence2_run_options native;
+        florence2_run_options_init(&native, sizeof native);
         native.user = &observing;
         const detail::generation_fields fields(options.generation, native);
-        if (!options.generation_config.empty()) {
-            native.generation_config = detail::c_string(options.generation_config, "generation_config");
+        native.generation_config = detail::c_string_or_null(options.generation_config, "generation_config");
+        native.coordinates = static_cast<std::int32_t>(options.coordinates);
+        native.location_tolerance = native_tolerance(options.location_tolerance);
+        if (options.timeout) {
+            // The C API has no limit of 0.
+            native.deadline_ms = std::max<std::int64_t>(options.timeout->count(), 1);
         }
-        if (options.cancelled_by != nullptr) {
-            native.cancel = options.cancelled_by->get();
+        if (options.cancel != nullptr) {
+            native.cancel = options.cancel->get();
         }
-        if (options.on_token || options.native.on_token != nullptr) {
+        if (options.on_token) {
             native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->guard.guarded([&] { return observing->on_token(*token); });
+                return observing->guard.guarded([&] { return observing->options.on_token(*token) ? 0 : 1; });
             };
         }
-        if (options.on_progress || options.native.on_progress != nullptr) {
+        if (options.on_progress) {
             native.on_progress = [](const florence2_progress *progress, void *user) -> std::int32_t {
                 observer *observing = static_cast<observer *>(user);
-                return observing->guard.guarded([&] { return observing->on_progress(*progress); });
+                return observing->guard.guarded(
+                    [&] { return observing->options.on_progress(*progress) ? 0 : 1; });
             };
         }
         observing.guard.rethrowing([&] { run(&native); });
     }
 
-    static result copy(const florence2_result *native) {
-        result copied{florence2_result_text(native),
-                      florence2_result_raw_text(native),
-                      florence2_result_task(native),
-                      florence2_result_json(native),
-                      {},
-                      {},
-                      {},
-                      florence2_result_score(native),
-                      florence2_result_sequence_score(native),
-                      florence2_result_finish_reason(native),
-                      {}};
+    /// Copies a result, which owns the handle from then on.
+    static result copy(result_handle made) {
+        return copy(std::shared_ptr<const florence2_result>(std::move(made)));
+    }
+
+    static result copy(std::shared_ptr<const florence2_result> owned) {
+        const florence2_result *native = owned.get();
+        result copied;
+        copied.text = florence2_result_text(native);
+        copied.raw_text = florence2_result_raw_text(native);
+        copied.task = florence2_result_task(native);
+        copied.score = detail::optional_number(florence2_result_score(native));
+        copied.sequence_score = florence2_result_sequence_score(native);
+        copied.finish_reason = florence2_result_finish_reason(native);
+        copied.image_width_px = florence2_result_image_width_px(native);
+        copied.image_height_px = florence2_result_image_height_px(native);
+        const florence2_timings *durations = florence2_result_timings(native);
+        copied.timings = {durations->preprocess_ms, durations->vision_ms, durations->generate_ms};
         for (std::size_t index = 0; index < florence2_result_region_count(native); index++) {
-            const florence2_region *one = florence2_result_region(native, index);
-            region made{one->kind,        one->label,          {},           one->score,
-                        one->label_score, one->location_score, one->instance};
-            for (std::size_t at = 0; at < one->points_len; at++) {
-                made.points.push_back({one->points[at].x_px, one->points[at].y_px});
-            }
-            copied.regions.push_back(std::move(made));
+            copied.regions.push_back(copy(*florence2_result_region(native, index)));
         }
-        std::size_t tokens = florence2_result_token_count(native);
+        const std::size_t tokens = florence2_result_token_count(native);
         const std::uint32_t *ids = florence2_result_token_ids(native);
         const float *log_probs = florence2_result_token_log_probs(native);
         copied.token_ids.assign(ids, ids + tokens);
         copied.token_log_probs.assign(log_probs, log_probs + tokens);
         for (std::size_t index = 0; index < florence2_result_alternative_count(native); index++) {
-            copied.alternatives.push_back(copy(florence2_result_alternative(native, index)));
+            // The alternative belongs to the result.
+            copied.alternatives.push_back(copy(std::shared_ptr<const florence2_result>(
+                owned, florence2_result_alternative(native, index))));
+        }
+        copied.native_ = std::move(owned);
+        return copied;
+    }
+
+    static region copy(const florence2_region &native) {
+        region copied{native.kind, native.label, {}, std::nullopt, native.instance};
+        for (std::size_t at = 0; at < native.points_len; at++) {
+            copied.points.push_back({native.points[at].x_px, native.points[at].y_px});
+        }
+        if (!std::isnan(native.score)) {
+            copied.score = region_score{native.score, detail::optional_number(native.label_score),
+                                        native.location_score};
         }
         return copied;
     }

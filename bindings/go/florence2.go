@@ -1,27 +1,55 @@
 // Package florence2 captions, detects, grounds, segments and reads with Microsoft's Florence-2.
 //
-//	model, err := florence2.Load("Florence-2-base", nil)
+//	model, err := florence2.Load(ctx, "Florence-2-base-ft", nil)
 //	...
 //	defer model.Close()
 //	img, err := florence2.OpenImage("street.jpg")
 //	...
 //	defer img.Close()
-//	result, err := model.Run(ctx, florence2.Request{Image: img, Task: "<OD>"}, nil)
+//	result, err := model.Run(ctx, florence2.Request{Image: img, Task: florence2.TaskOD}, nil)
 //
-// The package is linked with libflorence2, which pkg-config finds: PKG_CONFIG_PATH must name the folder with florence2.pc,
-// which `cargo xtask dist` writes.
+// # Linking
+//
+// The package uses cgo and libflorence2, which pkg-config finds: PKG_CONFIG_PATH must contain the folder of florence2.pc,
+// which `cargo xtask dist` writes. A program finds the shared library at run time in one of these ways:
+//
+//   - CGO_LDFLAGS="-Wl,-rpath,$(pkg-config --variable=libdir florence2)" at build time stores the folder in the program.
+//     '-Wl,-rpath,$ORIGIN' stores the folder of the program itself.
+//   - LD_LIBRARY_PATH (Linux) or DYLD_LIBRARY_PATH (macOS) contains the folder at run time.
+//   - The library is installed in a folder of the system's loader.
+//
+// With the build tag florence2_static, the program contains the static library and needs none of them.
+//
+// # Contexts, goroutines and memory
+//
+// A context cancels a call and sets its deadline. Any number of goroutines may use a model, an image or features at the
+// same time. Close frees them, after the calls that use them have returned. The garbage collector frees those that are not
+// closed.
+//
+// # Absent values
+//
+// A value that can be absent is a pointer, which is nil if it is absent: scores, and options whose zero value is not their
+// default. Ptr returns pointers to values.
+//
+// # Functions of the C API that this package does not export
+//
+//   - florence2_abi_version: checked when the package is initialised.
+//   - florence2_cancel_new, florence2_cancel_fire, florence2_cancel_is_fired and florence2_cancel_free: contexts cancel
+//     calls.
+//   - florence2_score_json: [Score] has its values.
+//   - The functions that initialise or free structs, and those that read errors: the package calls them itself.
+//
+// The numbered fields of generation options in florence2_run_options are not used: [GenerationOptions] has all of them, and
+// the package passes them as JSON.
 package florence2
 
-/*
-#cgo pkg-config: florence2
-#include <florence2.h>
-*/
+// #include <florence2.h>
 import "C"
 
-// Version returns the version of the library.
+// Version returns the version of the library, such as "1.2.3".
 func Version() string { return C.GoString(C.florence2_version()) }
 
-// Devices returns the devices that a model can be loaded onto, best first.
+// Devices returns the names of the devices on which a model can be loaded, best first. The first call searches for GPUs.
 func Devices() []string {
 	names := make([]string, C.florence2_device_count())
 	for index := range names {
@@ -30,14 +58,15 @@ func Devices() []string {
 	return names
 }
 
-// SystemInfo describes the library and the machine as a JSON object, for reports of faults.
+// SystemInfo describes the library and the machine as a JSON object, for bug reports.
 func SystemInfo() string { return C.GoString(C.florence2_system_info_json()) }
 
-// Trim frees memory that the library keeps for later runs.
+// Trim frees the memory that the library keeps for later runs. Models, images and features remain valid.
 func Trim() { C.florence2_trim() }
 
-// SetSIMDLevel sets the SIMD level of the device cpu for the whole process. It must be called before the first model is
-// loaded.
+// SetSIMDLevel sets the SIMD level of the device "cpu" for the whole process. Call it before the first model is loaded.
+// Later, it succeeds only for the level in use. The levels are "portable", "avx2", "avx2-vnni", "avx512", "avx512-vnni",
+// "avx512-dot" and "amx" on x86-64, and "portable", "neon" and "neon-dot" on AArch64.
 func SetSIMDLevel(level string) error {
 	var args arguments
 	defer args.release()

@@ -5,12 +5,15 @@ import (
 	"strings"
 )
 
-// Ptr returns a pointer to a copy of a value, for the fields of GenerationOptions.
+// Ptr returns a pointer to a copy of a value, for options that are nil if they are not set:
+//
+//	options := florence2.RunOptions{LocationTolerance: florence2.Ptr(10)}
 func Ptr[T any](value T) *T { return &value }
 
 // EarlyStopping is the condition that ends a beam search.
 type EarlyStopping string
 
+// The conditions that end a beam search.
 const (
 	// EarlyStoppingTrue ends the search as soon as NumBeams answers are complete.
 	EarlyStoppingTrue EarlyStopping = "true"
@@ -37,7 +40,9 @@ func (s *EarlyStopping) UnmarshalJSON(data []byte) error {
 // ExponentialDecay is a number of generated tokens after which the scores of end tokens increase, and the base of the
 // exponential increase.
 type ExponentialDecay struct {
-	Start  int
+	// Start is the number of generated tokens.
+	Start int
+	// Factor is the base.
 	Factor float64
 }
 
@@ -54,7 +59,8 @@ func (d *ExponentialDecay) UnmarshalJSON(data []byte) error {
 // SequenceBias is a sequence of tokens with the bias that is added to the score of its last token.
 type SequenceBias struct {
 	TokenIDs []uint32
-	Bias     float32
+	// Bias is positive to make the sequence more likely. It must not be NaN.
+	Bias float32
 }
 
 // MarshalJSON returns the list [ids, bias].

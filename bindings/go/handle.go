@@ -1,26 +1,24 @@
 package florence2
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 	"unsafe"
 )
-
-// ErrClosed is returned by calls on a closed handle.
-var ErrClosed = errors.New("florence2: already closed")
 
 // handle is an object of the library. Any number of calls may use it at once; calls may be nested, and one call may use it
 // several times. It is freed when it is closed and no call uses it, by whichever of the two happens last.
 type handle struct {
 	lock    sync.Mutex
+	name    string
 	pointer unsafe.Pointer
 	users   int
 	closed  bool
 	free    func(unsafe.Pointer)
 }
 
-func newHandle(pointer unsafe.Pointer, free func(unsafe.Pointer)) *handle {
-	return &handle{pointer: pointer, free: free}
+func newHandle(name string, pointer unsafe.Pointer, free func(unsafe.Pointer)) *handle {
+	return &handle{name: name, pointer: pointer, free: free}
 }
 
 // borrow returns the object. The caller must call release once for each borrow.
@@ -28,7 +26,7 @@ func (h *handle) borrow() (unsafe.Pointer, error) {
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	if h.closed {
-		return nil, ErrClosed
+		return nil, &Error{Reason: ErrClosed, Message: fmt.Sprintf("%s: found it closed, expected it open", h.name)}
 	}
 	h.users++
 	return h.pointer, nil

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// Image is a decoded image.
+// Image is an image in memory: 8-bit RGB pixels. Any number of goroutines and models may use it at the same time.
 type Image struct{ handle *handle }
 
 // newImage makes an image with a function of the library, unless an argument was refused.
@@ -25,25 +25,27 @@ func newImage(args *arguments, with func(**C.florence2_image, **C.florence2_erro
 	if err := check(with(&made, &raised), raised); err != nil {
 		return nil, err
 	}
-	img := &Image{newHandle(unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_image_free((*C.florence2_image)(p)) })}
+	img := &Image{newHandle("image", unsafe.Pointer(made), func(p unsafe.Pointer) { C.florence2_image_free((*C.florence2_image)(p)) })}
 	runtime.AddCleanup(img, (*handle).close, img.handle)
 	return img, nil
 }
 
-// Decoder decodes image files: JPEG, PNG, WebP, BMP, GIF (first frame) and TIFF. The zero value has the defaults.
+// Decoder decodes image files and applies their EXIF orientation. The formats are JPEG, PNG, WebP, BMP, GIF (the first
+// frame) and TIFF. The zero value has the defaults.
 type Decoder struct {
-	// MaxPixels is the largest number of pixels that are decoded; 0 for the library's default. A larger image is refused
-	// before it is decoded.
+	// MaxPixels is the maximum number of pixels of an image. An image with more pixels is an error, which is returned before
+	// the image is decoded. The default is 0, which means 178,956,970.
 	MaxPixels int
 }
 
-// OpenImage decodes a file with the default options of Decoder.
+// OpenImage reads and decodes a file, as [Decoder.OpenImage] does with the default options.
 func OpenImage(path string) (*Image, error) { return Decoder{}.OpenImage(path) }
 
-// ReadImage decodes the contents of an image file with the default options of Decoder.
+// ReadImage reads and decodes the contents of a file, as [Decoder.ReadImage] does with the default options.
 func ReadImage(reader io.Reader) (*Image, error) { return Decoder{}.ReadImage(reader) }
 
-// OpenImage decodes a file.
+// OpenImage reads and decodes a file. The error matches ErrIO if the file cannot be read, and ErrInvalidImage if it cannot be
+// decoded or has too many pixels. The path is also the value of "image" in the JSON of results.
 func (d Decoder) OpenImage(path string) (*Image, error) {
 	var args arguments
 	defer args.release()
@@ -53,7 +55,8 @@ func (d Decoder) OpenImage(path string) (*Image, error) {
 	})
 }
 
-// ReadImage decodes the contents of an image file. It reads to the end of the reader.
+// ReadImage reads the contents of a file to their end and decodes them. An error of the reader is returned unchanged. The
+// error matches ErrInvalidImage if the contents cannot be decoded or have too many pixels.
 func (d Decoder) ReadImage(reader io.Reader) (*Image, error) {
 	encoded, err := io.ReadAll(reader)
 	if err != nil {
@@ -75,11 +78,12 @@ func (d Decoder) native(args *arguments) *C.florence2_decode_options {
 	return native
 }
 
-// NewImage converts an image of Go's. It ignores transparency: a transparent pixel keeps its colour.
+// NewImage converts an [image.Image]. It ignores alpha: a transparent pixel keeps its colour. The error matches
+// ErrInvalidImage if the image has no pixels.
 func NewImage(source image.Image) (*Image, error) {
 	bounds := source.Bounds()
 	if bounds.Empty() {
-		return nil, &Error{InvalidImage, fmt.Sprintf("image: found %dx%d pixels, expected at least 1x1", bounds.Dx(), bounds.Dy())}
+		return nil, &Error{Reason: ErrInvalidImage, Message: fmt.Sprintf("image: found %dx%d pixels, expected at least 1x1", bounds.Dx(), bounds.Dy())}
 	}
 	pixels, ok := source.(*image.NRGBA)
 	if !ok {
@@ -92,7 +96,7 @@ func NewImage(source image.Image) (*Image, error) {
 	})
 }
 
-// PixelFormat is the order of the channels of a pixel, with 8 bits each. Alpha is ignored.
+// PixelFormat is the order of the channels of a pixel, one byte per channel. Alpha is ignored.
 type PixelFormat int32
 
 // The pixel formats.
@@ -104,20 +108,21 @@ const (
 	Gray PixelFormat = C.FLORENCE2_PIXEL_FORMAT_GRAY
 )
 
-// Pixels is a buffer of pixels, such as a frame of a camera.
+// Pixels is a buffer of pixels, such as a camera frame.
 type Pixels struct {
-	// Data holds the rows from top to bottom. The last row may end with its last pixel.
+	// Data holds the rows from top to bottom. The last row may lack its padding.
 	Data []byte
-	// Stride is the number of bytes from the start of a row to the start of the next; 0 for rows without gaps.
+	// Stride is the number of bytes from the start of a row to the start of the next; 0 for rows without padding.
 	Stride int
 	// Width and Height are in pixels.
 	Width, Height int
-	Format        PixelFormat
+	// Format is RGB by default.
+	Format PixelFormat
 	// Region is the part that becomes the image, in pixels from the upper left corner; zero for all of it.
 	Region image.Rectangle
 }
 
-// NewImageFromPixels copies pixels.
+// NewImageFromPixels creates an image from a buffer of pixels, which it copies.
 func NewImageFromPixels(pixels Pixels) (*Image, error) {
 	var args arguments
 	defer args.release()
@@ -133,7 +138,7 @@ func NewImageFromPixels(pixels Pixels) (*Image, error) {
 	})
 }
 
-// YUVFormat is the layout of the chroma of a YUV frame.
+// YUVFormat is the layout of the chroma planes of a YUV frame.
 type YUVFormat int32
 
 // YUVMatrix is the matrix between YUV and RGB.
@@ -144,14 +149,14 @@ type YUVRange int32
 
 // The formats, matrices and ranges of YUV frames.
 const (
-	// NV12 has one plane with U and V in turn.
+	// NV12 has one plane with alternating U and V samples.
 	NV12 YUVFormat = C.FLORENCE2_YUV_FORMAT_NV12
-	// I420 has a plane of U and a plane of V.
+	// I420 has a plane of U samples and a plane of V samples.
 	I420 YUVFormat = C.FLORENCE2_YUV_FORMAT_I420
 
-	// BT601 is the matrix of ITU-R BT.601: most cameras, JPEG, and video of standard definition.
+	// BT601 is ITU-R BT.601: most cameras, JPEG, and standard-definition video.
 	BT601 YUVMatrix = C.FLORENCE2_YUV_MATRIX_BT601
-	// BT709 is the matrix of ITU-R BT.709: video of high definition.
+	// BT709 is ITU-R BT.709: high-definition video.
 	BT709 YUVMatrix = C.FLORENCE2_YUV_MATRIX_BT709
 
 	// LimitedRange has luma from 16 to 235 and chroma from 16 to 240.
@@ -160,13 +165,13 @@ const (
 	FullRange YUVRange = C.FLORENCE2_YUV_RANGE_FULL
 )
 
-// YUV is a frame with 4:2:0 subsampling: a chroma sample belongs to 2x2 pixels. The zero values of Format, Matrix and Range
-// are NV12, BT601 and LimitedRange.
+// YUV is a frame of 8-bit samples with 4:2:0 subsampling: one sample of U and one of V for every 2x2 pixels. The defaults of
+// Format, Matrix and Range are NV12, BT601 and LimitedRange.
 type YUV struct {
-	// Y is the plane of luma. U is the plane of U, or of U and V in turn with NV12. V is the plane of V, nil with NV12.
-	// The last row of a plane may end with its last sample.
+	// Y is the luma plane. U is the plane of U samples, or of alternating U and V samples with NV12. V is the plane of V
+	// samples, which is nil with NV12. The last row of a plane may lack its padding.
 	Y, U, V []byte
-	// The strides are the bytes from the start of a row to the start of the next; 0 for rows without gaps.
+	// The strides are the numbers of bytes from the start of a row to the start of the next; 0 for rows without padding.
 	YStride, UStride, VStride int
 	// Width and Height are in pixels.
 	Width, Height int
@@ -177,7 +182,7 @@ type YUV struct {
 	Region image.Rectangle
 }
 
-// NewImageFromYUV converts a YUV frame to RGB.
+// NewImageFromYUV creates an image from a YUV frame, which it converts to RGB.
 func NewImageFromYUV(frame YUV) (*Image, error) {
 	var args arguments
 	defer args.release()
@@ -204,7 +209,7 @@ func (a *arguments) region(region image.Rectangle) (x, y, width, height C.uint32
 		a.pixels("Region.Dx()", region.Dx()), a.pixels("Region.Dy()", region.Dy())
 }
 
-// Size returns the image's width and height in pixels, zeros for a closed image.
+// Size returns the width and the height of the image in pixels, and zeros for a closed image.
 func (i *Image) Size() (width, height int) {
 	pointer, err := i.handle.borrow()
 	if err != nil {
@@ -215,8 +220,8 @@ func (i *Image) Size() (width, height int) {
 	return int(C.florence2_image_width_px(native)), int(C.florence2_image_height_px(native))
 }
 
-// Close frees the image, after the runs that use it have ended. It does not wait for them, and may be called more than
-// once and from a callback.
+// Close frees the image, after the calls that use it have returned. It does not wait for them, and may be called more than
+// once and from a callback. It returns nil.
 func (i *Image) Close() error {
 	i.handle.close()
 	return nil

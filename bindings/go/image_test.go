@@ -73,7 +73,7 @@ func TestEveryKindOfImage(t *testing.T) {
 			t.Errorf("found %s, expected %s", result.RawText, expected.RawText)
 		}
 	}
-	if _, err := florence2.NewImage(image.NewGray(image.Rectangle{})); !errors.Is(err, florence2.InvalidImage) {
+	if _, err := florence2.NewImage(image.NewGray(image.Rectangle{})); !errors.Is(err, florence2.ErrInvalidImage) {
 		t.Error(err)
 	}
 }
@@ -87,11 +87,11 @@ func TestLargeImagesAreRefused(t *testing.T) {
 		}
 	}
 	for _, err := range []error{refusal(small.OpenImage(scene)), refusal(small.ReadImage(bytes.NewReader(encoded)))} {
-		if !errors.Is(err, florence2.InvalidImage) || !strings.Contains(err.Error(), "36863") {
+		if !errors.Is(err, florence2.ErrInvalidImage) || !strings.Contains(err.Error(), "36863") {
 			t.Errorf("found %v, expected an error about 36863 pixels", err)
 		}
 	}
-	if _, err := (florence2.Decoder{MaxPixels: -1}).OpenImage(scene); !errors.Is(err, florence2.InvalidArgument) {
+	if _, err := (florence2.Decoder{MaxPixels: -1}).OpenImage(scene); !errors.Is(err, florence2.ErrInvalidArgument) {
 		t.Errorf("found %v, expected an error about -1", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestBuffersThatDoNotFitAreRefused(t *testing.T) {
 		"`UStride`":      refusal(florence2.NewImageFromYUV(florence2.YUV{Y: data, U: data, Width: 4, Height: 4, UStride: -4})),
 		"`Region.Dx()`":  refusal(florence2.NewImageFromYUV(florence2.YUV{Y: data, U: data, Width: 4, Height: 4, Region: image.Rectangle{Min: image.Pt(2, 2)}})),
 	} {
-		if !errors.Is(err, florence2.InvalidArgument) || !strings.Contains(err.Error(), part) {
+		if !errors.Is(err, florence2.ErrInvalidArgument) || !strings.Contains(err.Error(), part) {
 			t.Errorf("found %v, expected an error with %q", err, part)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,34 +44,34 @@ func loaded(t *testing.T, model *florence2.Model, err error) *florence2.Result {
 
 func fromFolder(t *testing.T, options *florence2.LoadOptions) *florence2.Result {
 	t.Helper()
-	model, err := florence2.Load(folder, options)
+	model, err := florence2.Load(background, folder, options)
 	return loaded(t, model, err)
 }
 
 func TestLoadingFromMemory(t *testing.T) {
 	expected, files := fromFolder(t, nil), demoFiles(t)
-	model, err := florence2.LoadFiles(files, nil)
+	model, err := florence2.LoadMemory(background, files, nil)
 	if found := loaded(t, model, err); !same(found, expected) {
 		t.Errorf("found %s, expected %s", found.RawText, expected.RawText)
 	}
 	for _, missing := range []string{"config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"} {
 		part := maps.Clone(files)
 		delete(part, missing)
-		if _, err := florence2.LoadFiles(part, nil); !errors.Is(err, florence2.IO) || !strings.Contains(err.Error(), missing) {
+		if _, err := florence2.LoadMemory(background, part, nil); !errors.Is(err, florence2.ErrIO) || !strings.Contains(err.Error(), missing) {
 			t.Errorf("found %v, expected an error about %s", err, missing)
 		}
 	}
-	for name, status := range map[string]florence2.Status{
-		"confg.json": florence2.InvalidArgument, "a\x00.json": florence2.InvalidArgument, "": florence2.InvalidArgument,
-		"model.safetensors": florence2.InvalidModel, "config.json": florence2.InvalidModel,
+	for name, status := range map[string]error{
+		"confg.json": florence2.ErrInvalidArgument, "a\x00.json": florence2.ErrInvalidArgument, "": florence2.ErrInvalidArgument,
+		"model.safetensors": florence2.ErrInvalidModel, "config.json": florence2.ErrInvalidModel,
 	} {
 		bad := maps.Clone(files)
 		bad[name] = nil
-		if _, err := florence2.LoadFiles(bad, nil); !errors.Is(err, status) {
+		if _, err := florence2.LoadMemory(background, bad, nil); !errors.Is(err, status) {
 			t.Errorf("%q: found %v, expected %v", name, err, status)
 		}
 	}
-	if _, err := florence2.LoadFiles(nil, nil); !errors.Is(err, florence2.IO) {
+	if _, err := florence2.LoadMemory(background, nil, nil); !errors.Is(err, florence2.ErrIO) {
 		t.Errorf("found %v, expected an error about config.json", err)
 	}
 }
@@ -83,7 +84,7 @@ func TestWeightsAndProcessorOfOtherFolders(t *testing.T) {
 		}
 	}
 	options := florence2.LoadOptions{Weights: folder + "/model.safetensors", Processor: folder, SpinLimit: -1}
-	model, err := florence2.Load(config, &options)
+	model, err := florence2.Load(background, config, &options)
 	if found := loaded(t, model, err); !same(found, expected) {
 		t.Errorf("found %s, expected %s", found.RawText, expected.RawText)
 	}
@@ -94,11 +95,11 @@ func TestWeightsAndProcessorOfOtherFolders(t *testing.T) {
 		"options.spin_limit":       {Processor: folder, Weights: options.Weights, SpinLimit: -2},
 		"`Threads`":                {Processor: folder, Weights: options.Weights, Threads: -1},
 	} {
-		if _, err := florence2.Load(config, &options); err == nil || !strings.Contains(err.Error(), part) {
+		if _, err := florence2.Load(background, config, &options); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("found %v, expected an error about %s", err, part)
 		}
 	}
-	if _, err := florence2.LoadFiles(demoFiles(t), &options); !errors.Is(err, florence2.InvalidArgument) {
+	if _, err := florence2.LoadMemory(background, demoFiles(t), &options); !errors.Is(err, florence2.ErrInvalidArgument) {
 		t.Errorf("found %v, expected an error about the processor of a model in memory", err)
 	}
 }
@@ -150,7 +151,7 @@ func TestAdaptersAndTheirScales(t *testing.T) {
 		"safetensors":         {Files: florence2.Files{"adapter_config.json": files["adapter_config.json"]}},
 	} {
 		options := &florence2.LoadOptions{Adapters: []florence2.Adapter{{Files: files}, adapter}}
-		if _, err := florence2.Load(folder, options); err == nil || !strings.Contains(err.Error(), part) {
+		if _, err := florence2.Load(background, folder, options); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("found %v, expected an error with %q", err, part)
 		}
 	}
@@ -162,7 +163,7 @@ func TestLoadingReportsProgress(t *testing.T) {
 		reports = append(reports, progress)
 		return nil
 	}
-	model, err := florence2.Demo(&florence2.LoadOptions{OnProgress: report})
+	model, err := florence2.Demo(background, &florence2.LoadOptions{OnProgress: report})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func TestLoadingReportsProgress(t *testing.T) {
 			}
 			return nil
 		}}
-		if _, err := florence2.Demo(options); !errors.Is(err, mine) || calls != stop {
+		if _, err := florence2.Demo(background, options); !errors.Is(err, mine) || calls != stop {
 			t.Errorf("found %v after %d calls, expected the callback's error after %d", err, calls, stop)
 		}
 	}
@@ -197,13 +198,13 @@ func TestLoadingReportsProgress(t *testing.T) {
 			t.Error("the panic of the callback was not repeated")
 		}
 	}()
-	florence2.Demo(&florence2.LoadOptions{OnProgress: func(florence2.LoadProgress) error { panic("mine") }})
+	florence2.Demo(background, &florence2.LoadOptions{OnProgress: func(florence2.LoadProgress) error { panic("mine") }})
 }
 
 func TestContextsEndTheLoading(t *testing.T) {
 	calls := 0
 	ctx, cancel := context.WithCancel(background)
-	options := &florence2.LoadOptions{Context: ctx, OnProgress: func(florence2.LoadProgress) error {
+	options := &florence2.LoadOptions{OnProgress: func(florence2.LoadProgress) error {
 		if calls++; calls == 2 {
 			cancel()
 			// The library's token is fired by another goroutine.
@@ -211,17 +212,48 @@ func TestContextsEndTheLoading(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := florence2.Load(folder, options); !errors.Is(err, context.Canceled) || calls > 10 {
+	if _, err := florence2.Load(ctx, folder, options); !errors.Is(err, context.Canceled) || !errors.Is(err, florence2.ErrCancelled) || calls > 10 {
 		t.Errorf("found %v after %d calls, expected the context's error", err, calls)
 	}
 	calls = 0
-	if _, err := florence2.Load(folder, options); !errors.Is(err, context.Canceled) || calls != 0 {
+	if _, err := florence2.Load(ctx, folder, options); !errors.Is(err, context.Canceled) || calls != 0 {
 		t.Errorf("found %v after %d calls, expected the context's error", err, calls)
 	}
 	late, cancel := context.WithTimeout(background, 20*time.Millisecond)
 	defer cancel()
 	slow := func(florence2.LoadProgress) error { time.Sleep(time.Millisecond); return nil }
-	if _, err := florence2.Demo(&florence2.LoadOptions{Context: late, OnProgress: slow}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := florence2.Demo(late, &florence2.LoadOptions{OnProgress: slow})
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, florence2.ErrDeadlineExceeded) {
 		t.Errorf("found %v, expected the deadline's error", err)
+	}
+}
+
+func TestPropertiesOfAModel(t *testing.T) {
+	model, err := florence2.Load(background, folder, &florence2.LoadOptions{Device: "cpu", Dtype: "f32", Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := model.Info()
+	if err != nil || info.Device != "cpu" || info.Dtype != "f32" || info.Threads != 2 || info.VocabSize < 1000 || info.MaxNewTokens < 1 {
+		t.Errorf("found %+v, %v", info, err)
+	}
+	if beams := info.Generation.NumBeams; beams == nil || *beams < 1 {
+		t.Errorf("found %v beams in %+v, expected a number", beams, info.Generation)
+	}
+	end, err := model.TokenID("</s>")
+	if err != nil || !slices.Contains(info.Generation.EOSTokenID, end) || model.Device() != "cpu" {
+		t.Errorf("found %d, %v, expected one of %v", end, err, info.Generation.EOSTokenID)
+	}
+	if _, err := model.TokenID("no token"); !errors.Is(err, florence2.ErrInvalidArgument) {
+		t.Errorf("found %v, expected an error about the token", err)
+	}
+	model.Close()
+	for _, err := range []error{refusal(model.Info()), refusal(model.TokenID("</s>"))} {
+		if !errors.Is(err, florence2.ErrClosed) || !strings.Contains(err.Error(), "model") {
+			t.Errorf("found %v, expected the error of a closed model", err)
+		}
+	}
+	if model.Device() != "" || model.Warnings() != nil {
+		t.Error("a closed model has properties")
 	}
 }

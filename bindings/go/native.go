@@ -4,7 +4,8 @@ package florence2
 #include <florence2.h>
 #include <stdlib.h>
 
-extern int32_t florence2GoToken(florence2_token *token, uintptr_t callback);
+extern int32_t florence2GoToken(florence2_token *token, uintptr_t callbacks);
+extern int32_t florence2GoProgress(florence2_progress *progress, uintptr_t callbacks);
 extern int32_t florence2GoLoadProgress(florence2_load_progress *progress, uintptr_t callback);
 
 // Go's stack must not hold the number of a cgo.Handle as a pointer: it is passed to Go as a uintptr_t.
@@ -12,13 +13,18 @@ static int32_t florence2_go_on_token(const florence2_token *token, void *user) {
     return florence2GoToken((florence2_token *)token, (uintptr_t)user);
 }
 
+static int32_t florence2_go_on_progress(const florence2_progress *progress, void *user) {
+    return florence2GoProgress((florence2_progress *)progress, (uintptr_t)user);
+}
+
 static int32_t florence2_go_on_load_progress(const florence2_load_progress *progress, void *user) {
     return florence2GoLoadProgress((florence2_load_progress *)progress, (uintptr_t)user);
 }
 
-static void florence2_go_set_token_callback(florence2_run_options *options, uintptr_t callback) {
-    options->on_token = florence2_go_on_token;
-    options->user = (void *)callback;
+static void florence2_go_set_run_callbacks(florence2_run_options *options, bool tokens, bool progress, uintptr_t callbacks) {
+    options->on_token = tokens ? florence2_go_on_token : 0;
+    options->on_progress = progress ? florence2_go_on_progress : 0;
+    options->user = (void *)callbacks;
 }
 
 static void florence2_go_set_load_callback(florence2_load_options *options, uintptr_t callback) {
@@ -30,7 +36,6 @@ import "C"
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -65,7 +70,7 @@ func (a *arguments) onRelease(undo func()) { a.undo = append(a.undo, undo) }
 
 func (a *arguments) refuse(format string, values ...any) {
 	if a.err == nil {
-		a.err = &Error{InvalidArgument, fmt.Sprintf(format, values...)}
+		a.err = &Error{Reason: ErrInvalidArgument, Message: fmt.Sprintf(format, values...)}
 	}
 }
 
@@ -86,11 +91,16 @@ func (a *arguments) array(count int, size uintptr) unsafe.Pointer {
 	return made
 }
 
-// text returns a C string, or NULL for an empty one. A NUL character ends a C string, so it is refused.
+// text returns a C string, or NULL for an empty text. A NUL character is refused, because it ends a C string.
 func (a *arguments) text(text string) *C.char {
 	if text == "" {
 		return nil
 	}
+	return a.requiredText(text)
+}
+
+// requiredText returns a C string, which may be empty.
+func (a *arguments) requiredText(text string) *C.char {
 	if strings.ContainsRune(text, 0) {
 		a.refuse("text %q: found a NUL character, expected none", text)
 		return nil
@@ -149,76 +159,103 @@ func (a *arguments) cancel(ctx context.Context) *C.florence2_cancel {
 	return cancel
 }
 
-// callback is a Go callback that the library calls. It keeps the callback's error or panic until the library returns.
-type callback[T any] struct {
-	function func(T) error
+// stopper keeps the first error or panic of the callbacks of a call until the library returns.
+type stopper struct {
 	failed   error
 	panicked any
 }
 
-// call returns non-zero to end the library's call. The library may report more values before it stops: they do not
-// replace the first error or panic.
-func (c *callback[T]) call(value T) (stop C.int32_t) {
-	if c.failed != nil || c.panicked != nil {
+// call calls a callback. It returns non-zero to end the library's call. The library may call callbacks again before it
+// stops: they do not replace the first error or panic.
+func (s *stopper) call(callback func() error) (stop C.int32_t) {
+	if s.failed != nil || s.panicked != nil {
 		return 1
 	}
 	defer func() {
-		if c.panicked = recover(); c.panicked != nil {
+		if s.panicked = recover(); s.panicked != nil {
 			stop = 1
 		}
 	}()
-	if c.failed = c.function(value); c.failed != nil {
+	if s.failed = callback(); s.failed != nil {
 		return 1
 	}
 	return 0
 }
 
-// failure returns the callback's error instead of the library's, if the callback ended the call. It repeats the
+// failure returns the callback's error instead of the library's, if a callback ended the call. It repeats the
 // callback's panic.
-func (c *callback[T]) failure(err error) error {
-	if c.panicked != nil {
-		panic(c.panicked)
+func (s *stopper) failure(err error) error {
+	if s.panicked != nil {
+		panic(s.panicked)
 	}
-	if err != nil && c.failed != nil {
-		return c.failed
+	if err != nil && s.failed != nil {
+		return s.failed
 	}
 	return err
 }
 
+// runCallbacks are the callbacks of a run.
+type runCallbacks struct {
+	stopper
+	onToken    func(Token) error
+	onProgress func(Progress) error
+}
+
+// loadCallback is the callback of a model's loading.
+type loadCallback struct {
+	stopper
+	onProgress func(LoadProgress) error
+}
+
 //export florence2GoToken
 func florence2GoToken(token *C.florence2_token, handle C.uintptr_t) C.int32_t {
-	return cgo.Handle(handle).Value().(*callback[Token]).call(Token{
-		Request: int(token.request),
-		ID:      uint32(token.token_id),
-		Text:    C.GoString(token.text),
-		LogProb: float32(token.log_prob),
+	callbacks := cgo.Handle(handle).Value().(*runCallbacks)
+	return callbacks.call(func() error {
+		return callbacks.onToken(Token{
+			Request: int(token.request),
+			ID:      uint32(token.token_id),
+			Text:    C.GoString(token.text),
+			LogProb: float32(token.log_prob),
+		})
+	})
+}
+
+//export florence2GoProgress
+func florence2GoProgress(progress *C.florence2_progress, handle C.uintptr_t) C.int32_t {
+	callbacks := cgo.Handle(handle).Value().(*runCallbacks)
+	return callbacks.call(func() error {
+		return callbacks.onProgress(Progress{NewTokens: int(progress.new_tokens), MaxNewTokens: int(progress.max_new_tokens)})
 	})
 }
 
 //export florence2GoLoadProgress
 func florence2GoLoadProgress(progress *C.florence2_load_progress, handle C.uintptr_t) C.int32_t {
-	return cgo.Handle(handle).Value().(*callback[LoadProgress]).call(LoadProgress{
-		Tensors:         int(progress.tensors),
-		TotalTensors:    int(progress.total_tensors),
-		Parameters:      uint64(progress.parameters),
-		TotalParameters: uint64(progress.total_parameters),
+	callback := cgo.Handle(handle).Value().(*loadCallback)
+	return callback.call(func() error {
+		return callback.onProgress(LoadProgress{
+			Tensors:         int(progress.tensors),
+			TotalTensors:    int(progress.total_tensors),
+			Parameters:      uint64(progress.parameters),
+			TotalParameters: uint64(progress.total_parameters),
+		})
 	})
 }
 
-// setTokenCallback sets the callback of a run.
-func (a *arguments) setTokenCallback(options *C.florence2_run_options, function func(Token) error) *callback[Token] {
-	made := &callback[Token]{function: function}
-	if function != nil {
-		C.florence2_go_set_token_callback(options, a.callbackHandle(made))
+// setRunCallbacks sets the callbacks of a run.
+func (a *arguments) setRunCallbacks(native *C.florence2_run_options, options *RunOptions) *runCallbacks {
+	made := &runCallbacks{onToken: options.OnToken, onProgress: options.OnProgress}
+	tokens, progress := options.OnToken != nil, options.OnProgress != nil
+	if tokens || progress {
+		C.florence2_go_set_run_callbacks(native, C.bool(tokens), C.bool(progress), a.callbackHandle(made))
 	}
 	return made
 }
 
 // setLoadCallback sets the callback of a model's loading.
-func (a *arguments) setLoadCallback(options *C.florence2_load_options, function func(LoadProgress) error) *callback[LoadProgress] {
-	made := &callback[LoadProgress]{function: function}
-	if function != nil {
-		C.florence2_go_set_load_callback(options, a.callbackHandle(made))
+func (a *arguments) setLoadCallback(native *C.florence2_load_options, onProgress func(LoadProgress) error) *loadCallback {
+	made := &loadCallback{onProgress: onProgress}
+	if onProgress != nil {
+		C.florence2_go_set_load_callback(native, a.callbackHandle(made))
 	}
 	return made
 }
@@ -227,12 +264,4 @@ func (a *arguments) callbackHandle(made any) C.uintptr_t {
 	handle := cgo.NewHandle(made)
 	a.onRelease(handle.Delete)
 	return C.uintptr_t(handle)
-}
-
-// contextError returns the context's error instead of the library's, if the end of the context ended the call.
-func contextError(ctx context.Context, err error) error {
-	if ended := ctx.Err(); ended != nil && (errors.Is(err, Cancelled) || errors.Is(err, DeadlineExceeded)) {
-		return ended
-	}
-	return err
 }

@@ -14,7 +14,7 @@ swift() {
     SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"
 }
 swift format lint --strict --recursive --configuration bindings/swift/.swift-format \
-    bindings/swift/{Package.swift,Sources,Tests} examples/swift/detect/{Package.swift,main.swift} \
+    bindings/swift/{Package.swift,Sources,Tests} examples/swift/{detect,tour}/{Package.swift,main.swift} \
     tests/conformance/swift-driver/{Package.swift,Sources}
 swift test --quiet --package-path bindings/swift --scratch-path "$target/swift" -Xswiftc -warnings-as-errors
 # XCTest leaks memory.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 
 	"florence2"
 )
@@ -16,7 +17,7 @@ func detect(ctx context.Context, model *florence2.Model, path string) error {
 		return err
 	}
 	defer img.Close()
-	result, err := model.Run(ctx, florence2.Request{Image: img, Task: "<OD>"}, nil)
+	result, err := model.Run(ctx, florence2.Request{Image: img, Task: florence2.TaskOD}, nil)
 	if err != nil {
 		return err
 	}
@@ -26,11 +27,11 @@ func detect(ctx context.Context, model *florence2.Model, path string) error {
 	return nil
 }
 
-func load(arguments []string) (*florence2.Model, error) {
+func load(ctx context.Context, arguments []string) (*florence2.Model, error) {
 	if len(arguments) > 2 {
-		return florence2.Load(arguments[2], nil)
+		return florence2.Load(ctx, arguments[2], nil)
 	}
-	return florence2.Demo(nil)
+	return florence2.Demo(ctx, nil)
 }
 
 func main() {
@@ -38,12 +39,15 @@ func main() {
 	if len(os.Args) < 2 {
 		log.Fatal("usage: detect IMAGE [MODEL_FOLDER]")
 	}
-	model, err := load(os.Args)
+	// An interrupt cancels the loading and the run.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	model, err := load(ctx, os.Args)
 	if err != nil {
 		log.Fatal("detect: ", err)
 	}
 	defer model.Close()
-	if err := detect(context.Background(), model, os.Args[1]); err != nil {
+	if err := detect(ctx, model, os.Args[1]); err != nil {
 		log.Fatal("detect: ", err)
 	}
 }

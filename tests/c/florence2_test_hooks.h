@@ -22,6 +22,11 @@ FLORENCE2_API florence2_status florence2_test_panic(florence2_error **error);
 FLORENCE2_API florence2_status florence2_test_panic_in_pool(florence2_error **error);
 
 /**
+ * Returns the number of handles that are not freed; 0 in a build without handle checks.
+ */
+FLORENCE2_API size_t florence2_test_live_handles(void);
+
+/**
  * Returns the size in bytes of a struct ("florence2_region") or the offset of a field
  * ("florence2_region.label") in Rust; SIZE_MAX if there is none with the name.
  */

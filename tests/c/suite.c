@@ -269,6 +269,38 @@ static void versions_and_lists(void) {
     CHECK(florence2_task_count() == 15);
     CHECK(florence2_task_token(0)[0] == '<');
     CHECK(florence2_task_token(999) == NULL);
+    static const struct {
+        const char *task;
+        florence2_task_input input;
+        florence2_post_processing_type type;
+    } tasks[] = {
+        {"<CAPTION>", FLORENCE2_TASK_INPUT_NONE, FLORENCE2_POST_PROCESSING_TYPE_PURE_TEXT},
+        {"od", FLORENCE2_TASK_INPUT_NONE, FLORENCE2_POST_PROCESSING_TYPE_DESCRIPTION_WITH_BBOXES},
+        {"region-proposal", FLORENCE2_TASK_INPUT_NONE, FLORENCE2_POST_PROCESSING_TYPE_BBOXES},
+        {"OCR_WITH_REGION", FLORENCE2_TASK_INPUT_NONE, FLORENCE2_POST_PROCESSING_TYPE_OCR},
+        {"<CAPTION_TO_PHRASE_GROUNDING>", FLORENCE2_TASK_INPUT_TEXT,
+         FLORENCE2_POST_PROCESSING_TYPE_PHRASE_GROUNDING},
+        {"<OPEN_VOCABULARY_DETECTION>", FLORENCE2_TASK_INPUT_TEXT,
+         FLORENCE2_POST_PROCESSING_TYPE_DESCRIPTION_WITH_BBOXES_OR_POLYGONS},
+        {"<REGION_TO_SEGMENTATION>", FLORENCE2_TASK_INPUT_REGION, FLORENCE2_POST_PROCESSING_TYPE_POLYGONS},
+        {"<REGION_TO_OCR>", FLORENCE2_TASK_INPUT_REGION, FLORENCE2_POST_PROCESSING_TYPE_PURE_TEXT},
+        {"<NOTHING>", FLORENCE2_TASK_INPUT_UNKNOWN, FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN},
+        {"\xff", FLORENCE2_TASK_INPUT_UNKNOWN, FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN},
+        {NULL, FLORENCE2_TASK_INPUT_UNKNOWN, FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
+        CHECK(florence2_task_input_of(tasks[i].task) == tasks[i].input);
+        CHECK(florence2_task_post_processing_type(tasks[i].task) == tasks[i].type);
+    }
+    for (size_t i = 0; i < florence2_task_count(); i++) {
+        const char *task = florence2_task_token(i);
+        CHECK(florence2_task_input_of(task) != FLORENCE2_TASK_INPUT_UNKNOWN);
+        CHECK(florence2_task_post_processing_type(task) != FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN);
+    }
+    // The numbers are fixed.
+    CHECK(FLORENCE2_TASK_INPUT_UNKNOWN == 0 && FLORENCE2_TASK_INPUT_REGION == 3);
+    CHECK(FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN == 0 && FLORENCE2_POST_PROCESSING_TYPE_OCR == 5);
+    CHECK(FLORENCE2_POST_PROCESSING_TYPE_DESCRIPTION_WITH_BBOXES_OR_POLYGONS == 7);
     CHECK(strlen(florence2_status_name(FLORENCE2_STATUS_DEVICE_FAILED)) > 0);
     CHECK(florence2_status_name(12345) == NULL);
     CHECK(strcmp(florence2_status_name(FLORENCE2_STATUS_FORKED), "FLORENCE2_STATUS_FORKED") == 0);
@@ -626,6 +658,168 @@ static void streams_stops_and_deadlines(void) {
     options.min_new_tokens = options.max_new_tokens = 200;
     REFUSED(florence2_model_run(model, &request, &options, &result, &error),
             FLORENCE2_STATUS_DEADLINE_EXCEEDED, "deadline");
+}
+
+// What a callback calls the library with.
+typedef struct {
+    const florence2_model *outer;
+    florence2_cancel *cancel;
+    pthread_t thread;
+    char expected[512];
+    size_t calls;
+} caller;
+
+static int32_t on_token_of_inner(const florence2_token *token, void *user) {
+    CHECK(token->text != NULL);
+    ++*(size_t *)user;
+    return 0;
+}
+
+// Runs a model within a callback, with tokens of its own, and compares the answer.
+static void run_within(const florence2_model *inner, const caller *c) {
+    size_t tokens = 0;
+    florence2_run_options options = options_of(1);
+    options.on_token = on_token_of_inner;
+    options.user = &tokens;
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(inner, &request, &options, &result, &error));
+    CHECK(strcmp(florence2_result_raw_text(result), c->expected) == 0);
+    CHECK(tokens + 1 == florence2_result_token_count(result));
+    florence2_result_free(result);
+}
+
+static void call_the_library(caller *c) {
+    CHECK(pthread_equal(pthread_self(), c->thread));
+    if (c->calls++ != 1) {
+        return;
+    }
+    florence2_model *other = NULL;
+    florence2_image_features *features = NULL;
+    florence2_score *score = NULL;
+    florence2_request request = request_of("<CAPTION>");
+    if (c->outer != NULL) {
+        run_within(c->outer, c);
+        TAKEN(florence2_model_encode_image(c->outer, image, NULL, &features, &error));
+        TAKEN(florence2_model_score(c->outer, &request, "a white circle", NULL, &score, &error));
+    }
+    TAKEN(florence2_model_load_demo(NULL, &other, &error));
+    run_within(other, c);
+    florence2_model_free(other);
+    florence2_score_free(score);
+    florence2_image_features_free(features);
+    florence2_trim();
+    if (c->cancel != NULL) {
+        florence2_cancel_fire(c->cancel);
+    }
+}
+
+static int32_t call_at_token(const florence2_token *token, void *user) {
+    CHECK(token->text != NULL);
+    call_the_library(user);
+    return 0;
+}
+
+static int32_t call_at_progress(const florence2_progress *progress, void *user) {
+    CHECK(progress->new_tokens <= progress->max_new_tokens);
+    call_the_library(user);
+    return 0;
+}
+
+static int32_t call_at_load(const florence2_load_progress *progress, void *user) {
+    CHECK(progress->tensors <= progress->total_tensors);
+    call_the_library(user);
+    return 0;
+}
+
+// Callbacks may run the same model and others, load and free, and fire the cancel token of their own run. Models with
+// the shared thread pool, with one thread and with several differ in the threads that wait.
+static void callbacks_call_the_library(void) {
+    caller c = {NULL, NULL, pthread_self(), "", 0};
+    florence2_request request = request_of("<OD>");
+    florence2_run_options greedy = options_of(1);
+    florence2_result *result = NULL;
+    TAKEN(florence2_model_run(model, &request, &greedy, &result, &error));
+    snprintf(c.expected, sizeof c.expected, "%s", florence2_result_raw_text(result));
+    florence2_result_free(result);
+    for (size_t threads = 0; threads < 3; threads++) {
+        florence2_model *outer = NULL;
+        florence2_load_options load;
+        florence2_load_options_init(&load, sizeof load);
+        load.threads = threads;
+        load.on_progress = call_at_load;
+        load.user = &c;
+        c.outer = NULL;
+        c.calls = 0;
+        TAKEN(florence2_model_load_demo(&load, &outer, &error));
+        CHECK(c.calls > 2);
+        c.outer = outer;
+        for (int use_progress = 0; use_progress < 2; use_progress++) {
+            florence2_run_options options = options_of(1);
+            options.on_token = use_progress ? NULL : call_at_token;
+            options.on_progress = use_progress ? call_at_progress : NULL;
+            options.user = &c;
+            c.calls = 0;
+            TAKEN(florence2_model_run(outer, &request, &options, &result, &error));
+            CHECK(strcmp(florence2_result_raw_text(result), c.expected) == 0);
+            CHECK(c.calls > 2);
+            florence2_result_free(result);
+        }
+        florence2_run_options options = options_of(1);
+        options.on_token = call_at_token;
+        options.user = &c;
+        TAKEN(florence2_cancel_new(&c.cancel, &error));
+        options.cancel = c.cancel;
+        // Without an end, so that tokens remain when the token is fired.
+        options.min_new_tokens = options.max_new_tokens = 1000;
+        c.calls = 0;
+        REFUSED(florence2_model_run(outer, &request, &options, &result, &error),
+                FLORENCE2_STATUS_CANCELLED, "cancel");
+        florence2_cancel_free(c.cancel);
+        c.cancel = NULL;
+        florence2_model_free(outer);
+    }
+}
+
+// Tokens arrive during a greedy search and after a beam search, progress in each step of both.
+typedef struct {
+    size_t tokens, progresses, progresses_at_first_token;
+} order;
+
+static int32_t on_ordered_token(const florence2_token *token, void *user) {
+    order *o = user;
+    CHECK(token->request == 0);
+    if (o->tokens++ == 0) {
+        o->progresses_at_first_token = o->progresses;
+    }
+    return 0;
+}
+
+static int32_t on_ordered_progress(const florence2_progress *progress, void *user) {
+    CHECK(progress->new_tokens > 0);
+    ((order *)user)->progresses++;
+    return 0;
+}
+
+static void beams_report_tokens_at_the_end(void) {
+    for (uint32_t beams = 1; beams < 4; beams += 2) {
+        order o = {0, 0, 0};
+        florence2_run_options options = options_of(beams);
+        options.on_token = on_ordered_token;
+        options.on_progress = on_ordered_progress;
+        options.user = &o;
+        florence2_request request = request_of("<OD>");
+        florence2_result *result = NULL;
+        TAKEN(florence2_model_run(model, &request, &options, &result, &error));
+        CHECK(o.tokens + 1 == florence2_result_token_count(result));
+        CHECK(o.progresses + 1 >= o.tokens && o.tokens > 2);
+        if (beams == 1) {
+            CHECK(o.progresses_at_first_token <= 1);
+        } else {
+            CHECK(o.progresses_at_first_token == o.progresses);
+        }
+        florence2_result_free(result);
+    }
 }
 
 static void refusals(void) {
@@ -1483,6 +1677,8 @@ int main(int argc, char **argv) {
     batches_features_and_scores();
     fields_are_options();
     streams_stops_and_deadlines();
+    callbacks_call_the_library();
+    beams_report_tokens_at_the_end();
     refusals();
     huge_counts();
     nothing_is_fine();

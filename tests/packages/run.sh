@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packages every crate of a release, checks the contents of the packages, and compiles the unpacked packages together with
-# a program that depends on them, with the minimum Rust version. Nothing is linked or run.
+# Packages every crate of a release, checks the contents of the packages, and compiles the unpacked packages with their
+# unit tests and a program that depends on them, with the minimum Rust version. Nothing is linked or run.
 #   tests/packages/run.sh [CARGO_OPTION..]      of `cargo check`; by default --release, as the stage `lints` of CI
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -70,4 +70,4 @@ toolchain=
 [[ $(rustc --version) == "rustc $version."* ]] || toolchain=+$version.0
 echo "rustc: $(rustc $toolchain --version), the minimum is $version"
 cd "$folder/unpacked"
-cargo $toolchain check --workspace --offline --target-dir "$target" "${options[@]}"
+cargo $toolchain check --workspace --all-targets --quiet --offline --target-dir "$target" "${options[@]}"

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Print a model's configuration and tensors, and check that they match.
     Inspect(InspectArgs),
+    /// Compare a model's answers with the published outputs of Florence-2-base and -large.
+    Verify(VerifyArgs),
     /// Download a model of the Hugging Face hub into the hub's cache.
     #[cfg(feature = "hub")]
     Pull(PullArgs),
@@ -125,6 +127,48 @@ pub(crate) struct PullArgs {
     /// A branch, tag, commit or refs/pr/N.
     #[arg(long, default_value = "main")]
     pub(crate) revision: String,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder of Florence-2-base or Florence-2-large, or its name on the hub.
+    #[arg(value_name = "DIR|HUB_ID")]
+    model: PathBuf,
+    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
+    #[cfg_attr(feature = "hub", arg(long))]
+    #[cfg_attr(not(feature = "hub"), arg(skip))]
+    revision: Option<String>,
+    /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
+    #[arg(long, value_name = "DIR")]
+    processor: Option<PathBuf>,
+    /// A folder with the images australia.jpg, car.jpg and 000000039769.jpg; images that it lacks are
+    /// downloaded from their public addresses.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) images: Option<PathBuf>,
+    /// A file with other cases, in the form of crates/florence2-cli/src/verify/published.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cases: Option<PathBuf>,
+    /// Device: auto, or a name that `florence2 devices` lists.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Number type of weights and matrix products: f32, f16, bf16 or int8; int8 on the CPU only.
+    #[arg(long, default_value = "f32", value_parser = dtype)]
+    dtype: Dtype,
+}
+
+impl VerifyArgs {
+    pub(crate) fn model_args(&self) -> ModelArgs {
+        ModelArgs {
+            model: Some(self.model.clone()),
+            revision: self.revision.clone(),
+            weights: None,
+            processor: self.processor.clone(),
+            adapter: Vec::new(),
+            adapter_scale: Vec::new(),
+            device: self.device.clone(),
+            dtype: self.dtype,
+        }
+    }
 }
 
 #[derive(Args)]

@@ -28,6 +28,20 @@ pub(crate) enum Failure {
     /// Some images failed. Their errors have been printed.
     #[error("{failed} of {total} images failed")]
     Images { failed: usize, total: usize },
+    /// The file of `verify --cases` cannot be read.
+    #[error("--cases {path}: {reason}")]
+    Cases { path: String, reason: String },
+    /// No case was published for a model of this width.
+    #[error("model: found d_model {found}, expected {expected}, the models with published outputs")]
+    NoCases { found: usize, expected: String },
+    /// Answers differ from the published outputs, or no case could be run. The cases have been
+    /// printed.
+    #[error("verification: found {passed} passed, {failed} failed, {skipped} skipped")]
+    Verification {
+        passed: usize,
+        failed: usize,
+        skipped: usize,
+    },
     /// The checkpoint does not fit its configuration. The differences have been printed.
     #[error("the checkpoint does not fit its configuration")]
     Unfit,

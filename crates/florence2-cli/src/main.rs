@@ -13,6 +13,7 @@ mod pull;
 mod run;
 mod score;
 mod tasks;
+mod verify;
 mod warnings;
 
 use std::io::{self, Write};
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Verify(args) => verify::verify(&args),
         #[cfg(feature = "hub")]
         Command::Pull(args) => {
             pull::pull(&args.id, &args.revision).and_then(|folder| print(folder.display()))

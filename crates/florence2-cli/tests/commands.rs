@@ -8,7 +8,7 @@ mod common;
 use std::process::Output;
 
 use common::{demo_model, florence2, florence2_into, scene};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Standard output of a command that must succeed.
 fn printed(arguments: &[&str]) -> String {
@@ -279,4 +279,61 @@ fn info_describes_the_build_and_the_machine() {
         assert!(elements.contains(&element.into()), "{list}: {elements:?}");
     }
     assert!(info["threads"].as_u64().unwrap() > 0);
+}
+
+/// `verify` reports each case, and fails if one differs.
+#[test]
+fn verify_compares_with_cases() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = folder.path().join("cases.json");
+    let (model, scenes) = (demo_model(), demo_model().join("scenes"));
+    let run = |expected: Value| {
+        let case = json!({
+            "d_model": 128, "image": "scene-1.png", "task": "<OD>", "max_new_tokens": 100,
+            "source": "the demo model", "expected": expected,
+        });
+        let image = json!({ "address": "scene-1.png", "width": 192, "height": 192 });
+        let file = json!({ "images": { "scene-1.png": image }, "cases": [case] });
+        std::fs::write(&cases, file.to_string()).unwrap();
+        florence2(&[
+            "verify",
+            model.to_str().unwrap(),
+            "--images",
+            scenes.to_str().unwrap(),
+            "--cases",
+            cases.to_str().unwrap(),
+        ])
+    };
+    let answer = run_json(&["--task", "<OD>", "--coordinates", "hf-integers"]);
+    let passed = run(json!({ "hf": answer["result"]["<OD>"] }));
+    assert!(passed.status.success(), "{}", said(&passed));
+    let lines = String::from_utf8(passed.stdout).unwrap();
+    assert!(
+        lines.ends_with("1 passed, 0 failed, 0 skipped\n"),
+        "{lines}"
+    );
+    let mut ids: Vec<u32> = serde_json::from_value(answer["token_ids"].clone()).unwrap();
+    assert!(run(json!({ "token_ids": ids })).status.success());
+    let location = ids.iter().rposition(|id| *id > 10).unwrap();
+    ids[location] += 1;
+    let failed = run(json!({ "token_ids": ids }));
+    assert!(!failed.status.success());
+    let lines = String::from_utf8(failed.stdout).unwrap();
+    assert!(
+        lines.contains("only locations differ, by at most 1 bins"),
+        "{lines}"
+    );
+    assert!(
+        lines.ends_with("0 passed, 1 failed, 0 skipped\n"),
+        "{lines}"
+    );
+}
+
+/// Without `--cases`, `verify` accepts the models whose outputs are published.
+#[test]
+fn verify_names_the_models_with_published_outputs() {
+    let output = florence2(&["verify", demo_model().to_str().unwrap()]);
+    assert!(!output.status.success());
+    let message = said(&output);
+    assert!(message.contains("expected 768 or 1024"), "{message}");
 }

@@ -48,6 +48,13 @@ mod checked {
         }
         found
     }
+
+    /// Returns the number of handles that callers own.
+    #[cfg(feature = "test-hooks")]
+    pub(crate) fn live() -> usize {
+        let is_callers = |owner: &&Owner| **owner == Owner::Caller;
+        values().values().filter(is_callers).count()
+    }
 }
 
 #[cfg(not(any(debug_assertions, feature = "handle-checks")))]
@@ -63,9 +70,24 @@ mod unchecked {
     pub(crate) fn remove<T>(_: *const T, _: Owner) -> bool {
         true
     }
+
+    #[cfg(feature = "test-hooks")]
+    pub(crate) fn live() -> usize {
+        0
+    }
 }
 
+#[cfg(all(
+    feature = "test-hooks",
+    any(debug_assertions, feature = "handle-checks")
+))]
+pub(crate) use checked::live;
 #[cfg(any(debug_assertions, feature = "handle-checks"))]
 pub(crate) use checked::{contains, insert, remove};
+#[cfg(all(
+    feature = "test-hooks",
+    not(any(debug_assertions, feature = "handle-checks"))
+))]
+pub(crate) use unchecked::live;
 #[cfg(not(any(debug_assertions, feature = "handle-checks")))]
 pub(crate) use unchecked::{contains, insert, remove};

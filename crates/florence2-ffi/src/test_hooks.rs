@@ -14,6 +14,7 @@ use crate::model::{
 use crate::options::{
     florence2_progress, florence2_run_options, florence2_sequence_bias, florence2_token_sequence,
 };
+use crate::registry;
 use crate::request::florence2_request;
 use crate::result::{florence2_point, florence2_region, florence2_timings, florence2_token};
 use crate::status::florence2_status;
@@ -42,6 +43,12 @@ pub unsafe extern "C" fn florence2_test_panic_in_pool(
             pool.install(|| panic!("on the pool,\nas the test asked"))
         })
     }
+}
+
+/// Returns the number of handles that are not freed; 0 in a build without handle checks.
+#[unsafe(no_mangle)]
+pub extern "C" fn florence2_test_live_handles() -> usize {
+    boundary::value(0, registry::live)
 }
 
 /// Lists the sizes of structs and the offsets of their fields.

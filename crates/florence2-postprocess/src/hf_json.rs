@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::region::Region;
 use crate::shape::Shape;
-use crate::types::{Coordinates, PostProcessingType, Region, TaskResult};
+use crate::types::{Coordinates, PostProcessingType, TaskResult};
 
 impl TaskResult {
     /// The result of HF's `post_process_generation`: the answer keyed by the task's token.

@@ -18,7 +18,7 @@ mod config;
 mod hf_json;
 mod parse;
 mod quantizer;
-mod region_json;
+mod region;
 mod scanner;
 mod score;
 mod shape;
@@ -28,9 +28,7 @@ mod types;
 pub use config::PostProcessorConfig;
 pub use parse::{parse, parse_with};
 pub use quantizer::{BINS, Quantizer};
+pub use region::{Region, RegionScore};
 pub use score::LOCATION_TOLERANCE;
 pub use shape::{BoundingBox, Shape};
-pub use types::{
-    Coordinates, ImageSize, PostProcessingType, Region, RegionScore, ScoredText, TaskResult,
-    TokenSpan,
-};
+pub use types::{Coordinates, ImageSize, PostProcessingType, ScoredText, TaskResult, TokenSpan};

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use crate::config::PostProcessorConfig;
 use crate::quantizer::Quantizer;
+use crate::region::Region;
 use crate::scanner::{FRAME_TOKENS, Scanned, Unit, UnitKind};
 use crate::score::{LogProbs, Scores};
 use crate::shape::{BoundingBox, Shape};
 use crate::steps::count;
-use crate::types::{Coordinates, ImageSize, PostProcessingType, Region, ScoredText, TaskResult};
+use crate::types::{Coordinates, ImageSize, PostProcessingType, ScoredText, TaskResult};
 
 /// The number of locations of a box.
 const BOX_LOCATIONS: usize = 4;

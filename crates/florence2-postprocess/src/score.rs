@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use crate::region::RegionScore;
 use crate::scanner::FRAME_TOKENS;
 use crate::steps::count;
-use crate::types::{RegionScore, ScoredText, TokenSpan};
+use crate::types::{ScoredText, TokenSpan};
 
 /// The default location tolerance in bins: locations within this many bins on each side of the generated
 /// one count as the same, in [`RegionScore::locations`].

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::region_json::RegionJson;
-use crate::shape::Shape;
+use crate::region::Region;
 
 /// The format of an answer: HF's `tasks_answer_post_processing_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,64 +95,6 @@ impl ScoredText {
             follows
         };
         !self.tokens.is_empty() && self.tokens.iter().all(follows) && end <= self.text.len()
-    }
-}
-
-/// The confidence of a region, from the probabilities of its tokens, 0 to 1.
-///
-/// One location token of 1000 competes with its neighbours: the exact bin has a small probability even
-/// if the box is right. A location therefore counts as the generated one if it lies within the location
-/// tolerance of the run, [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE) bins on each side by
-/// default.
-///
-/// The definition and the default are those that rank and calibrate best on 1500 generated scenes,
-/// measured on the demo model: on other scenes, `overall` ranks detections better than the label alone,
-/// and is close to the share of detections that overlap their object by half (BENCHMARKS.md of the
-/// repository has the figures). Objects of these scenes are 130 to 420 bins wide. For objects that are
-/// much smaller, a smaller tolerance is more meaningful. The scores of other models have not been
-/// measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RegionScore {
-    /// The probability that the label is right and that no coordinate is off by more than the
-    /// tolerance: `label` times `locations`, or `locations` if the region has no label.
-    pub overall: f32,
-    /// The probability of the label: the geometric mean over its tokens, so that long labels are not
-    /// at a disadvantage. The regions of one phrase share it. `None` if the region has no label.
-    pub label: Option<f32>,
-    /// The probability that a coordinate lies within the tolerance of the generated one, of the least
-    /// certain coordinate.
-    pub locations: f32,
-}
-
-/// A region of the image.
-///
-/// In JSON, it is an object with the keys `kind` (`"box"`, `"quad"` or `"polygon"`), `label`,
-/// `points` (see [`Shape::points`]), `bounding_box` (see [`Shape::bounding_box`]), `instance` and
-/// `score`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RegionJson", into = "RegionJson")]
-#[non_exhaustive]
-pub struct Region {
-    /// The outline in pixels of the source image.
-    pub shape: Shape,
-    /// The name of the object; empty if the task has no names.
-    pub label: String,
-    /// The instance of this region: rings of one object share it.
-    pub instance: usize,
-    /// The confidence; `None` without token log-probabilities.
-    pub score: Option<RegionScore>,
-}
-
-impl Region {
-    /// Creates a region without a score.
-    pub fn new(shape: Shape, label: impl Into<String>, instance: usize) -> Self {
-        Self {
-            shape,
-            label: label.into(),
-            instance,
-            score: None,
-        }
     }
 }
 

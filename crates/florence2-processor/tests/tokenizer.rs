@@ -429,7 +429,7 @@ proptest! {
 #[test]
 fn broken_tokenizers_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    let error = || Tokenizer::from_dir(folder.path()).unwrap_err().to_string();
+    let error = || chain(&Tokenizer::from_dir(folder.path()).unwrap_err());
     let missing = error();
     assert!(
         missing.contains("no tokenizer.json, nor vocab.json with merges.txt"),
@@ -454,4 +454,10 @@ fn broken_tokenizers_name_the_file() {
             "{json}: {error}"
         );
     }
+}
+
+/// The messages of an error and its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let source = error.source().map(chain);
+    format!("{error}: {}", source.unwrap_or_default())
 }

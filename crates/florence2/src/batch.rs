@@ -9,9 +9,8 @@ use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::event::{Callbacks, callback_setters};
 use crate::florence2::Florence2;
-use crate::options::RunOptions;
 use crate::request::Request;
-use crate::run_setters::run_setters;
+use crate::run_options::{RunOptions, run_setters};
 
 /// Requests that run in one batch, with their options. [`Florence2::batch`] creates it.
 #[derive(Debug)]

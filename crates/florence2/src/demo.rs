@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::florence2::Florence2;
-use crate::options::LoadOptions;
+use crate::load_options::LoadOptions;
 
 impl Florence2 {
     /// Loads the embedded demo model, a very small Florence-2. It is trained on images of coloured

@@ -9,9 +9,9 @@ use florence2_processor::{Florence2Processor, Image, Prompt};
 
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::options::RunOptions;
 use crate::pipeline::Pipeline;
 use crate::request::{ImageFeatures, ImageInput, Request};
+use crate::run_options::RunOptions;
 use crate::threads::{Threads, check_process};
 
 /// A loaded model. It is immutable: any number of threads may run it at the same time.

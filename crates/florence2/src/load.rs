@@ -11,9 +11,9 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::florence2::Florence2;
 use crate::load_input::LoadInput;
+use crate::load_options::{AdapterOptions, LoadOptions};
 use crate::memory_files::MemoryFiles;
 use crate::model_folder::ModelFolder;
-use crate::options::{AdapterOptions, LoadOptions};
 use crate::pipeline::Pipeline;
 use crate::threads::Threads;
 

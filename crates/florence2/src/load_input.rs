@@ -6,7 +6,7 @@ use florence2_kernels::{Backend, Dtype};
 
 use crate::engine::LoadedModel;
 use crate::error::{Error, Result};
-use crate::options::LoadOptions;
+use crate::load_options::LoadOptions;
 
 /// The parts of a model and the options of loading it.
 pub(crate) struct LoadInput<'a> {

@@ -15,8 +15,8 @@ use crate::answer::{Answer, Timings};
 use crate::engine::{Engine, FeatureRow, Generation, other_models_features};
 use crate::error::{Error, Result};
 use crate::images::{EncodedImages, distinct_images};
-use crate::options::RunOptions;
 use crate::request::{Encoded, ImageFeatures, ImageInput, Request};
+use crate::run_options::RunOptions;
 
 /// The processor and the model, without threads. The methods run on the thread of the caller.
 pub(crate) struct Pipeline {

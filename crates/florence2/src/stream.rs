@@ -14,10 +14,9 @@ use crate::answer::Answer;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::florence2::Florence2;
-use crate::options::RunOptions;
 use crate::pipeline::Preprocessed;
 use crate::request::Request;
-use crate::run_setters::run_setters;
+use crate::run_options::{RunOptions, run_setters};
 use crate::threads::check_process;
 
 /// A stream of images with its options. [`Florence2::stream`] creates it, [`run`](Self::run) runs it.

@@ -1,13 +1,15 @@
 // Finds objects in an image:   detect IMAGE [MODEL_FOLDER]
 import Florence2
+import Foundation
 
 let arguments = CommandLine.arguments
 guard arguments.count > 1 else { fatalError("usage: detect IMAGE [MODEL_FOLDER]") }
 
-let model = try arguments.count > 2 ? Model(contentsOf: arguments[2]) : Model.demo()
-let image = try Image(contentsOf: arguments[1])
-let answer = try model.run(Request(image, task: "<OD>"))
+let model = try arguments.count > 2 ? Florence2Model(contentsOf: URL(filePath: arguments[2])) : Florence2Model.demo()
+let image = try Florence2Image(contentsOf: URL(filePath: arguments[1]))
+let answer = try model.run(Florence2Request(image, task: .objectDetection))
 for region in answer.regions {
-    let corners = region.points.map { "(\(Int($0.x.rounded())), \(Int($0.y.rounded())))" }
-    print(region.label, corners.joined(separator: " "))
+    let box = region.boundingBox
+    let score = region.score.map { " \(Int(100 * $0.overall)) %" } ?? ""
+    print("\(region.label)\(score) (\(Int(box.x1)), \(Int(box.y1))) (\(Int(box.x2)), \(Int(box.y2)))")
 }

@@ -38,21 +38,21 @@ var (
 )
 
 func answerOf(result *florence2.Result) object {
-	regions, alternatives := []object{}, []string{}
-	for _, region := range result.Regions {
-		regions = append(regions, object{"kind": region.Kind, "label": region.Label, "points": region.Points})
-	}
+	alternatives := []string{}
 	for _, alternative := range result.Alternatives {
 		alternatives = append(alternatives, alternative.Text)
 	}
 	return object{
 		"text": result.Text, "token_ids": result.TokenIDs, "sequence_score": result.SequenceScore,
-		"regions": regions, "alternatives": alternatives,
+		"regions": result.Regions, "alternatives": alternatives,
 	}
 }
 
 func requestOf(model *florence2.Model, asked question, encodeFirst bool) (request florence2.Request, err error) {
-	request = florence2.Request{Task: asked.Task, Prompt: asked.Prompt, Input: asked.Input, Region: asked.Region}
+	request = florence2.Request{Task: florence2.Task(asked.Task), Prompt: asked.Prompt, Input: asked.Input}
+	if box := asked.Region; box != nil {
+		request.Region = &florence2.Box{X1: box[0], Y1: box[1], X2: box[2], Y2: box[3]}
+	}
 	img, err := florence2.OpenImage(filepath.Join(folder, "scenes", asked.Image))
 	if err != nil || !encodeFirst {
 		request.Image = img
@@ -69,7 +69,7 @@ func say(model *florence2.Model, asked testCase) (object, error) {
 		if directory == "" {
 			directory = folder
 		}
-		_, err := florence2.Load(directory, &florence2.LoadOptions{Device: asked.Device})
+		_, err := florence2.Load(background, directory, &florence2.LoadOptions{Device: asked.Device})
 		return object{}, err
 	}
 	var requests []florence2.Request
@@ -80,7 +80,7 @@ func say(model *florence2.Model, asked testCase) (object, error) {
 		}
 		requests = append(requests, request)
 	}
-	options := &florence2.RunOptions{HFCompat: true}
+	options := &florence2.RunOptions{Coordinates: florence2.HFIntegers}
 	if len(asked.Generation) > 0 {
 		decoder := json.NewDecoder(bytes.NewReader(asked.Generation))
 		decoder.DisallowUnknownFields()
@@ -96,12 +96,30 @@ func say(model *florence2.Model, asked testCase) (object, error) {
 	case "cancel", "deadline":
 		return endEarly(model, requests[0], options, asked)
 	}
-	results, err := model.RunBatch(background, requests, options)
-	answers := []object{}
-	for _, result := range results {
-		answers = append(answers, answerOf(result))
+	return answers(model, requests, options)
+}
+
+// answers runs one request by itself and several in a batch.
+func answers(model *florence2.Model, requests []florence2.Request, options *florence2.RunOptions) (object, error) {
+	if len(requests) == 1 {
+		result, err := model.Run(background, requests[0], options)
+		if err != nil {
+			return nil, err
+		}
+		return object{"answers": []object{answerOf(result)}}, nil
 	}
-	return object{"answers": answers}, err
+	outcomes, err := model.RunBatch(background, requests, options)
+	if err != nil {
+		return nil, err
+	}
+	found := []object{}
+	for _, outcome := range outcomes {
+		if outcome.Err != nil {
+			return nil, outcome.Err
+		}
+		found = append(found, answerOf(outcome.Result))
+	}
+	return object{"answers": found}, nil
 }
 
 func score(model *florence2.Model, request florence2.Request, target string) (object, error) {
@@ -109,7 +127,7 @@ func score(model *florence2.Model, request florence2.Request, target string) (ob
 	if err != nil {
 		return nil, err
 	}
-	logProbs := []float64{}
+	logProbs := []float32{}
 	for _, token := range score.Tokens {
 		logProbs = append(logProbs, token.LogProb)
 	}
@@ -141,8 +159,10 @@ func endEarly(model *florence2.Model, request florence2.Request, options *floren
 	}
 	defer cancel()
 	_, err := model.Run(ctx, request, options)
-	expired := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, florence2.DeadlineExceeded)
-	return object{"cancelled": errors.Is(err, context.Canceled), "expired": expired}, nil
+	return object{
+		"cancelled": errors.Is(err, context.Canceled) && errors.Is(err, florence2.ErrCancelled),
+		"expired":   errors.Is(err, context.DeadlineExceeded) && errors.Is(err, florence2.ErrDeadlineExceeded),
+	}, nil
 }
 
 func fatal(err error) {
@@ -157,7 +177,7 @@ func main() {
 	fatal(err)
 	var cases []testCase
 	fatal(json.Unmarshal(text, &cases))
-	model, err := florence2.Load(folder, nil)
+	model, err := florence2.Load(background, folder, nil)
 	fatal(err)
 	defer model.Close()
 	for _, asked := range cases {

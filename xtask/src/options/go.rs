@@ -19,9 +19,11 @@ pub(crate) fn options(table: &Table) -> String {
 
 package florence2
 
-// GenerationOptions are the options of generation, with the names and effects of Hugging Face's GenerationConfig. An
-// option that is nil keeps the value of the model's files, or the default that its comment states. Ptr makes pointers
-// of values: GenerationOptions{NumBeams: Ptr(3)}.
+// GenerationOptions are the options of generation, with the names and effects of Hugging Face's GenerationConfig. The zero
+// value sets no option. An option that is nil keeps the value of the model's files, or the default that its comment states.
+// An empty list is not nil: it replaces the list of the model's files. [Ptr] returns pointers to values:
+//
+//	florence2.GenerationOptions{NumBeams: florence2.Ptr(3), DoSample: florence2.Ptr(false)}
 type GenerationOptions struct {
 "
     .to_owned();

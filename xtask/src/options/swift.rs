@@ -26,9 +26,9 @@ pub(crate) fn parts(table: &Table, title: &str) -> Result<String, Failure> {
 fn properties(table: &Table) -> String {
     let mut code = String::new();
     for option in table.grouped() {
-        code += &comment("    /// ", &table.paragraph(option, STYLE), WIDTH);
+        code += &comment("        /// ", &table.paragraph(option, STYLE), WIDTH);
         let (name, value) = (swift_name(&option.name), value_type(option));
-        let _ = writeln!(code, "    public var {name}: {value}?");
+        let _ = writeln!(code, "        public var {name}: {value}?");
     }
     code
 }

@@ -34,6 +34,9 @@ public struct Florence2Error: Error, Equatable, CustomStringConvertible {
         public static let deviceFailed = Status(rawValue: 11)
         /// The process was forked after a model was loaded.
         public static let forked = Status(rawValue: 12)
+
+        /// The name in the C API, such as "FLORENCE2_STATUS_IO"; `nil` for a status that the library does not have.
+        public var name: String? { florence2_status_name(rawValue).map { String(cString: $0) } }
     }
 
     /// The kind of the error.

@@ -1,20 +1,36 @@
 import CFlorence2
 import Foundation
 
-extension Model {
+extension Florence2Model {
     /// The files of a model.
     public enum Source: Sendable {
         /// A folder in Microsoft's or Hugging Face's layout.
-        case folder(String)
+        case folder(URL)
         /// The contents of the folder's files, by their names.
         case files([String: Data])
         /// The embedded demo model.
         case demo
+
+        /// Loads the model. `arguments` holds the arguments, and must live as long as `native` is used.
+        func load(
+            _ native: inout florence2_load_options, _ arguments: CArguments
+        ) throws(Florence2Error) -> OpaquePointer {
+            switch self {
+            case .folder(let folder):
+                let folder = try arguments.path(folder, "folder")
+                return try make { florence2_model_load(folder, &native, $0, $1) }
+            case .files(let files):
+                let array = try arguments.files(files, "files")
+                return try make { florence2_model_load_memory(array, files.count, &native, $0, $1) }
+            case .demo:
+                return try make { florence2_model_load_demo(&native, $0, $1) }
+            }
+        }
     }
 
     /// The options of loading a model.
     public struct LoadOptions: Sendable {
-        /// One of ``Library/devices``, or "auto".
+        /// One of ``Florence2Library/devices``, or "auto".
         public var device: String?
         /// The type in which weights are stored and multiplied: "f32", "f16", "bf16" or "int8", where the device
         /// supports it; `nil` for f32.
@@ -25,12 +41,12 @@ extension Model {
         public var threads = 0
         /// The largest number of threads that spin between two operations of a run on the CPU: 0 for 8, -1 for none.
         public var spinLimit = 0
-        /// The path of a weights file or of an index of shards, instead of the weights in the model's folder. Must be
+        /// A weights file of any name or an index of shards, instead of the weights in the model's folder. Must be
         /// `nil` for a model in memory.
-        public var weights: String?
-        /// The path of a folder with the files of the image processor and of the tokenizer, if they are not in the
+        public var weights: URL?
+        /// A folder with the files of the image processor and of the tokenizer, if they are not in the
         /// model's folder. Must be `nil` for a model in memory.
-        public var processor: String?
+        public var processor: URL?
 
         /// A device, a type of weights and a number of threads; by default the best device, f32 and the threads of the
         /// process. The other options are set by their names.
@@ -48,8 +64,8 @@ extension Model {
             native.dtype = try arguments.string(dtype, "dtype")
             native.threads = try exactly(threads, "threads")
             native.spin_limit = try exactly(spinLimit, "spinLimit", atLeast: -1)
-            native.weights = try arguments.string(weights, "weights")
-            native.processor = try arguments.string(processor, "processor")
+            native.weights = try arguments.path(weights, "weights")
+            native.processor = try arguments.path(processor, "processor")
             var merged: [florence2_adapter] = []
             for (index, adapter) in adapters.enumerated() {
                 merged.append(try adapter.native(arguments, "adapters[\(index)]"))
@@ -60,10 +76,10 @@ extension Model {
         }
     }
 
-    /// A LoRA adapter in PEFT's format. The literal of a folder's path is an adapter with a scale of 1.
-    public struct Adapter: Sendable, ExpressibleByStringLiteral {
+    /// A LoRA adapter in PEFT's format.
+    public struct Adapter: Sendable {
         private enum Source {
-            case folder(String)
+            case folder(URL)
             case files([String: Data])
         }
 
@@ -72,7 +88,7 @@ extension Model {
         public var scale: Float
 
         /// The adapter in a folder: adapter_config.json and the adapter's weights.
-        public init(contentsOf folder: String, scale: Float = 1) {
+        public init(contentsOf folder: URL, scale: Float = 1) {
             source = .folder(folder)
             self.scale = scale
         }
@@ -82,9 +98,6 @@ extension Model {
             source = .files(files)
             self.scale = scale
         }
-
-        /// The adapter in a folder.
-        public init(stringLiteral folder: String) { self.init(contentsOf: folder) }
 
         /// The adapter as C reads it, while `arguments` lives.
         fileprivate func native(
@@ -98,7 +111,7 @@ extension Model {
             var native = florence2_adapter()
             native.scale = scale
             switch source {
-            case .folder(let folder): native.folder = try arguments.string(folder, "\(argument).folder")
+            case .folder(let folder): native.folder = try arguments.path(folder, "\(argument).folder")
             case .files(let files):
                 native.files = try arguments.files(files, "\(argument).files")
                 native.files_len = files.count

@@ -12,12 +12,12 @@ pub(super) fn center_crop(
     for y in top..top + i64::from(to_height) {
         for x in left..left + i64::from(to_width) {
             let inside = (0..i64::from(width)).contains(&x) && (0..i64::from(height)).contains(&y);
-            let index = (y * i64::from(width) + x) as usize * 3;
-            cropped.extend_from_slice(if inside {
-                &rgb[index..index + 3]
+            if inside {
+                let index = (y * i64::from(width) + x) as usize * 3;
+                cropped.extend_from_slice(&rgb[index..index + 3]);
             } else {
-                &[0; 3]
-            });
+                cropped.extend_from_slice(&[0; 3]);
+            }
         }
     }
     cropped

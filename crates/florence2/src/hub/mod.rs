@@ -12,6 +12,7 @@ mod client;
 mod contents;
 mod download;
 mod environment;
+mod fetch;
 mod pull;
 mod settings;
 

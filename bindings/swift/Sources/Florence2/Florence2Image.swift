@@ -2,7 +2,7 @@ import CFlorence2
 import Foundation
 
 /// An image: 8-bit RGB pixels in memory. Immutable.
-public final class Image: Sendable {
+public final class Florence2Image: Sendable {
     let handle: Handle
 
     private init(_ make: (CArguments) throws(Florence2Error) -> OpaquePointer) throws(Florence2Error) {
@@ -11,19 +11,19 @@ public final class Image: Sendable {
         withExtendedLifetime(arguments) {}
     }
 
-    /// Reads a file: JPEG, PNG, WebP, BMP, GIF or TIFF. An image of more than `maxPixels` pixels is refused before
+    /// Reads a file: JPEG, PNG, WebP, BMP, GIF or TIFF, and applies its EXIF orientation. An image of more than `maxPixels` pixels is refused before
     /// it is decoded; 0 for the library's limit, 178,956,970.
-    public convenience init(contentsOf path: String, maxPixels: Int = 0) throws(Florence2Error) {
-        var options = try Image.decodeOptions(maxPixels)
+    public convenience init(contentsOf file: URL, maxPixels: Int = 0) throws(Florence2Error) {
+        var options = try Florence2Image.decodeOptions(maxPixels)
         try self.init { arguments throws(Florence2Error) in
-            let path = try arguments.string(path, "path")
+            let path = try arguments.path(file, "file")
             return try make { florence2_image_from_path(path, &options, $0, $1) }
         }
     }
 
     /// Decodes the contents of a file, with the limit of ``init(contentsOf:maxPixels:)``.
     public convenience init(encoded: Data, maxPixels: Int = 0) throws(Florence2Error) {
-        var options = try Image.decodeOptions(maxPixels)
+        var options = try Florence2Image.decodeOptions(maxPixels)
         try self.init { arguments throws(Florence2Error) in
             let bytes = arguments.bytes(encoded)
             return try make { florence2_image_from_encoded(bytes, encoded.count, &options, $0, $1) }
@@ -97,7 +97,7 @@ public final class Image: Sendable {
             native.format = format.rawValue
             (
                 native.region_x_px, native.region_y_px, native.region_width_px, native.region_height_px
-            ) = try Image.native(region)
+            ) = try Florence2Image.native(region)
             return try make { florence2_image_from_pixels(&native, $0, $1) }
         }
     }
@@ -171,7 +171,7 @@ public final class Image: Sendable {
             native.range = range.rawValue
             (
                 native.region_x_px, native.region_y_px, native.region_width_px, native.region_height_px
-            ) = try Image.native(region)
+            ) = try Florence2Image.native(region)
             return try make { florence2_image_from_yuv(&native, $0, $1) }
         }
     }
@@ -184,7 +184,7 @@ public final class Image: Sendable {
 }
 
 /// The output of a model's vision tower for an image, for any number of requests to the same model. Immutable.
-public final class ImageFeatures: Sendable {
+public final class Florence2ImageFeatures: Sendable {
     let handle: Handle
 
     init(_ pointer: OpaquePointer) {

@@ -2,7 +2,7 @@ import CFlorence2
 import Foundation
 
 /// The loaded library.
-public enum Library {
+public enum Florence2Library {
     /// The version, such as "1.2.3".
     public static var version: String { String(cString: florence2_version()) }
 
@@ -17,7 +17,9 @@ public enum Library {
     /// Returns memory that the library keeps for later runs to the system.
     public static func trim() { florence2_trim() }
 
-    /// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded.
+    /// Sets the SIMD level of the device "cpu" for the whole process, before the first model is loaded: "portable",
+    /// "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-dot" or "amx" on x86-64, "portable", "neon" or "neon-dot"
+    /// on AArch64.
     public static func setSIMDLevel(_ level: String) throws(Florence2Error) {
         let arguments = CArguments()
         let level = try arguments.string(level, "level")
@@ -63,6 +65,18 @@ final class CArguments {
                 status: .invalidArgument, message: "argument `\(argument)`: found a NUL character, expected none")
         }
         return array(Array(string.utf8CString))
+    }
+
+    /// Copies the path of a file URL.
+    func path(_ url: URL?, _ argument: String) throws(Florence2Error) -> UnsafePointer<CChar>? {
+        guard let url else { return nil }
+        guard url.isFileURL,
+            let path = url.withUnsafeFileSystemRepresentation({ $0.map { String(cString: $0) } })
+        else {
+            throw Florence2Error(
+                status: .invalidArgument, message: "argument `\(argument)`: found \(url), expected the URL of a file")
+        }
+        return try string(path, argument)
     }
 
     /// Copies an array.

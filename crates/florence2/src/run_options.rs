@@ -1,4 +1,11 @@
-//! The setters that [`RunOptions`](crate::RunOptions) and the builders of runs share.
+//! The options of a run, and the setters that [`RunOptions`] and the builders of runs share.
+
+use std::time::{Duration, Instant};
+
+use florence2_core::generate::CancelToken;
+use florence2_postprocess::Coordinates;
+
+use crate::generation_overrides::GenerationOverrides;
 
 /// Declares the setters of [`RunOptions`](crate::RunOptions) within an `impl` block: those of
 /// `self.options` for `run_setters!(options)`, those of `self` for `run_setters!()`.
@@ -56,3 +63,50 @@ macro_rules! run_setters {
 }
 
 pub(crate) use run_setters;
+
+/// The options of a run. All have defaults, which the setters change. The builders of runs have the
+/// same setters.
+///
+/// ```
+/// use florence2::{Coordinates, RunOptions};
+///
+/// let options = RunOptions::default().coordinates(Coordinates::HfIntegers).num_beams(1);
+/// assert_eq!(options.generation.num_beams, Some(1));
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct RunOptions {
+    /// The changes to the generation configuration of the model's files.
+    pub generation: GenerationOverrides,
+    /// The coordinates of regions.
+    pub coordinates: Coordinates,
+    /// The number of bins on each side of a generated coordinate that count as the same coordinate in
+    /// [`RegionScore::locations`](crate::RegionScore::locations); 1000 bins are a side of the image.
+    /// With 0, only the generated bin counts. `None` for
+    /// [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE). It does not affect the answer.
+    pub location_tolerance: Option<u32>,
+    /// Cancels the run.
+    pub cancel: CancelToken,
+    /// The time at which the run ends with
+    /// [`DeadlineExceeded`](florence2_core::Error::DeadlineExceeded).
+    pub deadline: Option<Instant>,
+    /// A deadline as the duration from the start of the run.
+    pub timeout: Option<Duration>,
+}
+
+impl RunOptions {
+    run_setters!();
+
+    /// Returns these options at the start of a run: the cancel token includes the deadline and the
+    /// timeout.
+    pub(crate) fn started(mut self) -> Self {
+        let timeout = self.timeout.take();
+        // A timeout beyond the range of the clock is none.
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        for deadline in self.deadline.take().into_iter().chain(end) {
+            self.cancel = self.cancel.until(deadline);
+        }
+        self
+    }
+}

@@ -1,20 +1,16 @@
-//! The options of loading a model and of running it.
+//! The options of loading a model.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use florence2_core::generate::CancelToken;
 use florence2_core::weights::{Adapter, LoadProgress};
 use florence2_kernels::Dtype;
-use florence2_postprocess::Coordinates;
 
 use crate::error::Result;
-use crate::generation_overrides::GenerationOverrides;
 use crate::load_progress::LoadCallback;
 use crate::memory_files::MemoryFiles;
-use crate::run_setters::run_setters;
 
 /// The options of loading a model. All have defaults, which the setters change.
 ///
@@ -195,52 +191,5 @@ impl Default for LoadOptions {
             progress: LoadCallback::default(),
             cancel: CancelToken::default(),
         }
-    }
-}
-
-/// The options of a run. All have defaults, which the setters change. The builders of runs have the
-/// same setters.
-///
-/// ```
-/// use florence2::{Coordinates, RunOptions};
-///
-/// let options = RunOptions::default().coordinates(Coordinates::HfIntegers).num_beams(1);
-/// assert_eq!(options.generation.num_beams, Some(1));
-/// ```
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-#[must_use]
-pub struct RunOptions {
-    /// The changes to the generation configuration of the model's files.
-    pub generation: GenerationOverrides,
-    /// The coordinates of regions.
-    pub coordinates: Coordinates,
-    /// The number of bins on each side of a generated coordinate that count as the same coordinate in
-    /// [`RegionScore::locations`](crate::RegionScore::locations); 1000 bins are a side of the image.
-    /// With 0, only the generated bin counts. `None` for
-    /// [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE). It does not affect the answer.
-    pub location_tolerance: Option<u32>,
-    /// Cancels the run.
-    pub cancel: CancelToken,
-    /// The time at which the run ends with
-    /// [`DeadlineExceeded`](florence2_core::Error::DeadlineExceeded).
-    pub deadline: Option<Instant>,
-    /// A deadline as the duration from the start of the run.
-    pub timeout: Option<Duration>,
-}
-
-impl RunOptions {
-    run_setters!();
-
-    /// Returns these options at the start of a run: the cancel token includes the deadline and the
-    /// timeout.
-    pub(crate) fn started(mut self) -> Self {
-        let timeout = self.timeout.take();
-        // A timeout beyond the range of the clock is none.
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        for deadline in self.deadline.take().into_iter().chain(end) {
-            self.cancel = self.cancel.until(deadline);
-        }
-        self
     }
 }

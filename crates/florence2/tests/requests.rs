@@ -1,0 +1,180 @@
+//! The builders of requests and batches: callbacks, deadlines, features and errors.
+#![cfg(feature = "demo")]
+#![allow(clippy::unwrap_used)]
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use florence2::{
+    CancelToken, Error, Florence2, Image, LoadOptions, ModelError, Result, RunEvent, Task,
+    error_chain,
+};
+
+fn scene() -> Image {
+    let scenes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model/scenes");
+    Image::open(scenes.join("scene-1.png")).unwrap()
+}
+
+fn is_cancelled<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(Error::Model(ModelError::Cancelled)))
+}
+
+fn is_late<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(Error::Model(ModelError::DeadlineExceeded)))
+}
+
+/// The callbacks of a model with its own threads are called on the thread of the caller too.
+#[test]
+fn tokens_are_emitted_with_their_text() {
+    let own_threads = LoadOptions::default().threads(NonZeroUsize::new(2));
+    for options in [LoadOptions::default(), own_threads] {
+        let model = Florence2::demo_with(&options).unwrap();
+        let (mut texts, mut ids, mut steps) = (String::new(), Vec::new(), 0);
+        let image = scene();
+        let caller = std::thread::current().id();
+        let request = model.request(&image, Task::DetailedCaption).num_beams(1);
+        let request = request.on_token(|token| {
+            assert_eq!(std::thread::current().id(), caller);
+            assert_eq!(token.entry, 0);
+            texts += token.text;
+        });
+        let request = request.on_event(|event| {
+            match event {
+                RunEvent::Token(token) => ids.push(token.token_id),
+                RunEvent::Progress { .. } => steps += 1,
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+        let answer = request.run().unwrap();
+        assert_eq!(texts.trim(), answer.text);
+        assert_eq!(ids, answer.token_ids[1..]);
+        assert!(steps > 0);
+    }
+}
+
+#[test]
+fn a_callback_cancels_a_run() {
+    let model = Florence2::demo().unwrap();
+    let mut tokens = 0;
+    let image = scene();
+    let request = model.request(&image, Task::DetailedCaption).num_beams(1);
+    let ended = request.on_event(|event| {
+        tokens += usize::from(matches!(event, RunEvent::Token(_)));
+        match tokens {
+            3 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    assert!(is_cancelled(&ended.run()));
+    assert_eq!(tokens, 3);
+}
+
+/// The order of the setters does not matter, and the earlier of two deadlines counts.
+#[test]
+fn deadlines_and_cancellation_end_a_run() {
+    let model = Florence2::demo().unwrap();
+    let image = scene();
+    let request = || model.request(&image, Task::Caption);
+    let (now, hour) = (Instant::now(), Duration::from_hours(1));
+    let token = CancelToken::default();
+    assert!(is_late(
+        &request().timeout(Duration::ZERO).cancel(&token).run()
+    ));
+    assert!(is_late(&request().deadline(now).timeout(hour).run()));
+    assert!(is_late(
+        &request()
+            .cancel(&CancelToken::with_deadline(now))
+            .deadline(now + hour)
+            .run()
+    ));
+    assert!(is_late(
+        &request().timeout(Duration::ZERO).score("a circle")
+    ));
+    assert!(request().timeout(Duration::MAX).run().is_ok());
+    token.cancel();
+    assert!(is_cancelled(&request().cancel(&token).run()));
+    assert!(is_cancelled(&request().cancel(&token).score("a circle")));
+    assert!(is_cancelled(&model.encode_image_with(&image, &token)));
+    let batch = model.batch([(&image, Task::Caption)]).cancel(&token);
+    assert!(is_cancelled(&batch.run()));
+}
+
+#[test]
+fn features_replace_their_image() {
+    let model = Florence2::demo().unwrap();
+    let image = scene();
+    let features = model.encode_image(&image).unwrap();
+    assert_eq!(features.size(), image.size());
+    let [found, expected] = [
+        model.run(&features, Task::ObjectDetection),
+        model.run(&image, Task::ObjectDetection),
+    ]
+    .map(|answer| answer.unwrap().token_ids);
+    assert_eq!(found, expected);
+    let target = "a white circle";
+    let [found, expected] = [
+        model.request(&features, Task::Caption).score(target),
+        model.request(&image, Task::Caption).score(target),
+    ]
+    .map(|score| score.unwrap().loss);
+    assert_eq!(found, expected);
+    let other = Florence2::demo().unwrap();
+    let error = other.run(&features, Task::Caption).unwrap_err();
+    assert!(error.to_string().contains("another model's"), "{error}");
+}
+
+/// The second request lacks its input. The tokens of the others have their indices in the batch.
+#[test]
+fn a_failed_request_of_a_batch_does_not_affect_the_others() {
+    let model = Florence2::demo().unwrap();
+    let image = scene();
+    let tasks = [Task::Caption, Task::RegionToOcr, Task::ObjectDetection];
+    let batch = || model.batch(tasks.map(|task| (&image, task))).num_beams(1);
+    let mut streamed = [const { String::new() }; 3];
+    let batch_run = batch().on_token(|token| streamed[token.entry] += token.text);
+    let results = batch_run.run().unwrap();
+    for ((task, result), streamed) in tasks.into_iter().zip(results).zip(streamed) {
+        match model.request(&image, task).num_beams(1).run() {
+            Ok(expected) => {
+                assert_eq!(result.unwrap().token_ids, expected.token_ids);
+                assert_eq!(streamed.trim(), expected.text);
+            }
+            Err(expected) => {
+                assert_eq!(result.unwrap_err().to_string(), expected.to_string());
+                assert_eq!(streamed, "");
+            }
+        }
+    }
+    let error = batch().run_all().unwrap_err();
+    assert!(matches!(error, Error::Request { index: 1, .. }), "{error}");
+    assert_eq!(error.to_string(), "requests[1]");
+    let message = error_chain(&error);
+    assert!(
+        message.starts_with("requests[1]: task <REGION_TO_OCR>: no input given, "),
+        "{message}"
+    );
+    let none: [(&Image, Task); 0] = [];
+    assert!(model.batch(none).run().unwrap().is_empty());
+    assert!(model.batch(none).run_all().unwrap().is_empty());
+}
+
+#[test]
+fn an_answer_has_its_text_and_its_json() {
+    let model = Florence2::demo().unwrap();
+    let answer = model.run(&scene(), Task::ObjectDetection).unwrap();
+    assert!(answer.raw_text.starts_with("</s>"), "{}", answer.raw_text);
+    assert!(!answer.text.contains("</s>"), "{}", answer.text);
+    let json = answer.to_json("scene-1.png");
+    assert_eq!(json["schema"], florence2::JSON_SCHEMA);
+    assert_eq!(json["text"], answer.text);
+    assert_eq!(json["raw_text"], answer.raw_text);
+    assert_eq!(json["result"], answer.to_hf_json());
+    assert_eq!(
+        json["regions"].as_array().unwrap().len(),
+        answer.regions.len()
+    );
+    assert!(json.get("plain_text").is_none());
+}
