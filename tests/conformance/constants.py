@@ -81,10 +81,11 @@ def go_errors(go: str, enums: dict[str, dict[str, int]]) -> Iterator[str]:
 
 def token_errors(language: str, found: str) -> Iterator[str]:
     """The tasks that a binding lists are those of the library, or it lists none."""
-    tokens = lambda text: set(re.findall(r'"(<[A-Z_]+>)"', text))
-    expected = tokens((ROOT / "crates/florence2-processor/src/prompt/task.rs").read_text())
-    if tokens(found) and tokens(found) != expected:
-        yield f"{language}: tasks: found {sorted(tokens(found))}, expected {sorted(expected)}"
+    token = re.compile(r'"(<[A-Z_]+>)"')
+    expected = set(token.findall((ROOT / "crates/florence2-processor/src/prompt/task.rs").read_text()))
+    tokens = set(token.findall(found))
+    if tokens and tokens != expected:
+        yield f"{language}: tasks: found {sorted(tokens)}, expected {sorted(expected)}"
 
 
 def main() -> None:
