@@ -54,7 +54,6 @@ LANGUAGES = {
         tests=["tests/conformance/go-driver/*.go", "bindings/go/*_test.go"],
         not_called={
             "cancel_is_fired": "Err of the context is its equivalent",
-            "log_set": "the C code of log.go, which is a comment in Go, calls it",
             "score_json": "the fields of Score are its contents",
         },
     ),
