@@ -22,9 +22,14 @@ SWIFT_TYPES = {
     "YUVMatrix": "yuv_matrix",
     "YUVRange": "yuv_range",
     "Coordinates": "coordinates",
+    "PostProcessingType": "post_processing_type",
 }
 # Members that a binding expresses otherwise.
-NOT_IN_SWIFT = {"FLORENCE2_STATUS_OK": "no error", "FLORENCE2_LOG_LEVEL_OFF": "removeLogHandler"}
+NOT_IN_SWIFT = {
+    "FLORENCE2_STATUS_OK": "no error",
+    "FLORENCE2_LOG_LEVEL_OFF": "removeLogHandler",
+    "FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN": "nil",
+}
 # The enums whose members each have a name in Go.
 GO_ENUMS = ("status", "log_level", "finish_reason", "region_kind", "pixel_format", "yuv_format", "yuv_matrix", "yuv_range", "coordinates")
 NOT_IN_GO = {"FLORENCE2_FINISH_REASON_NONE": "a result is not NULL"}

@@ -72,9 +72,9 @@ public struct Florence2Task: RawRepresentable, ExpressibleByStringLiteral, Hasha
         /// Text without regions.
         case pureText = 1
         /// Labelled boxes.
-        case descriptionWithBoxes
+        case descriptionWithBboxes
         /// Boxes without labels.
-        case boxes
+        case bboxes
         /// Boxes, labelled with phrases of the input.
         case phraseGrounding
         /// Quads, labelled with the text of a line.
@@ -82,6 +82,6 @@ public struct Florence2Task: RawRepresentable, ExpressibleByStringLiteral, Hasha
         /// Polygons without labels.
         case polygons
         /// Labelled boxes or polygons.
-        case descriptionWithBoxesOrPolygons
+        case descriptionWithBboxesOrPolygons
     }
 }
