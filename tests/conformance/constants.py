@@ -26,7 +26,10 @@ SWIFT_TYPES = {
 # Members that a binding expresses otherwise.
 NOT_IN_SWIFT = {"FLORENCE2_STATUS_OK": "no error", "FLORENCE2_LOG_LEVEL_OFF": "removeLogHandler"}
 # The enums whose members each have a name in Go.
-GO_ENUMS = ("status", "log_level", "finish_reason", "region_kind", "pixel_format", "yuv_format", "yuv_matrix", "yuv_range", "coordinates")
+GO_ENUMS = (
+    "status", "log_level", "finish_reason", "region_kind", "pixel_format", "yuv_format", "yuv_matrix", "yuv_range", "coordinates",
+    "task_input", "post_processing_type",
+)
 NOT_IN_GO = {"FLORENCE2_FINISH_REASON_NONE": "a result is not NULL"}
 
 
