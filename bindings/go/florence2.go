@@ -26,6 +26,13 @@
 // same time. Close frees them, after the calls that use them have returned. The garbage collector frees those that are not
 // closed.
 //
+// # Callbacks
+//
+// Callbacks run on the goroutine of the call, which waits for them. They may call any function of this package, also on the
+// objects that the call uses. The error of a callback ends the call, which returns this error. A panic of a callback ends
+// the call too, and continues after it. A callback must not call [runtime.Goexit], as the methods FailNow and Fatal of
+// [testing.T] do. The handler of SetLogger has other rules.
+//
 // # Absent values
 //
 // A value that can be absent is a pointer, which is nil if it is absent: scores, and options whose zero value is not their
@@ -39,8 +46,7 @@
 //   - florence2_score_json: [Score] has its values.
 //   - The functions that initialise or free structs, and those that read errors: the package calls them itself.
 //
-// The numbered fields of generation options in florence2_run_options are not used: [GenerationOptions] has all of them, and
-// the package passes them as JSON.
+// The package passes [GenerationOptions] as JSON, and does not set the fields of florence2_run_options with the same names.
 package florence2
 
 // #include <florence2.h>

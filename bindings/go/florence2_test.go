@@ -382,6 +382,9 @@ func TestSystemAndWarnings(t *testing.T) {
 	if info := florence2.SystemInfo(); !strings.Contains(info, `"version":"`+florence2.Version()+`"`) {
 		t.Errorf("found %s, expected the version in it", info)
 	}
+	if devices := florence2.Devices(); !slices.Contains(devices, "cpu") || !slices.Contains(devices, model.Device()) {
+		t.Errorf("found %v, expected cpu and %s", devices, model.Device())
+	}
 	if warnings := model.Warnings(); len(warnings) != 0 {
 		t.Errorf("found %v, expected no warnings", warnings)
 	}

@@ -44,7 +44,7 @@ var currentLogger struct {
 
 // SetLogger sets the logger that receives the library's messages, for the whole process; nil for no logger. The attribute
 // "target" of a message names the part of the library. The levels for which the logger is enabled are read during this
-// call. The logger's handler must be safe for concurrent use. It must not call SetLogger.
+// call. The logger's handler must be safe for concurrent use. It must not load or run a model, or call SetLogger or Trim.
 func SetLogger(logger *slog.Logger) error {
 	currentLogger.lock.Lock()
 	defer currentLogger.lock.Unlock()

@@ -164,7 +164,7 @@ func slice[From, To any](first *From, count C.size_t, convert func(From) To) []T
 
 // MarshalJSON returns the library's JSON of the result, which is the same in every language. Its structure is documented
 // at florence2_result_json in florence2.h. It fails for a Result that no run returned.
-func (r *Result) MarshalJSON() ([]byte, error) {
+func (r Result) MarshalJSON() ([]byte, error) {
 	if r.native == nil {
 		return nil, &Error{Reason: ErrInvalidArgument, Message: "result: found a Result that no run returned, expected one of a run"}
 	}
@@ -174,7 +174,7 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 
 // HF returns the answer as transformers' post_process_generation returns it: a JSON object with the task as its key. It
 // fails for a Result that no run returned.
-func (r *Result) HF() (json.RawMessage, error) {
+func (r Result) HF() (json.RawMessage, error) {
 	text, err := r.MarshalJSON()
 	if err != nil {
 		return nil, err
