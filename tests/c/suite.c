@@ -694,6 +694,9 @@ static void call_the_library(caller *c) {
     if (c->calls++ != 1) {
         return;
     }
+    if (c->cancel != NULL) {
+        florence2_cancel_fire(c->cancel);
+    }
     florence2_model *other = NULL;
     florence2_image_features *features = NULL;
     florence2_score *score = NULL;
@@ -709,9 +712,6 @@ static void call_the_library(caller *c) {
     florence2_score_free(score);
     florence2_image_features_free(features);
     florence2_trim();
-    if (c->cancel != NULL) {
-        florence2_cancel_fire(c->cancel);
-    }
 }
 
 static int32_t call_at_token(const florence2_token *token, void *user) {
