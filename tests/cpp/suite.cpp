@@ -364,7 +364,9 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
         CHECK(first == 1 && calls == 1);
     }
     florence2::cancel cancel;
+    CHECK(!cancel.is_fired());
     cancel.fire();
+    CHECK(cancel.is_fired());
     options = {};
     options.cancel = &cancel;
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
@@ -694,6 +696,8 @@ int main(int argc, char **argv) {
     auto model = florence2::model::demo();
     auto image = florence2::image::from_path(scene);
     CHECK(image.width_px() == 192 && image.height_px() == 192);
+    CHECK(florence2::status_name(FLORENCE2_STATUS_IO) == "FLORENCE2_STATUS_IO");
+    CHECK(florence2::status_name(florence2_status(99)).empty());
     CHECK(florence2::devices().at(0) == model.device());
     answers(model, image);
     generation_options(model, image);
