@@ -31,7 +31,10 @@ NOT_IN_SWIFT = {
     "FLORENCE2_POST_PROCESSING_TYPE_UNKNOWN": "nil",
 }
 # The enums whose members each have a name in Go.
-GO_ENUMS = ("status", "log_level", "finish_reason", "region_kind", "pixel_format", "yuv_format", "yuv_matrix", "yuv_range", "coordinates")
+GO_ENUMS = (
+    "status", "log_level", "finish_reason", "region_kind", "pixel_format", "yuv_format", "yuv_matrix", "yuv_range", "coordinates",
+    "task_input", "post_processing_type",
+)
 NOT_IN_GO = {"FLORENCE2_FINISH_REASON_NONE": "a result is not NULL"}
 
 

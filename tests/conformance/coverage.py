@@ -53,8 +53,8 @@ LANGUAGES = {
         binding=["bindings/go/*.go"],
         tests=["tests/conformance/go-driver/*.go", "bindings/go/*_test.go"],
         not_called={
-            "cancel_is_fired": "Err of the context is its equivalent",
-            "score_json": "the fields of Score are its contents",
+            "cancel_is_fired": "contexts have Err",
+            "score_json": "Score has its values",
         },
     ),
     "swift": Language(
