@@ -151,6 +151,12 @@ inline const char *c_string_or_null(const std::string &text, const char *argumen
 /// The version of the loaded library.
 inline std::string version() { return florence2_version(); }
 
+/// The name of a status, such as "FLORENCE2_STATUS_IO"; empty for a status of a newer library.
+inline std::string status_name(florence2_status status) {
+    const char *name = florence2_status_name(status);
+    return name == nullptr ? "" : name;
+}
+
 /// The devices of this build on this machine, best first.
 inline std::vector<std::string> devices() {
     std::vector<std::string> names;

@@ -12,7 +12,7 @@ int main(int argc, char **argv) {
         auto model = argc > 2 ? florence2::model::load(argv[2]) : florence2::model::demo();
         auto image = florence2::image::from_path(argv[1]);
         for (const auto &region : model.run({image, "<OD>"}).regions) {
-            std::printf("%3.0f %%  %-20s (%.0f, %.0f) (%.0f, %.0f)\n", 100 * region.score,
+            std::printf("%3.0f %%  %-20s (%.0f, %.0f) (%.0f, %.0f)\n", 100 * region.score->overall,
                         region.label.c_str(), region.points[0].x_px, region.points[0].y_px,
                         region.points[1].x_px, region.points[1].y_px);
         }

@@ -427,6 +427,9 @@ static void answers(void) {
     CHECK(fabs(circle->score - circle->label_score * circle->location_score) < 1e-6);
     CHECK(florence2_result_region(result, 3) == NULL);
     CHECK(florence2_result_image_width_px(result) == 192);
+    CHECK(florence2_result_image_height_px(result) == 192);
+    CHECK(florence2_result_score(result) > 0 && florence2_result_score(result) <= 1);
+    CHECK(isnan(florence2_result_score(NULL)));
     CHECK(strstr(florence2_result_raw_text(result), "<loc_") != NULL);
     CHECK(strcmp(florence2_result_task(result), "<OD>") == 0);
     CHECK(florence2_result_token_ids(result)[0] == 2);
@@ -484,6 +487,7 @@ static void batches_features_and_scores(void) {
         sum += florence2_score_token(score, i)->log_prob;
     }
     CHECK(count > 2 && fabs(florence2_score_loss(score) + sum / (double)count) < 1e-4);
+    CHECK(strstr(florence2_score_json(score), "\"loss\"") != NULL && florence2_score_json(NULL)[0] == 0);
     florence2_score_free(score);
 }
 
@@ -694,6 +698,9 @@ static void call_the_library(caller *c) {
     if (c->calls++ != 1) {
         return;
     }
+    if (c->cancel != NULL) {
+        florence2_cancel_fire(c->cancel);
+    }
     florence2_model *other = NULL;
     florence2_image_features *features = NULL;
     florence2_score *score = NULL;
@@ -709,9 +716,6 @@ static void call_the_library(caller *c) {
     florence2_score_free(score);
     florence2_image_features_free(features);
     florence2_trim();
-    if (c->cancel != NULL) {
-        florence2_cancel_fire(c->cancel);
-    }
 }
 
 static int32_t call_at_token(const florence2_token *token, void *user) {

@@ -46,7 +46,8 @@ struct driver {
             request.prompt = asked["prompt"].get<std::string>();
         }
         if (asked.contains("region")) {
-            request.region_px = asked["region"].get<std::array<double, 4>>();
+            const auto box = asked["region"].get<std::array<double, 4>>();
+            request.input = florence2::box_px{box[0], box[1], box[2], box[3]};
         }
         return request;
     }
@@ -75,7 +76,7 @@ struct driver {
             return score(requests.front(), asked["target"]);
         }
         florence2::run_options options;
-        options.native.coordinates = FLORENCE2_COORDINATES_HF_INTEGERS;
+        options.coordinates = florence2::coordinates::hf_integers;
         options.generation_config = asked.value("generation", json::object()).dump();
         if (call == "stream" || call == "stop") {
             return listen(requests.front(), options, asked.value("stop_after", 0));
@@ -84,8 +85,8 @@ struct driver {
             return end_early(requests.front(), options, call == "cancel", asked["after_ms"]);
         }
         json answers = json::array();
-        for (const auto &result : model.run_batch(requests, options)) {
-            answers.push_back(answer_of(result));
+        for (const auto &outcome : model.run_batch(requests, options)) {
+            answers.push_back(answer_of(outcome.value()));
         }
         return {{"answers", answers}};
     }
@@ -120,13 +121,13 @@ struct driver {
         florence2::cancel cancel;
         std::thread firing;
         if (by_cancel) {
-            options.cancelled_by = &cancel;
+            options.cancel = &cancel;
             firing = std::thread([&] {
                 std::this_thread::sleep_for(std::chrono::milliseconds(after_ms));
                 cancel.fire();
             });
         } else {
-            options.native.deadline_ms = static_cast<std::uint64_t>(after_ms);
+            options.timeout = std::chrono::milliseconds(after_ms);
         }
         florence2_status status = FLORENCE2_STATUS_OK;
         try {

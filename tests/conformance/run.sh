@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs the cases of cases.json with the library in every language, and compares the results with those of transformers.
-# First checks that the bindings and their tests cover the functions of the header.
+# First checks that the bindings and their tests cover the functions of the header, and their constants and names.
 #   tests/conformance/run.sh [LANGUAGE..]      of rust c cpp go swift python; all by default
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 languages=("$@")
 test $# -gt 0 || languages=(rust c cpp go swift python)
 python3 tests/conformance/coverage.py
+python3 tests/conformance/constants.py
+python3 tests/conformance/names.py
 source tests/target.sh
 cargo xtask dist --features demo
 built=$target/conformance

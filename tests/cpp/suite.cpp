@@ -1,11 +1,16 @@
 // Tests of the C++ header with the demo model: suite MODEL_FOLDER
 #include <florence2.hpp>
 
+#include "../c/florence2_test_hooks.h"
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <thread>
 #include <type_traits>
 
@@ -19,6 +24,29 @@ static int checks, failures;
             std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
         }                                                                              \
     } while (0)
+
+/// The number of allocations until one fails; negative if none fails.
+static thread_local long allocations_left = -1;
+
+// GCC does not see that malloc and free below belong together.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
+void *operator new(std::size_t size) {
+    if (allocations_left == 0) {
+        throw std::bad_alloc();
+    }
+    allocations_left -= allocations_left > 0;
+    void *memory = std::malloc(size == 0 ? 1 : size);
+    if (memory == nullptr) {
+        throw std::bad_alloc();
+    }
+    return memory;
+}
+
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 
 static_assert(std::is_move_constructible_v<florence2::model>);
 static_assert(!std::is_copy_constructible_v<florence2::model>);
@@ -67,25 +95,189 @@ static void answers(const florence2::model &model, const florence2::image &image
     CHECK(std::fabs(result.regions.at(0).points.at(0).x_px - 31.392) < 1e-3);
     CHECK(result.task == "<OD>" && result.token_ids.at(0) == 2);
     CHECK(result.token_ids.size() == result.token_log_probs.size());
-    CHECK(result.json.find("\"schema\":2") != std::string::npos);
+    CHECK(result.json().find("\"schema\":2") != std::string::npos);
+    CHECK(florence2::result().json().empty());
+    CHECK(result.image_width_px == 192 && result.image_height_px == 192);
+    CHECK(result.finish_reason == FLORENCE2_FINISH_REASON_END_OF_TEXT);
+    CHECK(result.timings.vision_ms > 0 && result.timings.generate_ms > 0);
+    CHECK(result.score > 0.5f && result.sequence_score < 0);
+    const auto &found = result.regions.at(0);
+    CHECK(found.score && found.score->label && found.score->overall > 0.5f);
+    CHECK(std::fabs(found.score->overall - *found.score->label * found.score->locations) < 1e-5);
+    CHECK(found.bounding_box().at(0) == found.points.at(0).x_px && found.bounding_box().at(3) == found.points.at(1).y_px);
+    const auto proposal = model.run({image, "<REGION_PROPOSAL>"});
+    for (const auto &box : proposal.regions) {
+        CHECK(box.score && !box.score->label);
+    }
 
     auto features = model.encode_image(image);
-    florence2::request region(features, "<REGION_TO_CATEGORY>");
-    region.region_px = {30, 30, 104, 104};
+    florence2::request region(features, "<REGION_TO_CATEGORY>", florence2::box_px{30, 30, 104, 104});
     auto together = model.run_batch({{image, "<CAPTION>"}, region});
-    CHECK(together.at(0).raw_text == model.run({features, "<CAPTION>"}).raw_text);
-    CHECK(together.at(1).raw_text == model.run(region).raw_text);
+    CHECK(together.at(0).value().raw_text == model.run({features, "<CAPTION>"}).raw_text);
+    CHECK(together.at(1).value().raw_text == model.run(region).raw_text);
+    region.input = florence2::box_fractions{30 / 192.0, 30 / 192.0, 104 / 192.0, 104 / 192.0};
+    CHECK(model.run(region).raw_text == together.at(1).value().raw_text);
+    region.input = florence2::box_fractions{30, 30, 104, 104};
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run(region); });
+    region.input = {};
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] { model.run(region); });
     auto score = model.score({image, "<CAPTION>"}, "a white circle");
     double sum = 0;
     for (const auto &token : score.tokens) {
         sum += token.log_prob;
     }
     CHECK(std::fabs(score.loss + sum / double(score.tokens.size())) < 1e-4);
+    CHECK(score.json().find("\"loss\"") != std::string::npos);
 
     florence2::run_options options;
-    options.native.num_beams = 3;
+    options.generation.num_beams = 3;
     options.generation_config = "{\"num_return_sequences\": 2}";
-    CHECK(model.run({image, "<CAPTION>"}, options).alternatives.size() == 1);
+    auto several = model.run({image, "<CAPTION>"}, options);
+    CHECK(several.alternatives.size() == 1);
+    // An alternative and its JSON exist without the result.
+    const florence2::result alternative = several.alternatives.at(0);
+    several = {};
+    CHECK(alternative.json().find(alternative.raw_text.substr(3, 8)) != std::string::npos);
+
+    florence2::request prompt(image, "");
+    prompt.prompt = "<OD>";
+    CHECK(model.run(prompt).token_ids == result.token_ids);
+    CHECK(model.token_id("</s>") == 2);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "nonsense", [&] { model.token_id("nonsense"); });
+    CHECK(model.info_json().find("\"vocab_size\"") != std::string::npos);
+}
+
+static void tasks_are_described() {
+    const auto tasks = florence2::tasks();
+    CHECK(tasks.size() == 15);
+    for (const auto &task : tasks) {
+        CHECK(task.token.front() == '<' && task.input != FLORENCE2_TASK_INPUT_UNKNOWN);
+    }
+    const auto task = florence2::describe_task("region-to-segmentation");
+    CHECK(task.input == FLORENCE2_TASK_INPUT_REGION);
+    CHECK(task.post_processing_type == FLORENCE2_POST_PROCESSING_TYPE_POLYGONS);
+    CHECK(florence2::describe_task("<NOTHING>").input == FLORENCE2_TASK_INPUT_UNKNOWN);
+}
+
+/// The typed options have the effects of those of the C API.
+static void run_options_are_typed(const florence2::model &model, const florence2::image &image) {
+    florence2::run_options options;
+    options.coordinates = florence2::coordinates::hf_integers;
+    const auto exact = model.run({image, "<OD>"}), integers = model.run({image, "<OD>"}, options);
+    for (std::size_t index = 0; index < exact.regions.size(); index++) {
+        const auto &left = exact.regions.at(index).points.at(0), &right = integers.regions.at(index).points.at(0);
+        CHECK(right.x_px == std::floor(left.x_px) && right.y_px == std::floor(left.y_px));
+    }
+    options = {};
+    float previous = -1;
+    for (std::uint32_t bins : {0u, 3u, 1000u, 4000000000u}) {
+        options.location_tolerance = bins;
+        const float locations = model.run({image, "<OD>"}, options).regions.at(0).score->locations;
+        CHECK(locations >= previous && locations <= 1.001f);
+        previous = locations;
+    }
+    CHECK(previous > 0.999f);
+    options.location_tolerance = 50;
+    CHECK(model.run({image, "<OD>"}, options).regions.at(0).score->locations == exact.regions.at(0).score->locations);
+    options = {};
+    options.generation.num_beams = 4;
+    options.generation.min_new_tokens = options.generation.max_new_tokens = 900;
+    options.timeout = std::chrono::seconds(0);
+    refused(FLORENCE2_STATUS_DEADLINE_EXCEEDED, [&] { model.run({image, "<OD>"}, options); });
+    options.timeout = std::chrono::milliseconds(2);
+    refused(FLORENCE2_STATUS_DEADLINE_EXCEEDED, [&] { model.run({image, "<OD>"}, options); });
+    options = {};
+    options.timeout = std::chrono::minutes(5);
+    CHECK(model.run({image, "<OD>"}, options).regions.size() == 3);
+}
+
+static void messages_are_logged() {
+    std::vector<std::string> messages;
+    florence2::set_log(
+        [&](florence2_log_level level, std::string_view target, std::string_view message) {
+            CHECK(level != FLORENCE2_LOG_LEVEL_OFF && target.substr(0, 9) == "florence2");
+            messages.emplace_back(message);
+            refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "callback", [] { florence2::set_log({}); });
+            throw std::out_of_range("dropped");
+        },
+        FLORENCE2_LOG_LEVEL_DEBUG);
+    refused(FLORENCE2_STATUS_IO, [] { florence2::image::from_path("/nowhere.png"); });
+    const std::size_t logged = messages.size();
+    CHECK(logged > 0 && messages.back().find("/nowhere.png") != std::string::npos);
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, [&] {
+        florence2::set_log([](florence2_log_level, std::string_view, std::string_view) {}, florence2_log_level(9));
+    });
+    florence2::set_log({});
+    refused(FLORENCE2_STATUS_IO, [] { florence2::image::from_path("/nowhere.png"); });
+    CHECK(messages.size() == logged + 1); // that of the refused level
+}
+
+/// Fails each allocation of a call in turn, until it needs no more. No handle remains.
+template <typename Call> static void frees_what_it_made(Call call) {
+    const std::size_t live = florence2_test_live_handles();
+    long failed = 0;
+    for (bool complete = false; !complete; failed += !complete) {
+        allocations_left = failed;
+        try {
+            call();
+            complete = true;
+        } catch (const std::bad_alloc &) {
+        }
+        allocations_left = -1;
+        if (florence2_test_live_handles() != live) {
+            std::fprintf(stderr, "after allocation %ld: %zu handles\n", failed, florence2_test_live_handles() - live);
+            CHECK(!"all handles are freed");
+            return;
+        }
+    }
+    CHECK(failed > 0);
+}
+
+static void nothing_leaks(const florence2::model &model, const florence2::image &image, const std::string &scene) {
+    const auto features = model.encode_image(image);
+    const std::vector<florence2::request> requests = {{features, "<OD>"},
+                                                      {features, "<NOTHING>"},
+                                                      {features, "<OD>", std::string("a\0b", 3)},
+                                                      {features, "<CAPTION>"}};
+    florence2::run_options several;
+    several.generation.num_beams = 2;
+    several.generation.num_return_sequences = 2;
+    several.generation.bad_words_ids = {{4, 5}};
+    several.generation.stop_strings = {"nothing"};
+    florence2::load_options loading;
+    loading.adapters = {"/a/folder/that/does/not/exist"};
+    std::string text;
+    several.on_token = [&](const florence2_token &token) {
+        text = std::string("the text of a token: ") + token.text;
+        return true;
+    };
+    frees_what_it_made([&] { CHECK(!model.run(requests[0], several).json().empty()); });
+    frees_what_it_made([&] { CHECK(model.run_batch(requests, several).size() == requests.size()); });
+    frees_what_it_made([&] { CHECK(!model.score(requests[3], "a white circle").json().empty()); });
+    frees_what_it_made([&] {
+        try {
+            model.run(requests[1], several);
+        } catch (const florence2::error &) {
+        }
+    });
+    frees_what_it_made([&] {
+        const std::string path = scene + std::string(40, ' ');
+        try {
+            florence2::image::from_path(path);
+        } catch (const florence2::error &) {
+        }
+        const auto decoded = florence2::image::from_path(scene);
+        const auto encoded = model.encode_image(decoded);
+        const florence2::cancel cancel;
+    });
+    frees_what_it_made([&] {
+        try {
+            florence2::model::load("/nowhere", loading);
+        } catch (const florence2::error &) {
+        }
+        florence2::model::demo().warnings();
+        florence2::tasks();
+    });
 }
 
 // Each option has the effect of its key in generation_config.
@@ -131,7 +323,7 @@ static void generation_options(const florence2::model &model, const florence2::i
 
 static void callbacks(const florence2::model &model, const florence2::image &image) {
     florence2::run_options options;
-    options.native.num_beams = 1;
+    options.generation.num_beams = 1;
     std::string streamed;
     int steps = 0;
     options.on_token = [&](const florence2_token &token) {
@@ -150,38 +342,18 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
     } catch (const std::out_of_range &error) {
         CHECK(std::string(error.what()) == "mine");
     }
-    // C callbacks receive the caller's pointer, with and without a C++ callback beside them.
-    struct counts {
-        int tokens = 0, steps = 0;
-    } counted;
+    // A callback may run the model.
     options = {};
-    options.native.num_beams = 1;
-    options.native.user = &counted;
-    options.native.on_token = [](const florence2_token *token, void *user) -> std::int32_t {
-        static_cast<counts *>(user)->tokens += token->text != nullptr;
-        return 0;
+    options.generation.num_beams = 1;
+    std::string within;
+    options.on_token = [&](const florence2_token &) {
+        if (within.empty()) {
+            within = model.run({image, "<OD>"}).raw_text;
+        }
+        return true;
     };
-    model.run({image, "<CAPTION>"}, options);
-    int tokens = counted.tokens;
-    CHECK(tokens > 2 && counted.steps == 0);
-    options.native.on_progress = [](const florence2_progress *, void *user) -> std::int32_t {
-        static_cast<counts *>(user)->steps++;
-        return 0;
-    };
-    int streamed_tokens = 0;
-    options.on_token = [&](const florence2_token &) { return ++streamed_tokens > 0; };
-    model.run({image, "<CAPTION>"}, options);
-    CHECK(counted.tokens == tokens && streamed_tokens == tokens && counted.steps > 2);
-    CHECK(options.native.user == &counted);
-    options.on_token = nullptr;
-    options.native.on_token = [](const florence2_token *, void *) -> std::int32_t { return 1; };
-    refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
-    options.native.on_token = [](const florence2_token *, void *) -> std::int32_t { throw std::out_of_range("mine"); };
-    try {
-        model.run({image, "<CAPTION>"}, options);
-        CHECK(!"it throws");
-    } catch (const std::out_of_range &) {
-    }
+    CHECK(model.run({image, "<CAPTION>"}, options).raw_text == result.raw_text);
+    CHECK(within == model.run({image, "<OD>"}).raw_text);
     // The first exception from a callback ends a batch and is rethrown.
     int calls = 0;
     options.on_token = [&](const florence2_token &) -> bool { throw ++calls; };
@@ -192,9 +364,11 @@ static void callbacks(const florence2::model &model, const florence2::image &ima
         CHECK(first == 1 && calls == 1);
     }
     florence2::cancel cancel;
+    CHECK(!cancel.is_fired());
     cancel.fire();
+    CHECK(cancel.is_fired());
     options = {};
-    options.cancelled_by = &cancel;
+    options.cancel = &cancel;
     refused(FLORENCE2_STATUS_CANCELLED, [&] { model.run({image, "<CAPTION>"}, options); });
 }
 
@@ -349,7 +523,7 @@ static void loading_has_progress(const florence2::image &image) {
         }
     }
     florence2::cancel cancel;
-    options.cancelled_by = &cancel;
+    options.cancel = &cancel;
     options.on_progress = [&](const florence2_load_progress &) {
         calls++;
         cancel.fire();
@@ -429,11 +603,11 @@ static void regions_and_frames(const florence2::model &model) {
         CHECK(same(answer(florence2::image::from_yuv(frame)), all));
         frame.matrix = FLORENCE2_YUV_MATRIX_BT709;
         CHECK(same(answer(florence2::image::from_yuv(frame)), all));
-        frame.region = region;
+        frame.part = region;
         CHECK(same(answer(florence2::image::from_yuv(frame)), part));
-        frame.region.width_px = width;
+        frame.part.width_px = width;
         refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "region", [&] { florence2::image::from_yuv(frame); });
-        frame.region = {};
+        frame.part = {};
         frame.u.size /= 2;
         refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "`u", [&] { florence2::image::from_yuv(frame); });
         frame.matrix = florence2_yuv_matrix(9);
@@ -486,26 +660,29 @@ static void batches_have_outcomes(const florence2::model &model, const florence2
     florence2::run_options options;
     std::vector<std::size_t> tokens(requests.size());
     options.on_token = [&](const florence2_token &token) { return ++tokens.at(token.request) > 0; };
-    auto outcomes = model.run_batch_each(requests, options);
+    auto outcomes = model.run_batch(requests, options);
     CHECK(outcomes.size() == requests.size());
     for (std::size_t index = 0; index < outcomes.size(); index++) {
-        const auto *result = std::get_if<florence2::result>(&outcomes[index]);
-        CHECK((result == nullptr) == (parts[index] != nullptr));
+        const auto &outcome = outcomes[index];
+        CHECK(outcome.has_value() == (parts[index] == nullptr) && bool(outcome) == outcome.has_value());
         CHECK((tokens[index] == 0) == (parts[index] != nullptr));
-        if (result != nullptr) {
-            CHECK(result->json.size() > 2 && result->token_ids == model.run(requests[index]).token_ids);
+        if (outcome) {
+            CHECK(outcome.value().json().size() > 2);
+            CHECK(outcome.value().token_ids == model.run(requests[index]).token_ids);
+            CHECK(florence2::outcome(outcome).value().token_ids == outcome.value().token_ids);
         } else {
-            is_error(std::get<florence2::error>(outcomes[index]), FLORENCE2_STATUS_INVALID_ARGUMENT, parts[index]);
+            is_error(outcome.error(), FLORENCE2_STATUS_INVALID_ARGUMENT, parts[index]);
+            refused(FLORENCE2_STATUS_INVALID_ARGUMENT, parts[index], [&] { outcome.value(); });
         }
     }
-    CHECK(model.run_batch_each({}).empty());
+    CHECK(model.run_batch({}).empty());
     // Errors that concern all requests fail the call, as does an exception from a callback.
     options.generation_config = "{\"num_beams\": 0}";
-    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "num_beams", [&] { model.run_batch_each(requests, options); });
+    refused(FLORENCE2_STATUS_INVALID_ARGUMENT, "num_beams", [&] { model.run_batch(requests, options); });
     options.generation_config.clear();
     options.on_token = [](const florence2_token &) -> bool { throw std::out_of_range("mine"); };
     try {
-        model.run_batch_each(requests, options);
+        model.run_batch(requests, options);
         CHECK(!"it throws");
     } catch (const std::out_of_range &) {
     }
@@ -519,9 +696,15 @@ int main(int argc, char **argv) {
     auto model = florence2::model::demo();
     auto image = florence2::image::from_path(scene);
     CHECK(image.width_px() == 192 && image.height_px() == 192);
+    CHECK(florence2::status_name(FLORENCE2_STATUS_IO) == "FLORENCE2_STATUS_IO");
+    CHECK(florence2::status_name(florence2_status(99)).empty());
     CHECK(florence2::devices().at(0) == model.device());
     answers(model, image);
     generation_options(model, image);
+    tasks_are_described();
+    run_options_are_typed(model, image);
+    messages_are_logged();
+    nothing_leaks(model, image, scene);
     callbacks(model, image);
     moved_and_later(florence2::model::demo(), florence2::image::from_path(scene));
 

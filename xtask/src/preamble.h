@@ -65,7 +65,9 @@
  * may call any function of the library, and on any object:
  * - It may load models, and run other models and the same model. The inner call is complete when it
  *   returns, and the outer call then continues. If the model has `threads` of its own, the outer run
- *   may continue meanwhile; its further tokens and progress are reported after the callback returns.
+ *   continues meanwhile, and reports its further tokens and progress after the callback returns. The
+ *   inner call may wait for it, and a cancel token that is fired later may be too late to end it. A
+ *   callback that returns a number other than 0 always ends the run.
  * - It may fire cancel tokens, including that of the outer call.
  * - It may free objects, except those that the outer call uses: its model, images, image features and
  *   cancel token.

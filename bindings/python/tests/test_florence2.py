@@ -159,6 +159,7 @@ def test_regions_as_input(model: Model) -> None:
     pixels = model.run(SCENE, "<REGION_TO_CATEGORY>", region=(24, 24, 96, 96))
     fractions = model.run(SCENE, "<REGION_TO_CATEGORY>", region=(0.125, 0.125, 0.5, 0.5), region_unit="normalized")
     assert pixels.token_ids == fractions.token_ids
+    assert pixels.input == "<loc_125><loc_125><loc_500><loc_500>" and model.run(SCENE, "<OD>").input is None
     with pytest.raises(ValueError, match="region_unit"):
         model.run(SCENE, "<REGION_TO_CATEGORY>", region=(24, 24, 96, 96), region_unit="cm")  # type: ignore[arg-type]
 

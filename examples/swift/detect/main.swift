@@ -9,7 +9,8 @@ let model = try arguments.count > 2 ? Florence2Model(contentsOf: URL(filePath: a
 let image = try Florence2Image(contentsOf: URL(filePath: arguments[1]))
 let answer = try model.run(Florence2Request(image, task: .objectDetection))
 for region in answer.regions {
+    let score = region.score.map { String(format: "%.0f %%", 100 * $0.overall) } ?? "-"
     let box = region.boundingBox
-    let score = region.score.map { " \(Int(100 * $0.overall)) %" } ?? ""
-    print("\(region.label)\(score) (\(Int(box.x1)), \(Int(box.y1))) (\(Int(box.x2)), \(Int(box.y2)))")
+    let corners = String(format: "(%.0f, %.0f) (%.0f, %.0f)", box.x1, box.y1, box.x2, box.y2)
+    print(score, region.label, corners)
 }

@@ -265,7 +265,7 @@ def set_log_level(level: LogLevelName) -> None:
     """
     found = number("level", level, LogLevel)
     call_or_raise("log_set", _LOG_CALLBACK if found else LogCallback(), None, found)
-
-
-# A callback must not be called while the interpreter is finalized.
-atexit.register(set_log_level, "off")
+    atexit.unregister(set_log_level)
+    if found:
+        # A callback must not be called while the interpreter is finalized.
+        atexit.register(set_log_level, "off")

@@ -53,6 +53,8 @@ class Result:
 
     task: str
     """The token of the task, such as `<OD>`."""
+    input: str | None
+    """The input of the task as text, None without one. A region is four location tokens."""
     text: str
     """The answer without special tokens."""
     raw_text: str
@@ -82,6 +84,7 @@ class Result:
 def _result(json_: dict[str, Any]) -> Result:
     return Result(
         task=json_["task"],
+        input=json_["input"],
         text=json_["text"],
         raw_text=json_["raw_text"],
         regions=[_region(region) for region in json_["regions"]],

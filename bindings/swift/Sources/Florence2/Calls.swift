@@ -19,11 +19,10 @@ struct CallLimits: Sendable {
         guard remaining > .zero else {
             throw Florence2Error(status: .deadlineExceeded, message: "the deadline passed before the call began")
         }
-        // Rounded up, because C has no limit for 0.
+        // Rounded up, because C has no limit for 0. 100 million years are no limit either.
         let (seconds, attoseconds) = remaining.components
-        let fraction = UInt64(attoseconds) / 1_000_000_000_000_000 + 1
-        let (whole, overflows) = UInt64(seconds).multipliedReportingOverflow(by: 1000)
-        native.deadline_ms = overflows ? .max : whole + fraction
+        let milliseconds = UInt64(attoseconds) / 1_000_000_000_000_000 + 1
+        native.deadline_ms = UInt64(min(seconds, 1 << 52)) * 1000 + milliseconds
     }
 
     /// The options of a call that has only limits.

@@ -32,8 +32,8 @@ extension Florence2Library {
     /// Sets the log handler of the process, which receives the messages of `maxLevel` and of more severe levels. It
     /// replaces the previous handler, which is not called any more when this function returns. At first, there is none.
     ///
-    /// Any thread may call the handler, and several threads may call it at the same time. The handler must not set a
-    /// handler.
+    /// Any thread may call the handler, and several threads may call it at the same time. The handler must not set or
+    /// remove a handler, load or run a model, or call ``trim()``.
     public static func setLogHandler(
         maxLevel: LogLevel = .info, _ handler: @escaping @Sendable (LogMessage) -> Void
     ) throws(Florence2Error) {

@@ -95,7 +95,7 @@ extension Florence2Model {
     ///
     /// `onToken` is called once per token: during the search with one beam, else after the search for the best answer.
     /// `onProgress` is called once per step of the search. An error that a callback throws ends the run and is thrown
-    /// by this call.
+    /// by this call. A callback may call any function of the package, also a run of the same model.
     public func run(
         _ request: Florence2Request, options: RunOptions = .init(), onToken: ((Florence2Token) throws -> Void)? = nil,
         onProgress: ((RunProgress) throws -> Void)? = nil

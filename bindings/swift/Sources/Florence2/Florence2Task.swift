@@ -47,9 +47,41 @@ public struct Florence2Task: RawRepresentable, ExpressibleByStringLiteral, Hasha
         (0..<florence2_task_count()).map { Florence2Task(rawValue: String(cString: florence2_task_token($0))) }
     }
 
-    /// True if the task, given by its token, needs an input text or region. False for an unknown task.
-    public var needsInput: Bool {
-        guard let index = Florence2Task.all.firstIndex(of: self) else { return false }
-        return florence2_task_needs_input(index)
+    /// The input that the task needs besides the image; `nil` for an unknown task.
+    public var input: Input? {
+        rawValue.withCString { Input(rawValue: florence2_task_input_of($0)) }
+    }
+
+    /// The format of the task's answers; `nil` for an unknown task.
+    public var postProcessingType: PostProcessingType? {
+        rawValue.withCString { PostProcessingType(rawValue: florence2_task_post_processing_type($0)) }
+    }
+
+    /// The input that a task needs besides the image.
+    public enum Input: Int32, Sendable {
+        /// Nothing.
+        case nothing = 1
+        /// A text, such as a phrase: ``Florence2Request/Input/text(_:)``.
+        case text
+        /// A box in the image: ``Florence2Request/Input/region(_:)``.
+        case region
+    }
+
+    /// The format of an answer, with the names of Hugging Face's `tasks_answer_post_processing_type`.
+    public enum PostProcessingType: Int32, Sendable {
+        /// Text without regions.
+        case pureText = 1
+        /// Labelled boxes.
+        case descriptionWithBboxes
+        /// Boxes without labels.
+        case bboxes
+        /// Boxes, labelled with phrases of the input.
+        case phraseGrounding
+        /// Quads, labelled with the text of a line.
+        case ocr
+        /// Polygons without labels.
+        case polygons
+        /// Labelled boxes or polygons.
+        case descriptionWithBboxesOrPolygons
     }
 }
