@@ -570,8 +570,7 @@ typedef int32_t florence2_post_processing_type;
 #endif // __cplusplus
 
 /**
- * The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an
- * end token or a stop string, otherwise LENGTH.
+ * The reason why an answer ended.
  */
 enum florence2_finish_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -583,12 +582,12 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The answer ends with an end token, which may be forced, or with a stop string, also at its
-     * maximum length.
+     * The model chose an end token, or completed a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+     * The answer was cut off: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed. An
+     * end token that `forced_eos_token_ids` appends at the maximum length does not change this reason.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
