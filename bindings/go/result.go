@@ -68,11 +68,13 @@ type Result struct {
 }
 
 // resultOwner keeps a result of the library, from which alternatives borrow. The garbage collector frees it.
-type resultOwner struct{ native *C.florence2_result }
+type resultOwner struct{ handle *handle }
 
 func newResult(native *C.florence2_result) *Result {
-	owner := &resultOwner{native}
-	runtime.AddCleanup(owner, func(native *C.florence2_result) { C.florence2_result_free(native) }, native)
+	owner := &resultOwner{newHandle("result", unsafe.Pointer(native), func(p unsafe.Pointer) {
+		C.florence2_result_free((*C.florence2_result)(p))
+	})}
+	runtime.AddCleanup(owner, (*handle).close, owner.handle)
 	return readResult(native, owner)
 }
 
