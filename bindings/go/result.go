@@ -17,9 +17,10 @@ type FinishReason string
 
 // The reasons why an answer ended.
 const (
-	// FinishEndOfText ends an answer with an end token, which may be forced, or with a stop string.
+	// FinishEndOfText is the reason if the model chose an end token, or completed a stop string.
 	FinishEndOfText FinishReason = "end_of_text"
-	// FinishLength ends an answer otherwise: it reached its maximum length, or the time limit of the search passed.
+	// FinishLength is the reason if the answer was cut off: it reached its maximum length, also if an end token is forced
+	// there, or the time limit of the search passed.
 	FinishLength FinishReason = "length"
 )
 
