@@ -214,17 +214,19 @@
 #define FLORENCE2_ABI_VERSION 1
 
 /**
- * Bit of `set` in florence2_run_options: `num_beams` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `num_beams` applies even if it is 0, which is not valid.
  */
 #define FLORENCE2_SET_NUM_BEAMS 1
 
 /**
- * Bit of `set` in florence2_run_options: `num_return_sequences` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `num_return_sequences` applies even if it is 0, which is
+ * not valid.
  */
 #define FLORENCE2_SET_NUM_RETURN_SEQUENCES 2
 
 /**
- * Bit of `set` in florence2_run_options: `max_new_tokens` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `max_new_tokens` applies even if it is 0, which is not
+ * valid.
  */
 #define FLORENCE2_SET_MAX_NEW_TOKENS 4
 
@@ -244,12 +246,14 @@
 #define FLORENCE2_SET_TOP_P 32
 
 /**
- * Bit of `set` in florence2_run_options: `temperature` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `temperature` applies even if it is 0, which is not
+ * valid.
  */
 #define FLORENCE2_SET_TEMPERATURE 64
 
 /**
- * Bit of `set` in florence2_run_options: `repetition_penalty` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `repetition_penalty` applies even if it is 0, which is
+ * not valid.
  */
 #define FLORENCE2_SET_REPETITION_PENALTY 128
 
@@ -274,7 +278,7 @@
 #define FLORENCE2_SET_EOS_TOKEN_IDS 2048
 
 /**
- * Bit of `set` in florence2_run_options: `max_length` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `max_length` applies even if it is 0, which is not valid.
  */
 #define FLORENCE2_SET_MAX_LENGTH 4096
 
@@ -294,12 +298,12 @@
 #define FLORENCE2_SET_MIN_P 32768
 
 /**
- * Bit of `set` in florence2_run_options: `top_h` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `top_h` applies even if it is 0, which is not valid.
  */
 #define FLORENCE2_SET_TOP_H 65536
 
 /**
- * Bit of `set` in florence2_run_options: `typical_p` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `typical_p` applies even if it is 0, which is not valid.
  */
 #define FLORENCE2_SET_TYPICAL_P 131072
 
@@ -314,7 +318,8 @@
 #define FLORENCE2_SET_ETA_CUTOFF 524288
 
 /**
- * Bit of `set` in florence2_run_options: `encoder_repetition_penalty` applies even if it is 0.
+ * Bit of `set` in florence2_run_options: `encoder_repetition_penalty` applies even if it is 0,
+ * which is not valid.
  */
 #define FLORENCE2_SET_ENCODER_REPETITION_PENALTY 1048576
 
@@ -570,8 +575,7 @@ typedef int32_t florence2_post_processing_type;
 #endif // __cplusplus
 
 /**
- * The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an
- * end token or a stop string, otherwise LENGTH.
+ * The reason why an answer ended.
  */
 enum florence2_finish_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -583,12 +587,12 @@ enum florence2_finish_reason
      */
     FLORENCE2_FINISH_REASON_NONE = 0,
     /**
-     * The answer ends with an end token, which may be forced, or with a stop string, also at its
-     * maximum length.
+     * The model chose an end token, or completed a stop string.
      */
     FLORENCE2_FINISH_REASON_END_OF_TEXT = 1,
     /**
-     * The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+     * The answer was cut off: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed. An
+     * end token that `forced_eos_token_ids` appends at the maximum length does not change this reason.
      */
     FLORENCE2_FINISH_REASON_LENGTH = 2,
 };
@@ -1457,7 +1461,8 @@ typedef struct florence2_sequence_bias {
  * uses the first of these values that exists: the key of that name in `generation_config`, the
  * value in the model's files, the default in the comment of the field. To set an option to 0 or to
  * an empty list, also set its bit in `set`. If the comment of a field excludes 0, such as that of
- * `num_beams`, its bit together with 0 is always an error.
+ * `num_beams`, its bit together with 0 is an error whenever the option has an effect: that of a
+ * sampling option only with `do_sample`.
  *
  * The library reads the struct and everything that it points to only during the call.
  */
@@ -1583,7 +1588,7 @@ typedef struct florence2_run_options {
     void *user;
     /**
      * The FLORENCE2_SET_* bits of the options that are set although their fields are 0 or empty.
-     * For an option whose comment excludes 0, 0 with the bit is always an error. Default: 0.
+     * Default: 0.
      */
     uint64_t set;
     /**

@@ -17,9 +17,10 @@ type FinishReason string
 
 // The reasons why an answer ended.
 const (
-	// FinishEndOfText ends an answer with an end token, which may be forced, or with a stop string.
+	// FinishEndOfText is the reason if the model chose an end token, or completed a stop string.
 	FinishEndOfText FinishReason = "end_of_text"
-	// FinishLength ends an answer otherwise: it reached its maximum length, or the time limit of the search passed.
+	// FinishLength is the reason if the answer was cut off: it reached its maximum length, also if an end token is forced
+	// there, or the time limit of the search passed.
 	FinishLength FinishReason = "length"
 )
 
@@ -67,11 +68,13 @@ type Result struct {
 }
 
 // resultOwner keeps a result of the library, from which alternatives borrow. The garbage collector frees it.
-type resultOwner struct{ native *C.florence2_result }
+type resultOwner struct{ handle *handle }
 
 func newResult(native *C.florence2_result) *Result {
-	owner := &resultOwner{native}
-	runtime.AddCleanup(owner, func(native *C.florence2_result) { C.florence2_result_free(native) }, native)
+	owner := &resultOwner{newHandle("result", unsafe.Pointer(native), func(p unsafe.Pointer) {
+		C.florence2_result_free((*C.florence2_result)(p))
+	})}
+	runtime.AddCleanup(owner, (*handle).close, owner.handle)
 	return readResult(native, owner)
 }
 

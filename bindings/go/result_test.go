@@ -50,7 +50,7 @@ func check(t *testing.T, result *florence2.Result) {
 		LogProbs          []float32              `json:"token_log_probs"`
 		Score             *float32
 		SequenceScore     *float32                   `json:"sequence_score"`
-		Regions           []json.RawMessage          `json:"regions"`
+		Regions           []regionJSON               `json:"regions"`
 		Result            map[string]json.RawMessage `json:"result"`
 		Width, Height     int
 	}

@@ -664,6 +664,40 @@ static void streams_stops_and_deadlines(void) {
             FLORENCE2_STATUS_DEADLINE_EXCEEDED, "deadline");
 }
 
+// 0 with the bit of an option that excludes 0 is an error, of a sampling option with sampling.
+static void zeros_are_refused(void) {
+    static const struct {
+        uint64_t bit;
+        const char *name;
+        bool is_sampling;
+    } zeros[] = {
+        {FLORENCE2_SET_NUM_BEAMS, "num_beams", false},
+        {FLORENCE2_SET_NUM_RETURN_SEQUENCES, "num_return_sequences", false},
+        {FLORENCE2_SET_MAX_NEW_TOKENS, "max_new_tokens", false},
+        {FLORENCE2_SET_REPETITION_PENALTY, "repetition_penalty", false},
+        {FLORENCE2_SET_ENCODER_REPETITION_PENALTY, "encoder_repetition_penalty", false},
+        {FLORENCE2_SET_TEMPERATURE, "temperature", true},
+        {FLORENCE2_SET_TOP_H, "top_h", true},
+        {FLORENCE2_SET_TYPICAL_P, "typical_p", true},
+    };
+    florence2_request request = request_of("<OD>");
+    florence2_result *result = NULL;
+    for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
+        florence2_run_options options = options_of(0);
+        options.set = zeros[i].bit;
+        options.do_sample = zeros[i].is_sampling ? FLORENCE2_SWITCH_ON : FLORENCE2_SWITCH_OFF;
+        REFUSED(florence2_model_run(model, &request, &options, &result, &error),
+                FLORENCE2_STATUS_INVALID_ARGUMENT, zeros[i].name);
+    }
+    // A box and a prompt exclude each other.
+    request.task = NULL;
+    request.prompt = "<REGION_TO_CATEGORY>";
+    request.region_unit = FLORENCE2_REGION_UNIT_PX;
+    request.region[2] = request.region[3] = 50;
+    REFUSED(florence2_model_run(model, &request, NULL, &result, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "prompt");
+}
+
 // What a callback calls the library with.
 typedef struct {
     const florence2_model *outer;
@@ -1681,6 +1715,7 @@ int main(int argc, char **argv) {
     batches_features_and_scores();
     fields_are_options();
     streams_stops_and_deadlines();
+    zeros_are_refused();
     callbacks_call_the_library();
     beams_report_tokens_at_the_end();
     refusals();

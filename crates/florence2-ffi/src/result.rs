@@ -44,17 +44,16 @@ impl Drop for florence2_result {
     }
 }
 
-/// The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an
-/// end token or a stop string, otherwise LENGTH.
+/// The reason why an answer ended.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_finish_reason {
     /// There is no answer, because the result is NULL.
     None = 0,
-    /// The answer ends with an end token, which may be forced, or with a stop string, also at its
-    /// maximum length.
+    /// The model chose an end token, or completed a stop string.
     EndOfText = 1,
-    /// The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed.
+    /// The answer was cut off: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed. An
+    /// end token that `forced_eos_token_ids` appends at the maximum length does not change this reason.
     Length = 2,
 }
 

@@ -286,11 +286,16 @@ fn demo_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model")
 }
 
+/// The files in the demo model's folder that make it a crate.
+const PACKAGE_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "lib.rs"];
+
 fn demo_model() -> Files {
     let entries = fs::read_dir(demo_folder()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .filter(|path| path.is_file())
+        .filter(|path| {
+            path.is_file() && !PACKAGE_FILES.contains(&path.file_name().unwrap().to_str().unwrap())
+        })
         .map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
             (name.to_owned(), fs::read(&path).unwrap())

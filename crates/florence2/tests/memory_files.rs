@@ -34,7 +34,7 @@ fn load(files: &MemoryFiles) -> florence2::Result<Florence2> {
 }
 
 fn error(files: &MemoryFiles) -> String {
-    load(files).err().unwrap().to_string()
+    florence2::error_chain(&load(files).err().unwrap())
 }
 
 fn token_ids(model: &Florence2) -> Vec<u32> {

@@ -78,7 +78,10 @@ fn a_tolerance_sums_the_probabilities_of_neighbours() {
                 assert!(*narrow < wide);
             }
         }
-        assert_close(&locations(&answers[3]), &[1.0; 3]);
+        // Tokens other than locations have the rest of the probability.
+        for location in locations(&answers[3]) {
+            assert!((0.999..=1.00001).contains(&location), "{location}");
+        }
         for region in &answers[2].regions {
             let score = region.score.unwrap();
             assert!((score.overall - score.label.unwrap() * score.locations).abs() < 1e-6);
@@ -101,7 +104,7 @@ fn all_scores_and_the_most_likely_ones_agree() {
     }
 }
 
-/// An answer that ends with an end token, even a forced one at the maximum length, has ended.
+/// An answer that reaches the maximum length was cut off, also if an end token is forced there.
 #[test]
 fn every_search_reports_the_same_reason() {
     let model = model();
@@ -114,7 +117,7 @@ fn every_search_reports_the_same_reason() {
             assert_eq!(answer.token_ids.len(), 6);
             answer.finish_reason
         };
-        assert_eq!(reason(json!(2)), FinishReason::EndOfText);
+        assert_eq!(reason(json!(2)), FinishReason::Length);
         assert_eq!(reason(json!([])), FinishReason::Length);
     }
 }

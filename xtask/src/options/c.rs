@@ -44,6 +44,12 @@ fn set_bits(table: &Table) -> String {
                 fields[0], fields[1]
             ),
             _ if option.is_list() => format!("`{}` applies even if it is empty", fields[0]),
+            _ if option.excludes_zero() => {
+                format!(
+                    "`{}` applies even if it is 0, which is not valid",
+                    fields[0]
+                )
+            }
             _ => format!("`{}` applies even if it is 0", fields[0]),
         };
         let text = format!("Bit of `set` in florence2_run_options: {when}.");

@@ -235,6 +235,13 @@ impl GenerationOption {
         )
     }
 
+    /// Returns true if 0 is not a valid value.
+    pub(crate) fn excludes_zero(&self) -> bool {
+        let must = self.must.as_deref().unwrap_or_default();
+        let minimum = must.strip_prefix("at least ");
+        must.starts_with("greater than 0") || minimum.is_some_and(|text| !text.starts_with('0'))
+    }
+
     /// True if 0 or an empty list can be meant although it means "not set" in C.
     pub(crate) fn has_c_bit(&self) -> bool {
         !matches!(self.kind, Kind::Boolean | Kind::EarlyStopping)

@@ -149,17 +149,17 @@ PostProcessingTypeName = Literal["unknown", "pure_text", "description_with_bboxe
 
 
 class FinishReason(Enumeration):
-    """The reason why an answer ended. The last token decides: END_OF_TEXT if the answer ends with an end token or a
-    stop string, otherwise LENGTH."""
+    """The reason why an answer ended."""
 
     NONE = 0
     """There is no answer, because the result is NULL."""
 
     END_OF_TEXT = 1
-    """The answer ends with an end token, which may be forced, or with a stop string, also at its maximum length."""
+    """The model chose an end token, or completed a stop string."""
 
     LENGTH = 2
-    """The answer ends otherwise: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed."""
+    """The answer was cut off: it reached `max_new_tokens` or `max_length`, or `max_time_s` passed. An end token that
+    `forced_eos_token_ids` appends at the maximum length does not change this reason."""
 
 
 FinishReasonName = Literal["none", "end_of_text", "length"]

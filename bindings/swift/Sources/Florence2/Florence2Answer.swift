@@ -46,9 +46,10 @@ public struct Florence2Answer: Codable, Sendable, Equatable {
         /// The reason with a name, which a later version of the library may have added.
         public init(rawValue: String) { self.rawValue = rawValue }
 
-        /// The answer ends with an end token, which may be forced, or with a stop string.
+        /// The model chose an end token, or completed a stop string.
         public static let endOfText = FinishReason(rawValue: "end_of_text")
-        /// The answer reached `maxNewTokens` or `maxLength`, or `maxTime` passed.
+        /// The answer was cut off: it reached `maxNewTokens` or `maxLength`, also if an end token is forced there, or
+        /// `maxTime` passed.
         public static let length = FinishReason(rawValue: "length")
     }
 

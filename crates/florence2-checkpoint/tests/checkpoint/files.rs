@@ -8,7 +8,7 @@ use florence2_checkpoint::Checkpoint;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::fixtures;
+use crate::{chain, fixtures};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -183,7 +183,7 @@ fn two_files_in_memory_with_one_key_are_an_error() {
 #[test]
 fn a_folder_without_weights_of_a_known_name_names_the_files_that_it_has() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || Checkpoint::open(folder.path()).unwrap_err().to_string();
+    let open = || chain(&Checkpoint::open(folder.path()).unwrap_err());
     let error = open();
     assert!(
         error.contains("pytorch_model.bin.index.json") && !error.contains("--weights"),

@@ -7,6 +7,7 @@ mod mutations;
 mod parts;
 mod truncations;
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// The folder of the files that `weights_files.py` generates. A test binary that was built
@@ -17,4 +18,10 @@ fn fixtures() -> PathBuf {
         PathBuf::from,
     );
     repository.join("tests/fixtures/weights-files")
+}
+
+/// The messages of an error and its sources.
+fn chain(error: &dyn Error) -> String {
+    let source = error.source().map(chain);
+    format!("{error}: {}", source.unwrap_or_default())
 }

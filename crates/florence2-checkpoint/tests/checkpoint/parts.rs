@@ -5,6 +5,8 @@ use florence2_checkpoint::Error;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::chain;
+
 /// Values for more than two parts, all of which bf16 represents exactly.
 fn values() -> Vec<f32> {
     (0..40_000_u16)
@@ -63,5 +65,6 @@ fn a_file_that_is_cut_after_it_was_opened_is_an_error() {
         matches!(&error, Error::Io { path: named, .. } if *named == path),
         "{error}"
     );
-    assert!(error.to_string().contains("`weight`"), "{error}");
+    let message = chain(&error);
+    assert!(message.contains("`weight`"), "{message}");
 }

@@ -31,8 +31,9 @@ pub(super) fn length_divisor(new_tokens: usize, length_penalty: f32) -> f32 {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The sequence ends with an end token, which may be forced, or with a stop string.
+    /// The model chose an end token, or completed a stop string.
     EndOfText,
-    /// The sequence ends otherwise: `max_new_tokens`, `max_length` or `max_time` was reached.
+    /// The sequence was cut off: `max_new_tokens`, `max_length` or `max_time` was reached. An end token
+    /// that `forced_eos_token_id` appends at the maximum length does not change this reason.
     Length,
 }

@@ -13,6 +13,7 @@ pub type TokenBytes<'a> = &'a (dyn Fn(u32) -> Vec<u8> + Sync);
 pub(super) struct StoppingCriteria<'a> {
     pub(super) eos_token_id: Vec<u32>,
     pub(super) max_length: usize,
+    forced_eos_token_id: &'a [u32],
     stop_strings: Vec<&'a [u8]>,
     token_bytes: Option<TokenBytes<'a>>,
     deadline: Option<Instant>,
@@ -41,6 +42,7 @@ impl<'a> StoppingCriteria<'a> {
         Ok(Self {
             eos_token_id,
             max_length,
+            forced_eos_token_id: &config.forced_eos_token_id,
             stop_strings,
             token_bytes,
             deadline: time.and_then(|time| Instant::now().checked_add(time)),
@@ -58,10 +60,13 @@ impl<'a> StoppingCriteria<'a> {
     /// The reason why `sequence`, whose last token is new, ends; `None` if it continues.
     pub(super) fn finish_reason(&self, sequence: &[u32]) -> Option<FinishReason> {
         let last = sequence.last()?;
-        if self.eos_token_id.contains(last) || self.ends_in_stop_string(sequence) {
+        let is_longest = sequence.len() >= self.max_length;
+        let is_forced = is_longest && self.forced_eos_token_id.contains(last);
+        let has_ended = self.eos_token_id.contains(last) || self.ends_in_stop_string(sequence);
+        if has_ended && !is_forced {
             return Some(FinishReason::EndOfText);
         }
-        (self.timed_out || sequence.len() >= self.max_length).then_some(FinishReason::Length)
+        (self.timed_out || is_longest).then_some(FinishReason::Length)
     }
 
     /// Returns whether a stop string ends within the last token. The token may continue after it.
@@ -132,6 +137,26 @@ mod tests {
         };
         let criteria = StoppingCriteria::new(&config, Vec::new(), 9, None);
         assert!(criteria.is_err());
+    }
+
+    /// A forced end token marks an answer that was cut off.
+    #[test]
+    fn a_forced_end_token_is_the_end_of_the_length() {
+        for (forced, expected) in [
+            (vec![], FinishReason::EndOfText),
+            (vec![2], FinishReason::Length),
+        ] {
+            let config = GenerationConfig {
+                forced_eos_token_id: forced,
+                ..GenerationConfig::default()
+            };
+            let criteria = StoppingCriteria::new(&config, vec![2], 4, None).unwrap();
+            assert_eq!(
+                criteria.finish_reason(&[0, 5, 2]),
+                Some(FinishReason::EndOfText)
+            );
+            assert_eq!(criteria.finish_reason(&[0, 5, 5, 2]), Some(expected));
+        }
     }
 
     #[test]
