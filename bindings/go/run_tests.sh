@@ -22,5 +22,5 @@ trap 'rm -r "$built"' EXIT
 CGO_LDFLAGS="-Wl,-rpath,$(pkg-config --variable=libdir florence2)" go build -o "$built/rpath" .
 go build -tags florence2_static -o "$built/static" .
 for program in rpath static; do
-    env -u LD_LIBRARY_PATH "$built/$program" ../../assets/demo-model/scenes/scene-1.png | grep --quiet '^white circle '
+    env -u LD_LIBRARY_PATH "$built/$program" ../../assets/demo-model/scenes/scene-1.png | grep '^white circle ' > /dev/null
 done
