@@ -206,8 +206,6 @@ fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use burn_flex::{Flex, FlexDevice};
-
     use super::*;
 
     #[test]
@@ -256,32 +254,6 @@ mod tests {
                 (&with.values, &with.tokens),
                 (&without.values, &without.tokens)
             );
-        }
-    }
-
-    /// Rows of the most likely tokens and rows of all tokens yield the same window.
-    #[test]
-    fn both_transfers_contain_the_same_locations() {
-        let values = [[0.5, 2.0, 1.5, -1.0], [3.0, 0.25, 1.0, 0.75]];
-        let logits = || Tensor::<Flex, 3>::from_floats([[values[0]], [values[1]]], &FlexDevice);
-        let top_k = to_host(logits(), &[Some(2), Some(2)], Some(WINDOW)).unwrap();
-        let all = to_host(logits(), &[None, None], Some(WINDOW)).unwrap();
-        for ((top_k, all), values) in top_k.iter().zip(&all).zip(values) {
-            assert!(top_k.tokens.is_some() && all.tokens.is_none());
-            assert_eq!(top_k.locations, all.locations);
-            assert_eq!(all.locations.as_ref().unwrap().logits, values[1..3]);
-            assert_eq!(
-                top_k.location_log_prob(1, -1.0),
-                all.location_log_prob(1, -1.0)
-            );
-        }
-        let without = to_host(logits(), &[Some(2), Some(2)], None).unwrap();
-        for (with, without) in top_k.iter().zip(&without) {
-            assert_eq!(
-                (&with.values, &with.tokens),
-                (&without.values, &without.tokens)
-            );
-            assert_eq!(without.location_log_prob(1, -1.0), -1.0);
         }
     }
 
