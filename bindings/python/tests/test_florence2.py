@@ -105,6 +105,8 @@ def test_token_callbacks(model: Model) -> None:
     texts = []
     result = model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda token: texts.append(token.text))
     assert result.text in "".join(texts) and len(texts) > 2
+    # Other true results, such as the number of characters that `write` returns, do not end a run.
+    assert model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda token: 13).text == result.text
     with pytest.raises(Error) as stopped:
         model.run(SCENE, "<CAPTION>", num_beams=1, on_token=lambda token: True)
     assert stopped.value.status == Status.CANCELLED
@@ -533,6 +535,21 @@ def test_system_and_warnings(model: Model) -> None:
         Model.demo(dtype="f99")
     with pytest.raises(Error, match="options.spin_limit"):
         Model.demo(spin_limit=-2)
+
+
+def test_arguments_of_a_wrong_type(model: Model) -> None:
+    wide = numpy.zeros((2, 2, 3), dtype=numpy.int64)
+    calls: dict[str, Callable[[], object]] = {
+        "data: found items of 8 bytes": lambda: Image.from_pixels(wide, (2, 2)),
+        "adapters: found str, expected a sequence": lambda: Model.demo(adapters="folder"),
+        "requests\\[0\\]: found str, expected Request": lambda: model.run_batch([str(SCENE)]),  # type: ignore[list-item]
+        "text: found list, expected str": lambda: model.run(SCENE, "<OD>", input=["car"]),  # type: ignore[arg-type]
+    }
+    for message, wrong in calls.items():
+        with pytest.raises(TypeError, match=message):
+            wrong()
+    with pytest.raises(ValueError, match="region: found 3 numbers"):
+        model.run(SCENE, "<REGION_TO_CATEGORY>", region=(1, 2, 3))
 
 
 def test_refusals(model: Model) -> None:

@@ -168,4 +168,9 @@ def _size_fields(size: tuple[int, int], region: Sequence[int] | None) -> dict[st
 
 
 def _bytes(buffer: Any) -> bytes:
-    return buffer if isinstance(buffer, bytes) else memoryview(buffer).tobytes()
+    if isinstance(buffer, bytes):
+        return buffer
+    view = memoryview(buffer)
+    if view.itemsize != 1:
+        raise TypeError(f"data: found items of {view.itemsize} bytes ({view.format}), expected bytes")
+    return view.tobytes()

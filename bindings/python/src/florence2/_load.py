@@ -68,6 +68,8 @@ def load_options(
     processor: Path | None = None,
 ) -> tuple[_c_api.LoadOptions, Callbacks]:
     """The options as the C API takes them, and the callbacks, which must surround the call."""
+    if isinstance(adapters, (str, bytes, os.PathLike, Adapter)):
+        raise TypeError(f"adapters: found {type(adapters).__name__}, expected a sequence of folders or adapters")
     native = [(adapter if isinstance(adapter, Adapter) else Adapter(adapter))._struct() for adapter in adapters]
     callbacks = Callbacks()
     options = struct(

@@ -50,7 +50,10 @@ class Request:
             **{name: text(getattr(self, name)) for name in ("task", "prompt", "input")},
         )
         if self.region is not None:
-            request.region[:] = list(self.region)
+            region = list(self.region)
+            if len(region) != len(request.region):
+                raise ValueError(f"region: found {len(region)} numbers, expected x1, y1, x2, y2")
+            request.region[:] = region
             request.region_unit = number("region_unit", self.region_unit, RegionUnit)
         return request
 
@@ -102,7 +105,7 @@ class Model(Handle):
         on the CPU, 0 for 8 and -1 for none. `weights` is a weights file or an index of shards that replaces the
         folder's. `processor` is the folder of the processor's and the tokenizer's files, None for `directory`.
 
-        `on_progress` is called before the first tensor and after each. A true result ends the loading with the status
+        `on_progress` is called before the first tensor and after each. The result `True` ends the loading with the status
         `CANCELLED`, as `cancel` does. An exception in it ends the loading and is raised here.
         """
         options, callbacks = load_options(
@@ -225,8 +228,8 @@ class Model(Handle):
         of the call in seconds, after which it fails with the status `DEADLINE_EXCEEDED`; None for no limit.
 
         `on_token` is called once per generated token: during greedy search and sampling, after a beam search.
-        `on_progress` is called after each step of the search. A true result of a callback ends the run with the status
-        `CANCELLED`, as `cancel` does; an exception in it ends the run and is raised here. `generation` holds the options
+        `on_progress` is called after each step of the search. The result `True` of a callback ends the run with the
+        status `CANCELLED`, as `cancel` does; an exception in it ends the run and is raised here. `generation` holds the options
         of `GenerationOptions`, such as `num_beams=3`.
         """
         kept: list[object] = []
@@ -291,6 +294,9 @@ class Model(Handle):
         result; the other requests are answered. Errors that concern all requests are raised in both cases: those of the
         options, the time limit, cancellation, callbacks and the device. Otherwise as `run`.
         """
+        for index, request in enumerate(requests):
+            if not isinstance(request, Request):
+                raise TypeError(f"requests[{index}]: found {type(request).__name__}, expected Request")
         kept: list[object] = []
         refused: dict[int, Exception] = {}
         native = (_c_api.Request * len(requests))()

@@ -43,7 +43,12 @@ def _load() -> ctypes.CDLL:
     """Loads the library that FLORENCE2_LIBRARY names, or the one beside this file."""
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     path = os.environ.get("FLORENCE2_LIBRARY") or Path(__file__).with_name(f"libflorence2.{suffix}")
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ImportError(
+            f"{path}: cannot be loaded: {error}; expected the library of this package, or its path in FLORENCE2_LIBRARY"
+        ) from None
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, f"florence2_{name}", None)
         if function is None:
@@ -115,7 +120,7 @@ running_callbacks = RunningCallbacks()
 
 
 class Callbacks:
-    """Python functions as the callbacks of one call: a true result or an exception of one of them ends the call."""
+    """Python functions as the callbacks of one call: the result `True` or an exception of one of them ends the call."""
 
     def __init__(self) -> None:
         self._raised: list[BaseException] = []
@@ -134,7 +139,7 @@ class Callbacks:
             if self._raised or self._is_ended_at_exit and running_callbacks.ending:
                 return 1
             try:
-                return int(bool(function(argument(value.contents))))
+                return int(function(argument(value.contents)) is True)
             except BaseException as error:  # No exception may unwind through the library.
                 self._raised.append(error)
                 return 1
@@ -179,6 +184,8 @@ def number(argument: str, name: str, kind: type[Enumeration]) -> int:
 
 def text(value: str | None) -> bytes | None:
     """Encodes a C string: UTF-8 that ends with NUL, so that the text may contain none."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"text: found {type(value).__name__}, expected str")
     if value is not None and "\0" in value:
         raise ValueError("text: found a NUL character, expected none")
     return None if value is None else value.encode()
