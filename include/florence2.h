@@ -613,7 +613,8 @@ enum florence2_region_kind
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Two points: the upper left corner (x1, y1) and the lower right corner (x2, y2).
+     * Two points: opposite corners in the order in which the model generated them, usually the upper
+     * left corner and the lower right corner.
      */
     FLORENCE2_REGION_KIND_BOX = 0,
     /**
@@ -1321,7 +1322,7 @@ typedef struct florence2_request {
     /**
      * The box that the prompt names, for tasks with the input FLORENCE2_TASK_INPUT_REGION: x1, y1,
      * x2, y2 with x1 <= x2 and y1 <= y2, from the upper left corner of the image. The model still
-     * sees the whole image. A box that extends beyond the image is clipped. A box outside of the
+     * processes the whole image. A box that extends beyond the image is clipped. A box outside of the
      * image is an error. It has no effect without `region_unit`.
      */
     double region[4];
@@ -1540,8 +1541,8 @@ typedef struct florence2_run_options {
     int32_t coordinates;
     /**
      * The number of bins on each side of a generated coordinate that count as the same coordinate in
-     * the scores of regions; 1000 bins are a side of the image. It does not affect the answer. -1: 0
-     * bins, only the generated bin counts. Default: 50.
+     * the scores of regions and of the answer; 1000 bins are a side of the image. It does not affect
+     * the generated tokens. -1: 0 bins, only the generated bin counts. Default: 0, which means 50.
      */
     int32_t location_tolerance;
     /**

@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     /// Coordinates of regions: bin centres, or the integers that transformers returns.
     #[arg(long, value_enum, default_value_t = CoordinatesArg::BinCenters)]
     pub(crate) coordinates: CoordinatesArg,
-    /// Bins of 1000 by which a coordinate may be off and still count as right in a region's score.
+    /// Number of bins (of 1000) on each side of a coordinate that count as the same in the scores.
     #[arg(long, value_name = "N", default_value_t = LOCATION_TOLERANCE)]
     pub(crate) location_tolerance: u32,
     /// Draw the regions into a PNG file; with several images, the index is added to the name.
@@ -260,7 +260,14 @@ impl QuestionArgs {
         // model; a bare word is a mistyped task.
         let is_text = self.task.starts_with('<') || self.task.contains(char::is_whitespace);
         match (Prompt::parse(&self.task)?, input) {
-            (Prompt::Text(text), None) if is_text => Ok(Prompt::Text(text)),
+            (Prompt::Text(text), None) if is_text => {
+                if text.starts_with('<') && text.ends_with('>') {
+                    log::warn!(
+                        "task: `{text}` is no task of Florence-2; the model receives it as its prompt"
+                    );
+                }
+                Ok(Prompt::Text(text))
+            }
             (Prompt::Text(text), Some(TaskInput::Text(input))) if is_text => {
                 Ok(Prompt::Text(text + &input))
             }

@@ -31,8 +31,14 @@ pub(crate) enum Failure {
     /// The file of `verify --cases` cannot be read.
     #[error("--cases {path}: {reason}")]
     Cases { path: String, reason: String },
+    /// The folder of `verify --images` does not exist.
+    #[error("--images: found `{0}`, expected a folder")]
+    ImageFolder(String),
     /// No case was published for a model of this width.
-    #[error("model: found d_model {found}, expected {expected}, the models with published outputs")]
+    #[error(
+        "model: found d_model {found}, expected {expected}, the models that have cases \
+         (Florence-2-base has 768, Florence-2-large 1024); --cases FILE names other cases"
+    )]
     NoCases { found: usize, expected: String },
     /// Answers differ from the published outputs, or no case could be run. The cases have been
     /// printed.

@@ -128,7 +128,7 @@ pub(crate) struct GenerationArgs {
     /// Whether tokens are sampled.
     ///
     /// Otherwise, the most likely tokens are chosen. Default: false.
-    #[arg(long, help_heading = "Sampling", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, help_heading = "Sampling", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     do_sample: Option<bool>,
     /// Sampling: choose from the k most likely tokens.
     ///
@@ -251,13 +251,13 @@ pub(crate) struct GenerationArgs {
     /// finite number.
     ///
     /// Default: false.
-    #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     remove_invalid_values: Option<bool>,
     /// Whether scores are normalised to log-probabilities again after all other options have
     /// changed them.
     ///
     /// Default: false.
-    #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     renormalize_logits: Option<bool>,
     /// Sequences of tokens, each with a bias that is added to the score of its last token after the
     /// other tokens.

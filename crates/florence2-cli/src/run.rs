@@ -99,11 +99,24 @@ fn print_text(name: &str, named: bool, answer: &Answer) -> Result<(), Failure> {
     if named {
         print(name)?;
     }
+    print_answer(answer)?;
+    for (index, alternative) in answer.alternatives.iter().enumerate() {
+        print(format_args!("alternative {}", index + 1))?;
+        print_answer(alternative)?;
+    }
+    Ok(())
+}
+
+fn print_answer(answer: &Answer) -> Result<(), Failure> {
     let percent = |score: f32| format!("{:3.0} %", 100.0 * score);
     let regions = &answer.regions;
     if regions.is_empty() {
         let score = answer.score.map_or(String::new(), percent);
-        print(format_args!("{score}  {}", answer.text))?;
+        let text = match answer.text.as_str() {
+            "" => "(empty answer)",
+            text => text,
+        };
+        print(format_args!("{score}  {text}"))?;
     }
     for region in regions {
         let score = region

@@ -51,7 +51,7 @@ pub struct florence2_request {
     pub input: *const c_char,
     /// The box that the prompt names, for tasks with the input FLORENCE2_TASK_INPUT_REGION: x1, y1,
     /// x2, y2 with x1 <= x2 and y1 <= y2, from the upper left corner of the image. The model still
-    /// sees the whole image. A box that extends beyond the image is clipped. A box outside of the
+    /// processes the whole image. A box that extends beyond the image is clipped. A box outside of the
     /// image is an error. It has no effect without `region_unit`.
     pub region: [f64; 4],
     /// A florence2_region_unit: the unit of `region`. Must be FLORENCE2_REGION_UNIT_NONE if `prompt`
@@ -126,6 +126,11 @@ pub(crate) unsafe fn read_each<'a>(
     // SAFETY: guaranteed by the caller.
     let stride = unsafe { (*requests).struct_size };
     option_struct::check_size::<florence2_request>(stride)?;
+    let alignment = align_of::<florence2_request>();
+    if !stride.is_multiple_of(alignment) {
+        let expected = format!("a multiple of {alignment}");
+        return Err(Failure::argument("request.struct_size", stride, expected));
+    }
     let read_one = |index: usize| {
         // SAFETY: guaranteed by the caller. The size is compared before the rest of the struct is
         // read.

@@ -61,7 +61,8 @@ pub enum florence2_finish_reason {
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum florence2_region_kind {
-    /// Two points: the upper left corner (x1, y1) and the lower right corner (x2, y2).
+    /// Two points: opposite corners in the order in which the model generated them, usually the upper
+    /// left corner and the lower right corner.
     Box = 0,
     /// Four points: the corners of a text line, in the order in which the model generated them.
     Quad = 1,

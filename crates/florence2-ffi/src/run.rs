@@ -207,11 +207,27 @@ fn run_all(
 fn run_each(
     model: &florence2_model,
     requests: Vec<Outcome<ReadRequest<'_>>>,
-    options: ReadOptions,
+    mut options: ReadOptions,
 ) -> Outcome<Vec<Outcome<florence2_result>>> {
     let entries: Vec<usize> = (0..requests.len())
         .filter(|index| requests[*index].is_ok())
         .collect();
+    // One start token per request: those of the invalid requests are left out.
+    if let Some(starts) = &mut options.run.generation.decoder_start_token_id
+        && starts.len() > 1
+        && starts.len() == requests.len()
+    {
+        *starts = entries.iter().map(|index| starts[*index]).collect();
+    } else if let Some(starts) = &options.run.generation.decoder_start_token_id
+        && starts.len() > 1
+    {
+        let expected = format!("1 or {} elements", requests.len());
+        return Err(Failure::argument(
+            "options.decoder_start_token_ids_len",
+            starts.len(),
+            expected,
+        ));
+    }
     let batch = requests.iter().flatten();
     let batch = batch.map(|request| request.request.clone());
     let mut answers = batch_of(model, batch, &entries, options).run()?.into_iter();

@@ -76,6 +76,16 @@ pub enum Error {
         /// The required input.
         expected: &'static str,
     },
+    /// The input is not of the kind that the task requires.
+    #[error("task {task}: found the input `{found}`, expected {expected}")]
+    InputKind {
+        /// The task's token.
+        task: &'static str,
+        /// The input.
+        found: String,
+        /// The required input.
+        expected: &'static str,
+    },
     /// A prompt requires a location token that is not in the model's vocabulary.
     #[error("task {task}: the tokenizer has no token `{token}`, expected <loc_0> to <loc_999>")]
     MissingToken {

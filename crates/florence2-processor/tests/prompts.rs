@@ -21,7 +21,11 @@ fn every_task_is_found_by_its_token_and_asks_its_question() {
             assert_eq!(spelling.parse::<Task>().unwrap(), task);
         }
         let alone = Prompt::from(task).expand(SIZE);
-        let with_input = Prompt::with_input(task, TaskInput::Text(" a red car ".to_owned()));
+        let input = match task.needs_region() {
+            true => "<loc_1><loc_2><loc_3><loc_4>",
+            false => "a red car",
+        };
+        let with_input = Prompt::with_input(task, TaskInput::Text(format!(" {input} ")));
         match task.needs_input() {
             false => {
                 assert_eq!(alone.unwrap(), task.prompt_template());
@@ -33,8 +37,14 @@ fn every_task_is_found_by_its_token_and_asks_its_question() {
                     matches!(alone, Err(Error::MissingInput { .. })),
                     "{alone:?}"
                 );
-                let expected = task.prompt_template().replace("{input}", "a red car");
+                let expected = task.prompt_template().replace("{input}", input);
                 assert_eq!(with_input.expand(SIZE).unwrap(), expected);
+                let other = match task.needs_region() {
+                    true => TaskInput::Text("a red car".to_owned()),
+                    false => TaskInput::Region([1.0, 2.0, 3.0, 4.0]),
+                };
+                let error = Prompt::with_input(task, other).expand(SIZE).unwrap_err();
+                assert!(matches!(error, Error::InputKind { .. }), "{error}");
             }
         }
     }

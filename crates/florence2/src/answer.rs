@@ -24,8 +24,9 @@ pub struct Answer {
     /// boxes too, which are not part of HF's result: they are labelled with the words right before
     /// them.
     pub regions: Vec<Region>,
-    /// The confidence of the answer, 0 to 1: the exponential of the mean log-probability of its
-    /// tokens without `<s>`, `</s>` and `<pad>`. `None` if there are no such tokens.
+    /// The confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens
+    /// without `<s>`, `</s>` and `<pad>`. A location counts with the probability that it is within the
+    /// location tolerance of the generated one. `None` if there are no such tokens.
     pub score: Option<f32>,
     /// The prompt.
     pub prompt: Prompt,

@@ -56,7 +56,7 @@ impl Florence2 {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        self.check_requests(requests)?;
+        self.check_requests(requests, options)?;
         self.threads.install_observed(observer, |observer| {
             self.pipeline.run(requests, options, observer)
         })
@@ -127,7 +127,16 @@ impl Florence2 {
         &self.pipeline.processor
     }
 
-    fn check_requests(&self, requests: &[Request<'_>]) -> Result<()> {
+    /// Checks the generation options before the vision tower runs.
+    pub(crate) fn check_options(&self, options: &RunOptions) -> Result<()> {
+        let config = options.generation.apply(self.generation_config());
+        config.validate(&self.config().text_config)?;
+        Ok(())
+    }
+
+    /// Performs the checks of a run that do not require the model.
+    fn check_requests(&self, requests: &[Request<'_>], options: &RunOptions) -> Result<()> {
+        self.check_options(options)?;
         for (index, request) in requests.iter().enumerate() {
             let checked = self.pipeline.check(request);
             checked.map_err(|source| match requests.len() {

@@ -25,7 +25,8 @@ macro_rules! run_setters {
         }
 
         /// Sets the number of bins on each side of a generated coordinate that count as the same
-        /// coordinate in [`RegionScore::locations`](crate::RegionScore::locations).
+        /// coordinate in [`RegionScore::locations`](crate::RegionScore::locations) and
+        /// [`Answer::score`](crate::Answer::score).
         pub fn location_tolerance(mut self, location_tolerance: u32) -> Self {
             self.$($field.)?location_tolerance = Some(location_tolerance);
             self
@@ -82,9 +83,10 @@ pub struct RunOptions {
     /// The coordinates of regions.
     pub coordinates: Coordinates,
     /// The number of bins on each side of a generated coordinate that count as the same coordinate in
-    /// [`RegionScore::locations`](crate::RegionScore::locations); 1000 bins are a side of the image.
-    /// With 0, only the generated bin counts. `None` for
-    /// [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE). It does not affect the answer.
+    /// [`RegionScore::locations`](crate::RegionScore::locations) and
+    /// [`Answer::score`](crate::Answer::score); 1000 bins are a side of the image. With 0, only the
+    /// generated bin counts. `None` for [`LOCATION_TOLERANCE`](crate::LOCATION_TOLERANCE). It does not
+    /// affect the generated tokens.
     pub location_tolerance: Option<u32>,
     /// Cancels the run.
     pub cancel: CancelToken,

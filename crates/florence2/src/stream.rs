@@ -84,7 +84,8 @@ impl<I, F> StreamBuilder<'_, I, F> {
     /// more sources.
     ///
     /// # Errors
-    /// [`Error::Model`] if the batch size is 0, or if the run is cancelled or exceeds its deadline.
+    /// [`Error::Model`] if the batch size is 0, if an option is invalid, or if the run is cancelled or
+    /// exceeds its deadline.
     /// [`Error::Threads`] if the reader threads cannot be started.
     pub fn run<S, P>(
         self,
@@ -106,6 +107,7 @@ impl<I, F> StreamBuilder<'_, I, F> {
         if batch_size == 0 {
             return Err(Error::argument("batch_size", "0", "at least 1"));
         }
+        model.check_options(&options)?;
         let options = options.started();
         let readers = model.readers()?;
         let read = |source: &S| read(source).map(|(image, prompt)| (image, prompt.into()));

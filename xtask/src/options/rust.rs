@@ -349,7 +349,8 @@ fn flag_value(option: &GenerationOption) -> (String, &'static str) {
             (attributes, value)
         }
         Kind::Boolean => {
-            let attributes = ", num_args = 0..=1, default_missing_value = \"true\"";
+            let attributes =
+                ", num_args = 0..=1, require_equals = true, default_missing_value = \"true\"";
             (attributes.to_owned(), value)
         }
         Kind::EarlyStopping => (", value_name = \"true|false|never\"".to_owned(), value),

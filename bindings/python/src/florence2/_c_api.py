@@ -169,7 +169,8 @@ class RegionKind(Enumeration):
     """The meaning of the points of a region."""
 
     BOX = 0
-    """Two points: the upper left corner (x1, y1) and the lower right corner (x2, y2)."""
+    """Two points: opposite corners in the order in which the model generated them, usually the upper left corner and
+    the lower right corner."""
 
     QUAD = 1
     """Four points: the corners of a text line, in the order in which the model generated them."""

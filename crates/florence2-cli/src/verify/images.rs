@@ -4,7 +4,7 @@ use std::path::Path;
 
 #[cfg(feature = "hub")]
 use florence2::Hub;
-use florence2::Image;
+use florence2::{Image, error_chain};
 
 use super::cases::ImageSource;
 
@@ -21,10 +21,10 @@ pub(super) fn open(
     let file = folder.map(|folder| folder.join(name));
     let file = file.filter(|file| file.exists());
     let image = match &file {
-        Some(file) => Image::open(file).map_err(|error| error.to_string())?,
+        Some(file) => Image::open(file).map_err(|error| error_chain(&error))?,
         None => {
             let bytes = download(&source.address)?;
-            Image::from_bytes(&bytes).map_err(|error| format!("{name}: {error}"))?
+            Image::from_bytes(&bytes).map_err(|error| format!("{name}: {}", error_chain(&error)))?
         }
     };
     let (found, expected) = (image.size(), (source.width, source.height));
@@ -42,7 +42,7 @@ pub(super) fn open(
 fn download(address: &str) -> Result<Vec<u8>, String> {
     Hub::from_env()
         .fetch(address)
-        .map_err(|error| error.to_string())
+        .map_err(|error| error_chain(&error))
 }
 
 #[cfg(not(feature = "hub"))]

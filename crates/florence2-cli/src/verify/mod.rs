@@ -25,6 +25,11 @@ enum Outcome {
 }
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    if let Some(folder) = &args.images
+        && !folder.is_dir()
+    {
+        return Err(Failure::ImageFolder(folder.display().to_string()));
+    }
     let file = case_file(args.cases.as_deref())?;
     let model = model::load(&args.model_args())?;
     let d_model = model.config().text_config.d_model;
@@ -47,6 +52,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
             .or_insert_with(|| open(&file, &case.image, args.images.as_deref()));
         let outcome = match image {
             Ok(image) => run(&model, image, case),
+            Err(reason) if has_file(args.images.as_deref(), &case.image) => {
+                Outcome::Failed(reason.clone())
+            }
             Err(reason) => Outcome::Skipped(reason.clone()),
         };
         counts[outcome.index()] += 1;
@@ -64,6 +72,11 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         });
     }
     Ok(())
+}
+
+/// Returns whether the folder of `--images` has the image.
+fn has_file(folder: Option<&Path>, name: &str) -> bool {
+    folder.is_some_and(|folder| folder.join(name).exists())
 }
 
 /// Reads the file of `--cases`; by default, the published cases.

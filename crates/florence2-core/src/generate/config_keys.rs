@@ -20,6 +20,7 @@ fn known_key(name: &str) -> Option<&'static GenerationKey> {
 ///
 /// # Errors
 /// The error of `deserialize`, with the path of the value.
+#[doc(hidden)]
 pub fn parse_options<T, E: serde::de::Error>(
     options: Map<String, Value>,
     deserialize: impl FnOnce(

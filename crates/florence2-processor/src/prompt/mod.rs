@@ -125,11 +125,11 @@ impl Prompt {
     /// The prompt's text as the tokenizer encodes it.
     ///
     /// # Errors
-    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::Region`].
+    /// [`Error::MissingInput`], [`Error::UnexpectedInput`], [`Error::InputKind`], [`Error::Region`].
     pub fn expand(&self, image_size: ImageSize) -> Result<String> {
-        let task = match self {
+        let (task, input) = match self {
             Self::Text(text) => return Ok(text.clone()),
-            Self::Task { task, .. } => *task,
+            Self::Task { task, input } => (*task, input.as_ref()),
         };
         let (before, after) = task.prompt();
         match (after, self.input_text(image_size)?) {
@@ -140,20 +140,38 @@ impl Prompt {
             }),
             (Some(_), None) => Err(missing_input(task)),
             (Some(_), Some(input)) if input.is_empty() => Err(missing_input(task)),
+            (Some(_), Some(text)) if !is_of_kind(task, input, &text) => Err(Error::InputKind {
+                task: task.token(),
+                found: text,
+                expected: expected_input(task),
+            }),
             (Some(after), Some(input)) => Ok(format!("{before}{input}{after}")),
         }
     }
 }
 
-fn missing_input(task: Task) -> Error {
-    let expected = if task.needs_region() {
+/// Returns whether an input is a region, or contains its location tokens, if the task requires one,
+/// and a text if it does not. `text` is the input as text.
+fn is_of_kind(task: Task, input: Option<&TaskInput>, text: &str) -> bool {
+    if task.needs_region() {
+        text.contains("<loc_")
+    } else {
+        matches!(input, Some(TaskInput::Text(_)))
+    }
+}
+
+fn expected_input(task: Task) -> &'static str {
+    if task.needs_region() {
         "a region: a box, or its <loc_..> text"
     } else {
         "a text"
-    };
+    }
+}
+
+fn missing_input(task: Task) -> Error {
     Error::MissingInput {
         task: task.token(),
-        expected,
+        expected: expected_input(task),
     }
 }
 
