@@ -859,8 +859,8 @@ struct run_options {
     generation_options generation; ///< they override those of generation_config
     std::string generation_config; ///< a JSON object with keys of generation_config.json
     florence2::coordinates coordinates = florence2::coordinates::bin_centers;
-    /// The number of bins on each side of a coordinate that count as the same one in the scores of regions;
-    /// 1000 bins are a side of the image. Default: 50.
+    /// The number of bins on each side of a coordinate that count as the same one in the scores of regions
+    /// and answers; 1000 bins are a side of the image. Default: 50.
     std::optional<std::uint32_t> location_tolerance;
     /// The time limit of the call, from its start. After it, the call fails with
     /// FLORENCE2_STATUS_DEADLINE_EXCEEDED. Default: no limit.

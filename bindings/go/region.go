@@ -24,7 +24,7 @@ type RegionKind string
 
 // The kinds of regions.
 const (
-	// KindBox has two points: the upper left and the lower right corner, as the model generated them.
+	// KindBox has two points: opposite corners in the order in which the model generated them, usually the upper left first.
 	KindBox RegionKind = "box"
 	// KindQuad has four points: the corners of a text line, in the order in which the model generated them.
 	KindQuad RegionKind = "quad"

@@ -46,7 +46,7 @@ type Result struct {
 	// Regions are in the order of the answer.
 	Regions []Region
 	// Score is the confidence of the answer, 0 to 1: the geometric mean of the probabilities of its tokens without <s> and
-	// </s>. It is nil if the answer has no such tokens.
+	// </s>, where a location counts within RunOptions.LocationTolerance. It is nil if the answer has no such tokens.
 	Score *float32
 	// SequenceScore is Hugging Face's sequences_scores: the sum of the log-probabilities of the generated tokens, divided
 	// by their number to the power of the length penalty.

@@ -92,7 +92,8 @@ type RunOptions struct {
 	// Coordinates are the conventions of the result. The default is BinCenters.
 	Coordinates Coordinates
 	// LocationTolerance is the number of bins on each side of a generated coordinate that count as the same coordinate in
-	// the scores of regions; 1000 bins are a side of the image. It does not affect the answer. Nil selects the default, 50.
+	// the scores of regions and answers; 1000 bins are a side of the image. It does not affect the generated tokens. Nil
+	// selects the default, 50.
 	LocationTolerance *int
 	// OnToken is called once per generated token, in order, on the goroutine that runs. With greedy search or sampling and
 	// one answer per request, it is called as soon as the token is chosen, otherwise after the search for the tokens of the

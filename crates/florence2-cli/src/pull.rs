@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use florence2::{Download, Hub};
+use florence2::{DownloadProgress, Hub};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(crate) fn resolve_adapter(id: &str) -> Result<PathBuf, Failure> {
 }
 
 fn with_progress(
-    work: impl FnOnce(&mut dyn FnMut(Download<'_>)) -> florence2::Result<PathBuf>,
+    work: impl FnOnce(&mut dyn FnMut(DownloadProgress<'_>)) -> florence2::Result<PathBuf>,
 ) -> Result<PathBuf, Failure> {
     // INVARIANT: the template is a constant that parses.
     let style = ProgressStyle::with_template("{msg:28} {bar:30} {bytes}/{total_bytes}, {eta} left")

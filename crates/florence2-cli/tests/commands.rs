@@ -122,7 +122,7 @@ fn weights_and_processor_come_from_elsewhere() {
 /// Each flag has the effect of its key in `generation_config.json`; a flag without effect would not
 /// change the answer.
 #[test]
-fn every_generation_flag_is_heard() {
+fn every_generation_flag_has_an_effect() {
     let greedy = ["--task", "CAPTION", "--num-beams", "1"];
     let tokens = |more: &[&str]| run_json(&[&greedy, more].concat())["token_ids"].clone();
     let plain = tokens(&[]);

@@ -27,7 +27,8 @@ pub struct RegionScore {
     /// at a disadvantage. The regions of one phrase share it. `None` if the region has no label.
     pub label: Option<f32>,
     /// The probability that a coordinate lies within the tolerance of the generated one, of the least
-    /// certain coordinate.
+    /// certain coordinate. If the vocabulary's location tokens are not contiguous, only the generated
+    /// bin counts.
     pub locations: f32,
 }
 

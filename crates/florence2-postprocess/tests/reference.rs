@@ -14,7 +14,8 @@ use serde_json::Value;
 
 #[derive(Deserialize)]
 struct Reference {
-    families: Vec<String>,
+    #[serde(rename = "families")]
+    types: Vec<String>,
     tasks: Vec<String>,
     cases: Vec<Case>,
     configs: Vec<ConfigCases>,
@@ -108,13 +109,13 @@ fn parse_as_hf(
 }
 
 #[test]
-fn every_family_parses_as_the_reference() {
+fn every_type_parses_as_the_reference() {
     let reference: Reference = fixture("postprocess.json");
-    assert_eq!(reference.families.len(), 7);
+    assert_eq!(reference.types.len(), 7);
     let mut different = Vec::new();
     for case in &reference.cases {
-        assert_eq!(case.results.len(), reference.families.len());
-        let kinds = reference.families.iter().zip(&reference.tasks);
+        assert_eq!(case.results.len(), reference.types.len());
+        let kinds = reference.types.iter().zip(&reference.tasks);
         for ((name, task), expected) in kinds.zip(&case.results) {
             let found = parse_as_hf(
                 &case.text,
@@ -198,7 +199,7 @@ fn the_area_threshold_uses_the_coordinates_of_the_result() {
 #[test]
 fn published_answers_parse_as_published() {
     let cases: Vec<PublishedCase> = fixture("published.json");
-    let families = HashMap::from([
+    let types = HashMap::from([
         ("<DETAILED_CAPTION>", PostProcessingType::PureText),
         ("<REGION_PROPOSAL>", PostProcessingType::Bboxes),
         (
@@ -213,7 +214,7 @@ fn published_answers_parse_as_published() {
     ]);
     assert_eq!(cases.len(), 7);
     for case in cases {
-        let post_processing_type = families[case.task.as_str()];
+        let post_processing_type = types[case.task.as_str()];
         let found = parse_as_hf(
             &case.generated_text,
             post_processing_type,

@@ -28,7 +28,8 @@ pub enum RunEvent<'a> {
     /// A token of the best sequence of a request. Greedy search and single-sequence sampling report
     /// it when it is chosen, other searches when they have ended.
     Token(Token<'a>),
-    /// A step of the search is complete.
+    /// A step of the search is complete. The progress of a batch begins again if one of its requests
+    /// fails, because the others then run one at a time.
     Progress {
         /// The number of tokens per sequence so far.
         new_tokens: usize,

@@ -109,7 +109,7 @@ pub use florence2_processor::{
 };
 pub use generation_overrides::GenerationOverrides;
 #[cfg(feature = "hub")]
-pub use hub::{Download, Hub};
+pub use hub::{DownloadProgress, Hub};
 pub use inspect::{inspect, inspect_with};
 pub use load_options::{AdapterOptions, AdapterSource, LoadOptions};
 pub use load_progress::LoadCallback;

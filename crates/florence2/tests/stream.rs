@@ -63,7 +63,7 @@ fn images_of_several_tasks_are_answered_in_order_as_they_are_alone() {
 /// A prompt without its input fails the run of its batch; the other prompts are answered
 /// nevertheless.
 #[test]
-fn a_question_that_cannot_be_asked_fails_alone() {
+fn an_invalid_request_fails_alone() {
     let model = Florence2::demo().unwrap();
     let tasks = [Task::Caption, Task::CaptionToPhraseGrounding, Task::Caption];
     let sources = tasks.map(|task| (scene("scene-1.png"), task));
@@ -80,7 +80,7 @@ fn a_question_that_cannot_be_asked_fails_alone() {
 /// The second image is read before the callback of the first returns, and the third before that of
 /// the second.
 #[test]
-fn the_next_image_is_read_while_the_model_is_at_the_last() {
+fn the_next_image_is_read_while_the_model_runs() {
     let model = Florence2::demo().unwrap();
     let (sender, reads) = mpsc::channel();
     let source = (scene("scene-1.png"), Task::Caption);

@@ -224,7 +224,7 @@ class Model(Handle):
 
         `coordinates` is `bin_centers`, or `hf_integers` for the integers and the conventions of transformers.
         `location_tolerance` is the number of bins on each side of a generated coordinate that count as the same
-        coordinate in the scores of regions, of 1000 along a side of the image; None for 50. `timeout` is the time limit
+        coordinate in the scores of regions and answers, of 1000 along a side of the image; None for 50. `timeout` is the time limit
         of the call in seconds, after which it fails with the status `DEADLINE_EXCEEDED`; None for no limit.
 
         `on_token` is called once per generated token: during greedy search and sampling, after a beam search.

@@ -61,7 +61,8 @@ class Result:
     """The answer with special tokens."""
     regions: list[Region]
     score: float | None
-    """The geometric mean of the probabilities of the tokens, from 0 to 1; None if the answer has no tokens."""
+    """The geometric mean of the probabilities of the tokens, from 0 to 1, where a location counts within the tolerance;
+    None if the answer has no tokens."""
     sequence_score: float
     """The value of transformers' `sequences_scores`."""
     finish_reason: FinishReasonName

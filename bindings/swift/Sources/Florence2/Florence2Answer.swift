@@ -17,8 +17,8 @@ public struct Florence2Answer: Codable, Sendable, Equatable {
     /// The answer as `post_process_generation` of Hugging Face's processor returns it: an object with the task's token
     /// as its key.
     public let hf: Florence2JSON
-    /// The confidence in the whole answer, 0 to 1: the geometric mean of the probabilities of its tokens. `nil` if the
-    /// answer has no tokens but `<s>` and `</s>`.
+    /// The confidence in the whole answer, 0 to 1: the geometric mean of the probabilities of its tokens, where a
+    /// location counts within `locationTolerance`. `nil` if the answer has no tokens but `<s>` and `</s>`.
     public let score: Float?
     /// Hugging Face's `sequences_scores`: the sum of the log-probabilities of the generated tokens, divided by their
     /// number to the power of `lengthPenalty`.

@@ -116,7 +116,8 @@ extension Florence2Model {
         /// The convention of the regions' coordinates.
         public var coordinates = Coordinates.binCenters
         /// The number of bins on each side of a generated coordinate that count as the same coordinate in the scores of
-        /// regions; 1000 bins are a side of the image. It does not affect the answer. Must be at least 0. `nil` for 50.
+        /// regions and answers; 1000 bins are a side of the image. It does not affect the generated tokens. Must be at
+        /// least 0. `nil` for 50.
         public var locationTolerance: Int?
         /// The time limit of the call, from its start. After it, the call fails with
         /// ``Florence2Error/Status-swift.struct/deadlineExceeded``. It is checked before each stage of the vision tower

@@ -17,7 +17,7 @@ const BUFFER_SIZE: usize = 1 << 18;
 /// Progress of one file's download.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Download<'a> {
+pub struct DownloadProgress<'a> {
     /// The file's name.
     pub file: &'a str,
     /// The number of bytes in the cache.
@@ -44,7 +44,7 @@ impl Downloader<'_> {
     pub(super) fn fetch(
         &self,
         file: &RepositoryFile,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<(), String> {
         let etag = file.etag().filter(|etag| is_etag(etag));
         let etag = etag.ok_or(
@@ -91,7 +91,7 @@ impl Downloader<'_> {
         &self,
         target: &Target<'_>,
         blob: &Path,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<(), String> {
         let incomplete = blob.with_extension("incomplete");
         let failed = |error: io::Error| at(&incomplete, &error);
@@ -128,7 +128,7 @@ impl Downloader<'_> {
         &self,
         target: &Target<'_>,
         output: &mut Output,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<(), String> {
         let url = self.client.file_url(self.commit, target.name);
         let mut retries = self.client.retries();
@@ -152,7 +152,7 @@ impl Downloader<'_> {
         target: &Target<'_>,
         output: &mut Output,
         retries: &mut Retries,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<(), Failure> {
         let from = output.received;
         let to = target.size.min(from + PART_SIZE) - 1;
@@ -232,9 +232,9 @@ impl Target<'_> {
         &self,
         received: u64,
         waited: Option<Duration>,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) {
-        progress(Download {
+        progress(DownloadProgress {
             file: self.name,
             received,
             size: self.size,

@@ -16,5 +16,5 @@ mod fetch;
 mod pull;
 mod settings;
 
-pub use download::Download;
+pub use download::DownloadProgress;
 pub use settings::Hub;

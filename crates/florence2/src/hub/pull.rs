@@ -7,7 +7,7 @@ use super::cache::{Repository, create_parent};
 use super::checksum::{is_commit, is_snapshot_intact};
 use super::client::{Client, RepositoryFile};
 use super::contents::{Kind, Snapshot, is_index, shards};
-use super::download::{Download, Downloader};
+use super::download::{DownloadProgress, Downloader};
 use super::settings::Hub;
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ impl Hub {
         &self,
         id: &str,
         revision: &str,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<PathBuf> {
         Source::new(self, Kind::Model, id, revision)?.resolve(progress)
     }
@@ -45,7 +45,7 @@ impl Hub {
         &self,
         id: &str,
         revision: &str,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<PathBuf> {
         Source::new(self, Kind::Adapter, id, revision)?.resolve(progress)
     }
@@ -63,7 +63,7 @@ impl Hub {
         &self,
         id: &str,
         revision: &str,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<PathBuf> {
         Source::new(self, Kind::Model, id, revision)?.pull(progress)
     }
@@ -118,7 +118,7 @@ impl<'a> Source<'a> {
         Some(repository.snapshot(&commit))
     }
 
-    fn resolve(&self, progress: &mut dyn FnMut(Download<'_>)) -> Result<PathBuf> {
+    fn resolve(&self, progress: &mut dyn FnMut(DownloadProgress<'_>)) -> Result<PathBuf> {
         if self.hub.offline {
             return self.offline();
         }
@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn pull(&self, progress: &mut dyn FnMut(Download<'_>)) -> Result<PathBuf> {
+    fn pull(&self, progress: &mut dyn FnMut(DownloadProgress<'_>)) -> Result<PathBuf> {
         if self.hub.offline {
             return self.offline();
         }
@@ -161,7 +161,7 @@ impl<'a> Source<'a> {
     fn download(
         &self,
         client: &Client<'_>,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<PathBuf> {
         let info = client.info().map_err(|reason| fail(self.id, reason))?;
         if !is_commit(&info.sha) {
@@ -194,7 +194,7 @@ impl<'a> Source<'a> {
         &self,
         downloader: &Downloader<'_>,
         files: &BTreeMap<&str, &RepositoryFile>,
-        progress: &mut dyn FnMut(Download<'_>),
+        progress: &mut dyn FnMut(DownloadProgress<'_>),
     ) -> Result<()> {
         let mut fetch = |name: &str| {
             let named = |reason: String| fail(&format!("{}/{name}", self.id), reason);
