@@ -1250,6 +1250,19 @@ static void failures_are_of_one_request(void) {
     CHECK(results[0] == NULL && results[1] == NULL);
     TAKEN(florence2_model_run_batch(model, NULL, 0, NULL, NULL, NULL, &error));
     TAKEN(florence2_model_run_batch(model, NULL, 0, NULL, NULL, errors, &error));
+    // Each request keeps its start token, whether or not the others are valid.
+    static const uint32_t starts[2] = {2, 0};
+    florence2_request second[2] = {request_of("<NOTHING>"), request_of("<OD>")};
+    florence2_run_options started = options_of(1);
+    started.decoder_start_token_ids = starts;
+    started.decoder_start_token_ids_len = 2;
+    TAKEN(florence2_model_run_batch(model, second, 2, &started, results, errors, &error));
+    CHECK(results[0] == NULL && errors[0] != NULL && errors[1] == NULL);
+    CHECK(florence2_result_token_ids(results[1])[0] == 0);
+    florence2_error_free(errors[0]);
+    florence2_result_free(results[1]);
+    REFUSED(florence2_model_run_batch(model, requests, 5, &started, results, errors, &error),
+            FLORENCE2_STATUS_INVALID_ARGUMENT, "decoder_start_token_ids_len");
     // An error that concerns all requests fails the call.
     options.do_sample = FLORENCE2_SWITCH_ON;
     options.temperature = NAN;

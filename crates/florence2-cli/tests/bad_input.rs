@@ -240,6 +240,8 @@ fn questions() -> Vec<Case> {
         "unknown task": run(&["--task", "DETECT"]) => "task: found `DETECT`";
         "unknown token": run(&["--task", "<OD> and more"]) => "<OD>";
         "input missing": run(&["--task", "CAPTION_TO_PHRASE_GROUNDING"]) => "no input given";
+        "box for a text": run(&["--task", "OPEN_VOCABULARY_DETECTION", "--box", "1,1,2,2"]) => "expected a text";
+        "text for a region": run(&["--task", "REGION_TO_OCR", "--input", "cat"]) => "expected a region";
         "input for a task that has none": run(&["--task", "OD", "--input", "a dog"]) => "expected none";
         "over-long prompt": run(&["--task", "CAPTION_TO_PHRASE_GROUNDING", "--input", &long]) => "positions are needed, the model has 256";
         "three numbers": run(&["--task", "REGION_TO_CATEGORY", "--box", "1,2,3"]) => "four numbers";

@@ -212,22 +212,8 @@ fn run_each(
     let entries: Vec<usize> = (0..requests.len())
         .filter(|index| requests[*index].is_ok())
         .collect();
-    // One start token per request: those of the invalid requests are left out.
-    if let Some(starts) = &mut options.run.generation.decoder_start_token_id
-        && starts.len() > 1
-        && starts.len() == requests.len()
-    {
-        *starts = entries.iter().map(|index| starts[*index]).collect();
-    } else if let Some(starts) = &options.run.generation.decoder_start_token_id
-        && starts.len() > 1
-    {
-        let expected = format!("1 or {} elements", requests.len());
-        return Err(Failure::argument(
-            "options.decoder_start_token_ids_len",
-            starts.len(),
-            expected,
-        ));
-    }
+    let starts = &mut options.run.generation.decoder_start_token_id;
+    select_start_tokens(starts, &entries, requests.len())?;
     let batch = requests.iter().flatten();
     let batch = batch.map(|request| request.request.clone());
     let mut answers = batch_of(model, batch, &entries, options).run()?.into_iter();
@@ -238,6 +224,25 @@ fn run_each(
         Ok(florence2_result::new(answer, request.image_name))
     };
     Ok(requests.into_iter().map(result).collect())
+}
+
+/// Keeps the start tokens of the requests at `entries` if each of the caller's `count` requests has
+/// one.
+fn select_start_tokens(
+    starts: &mut Option<Vec<u32>>,
+    entries: &[usize],
+    count: usize,
+) -> Outcome<()> {
+    let Some(starts) = starts.as_mut().filter(|starts| starts.len() > 1) else {
+        return Ok(());
+    };
+    if starts.len() != count {
+        let argument = "options.decoder_start_token_ids_len";
+        let expected = format!("1, or {count} for as many requests");
+        return Err(Failure::argument(argument, starts.len(), expected));
+    }
+    *starts = entries.iter().map(|index| starts[*index]).collect();
+    Ok(())
 }
 
 /// Creates the batch of the facade. `entries` has the index of each request in the caller's array.
