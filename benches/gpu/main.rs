@@ -18,7 +18,7 @@ use florence2_core::generate::{
 use florence2_core::weights::{self, Checkpoint};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::gpu::{self, Adapter, Unavailable};
-use florence2_kernels::{Backend, Dtype};
+use florence2_kernels::{Backend, Dtype, tensor_dtype};
 use florence2_processor::{Image, ImageProcessor, PreprocessorConfig};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn options() -> Options {
             "--dtype" => {
                 let name = value();
                 let dtype = Dtype::named(&name);
-                let dtype = dtype.filter(|dtype| dtype.tensor_dtype().is_some());
+                let dtype = dtype.filter(|dtype| tensor_dtype(*dtype).is_some());
                 options.dtype = dtype.unwrap_or_else(|| {
                     panic!("--dtype: found `{name}`, expected f32, f16 or bf16")
                 });
@@ -149,7 +149,7 @@ struct Bench<'a, B: Backend> {
 impl<'a, B: Backend> Bench<'a, B> {
     fn start(device: &'a B::Device, options: &Options) -> Self {
         let started = Instant::now();
-        let dtype = options.dtype.tensor_dtype().unwrap();
+        let dtype = tensor_dtype(options.dtype).unwrap();
         gpu::start::<B>(device, dtype).unwrap();
         println!("- device started: {:.2} s", started.elapsed().as_secs_f64());
         let model = match &options.checkpoint {

@@ -4,6 +4,7 @@ use burn::tensor::DType;
 
 /// The format of a model's large weights and of their products. Sums are f32 in every dtype.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Dtype {
     /// f32 weights and products. A backend may store weights as f16 if f16 represents them exactly.
     #[default]
@@ -44,15 +45,16 @@ impl Dtype {
             names => names.concat(),
         }
     }
+}
 
-    /// The data type of a tensor of such weights; `None` for int8, whose values need scales.
-    pub fn tensor_dtype(self) -> Option<DType> {
-        match self {
-            Self::F32 => Some(DType::F32),
-            Self::F16 => Some(DType::F16),
-            Self::Bf16 => Some(DType::BF16),
-            Self::Int8 => None,
-        }
+/// The data type of a tensor of weights; `None` for int8, whose values need scales. It is not a method,
+/// because the facade re-exports [`Dtype`] and has no types of burn in its API.
+pub fn tensor_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::Bf16 => Some(DType::BF16),
+        Dtype::Int8 => None,
     }
 }
 

@@ -42,7 +42,7 @@ pub use backend::{Backend, SelectRows};
 #[cfg(feature = "flex")]
 pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
-pub use dtype::Dtype;
+pub use dtype::{Dtype, tensor_dtype};
 pub use exp::exp;
 pub use packing::{Packed, Packing};
 pub use top_k::top_k;

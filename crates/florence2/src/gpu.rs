@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use florence2_kernels::Dtype;
 #[cfg(feature = "cuda")]
 use florence2_kernels::gpu::cuda::{self, Cuda, CudaDevice};
 #[cfg(feature = "rocm")]
@@ -10,6 +9,7 @@ use florence2_kernels::gpu::rocm::{self, Rocm, RocmDevice};
 #[cfg(feature = "wgpu")]
 use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
 use florence2_kernels::gpu::{self as backends, Unavailable};
+use florence2_kernels::{Dtype, tensor_dtype};
 
 use crate::engine::Loaded;
 use crate::error::{Error, Result};
@@ -138,7 +138,7 @@ pub(crate) fn load(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
 fn load_on_best(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
     let dtype = input.options.dtype;
     // A driver takes time to start, so no GPU is queried for a dtype that no GPU supports.
-    if dtype.tensor_dtype().is_none() {
+    if tensor_dtype(dtype).is_none() {
         log::info!("device auto: no GPU supports {dtype}, the CPU is used");
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::{Error as ModelError, Florence2Config, Warning};
 use florence2_kernels::gpu::{GpuBackend, Unavailable, dtypes, run_checked, start};
+use florence2_kernels::tensor_dtype;
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
 use crate::engine::{Engine, FeatureRow, Features, Generation, Loaded, LoadedModel};
@@ -31,7 +32,7 @@ pub(crate) fn load_on<B: GpuBackend>(
     let supported = dtypes::<B>(device).map_err(refused)?;
     input.check_dtype(name, &supported)?;
     // INVARIANT: the dtypes of a GPU are those with a data type.
-    let dtype = input.options.dtype.tensor_dtype().expect("a data type");
+    let dtype = tensor_dtype(input.options.dtype).expect("a data type");
     start::<B>(device, dtype).map_err(refused)?;
     let loaded = load_weights::<B>(device, input).map_err(refused)?;
     let (model, warnings) = loaded.map_err(|error| match error {

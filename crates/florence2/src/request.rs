@@ -36,6 +36,7 @@ impl<'a, I: Into<ImageInput<'a>>, P: Into<Prompt>> From<(I, P)> for Request<'a> 
 
 /// The image of a [`Request`].
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum ImageInput<'a> {
     /// An image.
     Image(&'a Image),
@@ -53,14 +54,15 @@ impl ImageInput<'_> {
     }
 }
 
-impl<'a> From<&'a Image> for ImageInput<'a> {
-    fn from(image: &'a Image) -> Self {
+// The image may outlive the request, so that requests for several models can share a list of images.
+impl<'a, 'image: 'a> From<&'image Image> for ImageInput<'a> {
+    fn from(image: &'image Image) -> Self {
         Self::Image(image)
     }
 }
 
-impl<'a> From<&'a ImageFeatures> for ImageInput<'a> {
-    fn from(features: &'a ImageFeatures) -> Self {
+impl<'a, 'image: 'a> From<&'image ImageFeatures> for ImageInput<'a> {
+    fn from(features: &'image ImageFeatures) -> Self {
         Self::Features(features)
     }
 }

@@ -16,6 +16,7 @@ pub struct GenerationKey {
 
 /// The treatment of the value of a [`GenerationKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyTreatment {
     /// It is an option of [`GenerationConfig`](super::GenerationConfig), and each run can set it.
     Supported,

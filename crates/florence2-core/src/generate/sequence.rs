@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One generated sequence.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct GeneratedSequence {
     /// The decoder's whole sequence, as transformers returns it: the start token, then the answer.
     pub token_ids: Vec<u32>,

@@ -4,6 +4,7 @@ use crate::error::Result;
 
 /// The progress of loading a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct LoadProgress {
     /// The number of the model's tensors that are loaded.
     pub tensors: usize,

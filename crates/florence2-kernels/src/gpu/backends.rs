@@ -13,7 +13,7 @@ macro_rules! on_gpu {
             }
 
             fn parameter_dtype(dtype: Dtype) -> DType {
-                dtype.tensor_dtype().unwrap_or(DType::F32)
+                $crate::tensor_dtype(dtype).unwrap_or(DType::F32)
             }
         }
 

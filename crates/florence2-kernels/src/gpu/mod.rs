@@ -18,7 +18,7 @@ use cubecl::Runtime;
 use cubecl::future::block_on;
 use cubecl::stream_id::StreamId;
 
-use crate::{Backend, Dtype};
+use crate::{Backend, Dtype, tensor_dtype};
 
 /// A GPU backend has no device, or its device failed. The message is one line with what was found
 /// and what was expected.
@@ -149,7 +149,7 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 pub fn dtypes<B: Backend>(device: &B::Device) -> Result<Vec<Dtype>, Unavailable> {
     start::<B>(device, DType::F32)?;
     let computes = |dtype: &Dtype| {
-        let dtype = dtype.tensor_dtype();
+        let dtype = tensor_dtype(*dtype);
         dtype.is_some_and(|dtype| B::supports_dtype(device, dtype))
     };
     Ok(B::dtypes().iter().copied().filter(computes).collect())

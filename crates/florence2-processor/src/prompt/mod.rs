@@ -12,6 +12,7 @@ pub use task::Task;
 
 /// The input of a task.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum TaskInput {
     /// Text, or a region as `<loc_..>` tokens.
     Text(String),
