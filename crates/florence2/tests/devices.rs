@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use florence2::{Dtype, Error, Florence2, Image, LoadOptions, Prompt, devices};
+use florence2::{Answer, Dtype, Error, Florence2, Image, LoadOptions, Prompt, Task, devices};
 #[cfg(feature = "wgpu")]
 use florence2::{MemoryFiles, RunOptions};
 use serde_json::{Map, Value, json};
@@ -37,6 +37,12 @@ const BACKENDS: [(&str, bool); 5] = [
     ("metal", cfg!(all(feature = "metal", target_os = "macos"))),
 ];
 
+/// The location scores of the regions of an answer.
+fn location_scores(answer: &Answer) -> Vec<f32> {
+    let scores = answer.regions.iter().filter_map(|region| region.score);
+    scores.map(|score| score.locations).collect()
+}
+
 /// In bf16 and int8, the demo model's answers differ from the expected ones.
 #[test]
 fn the_demo_model_answers_alike_on_every_device() {
@@ -47,6 +53,11 @@ fn the_demo_model_answers_alike_on_every_device() {
     let devices = devices();
     assert!(!devices.is_empty());
     let exact = [Dtype::F32, Dtype::F16];
+    // CPUs are the last devices.
+    let on_cpu = demo(devices.last().unwrap()).unwrap();
+    let on_cpu = on_cpu.run(&image, Task::ObjectDetection).unwrap();
+    let expected_scores = location_scores(&on_cpu);
+    assert_eq!(expected_scores.len(), 3);
     for (device, dtype) in in_every_dtype(&devices).filter(|(_, dtype)| exact.contains(dtype)) {
         let model = match demo_in(device, dtype) {
             Err(Error::Dtype { .. }) => continue,
@@ -60,6 +71,17 @@ fn the_demo_model_answers_alike_on_every_device() {
                 found, expected[question]["reference_ids"],
                 "{device} {dtype} {question}"
             );
+            if question == "<OD>" {
+                let pairs = location_scores(&answer);
+                for (found, expected) in pairs.iter().zip(&expected_scores) {
+                    let tolerance = if dtype == Dtype::F32 { 1e-3 } else { 2e-2 };
+                    let difference = (found - expected).abs();
+                    assert!(
+                        difference < tolerance,
+                        "{device} {dtype}: {found}, {expected}"
+                    );
+                }
+            }
         }
     }
 }
