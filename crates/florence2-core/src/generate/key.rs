@@ -24,7 +24,7 @@ pub enum KeyTreatment {
     File,
     /// It is not read, because it never changes a result.
     Ignored,
-    /// It is not read; a value that is not neutral is a [`Warning`].
+    /// It is not read; a value that is not neutral is a [`Warning`](crate::Warning).
     Warned,
     /// It is not supported; a value that is not neutral is an error.
     Rejected,
