@@ -772,7 +772,7 @@ static int32_t call_at_load(const florence2_load_progress *progress, void *user)
 
 // Callbacks may run the same model and others, load and free, and fire the cancel token of their own run. Models with
 // the shared thread pool, with one thread and with several differ in the threads that wait.
-static void callbacks_call_the_library(void) {
+static void callbacks_call_the_library(size_t most_threads) {
     caller c = {NULL, NULL, pthread_self(), "", 0};
     florence2_request request = request_of("<OD>");
     florence2_run_options greedy = options_of(1);
@@ -780,7 +780,7 @@ static void callbacks_call_the_library(void) {
     TAKEN(florence2_model_run(model, &request, &greedy, &result, &error));
     snprintf(c.expected, sizeof c.expected, "%s", florence2_result_raw_text(result));
     florence2_result_free(result);
-    for (size_t threads = 0; threads < 3; threads++) {
+    for (size_t threads = 0; threads <= most_threads; threads++) {
         florence2_model *outer = NULL;
         florence2_load_options load;
         florence2_load_options_init(&load, sizeof load);
@@ -1729,7 +1729,8 @@ int main(int argc, char **argv) {
     fields_are_options();
     streams_stops_and_deadlines();
     zeros_are_refused();
-    callbacks_call_the_library();
+    // Under valgrind, threads run one at a time, and a model's own threads spin for minutes.
+    callbacks_call_the_library(threads > 2 ? 2 : 0);
     beams_report_tokens_at_the_end();
     refusals();
     huge_counts();
