@@ -1494,8 +1494,8 @@ typedef struct florence2_run_options {
      */
     uint32_t min_new_tokens;
     /**
-     * A florence2_switch: whether tokens are sampled. Otherwise, the most likely tokens are
-     * chosen. Default: off.
+     * A florence2_switch: on to sample tokens. Otherwise, the most likely tokens are chosen.
+     * Default: off.
      */
     int32_t do_sample;
     /**
@@ -1644,12 +1644,12 @@ typedef struct florence2_run_options {
      */
     float encoder_repetition_penalty;
     /**
-     * A florence2_switch: whether NaN scores are replaced by 0 and infinite scores by the largest
-     * and the smallest finite number. Default: off.
+     * A florence2_switch: on to replace NaN scores by 0 and infinite scores by the largest and the
+     * smallest finite number. Default: off.
      */
     int32_t remove_invalid_values;
     /**
-     * A florence2_switch: whether scores are normalised to log-probabilities again after all other
+     * A florence2_switch: on to normalise scores to log-probabilities again after all other
      * options have changed them. Default: off.
      */
     int32_t renormalize_logits;

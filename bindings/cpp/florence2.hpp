@@ -649,7 +649,7 @@ struct generation_options {
     /// The condition that ends a beam search. True: as soon as num_beams answers are complete. False: when a
     /// better answer is unlikely, by a heuristic. Never: when a better answer is impossible. Default: false.
     std::optional<florence2::early_stopping> early_stopping;
-    /// Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default: false.
+    /// True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false.
     std::optional<bool> do_sample;
     /// Sampling: choose from the k most likely tokens. Must be at least 0. 0 disables the option. Default:
     /// 50.
@@ -686,10 +686,10 @@ struct generation_options {
     /// placeholder and the prompt, without padding. It applies only to the first beam or sample of a request,
     /// as in transformers. Must be greater than 0. Default: 1, which disables the option.
     std::optional<float> encoder_repetition_penalty;
-    /// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest finite
-    /// number. Default: false.
+    /// True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite number.
+    /// Default: false.
     std::optional<bool> remove_invalid_values;
-    /// Whether scores are normalised to log-probabilities again after all other options have changed them.
+    /// True to normalise scores to log-probabilities again after all other options have changed them.
     /// Default: false.
     std::optional<bool> renormalize_logits;
     /// Sequences of tokens, each with a bias that is added to the score of its last token after the other

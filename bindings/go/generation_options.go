@@ -44,7 +44,7 @@ type GenerationOptions struct {
 	// The condition that ends a beam search. True: as soon as NumBeams answers are complete. False: when a better answer
 	// is unlikely, by a heuristic. Never: when a better answer is impossible. Default: false.
 	EarlyStopping *EarlyStopping `json:"early_stopping,omitzero"`
-	// Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default: false.
+	// True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false.
 	DoSample *bool `json:"do_sample,omitzero"`
 	// Sampling: choose from the k most likely tokens. Must be at least 0. 0 disables the option. Default: 50.
 	TopK *int `json:"top_k,omitzero"`
@@ -78,10 +78,9 @@ type GenerationOptions struct {
 	// prompt, without padding. It applies only to the first beam or sample of a request, as in transformers. Must be
 	// greater than 0. Default: 1, which disables the option.
 	EncoderRepetitionPenalty *float32 `json:"encoder_repetition_penalty,omitzero"`
-	// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest finite number. Default:
-	// false.
+	// True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite number. Default: false.
 	RemoveInvalidValues *bool `json:"remove_invalid_values,omitzero"`
-	// Whether scores are normalised to log-probabilities again after all other options have changed them. Default: false.
+	// True to normalise scores to log-probabilities again after all other options have changed them. Default: false.
 	RenormalizeLogits *bool `json:"renormalize_logits,omitzero"`
 	// Sequences of tokens, each with a bias that is added to the score of its last token after the other tokens. A
 	// positive bias makes the sequence more likely. If a sequence occurs twice, its last bias applies. Default: none.

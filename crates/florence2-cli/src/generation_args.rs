@@ -125,7 +125,7 @@ pub(crate) struct GenerationArgs {
     /// by a heuristic. Never: when a better answer is impossible. Default: false.
     #[arg(long, help_heading = "Search", value_name = "true|false|never")]
     early_stopping: Option<EarlyStopping>,
-    /// Whether tokens are sampled.
+    /// True to sample tokens.
     ///
     /// Otherwise, the most likely tokens are chosen. Default: false.
     #[arg(long, help_heading = "Sampling", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -247,14 +247,14 @@ pub(crate) struct GenerationArgs {
         allow_negative_numbers = true
     )]
     encoder_repetition_penalty: Option<f32>,
-    /// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest
-    /// finite number.
+    /// True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite
+    /// number.
     ///
     /// Default: false.
     #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     remove_invalid_values: Option<bool>,
-    /// Whether scores are normalised to log-probabilities again after all other options have
-    /// changed them.
+    /// True to normalise scores to log-probabilities again after all other options have changed
+    /// them.
     ///
     /// Default: false.
     #[arg(long, help_heading = "Scores of tokens", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -221,8 +221,8 @@ pub struct florence2_run_options {
     /// The minimum number of generated tokens before an end token. It overrides `min_length` and is
     /// limited by the maximum length. Default: none.
     pub min_new_tokens: u32,
-    /// A florence2_switch: whether tokens are sampled. Otherwise, the most likely tokens are
-    /// chosen. Default: off.
+    /// A florence2_switch: on to sample tokens. Otherwise, the most likely tokens are chosen.
+    /// Default: off.
     pub do_sample: i32,
     /// Sampling: choose from the k most likely tokens. -1 disables the option. Default: 50.
     pub top_k: i32,
@@ -317,10 +317,10 @@ pub struct florence2_run_options {
     /// sample of a request, as in transformers. Must be greater than 0. Default: 1, which disables
     /// the option.
     pub encoder_repetition_penalty: f32,
-    /// A florence2_switch: whether NaN scores are replaced by 0 and infinite scores by the largest
-    /// and the smallest finite number. Default: off.
+    /// A florence2_switch: on to replace NaN scores by 0 and infinite scores by the largest and the
+    /// smallest finite number. Default: off.
     pub remove_invalid_values: i32,
-    /// A florence2_switch: whether scores are normalised to log-probabilities again after all other
+    /// A florence2_switch: on to normalise scores to log-probabilities again after all other
     /// options have changed them. Default: off.
     pub renormalize_logits: i32,
     /// After this number of generated tokens, the scores of end tokens increase exponentially with

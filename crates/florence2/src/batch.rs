@@ -71,7 +71,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Runs the requests, and fails if one of them fails. Requests that are invalid are found
-    /// before the model runs.
+    /// before the model runs, except prompts that are longer than the model's positions.
     ///
     /// # Errors
     /// Those of [`Self::run`] and of [`RequestBuilder::run`](crate::RequestBuilder::run). If one

@@ -96,8 +96,7 @@ macro_rules! generation_setters {
             self
         }
 
-        /// Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default:
-        /// false.
+        /// True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false.
         pub fn do_sample(mut self, do_sample: bool) -> Self {
             self.$($field.)*do_sample = Some(do_sample);
             self
@@ -186,15 +185,15 @@ macro_rules! generation_setters {
             self
         }
 
-        /// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest
+        /// True to replace NaN scores by 0 and infinite scores by the largest and the smallest
         /// finite number. Default: false.
         pub fn remove_invalid_values(mut self, remove_invalid_values: bool) -> Self {
             self.$($field.)*remove_invalid_values = Some(remove_invalid_values);
             self
         }
 
-        /// Whether scores are normalised to log-probabilities again after all other options have
-        /// changed them. Default: false.
+        /// True to normalise scores to log-probabilities again after all other options have changed
+        /// them. Default: false.
         pub fn renormalize_logits(mut self, renormalize_logits: bool) -> Self {
             self.$($field.)*renormalize_logits = Some(renormalize_logits);
             self

@@ -89,7 +89,9 @@ fn field(table: &Table, option: &GenerationOption) -> String {
         Kind::F32 => number("f32"),
         Kind::F64 => number("f64"),
         Kind::Boolean => {
-            text = format!("A florence2_switch: {}", uncapitalised(&text));
+            // The values of a switch are named on and off.
+            let text_of_on = uncapitalised(&text).replacen("true to", "on to", 1);
+            text = format!("A florence2_switch: {text_of_on}");
             number("i32")
         }
         Kind::EarlyStopping => {

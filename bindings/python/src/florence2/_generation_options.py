@@ -51,7 +51,7 @@ class GenerationOptions(TypedDict, total=False):
     """The condition that ends a beam search. True: as soon as `num_beams` answers are complete. False: when a better
     answer is unlikely, by a heuristic. Never: when a better answer is impossible. Default: false."""
     do_sample: bool
-    """Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default: false."""
+    """True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false."""
     top_k: int
     """Sampling: choose from the k most likely tokens. Must be at least 0. 0 disables the option. Default: 50."""
     top_p: float
@@ -85,11 +85,10 @@ class GenerationOptions(TypedDict, total=False):
     the prompt, without padding. It applies only to the first beam or sample of a request, as in transformers. Must be
     greater than 0. Default: 1, which disables the option."""
     remove_invalid_values: bool
-    """Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest finite number. Default:
+    """True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite number. Default:
     false."""
     renormalize_logits: bool
-    """Whether scores are normalised to log-probabilities again after all other options have changed them. Default:
-    false."""
+    """True to normalise scores to log-probabilities again after all other options have changed them. Default: false."""
     sequence_bias: Sequence[tuple[Sequence[int], float]]
     """Sequences of tokens, each with a bias that is added to the score of its last token after the other tokens. A
     positive bias makes the sequence more likely. If a sequence occurs twice, its last bias applies. Default: none."""

@@ -45,7 +45,7 @@ extension Florence2Model {
         /// The condition that ends a beam search. True: as soon as `numBeams` answers are complete. False: when a
         /// better answer is unlikely, by a heuristic. Never: when a better answer is impossible. Default: false.
         public var earlyStopping: EarlyStopping?
-        /// Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default: false.
+        /// True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false.
         public var doSample: Bool?
         /// Sampling: choose from the k most likely tokens. Must be at least 0. 0 disables the option. Default: 50.
         public var topK: Int?
@@ -80,10 +80,10 @@ extension Florence2Model {
         /// and the prompt, without padding. It applies only to the first beam or sample of a request, as in
         /// transformers. Must be greater than 0. Default: 1, which disables the option.
         public var encoderRepetitionPenalty: Float?
-        /// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest finite number.
-        /// Default: false.
+        /// True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite number. Default:
+        /// false.
         public var removeInvalidValues: Bool?
-        /// Whether scores are normalised to log-probabilities again after all other options have changed them. Default:
+        /// True to normalise scores to log-probabilities again after all other options have changed them. Default:
         /// false.
         public var renormalizeLogits: Bool?
         /// Sequences of tokens, each with a bias that is added to the score of its last token after the other tokens. A

@@ -53,7 +53,7 @@ pub struct GenerationConfig {
     /// False: when a better answer is unlikely, by a heuristic. Never: when a better answer is
     /// impossible. Default: false.
     pub early_stopping: EarlyStopping,
-    /// Whether tokens are sampled. Otherwise, the most likely tokens are chosen. Default: false.
+    /// True to sample tokens. Otherwise, the most likely tokens are chosen. Default: false.
     pub do_sample: bool,
     /// Sampling: choose from the k most likely tokens. Must be at least 0. 0 disables the option.
     /// Default: 50.
@@ -93,11 +93,11 @@ pub struct GenerationConfig {
     /// sample of a request, as in transformers. Must be greater than 0. Default: 1, which disables
     /// the option.
     pub encoder_repetition_penalty: f32,
-    /// Whether NaN scores are replaced by 0 and infinite scores by the largest and the smallest
-    /// finite number. Default: false.
+    /// True to replace NaN scores by 0 and infinite scores by the largest and the smallest finite
+    /// number. Default: false.
     pub remove_invalid_values: bool,
-    /// Whether scores are normalised to log-probabilities again after all other options have
-    /// changed them. Default: false.
+    /// True to normalise scores to log-probabilities again after all other options have changed
+    /// them. Default: false.
     pub renormalize_logits: bool,
     /// Sequences of tokens, each with a bias that is added to the score of its last token after the
     /// other tokens. A positive bias makes the sequence more likely. If a sequence occurs twice,
