@@ -937,3 +937,22 @@ fn settings_are_read_as_huggingface_hub_reads_them() {
         assert_eq!(from(variables).token.as_deref(), expected, "{variables:?}");
     }
 }
+
+#[test]
+fn a_file_is_fetched_into_memory() {
+    let files = demo_model();
+    let server = Server::serve(Manner::CutOnce, files.clone());
+    let cache = tempfile::tempdir().unwrap();
+    let mut hub = server.hub(cache.path());
+    for name in ["config.json", "model.safetensors"] {
+        let path = format!("{ID}/resolve/{COMMIT}/{name}");
+        let url = format!("{}/{path}", hub.endpoint);
+        assert!(hub.fetch(&path).unwrap() == files[name], "{name}");
+        assert!(hub.fetch(&url).unwrap() == files[name], "{name}");
+    }
+    let missing = hub.fetch(&format!("{ID}/resolve/{COMMIT}/none.jpg"));
+    assert!(missing.unwrap_err().to_string().contains("not found"));
+    hub.offline = true;
+    let error = hub.fetch("image.jpg").unwrap_err().to_string();
+    assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
+}

@@ -118,6 +118,9 @@ impl Retries {
     }
 }
 
+/// The maximum size of the hub's response about a model, in bytes.
+const MAX_INFO_BYTES: u64 = 10 << 20;
+
 /// A client for requests about one model.
 pub(super) struct Client<'a> {
     hub: &'a Hub,
@@ -165,21 +168,28 @@ impl<'a> Client<'a> {
             self.id,
             percent_encode(self.revision)
         );
-        let mut retries = self.retries();
-        let body = loop {
-            let body = self.get(&url, None).and_then(|mut response| {
-                let body = response.body_mut().read_to_vec();
-                body.map_err(|error| Failure::of_transport(&url, error))
-            });
-            match body {
-                Ok(body) => break body,
-                Err(failure) => retries.wait(failure).map_err(|last| self.message(last))?,
-            }
-        };
+        let body = self.get_bytes(&url, MAX_INFO_BYTES)?;
         serde_json::from_slice(&body).map_err(|error| {
             let expected = "expected the commit and the files of a model";
             format!("{url}: found an invalid response, {expected}: {error}")
         })
+    }
+
+    /// Downloads a response of at most `limit` bytes. Failed requests are retried. The error is a
+    /// message.
+    pub(super) fn get_bytes(&self, url: &str, limit: u64) -> Result<Vec<u8>, String> {
+        let mut retries = self.retries();
+        loop {
+            let body = self.get(url, None).and_then(|mut response| {
+                let body = response.body_mut().with_config().limit(limit);
+                body.read_to_vec()
+                    .map_err(|error| Failure::of_transport(url, error))
+            });
+            match body {
+                Ok(body) => return Ok(body),
+                Err(failure) => retries.wait(failure).map_err(|last| self.message(last))?,
+            }
+        }
     }
 
     /// The URL of a file at a commit.

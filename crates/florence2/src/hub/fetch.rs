@@ -1,6 +1,6 @@
 //! Download of a single file into memory.
 
-use super::client::{Client, Failure};
+use super::client::Client;
 use super::settings::Hub;
 use crate::error::{Error, Result};
 
@@ -29,11 +29,6 @@ impl Hub {
             false => format!("{}/{address}", self.endpoint()),
         };
         let client = Client::new(self, address, "main");
-        let body = client.get(&url, None).and_then(|mut response| {
-            let body = response.body_mut().with_config().limit(MAX_BYTES);
-            body.read_to_vec()
-                .map_err(|error| Failure::of_transport(&url, error))
-        });
-        body.map_err(|failure| failed(client.message(failure)))
+        client.get_bytes(&url, MAX_BYTES).map_err(failed)
     }
 }
