@@ -4,7 +4,7 @@
     python3 tests/versions.py --set-version 0.2.0                           writes the version into all files
     python3 tests/versions.py --set-repository https://forge.org/me/florence2    writes the address into all files
 
-A new version is also that of the lock files and of the C header, which are written as `cargo` and `cargo xtask header` write them.
+A new version is also written into the lock files and the C header, as cargo and `cargo xtask header` write it.
 """
 
 import argparse

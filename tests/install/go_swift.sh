@@ -26,7 +26,8 @@ git init --quiet --bare --initial-branch=main "$folder/bare.git"
 git push --quiet "$folder/bare.git" HEAD:refs/heads/main "HEAD:refs/tags/v$version" "HEAD:refs/tags/bindings/go/v$version"
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url.file://$folder/bare.git.insteadOf GIT_CONFIG_VALUE_0=$repository
 export PKG_CONFIG_PATH=$library/lib/pkgconfig LD_LIBRARY_PATH=$library/lib
-cp assets/demo-model/scenes/scene-1.png "$folder"
+scene=$folder/scene-1.png
+cp assets/demo-model/scenes/scene-1.png "$scene"
 
 # Prints the output of a page's first command that prints something.
 expected() {
@@ -38,7 +39,7 @@ expected() {
 prints() {
     local language=$1
     shift
-    diff <(expected "$language") <("$@" "$folder/scene-1.png")
+    diff <(expected "$language") <("$@" "$scene")
     echo "$language: the program with version $version prints the guide's lines"
 }
 
@@ -98,14 +99,15 @@ swift() {
 # The manifest is that of the guide. The bare repository lies in the folder that the toolchain sees.
 swift_program() {
     mkdir -p "$folder/swift/Sources/detect"
-    mv "$folder/bare.git" "$folder/scene-1.png" "$folder/swift"
+    mv "$folder/bare.git" "$scene" "$folder/swift"
+    scene=$folder/swift/scene-1.png
     export GIT_CONFIG_KEY_0=url.file://$folder/swift/bare.git.insteadOf
     cp "$root/examples/swift/detect/main.swift" "$folder/swift/Sources/detect"
     sed -n '/^```swift$/,/^```$/{/^```/d;p}' "$root/docs/src/install.md" > "$folder/swift/Package.swift"
     grep -F "url: \"$repository\", from: \"$version\"" "$folder/swift/Package.swift"
     swift build --quiet
     grep -F "\"version\" : \"$version\"" "$folder/swift/Package.resolved"
-    folder=$folder/swift prints swift env SEEN="$library" "$root/bindings/swift/toolchain.sh" "$folder/swift" .build/debug/detect
+    prints swift env SEEN="$library" "$root/bindings/swift/toolchain.sh" "$folder/swift" .build/debug/detect
 }
 
 (go_program)
