@@ -56,7 +56,7 @@ soak() {
 }
 soak
 
-cargo build "${checked[@]}"
+cargo build --release "${checked[@]}"
 soak
 mkdir -p "$target/c"
 suites "$target/c" suite "$target/release/libflorence2.a"
