@@ -345,7 +345,44 @@ impl Florence2Config {
     }
 }
 
+impl Florence2TextConfig {
+    /// Checks that an image and a prompt, in tokens, fit the encoder's positions.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`].
+    pub fn check_encoder_positions(&self, image_tokens: usize, prompt_tokens: usize) -> Result<()> {
+        let found = image_tokens.saturating_add(prompt_tokens);
+        self.check_positions("encoder input (image and prompt)", found)
+    }
+
+    /// Checks that the decoder's sequence, in tokens, fits its positions.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`].
+    pub fn check_decoder_positions(&self, tokens: usize) -> Result<()> {
+        self.check_positions("decoder output", tokens)
+    }
+
+    fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
+        let limit = self.max_position_embeddings;
+        if found > limit {
+            return Err(Error::TooManyPositions { what, found, limit });
+        }
+        Ok(())
+    }
+}
+
 impl Florence2VisionConfig {
+    /// Returns the number of image tokens of an image in pixels: the mean token, and one token per
+    /// position of the last stage's grid.
+    ///
+    /// # Errors
+    /// Those of [`Self::grid_size`].
+    pub fn image_tokens(&self, height: usize, width: usize) -> Result<usize> {
+        let [rows, columns] = self.grid_size(height, width)?;
+        Ok(1 + rows * columns)
+    }
+
     /// Returns the height and width of the last stage's grid in positions, for an image in pixels.
     ///
     /// # Errors

@@ -182,7 +182,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ) -> Result<EncoderOutput<B>> {
         let [batch, image_tokens, _] = image_features.dims();
         let tokens = image_tokens + input_ids.dims()[1];
-        self.check_positions("encoder input (image and prompt)", tokens)?;
+        let text_config = &self.config.text_config;
+        text_config.check_encoder_positions(image_tokens, input_ids.dims()[1])?;
         let key_padding_mask = attention_mask.map(|attention_mask| {
             let image = Tensor::ones([batch, image_tokens], &attention_mask.device());
             Tensor::cat(vec![image, attention_mask], 1)
@@ -220,7 +221,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         cross_attention: &CrossAttentionCache<B>,
         cache: &mut KvCache<B>,
     ) -> Result<Tensor<B, 3>> {
-        self.check_positions("decoder output", cache.len() + input_ids.dims()[1])?;
+        let text_config = &self.config.text_config;
+        text_config.check_decoder_positions(cache.len() + input_ids.dims()[1])?;
         let language_model = &self.model.language_model;
         Ok(B::run(|| {
             let inputs_embeds = language_model.embed_answer(input_ids);
@@ -312,14 +314,6 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
             return lm_head.forward(hidden_states);
         }
         self.model.language_model.shared.logits(hidden_states)
-    }
-
-    fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
-        let limit = self.config.text_config.max_position_embeddings;
-        if found > limit {
-            return Err(Error::TooManyPositions { what, found, limit });
-        }
-        Ok(())
     }
 }
 

@@ -113,6 +113,21 @@ fn damaged_image_data_of_a_png_is_an_error() {
 }
 
 #[test]
+fn an_unknown_format_is_an_error_with_the_accepted_formats() {
+    let icon = [&b"\0\0\x01\0"[..], &[0; 64]].concat();
+    for (bytes, found) in [
+        (&b"no image"[..], "an unknown format"),
+        (b"", "an unknown format"),
+        (&icon, "the format Ico"),
+    ] {
+        let error = Image::from_bytes(bytes).unwrap_err();
+        let expected = "expected one of JPEG, PNG, WebP, BMP, GIF, TIFF";
+        let message = format!("image: not a readable image: found {found}, {expected}");
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
 fn the_limit_of_pixels_is_an_option() {
     let decode = fixture_path("decode");
     for file in [

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use florence2::{
-    CancelToken, Error, Florence2, Image, LoadOptions, ModelError, Result, RunEvent, Task,
-    error_chain,
+    CancelToken, Error, Florence2, Image, LoadOptions, ModelError, Prompt, Result, RunEvent, Task,
+    TaskInput, error_chain,
 };
 
 fn scene() -> Image {
@@ -19,6 +19,13 @@ fn scene() -> Image {
 
 fn is_cancelled<T>(result: &Result<T>) -> bool {
     matches!(result, Err(Error::Model(ModelError::Cancelled)))
+}
+
+fn is_too_long<T>(result: &Result<T>) -> bool {
+    matches!(
+        result,
+        Err(Error::Model(ModelError::TooManyPositions { .. }))
+    )
 }
 
 fn is_late<T>(result: &Result<T>) -> bool {
@@ -159,6 +166,50 @@ fn a_failed_request_of_a_batch_does_not_affect_the_others() {
     let none: [(&Image, Task); 0] = [];
     assert!(model.batch(none).run().unwrap().is_empty());
     assert!(model.batch(none).run_all().unwrap().is_empty());
+}
+
+/// A cancelled token ends a run at the vision tower, so these errors are found before it.
+#[test]
+fn prompts_without_positions_are_found_before_the_vision_tower() {
+    let model = Florence2::demo().unwrap();
+    let (image, token) = (scene(), CancelToken::default());
+    token.cancel();
+    let target = "star ".repeat(500);
+    let input = || TaskInput::Text(target.clone());
+    let long = || Prompt::with_input(Task::CaptionToPhraseGrounding, input());
+    let alone = model.request(&image, long()).cancel(&token).run();
+    let message = error_chain(&alone.unwrap_err());
+    assert!(
+        message.contains("positions are needed, the model has 256"),
+        "{message}"
+    );
+    let prompts = [
+        Prompt::from(Task::Caption),
+        long(),
+        Prompt::from(Task::Caption),
+    ];
+    let batch = || model.batch(prompts.clone().map(|prompt| (&image, prompt)));
+    let error = batch().cancel(&token).run_all().unwrap_err();
+    assert_eq!(error_chain(&error), format!("requests[1]: {message}"));
+    let errors = model
+        .batch([(&image, long())])
+        .cancel(&token)
+        .run()
+        .unwrap();
+    assert!(errors.iter().all(is_too_long), "{errors:?}");
+    let score = model
+        .request(&image, Task::Caption)
+        .cancel(&token)
+        .score(&target);
+    assert!(is_too_long(&score), "{score:?}");
+
+    let results = batch().num_beams(1).run().unwrap();
+    assert!(is_too_long(&results[1]), "{results:?}");
+    let expected = model.request(&image, Task::Caption).num_beams(1).run();
+    let expected = expected.unwrap().token_ids;
+    for index in [0, 2] {
+        assert_eq!(results[index].as_ref().unwrap().token_ids, expected);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use florence2::{CancelToken, Florence2, Image, Result, RunOptions, Task};
+use florence2::{CancelToken, Florence2, Image, Prompt, Result, RunOptions, Task, TaskInput};
 
 /// A timeout that only a hang exceeds.
 const HANGS: Duration = Duration::from_mins(2);
@@ -75,6 +75,35 @@ fn an_invalid_request_fails_alone() {
     });
     ended.unwrap();
     assert_eq!(received, [true, false, true]);
+}
+
+/// The other images of the batch are answered.
+#[test]
+fn a_prompt_that_is_too_long_fails_alone() {
+    let model = Florence2::demo().unwrap();
+    let path = scene("scene-1.png");
+    let stream = model.stream([1, 500, 1], |words| {
+        let phrase = TaskInput::Text("star ".repeat(*words));
+        let prompt = Prompt::with_input(Task::CaptionToPhraseGrounding, phrase);
+        Ok((Image::open(&path)?, prompt))
+    });
+    let mut received = Vec::new();
+    let ended = stream
+        .batch_size(3)
+        .options(options())
+        .run(|words, outcome| {
+            if let Err(error) = &outcome {
+                let message = error.to_string();
+                assert!(
+                    message.contains("positions are needed, the model has 256"),
+                    "{message}"
+                );
+            }
+            received.push((words, outcome.is_ok()));
+            ControlFlow::Continue(())
+        });
+    ended.unwrap();
+    assert_eq!(received, [(1, true), (500, false), (1, true)]);
 }
 
 /// The second image is read before the callback of the first returns, and the third before that of
