@@ -21,9 +21,11 @@ for licence in LICENSE-MIT LICENSE-APACHE; do
     cmp "$licence" "bindings/go/$licence"
 done
 
-# The repository of a release contains the current commit alone, with the tags for Swift and Go.
+# The repository has one commit, with the files of the current one and the tags of a release for Swift and Go.
+commit=$(git -c user.name=test -c user.email=test@localhost commit-tree 'HEAD^{tree}' -m "Version $version")
 git init --quiet --bare --initial-branch=main "$folder/bare.git"
-git push --quiet "$folder/bare.git" HEAD:refs/heads/main "HEAD:refs/tags/v$version" "HEAD:refs/tags/bindings/go/v$version"
+git push --quiet "$folder/bare.git" "$commit:refs/heads/main" "$commit:refs/tags/v$version" \
+    "$commit:refs/tags/bindings/go/v$version"
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url.file://$folder/bare.git.insteadOf GIT_CONFIG_VALUE_0=$repository
 export PKG_CONFIG_PATH=$library/lib/pkgconfig LD_LIBRARY_PATH=$library/lib
 scene=$folder/scene-1.png

@@ -44,10 +44,11 @@ END
 # Runs the port for a platform, and compares its output:   port SYSTEM ARCHITECTURE LAYOUT
 port() {
     cmake -DPACKAGES="$packages" -DSYSTEM="$1" -DARCHITECTURE="$2" -DOUT="$folder/vcpkg-$1-$2" -DREPOSITORY="$repository" \
-        -P tests/install/vcpkg.cmake
+        -P tests/install/vcpkg.cmake > "$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
     (cd "$folder/vcpkg-$1-$2" && find . -name 'florence2*' -type f -o -name 'libflorence2*' -o -name copyright -o -name usage) \
         | sed 's|^\./||' | LC_ALL=C sort > "$folder/layout"
     diff "$3" "$folder/layout"
+    echo "vcpkg: the port installs the library for $1 $2"
     python3 -c '
 import json, sys
 manifest = json.load(open(sys.argv[1]))

@@ -2,7 +2,6 @@
 #   cmake -DPACKAGES=.. -DREPOSITORY=.. -DSYSTEM=Linux|Windows -DARCHITECTURE=x64|arm64 -DOUT=.. -P vcpkg.cmake
 # OUT becomes the folder of the installed package.
 cmake_minimum_required(VERSION 3.25)
-set(CMAKE_INSTALL_MESSAGE NEVER)
 set(CURRENT_PACKAGES_DIR "${OUT}")
 set(VCPKG_TARGET_ARCHITECTURE "${ARCHITECTURE}")
 string(COMPARE EQUAL "${SYSTEM}" Windows VCPKG_TARGET_IS_WINDOWS)
