@@ -28,21 +28,14 @@ git push --quiet "$folder/bare.git" "$commit:refs/heads/main" "$commit:refs/tags
     "$commit:refs/tags/bindings/go/v$version"
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url.file://$folder/bare.git.insteadOf GIT_CONFIG_VALUE_0=$repository
 export PKG_CONFIG_PATH=$library/lib/pkgconfig LD_LIBRARY_PATH=$library/lib
-scene=$folder/scene-1.png
-cp assets/demo-model/scenes/scene-1.png "$scene"
 
-# Prints the output of a page's first command that prints something.
-expected() {
-    sed -n '/^```console$/,/^```$/{/^\$/d;/^```/d;p}' "$root/docs/src/languages/$1.md" | grep .
-}
-
-# Compares a program's output with the guide's page of its language.
-#   prints LANGUAGE COMMAND..
-prints() {
-    local language=$1
-    shift
-    diff <(expected "$language") <("$@" "$scene")
-    echo "$language: the program with version $version prints the guide's lines"
+# Runs the commands of a section of the guide's page on installation, and compares the output with the section's.
+run_section() {
+    python3 "$root/tests/install/guide.py" commands "$1" > "$folder/commands"
+    python3 "$root/tests/install/guide.py" output "$1" > "$folder/expected"
+    source "$folder/commands" > "$folder/output"
+    diff "$folder/expected" "$folder/output"
+    echo "$1: the guide's commands with version $version print the guide's lines"
 }
 
 # A web server that names the repository of a Go module, as a forge does, for an address that Go does not know by itself.
@@ -81,16 +74,14 @@ go_program() {
     export GOPRIVATE=${repository#https://} GOINSECURE=${repository#https://} GOMODCACHE=$folder/modules GOFLAGS=-modcacherw
     export https_proxy=http://127.0.0.1:$port http_proxy=http://127.0.0.1:$port no_proxy=
     mkdir "$folder/go"
-    cp "$root/examples/go/main.go" "$folder/go"
+    cp "$root/examples/go/main.go" "$root/assets/demo-model/scenes/scene-1.png" "$folder/go"
     cd "$folder/go"
-    go mod init detect
-    go get "$module@v$version"
+    run_section Go
     grep -F "require $module v$version" go.mod
     test -s "$GOMODCACHE/$module@v$version/LICENSE-MIT"
-    go build -o detect .
-    prints go ./detect
 }
 
+# Swift with caches of its own, in the root file system of the toolchain.
 swift() {
     local name=$1
     shift
@@ -101,15 +92,14 @@ swift() {
 # The manifest is that of the guide. The bare repository lies in the folder that the toolchain sees.
 swift_program() {
     mkdir -p "$folder/swift/Sources/detect"
-    mv "$folder/bare.git" "$scene" "$folder/swift"
-    scene=$folder/swift/scene-1.png
+    mv "$folder/bare.git" "$folder/swift"
+    cp "$root/assets/demo-model/scenes/scene-1.png" "$folder/swift"
     export GIT_CONFIG_KEY_0=url.file://$folder/swift/bare.git.insteadOf
     cp "$root/examples/swift/detect/main.swift" "$folder/swift/Sources/detect"
     sed -n '/^```swift$/,/^```$/{/^```/d;p}' "$root/docs/src/install.md" > "$folder/swift/Package.swift"
     grep -F "url: \"$repository\", from: \"$version\"" "$folder/swift/Package.swift"
-    swift build --quiet
+    run_section Swift
     grep -F "\"version\" : \"$version\"" "$folder/swift/Package.resolved"
-    prints swift env SEEN="$library" "$root/bindings/swift/toolchain.sh" "$folder/swift" .build/debug/detect
 }
 
 (go_program)
