@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
 emulated() {
-    SEEN=$target tests/aarch64/toolchain.sh "$PWD" cargo test --quiet --target-dir "$target" --profile emulated --target aarch64-unknown-linux-gnu \
+    SEEN=$target packaging/toolchain.sh "$PWD" cargo test --quiet --target-dir "$target" --profile unoptimised --target aarch64-unknown-linux-gnu \
         -p florence2-core -p florence2 --features florence2/demo "$@"
 }
 emulated --test fused

@@ -1,7 +1,7 @@
 # Source this in the project's folder. It defines the build of the suites in C and C++. The library has handle checks and
 # test hooks, and uses the system's allocator, so that valgrind and the sanitizers track every block.
 strict=(-Wall -Wextra -Werror -pedantic -Iinclude)
-checked=(-p florence2-ffi -p workspace-hack --no-default-features --features demo,test-hooks,handle-checks --release --quiet)
+checked=(-p florence2-ffi -p workspace-hack --no-default-features --features demo,test-hooks,handle-checks --quiet)
 export RUST_BACKTRACE=0
 
 # Builds the suites as FOLDER/NAME and FOLDER/NAME_cpp:   suites FOLDER NAME LIBRARY [COMPILER_FLAG..]

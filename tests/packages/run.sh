@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packages every crate of a release, checks the contents of the packages, and compiles the unpacked packages with their
-# unit tests and a program that depends on them, with the minimum Rust version. Nothing is linked or run.
+# Packages every crate of a release, checks the contents of the packages, publishes them in a dry run, compiles the unpacked
+# packages with their unit tests, with the minimum Rust version, and runs a program that depends on them.
 #   tests/packages/run.sh [CARGO_OPTION..]      of `cargo check`; by default --release, as the stage `lints` of CI
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,6 +19,11 @@ print(*(package["name"] for package in json.load(sys.stdin)["packages"] if packa
 cargo package $(printf -- ' -p %s' $published) --no-verify --locked --offline --allow-dirty --target-dir "$folder" \
     2> "$folder/log" || { cat "$folder/log"; exit 1; }
 if grep '^warning' "$folder/log" | grep -v '^warning: ignoring \(test\|example\) '; then exit 1; fi
+
+# Also asks the registry whether each dependency has a version there.
+cargo publish --workspace --dry-run --no-verify --locked --allow-dirty --quiet --target-dir "$folder/dry-run" 2> "$folder/log" \
+    || { cat "$folder/log"; exit 1; }
+echo "cargo publish: the dry run of all packages succeeds"
 
 fail() {
     echo "$*" >&2
@@ -69,5 +74,11 @@ version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 toolchain=
 [[ $(rustc --version) == "rustc $version."* ]] || toolchain=+$version.0
 echo "rustc: $(rustc $toolchain --version), the minimum is $version"
+sed -n '/^\$ .\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
+test -s "$folder/expected"
+scene=$PWD/assets/demo-model/scenes/scene-1.png
 cd "$folder/unpacked"
 cargo $toolchain check --workspace --all-targets --quiet --offline --target-dir "$target" "${options[@]}"
+cargo $toolchain build --release --package consumer --package workspace-hack --quiet --offline --target-dir "$target"
+diff "$folder/expected" <("$target/release/consumer" "$scene")
+echo "the program that depends on the packages prints what the guide says"
