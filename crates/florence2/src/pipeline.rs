@@ -1,5 +1,5 @@
 //! The path from images and prompts to answers:
-//! `preprocess` -> `encode` -> `tokenize` -> `generate` -> `post_process`.
+//! `prompts` -> `preprocess` -> `encode` -> `generate` -> `post_process`.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
