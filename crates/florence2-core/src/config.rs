@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// Microsoft's field names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2Config {
     /// `"florence2"`; checked if present.
     pub model_type: String,
@@ -44,6 +45,7 @@ impl Default for Florence2Config {
 /// DaViT's configuration: HF `Florence2VisionConfig`. Lists hold one entry per stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2VisionConfig {
     /// Colour channels of the input (default 3).
     pub in_channels: usize,
@@ -183,6 +185,7 @@ fn set_if_absent(fields: &mut Map<String, Value>, name: &str, value: Option<impl
 /// BART's configuration: HF `BartConfig`, the fields that inference and the loss depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2TextConfig {
     /// Rows of the embedding, padding included (default 51289).
     pub vocab_size: usize,

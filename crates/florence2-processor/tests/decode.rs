@@ -140,15 +140,13 @@ fn the_limit_of_pixels_is_an_option() {
     ] {
         let path = decode.join(file);
         let pixels = 21 * 13;
-        let within = DecodeOptions { max_pixels: pixels };
+        let within = DecodeOptions::default().max_pixels(pixels);
         assert_eq!(
             Image::open_with(&path, &within).unwrap(),
             Image::open(&path).unwrap(),
             "{file}"
         );
-        let below = DecodeOptions {
-            max_pixels: pixels - 1,
-        };
+        let below = DecodeOptions::default().max_pixels(pixels - 1);
         let content = std::fs::read(&path).unwrap();
         for error in [
             Image::open_with(&path, &below).unwrap_err(),
@@ -192,6 +190,7 @@ fn buffer(rgb: &[u8], width: u32, format: PixelFormat, gap: usize) -> Vec<u8> {
                 PixelFormat::Bgr => data.extend([blue, green, red]),
                 PixelFormat::Bgra => data.extend([blue, green, red, 7]),
                 PixelFormat::Gray => data.push(red),
+                other => panic!("found {other:?}, expected a format of this test"),
             }
         }
         data.extend(vec![99; gap]);

@@ -1,5 +1,5 @@
 //! The path from images and prompts to answers:
-//! `preprocess` -> `encode` -> `tokenize` -> `generate` -> `post_process`.
+//! `prompts` -> `preprocess` -> `encode` -> `generate` -> `post_process`.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -235,11 +235,9 @@ impl Pipeline {
     /// The window of a location token; `None` if the tokenizer's location tokens have no order.
     fn location_window(&self, options: &RunOptions) -> Option<LocationWindow> {
         let ids = self.processor.tokenizer.location_ids()?;
-        Some(LocationWindow {
-            first_id: ids.start,
-            count: ids.end - ids.start,
-            tolerance: options.location_tolerance.unwrap_or(LOCATION_TOLERANCE),
-        })
+        let tolerance = options.location_tolerance.unwrap_or(LOCATION_TOLERANCE);
+        let count = ids.end - ids.start;
+        Some(LocationWindow::new(ids.start, count, tolerance))
     }
 
     /// Parses the sequences of a request: the best one, and the others as its alternatives.

@@ -109,6 +109,66 @@ fn deadlines_and_cancellation_end_a_run() {
     assert!(is_cancelled(&batch.run()));
 }
 
+/// Runs with a timeout and a callback, which waits for the timeout when it is first called. A timeout
+/// that passes before the first call, on a slow machine, is doubled. Returns the number of calls.
+fn run_until_late<T>(run: impl Fn(Duration, &mut dyn FnMut()) -> Result<T>) -> (usize, Result<T>) {
+    let mut timeout = Duration::from_secs(1);
+    while timeout < Duration::from_mins(4) {
+        let mut calls = 0;
+        let result = run(timeout, &mut || {
+            calls += 1;
+            if calls == 1 {
+                std::thread::sleep(timeout);
+            }
+        });
+        if calls > 0 {
+            return (calls, result);
+        }
+        timeout *= 2;
+    }
+    panic!("no token within {timeout:?}");
+}
+
+#[test]
+fn timeouts_and_deadlines_that_pass_during_the_generation_end_a_run() {
+    let model = Florence2::demo().unwrap();
+    let image = scene();
+    let request = || model.request(&image, Task::DetailedCaption);
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(1).timeout(timeout);
+        request.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 1);
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(1).deadline(Instant::now() + timeout);
+        request.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 1);
+    // A search with beams emits its tokens at its end.
+    let (steps, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(3).timeout(timeout);
+        let request = request.on_event(|event| {
+            if let RunEvent::Progress { .. } = event {
+                wait();
+            }
+            ControlFlow::Continue(())
+        });
+        request.run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(steps, 1);
+    // Both requests emit a token in the first step.
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let batch = model.batch([Task::Caption, Task::Ocr].map(|task| (&image, task)));
+        let batch = batch.num_beams(1).timeout(timeout);
+        batch.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 2);
+}
+
 #[test]
 fn features_replace_their_image() {
     let model = Florence2::demo().unwrap();

@@ -6,9 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use florence2::{CancelToken, Florence2, Image, Prompt, Result, RunOptions, Task, TaskInput};
+use florence2::{
+    CancelToken, Error, Florence2, Image, ModelError, Prompt, Result, RunOptions, Task, TaskInput,
+};
 
 /// A timeout that only a hang exceeds.
 const HANGS: Duration = Duration::from_mins(2);
@@ -170,6 +173,52 @@ fn a_cancelled_stream_ends_with_an_error() {
         ControlFlow::Continue(())
     });
     assert!(ended.unwrap_err().to_string().contains("cancelled"));
+}
+
+/// The callback of the first image waits until the timeout has passed. A timeout that passes before
+/// the first answer, on a slow machine, is doubled.
+#[test]
+fn a_timeout_that_passes_within_a_stream_ends_it() {
+    let model = Florence2::demo().unwrap();
+    let source = (scene("scene-1.png"), Task::Caption);
+    let mut timeout = Duration::from_secs(1);
+    let received = loop {
+        let mut received = Vec::new();
+        let stream = model.stream(std::iter::repeat(source.clone()), read);
+        let stream = stream.options(options()).timeout(timeout);
+        let ended = stream.run(|_, outcome| {
+            thread::sleep(timeout);
+            received.push(outcome.map(|(_, answer)| answer.token_ids));
+            ControlFlow::Continue(())
+        });
+        let late = matches!(ended, Err(Error::Model(ModelError::DeadlineExceeded)));
+        assert!(late, "{ended:?}");
+        if !received.is_empty() {
+            break received;
+        }
+        timeout *= 2;
+        assert!(timeout < HANGS, "no answer");
+    };
+    let (image, task) = read(&source).unwrap();
+    let expected = model.request(&image, task).options(options()).run();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].as_ref().unwrap(), &expected.unwrap().token_ids);
+}
+
+/// The deadline passes while the first batch is read.
+#[test]
+fn a_deadline_that_passes_before_the_first_answer_ends_a_stream() {
+    let model = Florence2::demo().unwrap();
+    let source = (scene("scene-1.png"), Task::Caption);
+    let wait = Duration::from_millis(200);
+    let stream = model.stream([0, 1], |_| {
+        thread::sleep(wait);
+        read(&source)
+    });
+    let stream = stream.options(options()).deadline(Instant::now() + wait);
+    let ended = stream.run(|_, _| panic!("found an answer, expected none"));
+    let late = matches!(ended, Err(Error::Model(ModelError::DeadlineExceeded)));
+    assert!(late, "{ended:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ const FORMATS: &str = "JPEG, PNG, WebP, BMP, GIF, TIFF";
 
 /// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// The maximum number of pixels of an image (default [`Image::DEFAULT_MAX_PIXELS`]). Larger
     /// images are rejected before decoding, because a small file can declare any size. Decoding
@@ -26,6 +27,14 @@ impl Default for DecodeOptions {
         Self {
             max_pixels: Image::DEFAULT_MAX_PIXELS,
         }
+    }
+}
+
+impl DecodeOptions {
+    /// Sets the maximum number of pixels.
+    #[must_use]
+    pub fn max_pixels(self, max_pixels: u64) -> Self {
+        Self { max_pixels }
     }
 }
 

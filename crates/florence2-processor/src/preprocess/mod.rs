@@ -20,6 +20,7 @@ use resample::resize;
 
 /// The pixel values of a batch of images, the input of the model.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PixelValues {
     /// Values in the order of `shape`.
     pub data: Vec<f32>,
