@@ -1,43 +1,188 @@
 //! The distribution for C toolchains: `lib/`, `include/`, and the files of pkg-config and CMake.
 
-use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
-use crate::licences::third_party;
-use crate::workspace::{Failure, read, root, target, write};
+use crate::files::{copy, copy_into, empty_folder, link, make_folder, remove, run};
+use crate::licences::{Linked, third_party};
+use crate::target::{Os, Target};
+use crate::workspace::{Failure, read, root, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
 const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");
 const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
+const CMAKE_CONFIG_WINDOWS: &str = include_str!("florence2Config-windows.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
+/// The packages that the C library is built from. workspace-hack shares the dependencies with the
+/// builds of the command and the tests.
+pub(crate) const LIBRARY: [&str; 2] = ["florence2-ffi", "workspace-hack"];
+
+/// The system libraries that the static library requires.
+const UNIX_LIBRARIES: &str = "-lpthread -lm -ldl";
+const WINDOWS_LIBRARIES: &str = "-lntdll -luserenv -lws2_32 -lbcrypt -ladvapi32 -lshell32 -luser32 -lpsapi -lole32 -loleaut32 -lpthread";
+
+/// Where the files for C toolchains are placed.
+pub(crate) struct Layout {
+    /// The folder of libraries, relative to the prefix.
+    pub(crate) libraries: String,
+    /// The prefix in the files of pkg-config. By default, it is relative to them, so that the folder
+    /// can be moved.
+    pub(crate) prefix: Option<String>,
+}
+
+impl Layout {
+    pub(crate) fn relocatable() -> Self {
+        Self {
+            libraries: "lib".to_owned(),
+            prefix: None,
+        }
+    }
+
+    /// The prefix, relative to a folder within the folder of libraries.
+    fn prefix_from(&self, inner: &str) -> String {
+        let depth = Path::new(&self.libraries).join(inner).components().count();
+        vec![".."; depth].join("/")
+    }
+}
+
 /// Builds the library with these features and copies its files to `folder`.
-pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
-    build(features)?;
-    let release = target().join("release");
-    let lib = folder.join("lib");
+pub(crate) fn dist(target: &Target, folder: &Path, features: &[String]) -> Result<(), Failure> {
+    build(target, &LIBRARY, features)?;
+    let shared = target.release().join(target.shared_library());
+    let parts = prepare(target, &shared)?;
+    lay_out(target, &parts, &Layout::relocatable(), folder)?;
+    let linked = Linked {
+        triple: target.triple,
+        packages: &LIBRARY[..1],
+        features,
+    };
+    let third_party = third_party(&linked)?;
+    write_licences(&folder.join("share/licenses/florence2"), &third_party)
+}
+
+/// Builds packages in cargo's release profile.
+pub(crate) fn build(
+    target: &Target,
+    packages: &[&str],
+    features: &[String],
+) -> Result<(), Failure> {
+    let mut cargo = target.cargo();
+    cargo.args(["build", "--release"]);
+    cargo.args(target.cargo_arguments());
+    cargo.args(build_arguments(packages, features));
+    run(&mut cargo)
+}
+
+/// The arguments of `cargo build` that select packages and features.
+pub(crate) fn build_arguments(packages: &[&str], features: &[String]) -> Vec<String> {
+    let mut arguments: Vec<String> = Vec::new();
+    for package in packages {
+        arguments.extend(["--package".to_owned(), (*package).to_owned()]);
+    }
+    if !features.is_empty() {
+        arguments.extend(["--features".to_owned(), features.join(",")]);
+    }
+    arguments
+}
+
+/// Strips the libraries and creates import libraries, in a folder below cargo's target directory,
+/// which the tools of other platforms can access. Returns the folder.
+pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure> {
+    let parts = target.work("parts");
+    empty_folder(&parts)?;
+    let archive = parts.join("libflorence2.a");
+    copy(&target.release().join("libflorence2.a"), &archive)?;
+    run(target.tool("strip").arg("--strip-debug").arg(&archive))?;
+    if target.os == Os::Linux {
+        localise_symbols(target, &archive)?;
+    }
+    let stripped = parts.join(target.shared_library());
+    copy(shared, &stripped)?;
+    strip_shared(target, &stripped)?;
+    if target.os == Os::Windows {
+        import_libraries(target, &parts)?;
+    }
+    Ok(parts)
+}
+
+/// Removes the symbols and debug information of a shared library or a program.
+pub(crate) fn strip_shared(target: &Target, file: &Path) -> Result<(), Failure> {
+    // The strip of macOS has no long options.
+    let symbols = match target.os {
+        Os::MacOs => "-x",
+        _ => "--strip-unneeded",
+    };
+    run(target.tool("strip").arg(symbols).arg(file))
+}
+
+/// Turns the static library into one object that exports only the C API, so that a program can link
+/// it beside another Rust library or another mimalloc. The linker has no such option for Windows,
+/// where the static library exports the symbols of its dependencies too.
+fn localise_symbols(target: &Target, archive: &Path) -> Result<(), Failure> {
+    let object = archive.with_file_name("libflorence2.o");
+    let symbols = exported_symbols()?;
+    let mut link = target.tool("ld");
+    // A linker would merge COMDAT groups with groups of the same names in other objects.
+    link.args(["--relocatable", "--force-group-allocation"]);
+    link.args(symbols.lines().map(|name| format!("--undefined={name}")));
+    run(link.arg(archive).arg("--output").arg(&object))?;
+    let mut localise = target.tool("objcopy");
+    localise.args(["--wildcard", "--keep-global-symbol=florence2_*"]);
+    // The link concatenates the standard library's bitcode. An `ar` with LLVM's plugin reads these
+    // sections and aborts.
+    localise.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
+    run(localise.arg("--strip-unneeded").arg(&object))?;
+    remove(archive)?;
+    run(target.tool("ar").arg("crsD").arg(archive).arg(&object))?;
+    remove(&object)
+}
+
+/// Creates the import libraries of MinGW and of MSVC.
+fn import_libraries(target: &Target, parts: &Path) -> Result<(), Failure> {
+    let definitions = parts.join("florence2.def");
+    let exports = format!("LIBRARY florence2.dll\nEXPORTS\n{}", exported_symbols()?);
+    write(&definitions, exports.as_bytes())?;
+    let import = |tool: &mut std::process::Command, name: &str| {
+        tool.args(["-m", "i386:x86-64", "-D", "florence2.dll", "-d"]);
+        run(tool.arg(&definitions).arg("-l").arg(parts.join(name)))
+    };
+    import(&mut target.command("llvm-dlltool"), "libflorence2.dll.a")?;
+    import(&mut target.command("llvm-dlltool"), "florence2.lib")?;
+    remove(&definitions)
+}
+
+/// The functions of the C API, one on each line.
+fn exported_symbols() -> Result<String, Failure> {
+    read(&root().join("tests/c/symbols.txt"))
+}
+
+/// Copies the prepared libraries, the headers, and the files of pkg-config and CMake to `folder`.
+pub(crate) fn lay_out(
+    target: &Target,
+    parts: &Path,
+    layout: &Layout,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let lib = folder.join(&layout.libraries);
     make_folder(&lib.join("pkgconfig"))?;
     make_folder(&lib.join("cmake/florence2"))?;
-
-    let archive = lib.join("libflorence2.a");
-    copy(&release.join("libflorence2.a"), &archive)?;
-    run(Command::new("strip").arg("--strip-debug").arg(&archive))?;
-    if cfg!(target_os = "linux") {
-        localise_symbols(&archive)?;
-    }
-    let shared = lay_out_shared(&release, &lib)?;
-
+    copy_into(&parts.join("libflorence2.a"), &lib)?;
+    let shared = lay_out_shared(target, parts, folder, &lib)?;
     let include = folder.join("include");
     make_folder(&include)?;
     for header in ["include/florence2.h", "bindings/cpp/florence2.hpp"] {
         copy_into(&root().join(header), &include)?;
     }
+    let (config, libraries) = match target.os {
+        Os::Windows => (CMAKE_CONFIG_WINDOWS, WINDOWS_LIBRARIES),
+        _ => (CMAKE_CONFIG, UNIX_LIBRARIES),
+    };
+    let relative = format!("${{pcfiledir}}/{}", layout.prefix_from("pkgconfig"));
+    let prefix = layout.prefix.clone().unwrap_or(relative);
     for (template, path) in [
         (PKG_CONFIG, "pkgconfig/florence2.pc"),
         (PKG_CONFIG_STATIC, "pkgconfig/florence2-static.pc"),
-        (CMAKE_CONFIG, "cmake/florence2/florence2Config.cmake"),
+        (config, "cmake/florence2/florence2Config.cmake"),
         (
             CMAKE_VERSION,
             "cmake/florence2/florence2ConfigVersion.cmake",
@@ -46,85 +191,64 @@ pub(crate) fn dist(folder: &Path, features: &[String]) -> Result<(), Failure> {
         let text = template
             .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
             .replace("@SHARED@", &shared)
-            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string());
+            .replace("@PREFIX@", &prefix)
+            .replace("@LIBDIR@", &layout.libraries)
+            .replace(
+                "@PREFIX_FROM_CMAKE@",
+                &layout.prefix_from("cmake/florence2"),
+            )
+            .replace("@SYSTEM_LIBRARIES@", libraries)
+            .replace(
+                "@SYSTEM_LIBRARY_LIST@",
+                &libraries.replace("-l", "").replace(' ', ";"),
+            )
+            // All platforms have 64-bit pointers.
+            .replace("@POINTER_BYTES@", "8");
         write(&lib.join(path), text.as_bytes())?;
     }
-    let licences = folder.join("share/licenses/florence2");
-    make_folder(&licences)?;
+    Ok(())
+}
+
+/// Writes the licences of the library and of its dependencies to `folder`.
+pub(crate) fn write_licences(folder: &Path, third_party: &str) -> Result<(), Failure> {
+    make_folder(folder)?;
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
-        copy_into(&root().join(licence), &licences)?;
+        copy_into(&root().join(licence), folder)?;
     }
-    let third_party = third_party(features)?;
-    write(&licences.join("THIRD-PARTY.txt"), third_party.as_bytes())
+    write(&folder.join("THIRD-PARTY.txt"), third_party.as_bytes())
 }
 
-/// Turns the static library into one object that exports only the C API, so that a program can link
-/// it beside another Rust library or another mimalloc.
-fn localise_symbols(archive: &Path) -> Result<(), Failure> {
-    let object = archive.with_file_name("libflorence2.o");
-    let symbols = read(&root().join("tests/c/symbols.txt"))?;
-    let mut link = Command::new("ld");
-    // A linker would merge COMDAT groups with groups of the same names in other objects.
-    link.args(["--relocatable", "--force-group-allocation"]);
-    link.args(symbols.lines().map(|name| format!("--undefined={name}")));
-    run(link.arg(archive).arg("--output").arg(&object))?;
-    let mut localise = Command::new("objcopy");
-    localise.args(["--wildcard", "--keep-global-symbol=florence2_*"]);
-    // The link concatenates the standard library's bitcode. An `ar` with LLVM's plugin reads these
-    // sections and aborts.
-    localise.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
-    run(localise.arg("--strip-unneeded").arg(&object))?;
-    remove(archive)?;
-    run(Command::new("ar").arg("crs").arg(archive).arg(&object))?;
-    remove(&object)
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    fs::remove_file(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn build(features: &[String]) -> Result<(), Failure> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--package", "florence2-ffi"]);
-    // Shares the dependencies with the builds of the command and the tests.
-    cargo.args(["--package", "workspace-hack"]);
-    if !features.is_empty() {
-        cargo.args(["--features", &features.join(",")]);
-    }
-    run(cargo.current_dir(root()))
-}
-
-/// Copies the stripped shared library under its SONAME, and links the name that linkers use to it.
-/// Returns the file's name.
-fn lay_out_shared(release: &Path, lib: &Path) -> Result<String, Failure> {
-    let plain = format!("{DLL_PREFIX}florence2{DLL_SUFFIX}");
+/// Copies the shared library under its SONAME, and links the name that linkers use to it. On Windows,
+/// copies the DLL and its import libraries; rustc writes no PDB file for windows-gnu. Returns the
+/// name of the shared library.
+fn lay_out_shared(
+    target: &Target,
+    parts: &Path,
+    folder: &Path,
+    lib: &Path,
+) -> Result<String, Failure> {
+    let plain = target.shared_library();
     let abi = abi_version()?;
-    let versioned = match std::env::consts::OS {
-        "macos" => format!("libflorence2.{abi}.dylib"),
-        "windows" => plain.clone(),
-        _ => format!("libflorence2.so.{abi}"),
+    let versioned = match target.os {
+        Os::Linux => format!("libflorence2.so.{abi}"),
+        Os::MacOs => format!("libflorence2.{abi}.dylib"),
+        Os::Windows => {
+            let bin = folder.join("bin");
+            make_folder(&bin)?;
+            copy_into(&parts.join(plain), &bin)?;
+            for import in ["libflorence2.dll.a", "florence2.lib"] {
+                copy_into(&parts.join(import), lib)?;
+            }
+            return Ok(plain.to_owned());
+        }
     };
-    let shared = lib.join(&versioned);
-    copy(&release.join(&plain), &shared)?;
-    // The strip of macOS has no long options.
-    let symbols = if cfg!(target_os = "macos") {
-        "-x"
-    } else {
-        "--strip-unneeded"
-    };
-    run(Command::new("strip").arg(symbols).arg(&shared))?;
-    #[cfg(unix)]
-    if plain != versioned {
-        let link = lib.join(&plain);
-        let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(&versioned, &link)
-            .map_err(|error| format!("{}: {error}", link.display()))?;
-    }
+    copy(&parts.join(plain), &lib.join(&versioned))?;
+    link(&versioned, &lib.join(plain))?;
     Ok(versioned)
 }
 
 /// The value of `FLORENCE2_ABI_VERSION` in the header.
-fn abi_version() -> Result<String, Failure> {
+pub(crate) fn abi_version() -> Result<String, Failure> {
     let header = read(&root().join("include/florence2.h"))?;
     header
         .lines()
@@ -135,25 +259,17 @@ fn abi_version() -> Result<String, Failure> {
         })
 }
 
-fn make_folder(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
-}
+#[cfg(test)]
+mod tests {
+    use super::Layout;
 
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::copy(from, to)
-        .map(drop)
-        .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
-}
-
-fn copy_into(file: &Path, folder: &Path) -> Result<(), Failure> {
-    // INVARIANT: every path that is copied ends with a file's name.
-    copy(file, &folder.join(file.file_name().expect("a file's name")))
-}
-
-fn run(command: &mut Command) -> Result<(), Failure> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{command:?}: {status}")),
-        Err(error) => Err(format!("{command:?}: {error}")),
+    #[test]
+    fn the_prefix_is_relative_to_the_folder_of_libraries() {
+        assert_eq!(Layout::relocatable().prefix_from("pkgconfig"), "../..");
+        let multiarch = Layout {
+            libraries: "lib/x86_64-linux-gnu".to_owned(),
+            prefix: None,
+        };
+        assert_eq!(multiarch.prefix_from("cmake/florence2"), "../../../..");
     }
 }

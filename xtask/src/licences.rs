@@ -26,19 +26,29 @@ const OTHER_FOLDERS: [&str; 6] = ["benches", "docs", "examples", "target", "test
 /// The maximum depth of the search for licences of bundled sources, such as mimalloc's.
 const MAX_DEPTH: usize = 4;
 
-/// A crate that is linked into the library.
-struct Package {
-    name: String,
-    version: String,
-    licence: String,
-    repository: String,
-    authors: Vec<String>,
-    folder: PathBuf,
+/// Selects what is linked: packages of the workspace, built with features for a platform.
+pub(crate) struct Linked<'a> {
+    /// The host's, if absent.
+    pub(crate) triple: Option<&'a str>,
+    pub(crate) packages: &'a [&'a str],
+    /// Features of florence2-ffi.
+    pub(crate) features: &'a [String],
 }
 
-/// The list of third-party crates in the library built with these features, and the texts of their
-/// licences, each once.
-pub(crate) fn third_party(features: &[String]) -> Result<String, Failure> {
+/// A crate that is linked into the packages.
+#[derive(Clone)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) licence: String,
+    pub(crate) repository: String,
+    pub(crate) authors: Vec<String>,
+    pub(crate) folder: PathBuf,
+}
+
+/// The list of third-party crates that are linked into packages, and the texts of their licences,
+/// each once.
+pub(crate) fn third_party(linked: &Linked) -> Result<String, Failure> {
     let mut list = String::new();
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let mut texts: Vec<String> = Vec::new();
@@ -48,7 +58,7 @@ pub(crate) fn third_party(features: &[String]) -> Result<String, Failure> {
             texts.len()
         })
     };
-    for package in packages(features)? {
+    for package in packages(linked)? {
         let mut entries: Vec<String> = Vec::new();
         for (file, text) in licence_files(&package.folder, 0)? {
             entries.push(format!("{file}: text {}", number_of(text)));
@@ -91,20 +101,32 @@ pub(crate) fn third_party(features: &[String]) -> Result<String, Failure> {
     Ok(document)
 }
 
-/// The crates that are linked into the library, without those of this workspace.
-fn packages(features: &[String]) -> Result<Vec<Package>, Failure> {
+/// The crates that are linked into packages, without those of this workspace, sorted by name and
+/// version.
+pub(crate) fn packages(linked: &Linked) -> Result<Vec<Package>, Failure> {
+    let triple = match linked.triple {
+        Some(triple) => triple.to_owned(),
+        None => host()?,
+    };
+    let features: Vec<String> = linked
+        .features
+        .iter()
+        .map(|name| format!("florence2-ffi/{name}"))
+        .collect();
     let mut tree = Command::new(env!("CARGO"));
-    tree.args([
-        "tree",
-        "--offline",
-        "--locked",
-        "--package",
-        "florence2-ffi",
-    ]);
+    tree.args(["tree", "--offline", "--locked", "--target", &triple]);
+    for package in linked.packages {
+        tree.args(["--package", package]);
+    }
     tree.args(["--edges", "normal,no-proc-macro", "--prefix", "none"]);
     tree.args(["--format", "{p}"]);
+    let mut metadata = Command::new(env!("CARGO"));
+    metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
+    // Without this option, Cargo requires the crates of all platforms.
+    metadata.args(["--filter-platform", &triple]);
     if !features.is_empty() {
         tree.args(["--features", &features.join(",")]);
+        metadata.args(["--features", &features.join(",")]);
     }
     let tree = output(&mut tree, &root())?;
     let linked: BTreeSet<(&str, &str)> = tree
@@ -112,15 +134,6 @@ fn packages(features: &[String]) -> Result<Vec<Package>, Failure> {
         .filter_map(|line| line.split_once(" v"))
         .map(|(name, rest)| (name, rest.split(' ').next().unwrap_or(rest)))
         .collect();
-    let host = host()?;
-    let mut metadata = Command::new(env!("CARGO"));
-    metadata.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
-    // Without this option, Cargo requires the crates of all platforms.
-    metadata.args(["--filter-platform", &host]);
-    if !features.is_empty() {
-        let features = features.iter().map(|name| format!("florence2-ffi/{name}"));
-        metadata.args(["--features", &features.collect::<Vec<_>>().join(",")]);
-    }
     let metadata = output(&mut metadata, &root())?;
     let metadata: Value =
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
@@ -261,7 +274,12 @@ fn host() -> Result<String, Failure> {
 mod tests {
     #[test]
     fn every_linked_crate_has_a_licence_text() {
-        let document = super::third_party(&[]).unwrap();
+        let linked = super::Linked {
+            triple: None,
+            packages: &["florence2-ffi"],
+            features: &[],
+        };
+        let document = super::third_party(&linked).unwrap();
         for expected in [
             "\nlibmimalloc-sys 0.",
             "\nburn-flex 0.21.0\n    MIT OR Apache-2.0\n",

@@ -41,8 +41,8 @@ class Error(Exception):
 
 def _load() -> ctypes.CDLL:
     """Loads the library that FLORENCE2_LIBRARY names, or the one beside this file."""
-    suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
-    path = os.environ.get("FLORENCE2_LIBRARY") or Path(__file__).with_name(f"libflorence2.{suffix}")
+    name = {"darwin": "libflorence2.dylib", "win32": "florence2.dll"}.get(sys.platform, "libflorence2.so")
+    path = os.environ.get("FLORENCE2_LIBRARY") or Path(__file__).with_name(name)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

@@ -1,0 +1,202 @@
+//! Everything that a release publishes.
+
+mod archive;
+mod checksum;
+mod deb;
+mod epoch;
+mod sbom;
+mod source;
+mod templates;
+mod wheel;
+mod zip;
+
+use std::path::{Path, PathBuf};
+
+use crate::dist::{self, LIBRARY, Layout, write_licences};
+use crate::files::{copy_files, copy_into, empty_folder};
+use crate::licences::{Linked, Package, packages, third_party};
+use crate::portable::{self, Product};
+use crate::target::{Os, Target};
+use crate::workspace::{Failure, root};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Features of the library in all packages: the demo model answers without a download.
+const FEATURES: &str = "demo";
+
+/// The packages that the command is built from.
+const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
+
+/// The documentation in the archives: the readme, the examples in C and C++, and a scene for them.
+const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
+const EXAMPLES: [&str; 2] = ["c", "cpp"];
+
+/// The names of a platform in the packages.
+struct Platform {
+    triple: &'static str,
+    archive: &'static str,
+    /// The platform tag of the wheel.
+    wheel: &'static str,
+    debian: Option<Debian>,
+}
+
+/// Debian's names of an architecture.
+struct Debian {
+    architecture: &'static str,
+    multiarch: &'static str,
+}
+
+const PLATFORMS: [Platform; 3] = [
+    Platform {
+        triple: "x86_64-unknown-linux-gnu",
+        archive: "linux-x86_64",
+        wheel: "manylinux_2_17_x86_64.manylinux2014_x86_64",
+        debian: Some(Debian {
+            architecture: "amd64",
+            multiarch: "x86_64-linux-gnu",
+        }),
+    },
+    Platform {
+        triple: "aarch64-unknown-linux-gnu",
+        archive: "linux-aarch64",
+        wheel: "manylinux_2_17_aarch64.manylinux2014_aarch64",
+        debian: Some(Debian {
+            architecture: "arm64",
+            multiarch: "aarch64-linux-gnu",
+        }),
+    },
+    Platform {
+        triple: "x86_64-pc-windows-gnu",
+        archive: "windows-x86_64",
+        wheel: "win_amd64",
+        debian: None,
+    },
+];
+
+/// The files of a platform that the packages contain, stripped.
+struct Files {
+    target: Target,
+    /// The folder of the libraries.
+    parts: PathBuf,
+    program: PathBuf,
+    third_party: String,
+}
+
+/// Makes all packages of the targets, or of all platforms, in the folder `out`.
+pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
+    let targets = match triples {
+        [] => Target::all(),
+        _ => triples
+            .iter()
+            .map(|triple| Target::named(triple))
+            .collect::<Result<_, _>>()?,
+    };
+    let epoch = epoch::epoch()?;
+    let out = std::path::absolute(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    empty_folder(&out)?;
+    let mut linked = Vec::new();
+    for target in targets {
+        let files = build(target)?;
+        package_platform(&files, epoch, &out)?;
+        linked.extend(dependencies(&target)?);
+    }
+    sbom::write(linked, epoch, &out)?;
+    source::write(&out)?;
+    templates::write(&out)?;
+    checksum::write(&out)
+}
+
+/// Builds the library and the command, and strips them.
+fn build(target: Target) -> Result<Files, Failure> {
+    let features = [FEATURES.to_owned()];
+    let library = Product {
+        packages: &LIBRARY,
+        features: &features,
+        file: target.shared_library(),
+    };
+    let command = Product {
+        packages: &COMMAND,
+        features: &[],
+        file: target.program(),
+    };
+    // One after the other: the features of the command would be the library's too.
+    dist::build(&target, &COMMAND, &[])?;
+    let linked_command = portable::link(&target, &command)?;
+    let program = target.work("command").join(target.program());
+    copy_into(&linked_command, &target.work("command"))?;
+    dist::strip_shared(&target, &program)?;
+    dist::build(&target, &LIBRARY, &features)?;
+    let shared = portable::link(&target, &library)?;
+    let parts = dist::prepare(&target, &shared)?;
+    Ok(Files {
+        target,
+        parts,
+        program,
+        third_party: third_party(&selection(&target, &features))?,
+    })
+}
+
+/// The crates that are linked into the packages of a platform.
+fn dependencies(target: &Target) -> Result<Vec<Package>, Failure> {
+    packages(&selection(target, &[FEATURES.to_owned()]))
+}
+
+fn selection<'a>(target: &Target, features: &'a [String]) -> Linked<'a> {
+    Linked {
+        triple: target.triple,
+        packages: &["florence2-ffi", "florence2-cli"],
+        features,
+    }
+}
+
+/// Makes the archive, the Debian packages and the wheel of a platform.
+fn package_platform(files: &Files, epoch: u64, out: &Path) -> Result<(), Failure> {
+    let platform = PLATFORMS
+        .iter()
+        .find(|platform| Some(platform.triple) == files.target.triple)
+        // INVARIANT: both tables list the same triples, as a test checks.
+        .expect("a platform");
+    let name = format!("florence2-{VERSION}-{}", platform.archive);
+    let folder = files.target.work("archive").join(&name);
+    archive_folder(files, &folder)?;
+    match files.target.os {
+        Os::Windows => archive::zip(&folder, &out.join(format!("{name}.zip")), epoch)?,
+        _ => archive::tar_gz(&folder, &out.join(format!("{name}.tar.gz")), epoch)?,
+    }
+    if let Some(debian) = &platform.debian {
+        deb::write(files, debian, epoch, out)?;
+    }
+    wheel::write(files, platform.wheel, epoch, out)
+}
+
+/// Copies the contents of the archive of the C library and the command to a folder.
+fn archive_folder(files: &Files, folder: &Path) -> Result<(), Failure> {
+    empty_folder(folder)?;
+    dist::lay_out(&files.target, &files.parts, &Layout::relocatable(), folder)?;
+    copy_into(&files.program, &folder.join("bin"))?;
+    write_licences(&folder.join("share/licenses/florence2"), &files.third_party)?;
+    let documents = folder.join("share/doc/florence2");
+    for file in DOCUMENTS {
+        copy_into(&root().join(file), &documents)?;
+    }
+    for language in EXAMPLES {
+        let example = Path::new("examples").join(language);
+        copy_files(&root().join(&example), &documents.join(&example))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PLATFORMS, Target};
+
+    #[test]
+    fn every_target_has_names_in_packages() {
+        let targets: Vec<_> = Target::all().iter().map(|target| target.triple).collect();
+        let platforms: Vec<_> = PLATFORMS
+            .iter()
+            .map(|platform| Some(platform.triple))
+            .collect();
+        assert_eq!(targets, platforms);
+    }
+}
