@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the commands of the guide's page on installation, with the packages for Linux x86-64, without network, each section in a
-# folder that contains the package alone. The output must be the guide's, and a section must take less than a minute.
+# folder that contains the package alone. The output must be the guide's. Prints the seconds of each section.
 #   tests/install/guide.sh PACKAGES      the output of `cargo xtask package`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,7 +20,6 @@ section() {
     guide output "$1" > "$folder/expected"
     unshare --net -- bash -eu "$folder/commands" > "$folder/output"
     diff "$folder/expected" "$folder/output"
-    test $((SECONDS - started)) -lt 60 || { echo "$1: found $((SECONDS - started)) s, expected less than 60"; exit 1; }
     echo "$1: the guide's commands print the guide's lines after $((SECONDS - started)) s"
 }
 
