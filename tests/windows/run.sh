@@ -79,7 +79,7 @@ test_library() {
     compile c++17 examples/cpp/detect.cpp "$built/detect_cpp.exe"
     diff "$built/expected" <(run "$built/detect_cpp.exe" "$scene")
     in_root x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iinclude examples/c/detect.c "$release/libflorence2.a" \
-        -static -lntdll -luserenv -lws2_32 -ldbghelp -lbcrypt -ladvapi32 -o "$built/detect_static.exe"
+        -static -lntdll -luserenv -lws2_32 -lbcrypt -ladvapi32 -o "$built/detect_static.exe"
     diff "$built/expected" <(run "$built/detect_static.exe" "$scene")
     echo "the examples print what the guide says, with the DLL and with the static library"
     compile gnu11 tests/c/reload.c "$built/reload.exe"
