@@ -681,9 +681,10 @@ fn revisions_are_branches_commits_and_pull_requests() {
 
 #[test]
 fn several_pull_one_model_at_once() {
-    for pause in [0, 60] {
+    for (pause, symlinks) in [(0, true), (60, true), (0, false), (60, false)] {
         let (server, cache) = (Server::start(Manner::Slow), tempfile::tempdir().unwrap());
-        let hub = server.hub(cache.path());
+        let mut hub = server.hub(cache.path());
+        hub.symlinks = symlinks;
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..3)
                 .map(|_| {

@@ -74,13 +74,14 @@ impl Downloader<'_> {
         };
         let lock = self.repository.lock(etag, &mut waiting);
         let _lock = lock.map_err(|error| format!("the cache could not be locked: {error}"))?;
+        // While this process waited, another one may have completed the file. Without symbolic links,
+        // the blob is no longer there.
+        if target.is_intact(&name).map_err(|error| at(&name, &error))? {
+            return Ok(());
+        }
         let is_new = !target.is_intact(&blob).map_err(|error| at(&blob, &error))?;
         if is_new {
             self.download(&target, &blob, progress)?;
-        }
-        // While this process waited, another one may have created the link.
-        if !is_new && target.is_intact(&name).map_err(|error| at(&name, &error))? {
-            return Ok(());
         }
         link(&blob, &name, self.hub.symlinks, is_new).map_err(|error| at(&name, &error))
     }
