@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dist::build_arguments;
-use crate::files::{copy, empty_folder, entries, make_folder, remove, rename, run};
+use crate::files::{
+    PIP_ENVIRONMENT, copy, empty_folder, entries, make_folder, remove, rename, run,
+};
 use crate::target::{Os, Target};
 use crate::workspace::{Failure, root, target, write};
 
@@ -94,15 +96,8 @@ fn install_linker(platform: &Target) -> Result<PathBuf, Failure> {
     if !program.exists() {
         empty_folder(&zig)?;
         let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--root-user-action",
-            "ignore",
-        ]);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+        pip.envs(PIP_ENVIRONMENT);
         run(pip
             .arg("--target")
             .arg(&zig)

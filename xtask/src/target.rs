@@ -121,10 +121,11 @@ impl Target {
         let program = program.as_ref();
         if !self.cross {
             let mut command = Command::new(program);
-            command.current_dir(root());
+            without_package(&mut command).current_dir(root());
             return command;
         }
         let mut command = Command::new(root().join("packaging/toolchain.sh"));
+        without_package(&mut command);
         command.env("SEEN", target());
         command.arg(root()).arg("env");
         let folder = self.cargo_target();
@@ -177,6 +178,18 @@ impl Target {
             _ => "florence2",
         }
     }
+}
+
+/// Removes the variables that `cargo run` sets for xtask. Build scripts of dependencies read them, so
+/// that cargo would run these scripts again.
+fn without_package(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
 }
 
 #[cfg(test)]
