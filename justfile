@@ -23,3 +23,11 @@ semver baseline:
 # Checks that every backend compiles alone, and with a second backend in one build.
 features:
     bash tests/features.sh
+
+# Writes a version into all files that state it: the crates, the bindings, the lock files, the header and the guide.
+set-version version:
+    python3 tests/versions.py --set-version {{version}}
+
+# Writes the address of the repository into all files that state it: the manifests, Go's imports and the guide.
+set-repository url:
+    python3 tests/versions.py --set-repository {{url}}

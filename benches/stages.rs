@@ -427,12 +427,7 @@ fn caption(model: &Model, pixels: Tensor<Flex, 4>) -> usize {
 /// Generates a fixed number of tokens from an encoded image.
 fn tokens(model: &Model, encoded: &EncoderOutput<Flex>) -> usize {
     let (config, cancel) = (caption_config(), CancelToken::default());
-    let context = GenerationContext {
-        vocab_size: model.config().text_config.vocab_size,
-        prompts: &[],
-        token_bytes: None,
-        location_window: None,
-    };
+    let context = GenerationContext::new(model.config().text_config.vocab_size);
     let mut observer = GenerationObserver::default();
     let answers = generate_with(model, encoded, &config, &context, &cancel, &mut observer);
     answers.unwrap()[0][0].token_ids.len()

@@ -116,7 +116,8 @@
  * handles is allowed. Fork before the first model is loaded, or start a new program with exec.
  *
  * dlclose. On Linux, dlclose does not unload the shared library (it is linked with -z nodelete),
- * because its threads may still run. A later dlopen returns the same library.
+ * because its threads may still run. A later dlopen returns the same library. On Windows, FreeLibrary
+ * does not unload the DLL once a function of it was called.
  *
  * Memory. The library keeps buffers for later runs until the process ends, and freed memory for up
  * to 10 seconds. florence2_trim returns both to the system immediately. The static and the shared

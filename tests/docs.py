@@ -19,7 +19,7 @@ A comment on the line before a block changes this:
 - `<!-- not run: REASON -->`: the block is not run. The list of these blocks is printed at the end.
 - `<!-- not called: REASON -->`: a `rust` block is compiled, but not called.
 
-`<!-- setup: LANGUAGE -->` at the start of a page runs the code in SETUP before its commands.
+`<!-- setup: NAME -->` at the start of a page runs the code in SETUP before its commands.
 """
 
 import json
@@ -43,6 +43,12 @@ TOLERANCE = 0.002
 SETUP = {
     "go": "source bindings/go/toolchain.sh",
     "swift": 'swift() { SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"; }',
+    # The venv with the package installed, as the page on Python installs it.
+    "python_package": """cargo xtask dist --features demo >&2
+        cp $target/dist/lib/libflorence2.so bindings/python/src/florence2/
+        python3 -m venv "$folder/venv"
+        PATH=$folder/venv/bin:$PATH
+        pip install --quiet ./bindings/python""",
     "python": 'python3 -m venv "$folder/venv" && PATH=$folder/venv/bin:$PATH',
 }
 # The function that a block of C or C++ without `#include` is the body of.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 const (

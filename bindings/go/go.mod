@@ -1,3 +1,3 @@
-module florence2
+module example.org/libflorence2/bindings/go
 
 go 1.24

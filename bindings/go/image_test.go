@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 // objects runs <OD> on an image, which it closes.

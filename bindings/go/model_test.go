@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 // demoFiles reads the files of the demo model that a model needs.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 func TestResultsHaveTheValuesOfTheirJSON(t *testing.T) {

@@ -14,9 +14,9 @@ swift() {
     SEEN=$target bindings/swift/toolchain.sh "$PWD" swift "$@"
 }
 swift format lint --strict --recursive --configuration bindings/swift/.swift-format \
-    bindings/swift/{Package.swift,Sources,Tests} examples/swift/{detect,tour}/{Package.swift,main.swift} \
+    Package.swift bindings/swift/{Sources,Tests} examples/swift/{detect,tour}/{Package.swift,main.swift} \
     tests/conformance/swift-driver/{Package.swift,Sources}
-swift test --quiet --package-path bindings/swift --scratch-path "$target/swift" -Xswiftc -warnings-as-errors
+swift test --quiet --scratch-path "$target/swift" -Xswiftc -warnings-as-errors
 # XCTest leaks memory.
 export ASAN_OPTIONS=detect_leaks=0
-swift test --quiet --package-path bindings/swift --scratch-path "$target/swift-address" --sanitize=address
+swift test --quiet --scratch-path "$target/swift-address" --sanitize=address

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command with Swift in PATH: on this system if it has Swift, else in a Debian 13 root file system, which the
-# first call creates (550 MB, requires root).
+# first call creates (600 MB, requires root).
 #   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
 # FOLDER is the command's working directory. FOLDER and SEEN are mounted in the root file system at the same paths.
 set -euo pipefail
@@ -10,7 +10,7 @@ if command -v swift > /dev/null; then
     cd "$folder"
     exec "$@"
 fi
-root=${SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/swift}
+root=${SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/libflorence2/swift-6}
 if ! test -f "$root.ready"; then
     command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
     # The mirror of this system's packages.
@@ -18,7 +18,7 @@ if ! test -f "$root.ready"; then
     mkdir -p "$(dirname "$root")"
     rm -rf --one-file-system "$root"
     mmdebstrap --quiet --mode=root --variant=minbase --skip=check/qemu \
-        --include=swiftlang,libc6-dev,libstdc++-14-dev,pkgconf \
+        --include=swiftlang,git,libc6-dev,libstdc++-14-dev,pkgconf \
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \

@@ -1,5 +1,5 @@
 //! Links the shared library with its SONAME, which carries the ABI's version, and so that `dlclose`
-//! does not unload it.
+//! does not unload it. On Windows, `src/unload.rs` does the latter.
 
 use std::env;
 

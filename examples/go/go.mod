@@ -2,6 +2,6 @@ module detect
 
 go 1.24
 
-require florence2 v0.0.0
+require example.org/libflorence2/bindings/go v0.0.0
 
-replace florence2 => ../../bindings/go
+replace example.org/libflorence2/bindings/go => ../../bindings/go

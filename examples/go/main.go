@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/signal"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 func detect(ctx context.Context, model *florence2.Model, path string) error {

@@ -17,16 +17,11 @@ const POST_PROCESSING_TYPES: [PostProcessingType; 7] = [
 
 // One token per character. Its log-probability is its negated position.
 fn scored(text: &str) -> ScoredText {
-    let token = |(begin, character): (usize, char)| TokenSpan {
-        range: begin..begin + character.len_utf8(),
-        token_id: 0,
-        log_prob: -(begin as f32),
-        location_log_prob: -(begin as f32) / 2.0,
+    let token = |(begin, character): (usize, char)| {
+        let span = TokenSpan::new(begin..begin + character.len_utf8(), 0, -(begin as f32));
+        span.location_log_prob(-(begin as f32) / 2.0)
     };
-    ScoredText {
-        text: text.to_owned(),
-        tokens: text.char_indices().map(token).collect(),
-    }
+    ScoredText::new(text, text.char_indices().map(token).collect())
 }
 
 const IMAGE_SIZE: ImageSize = ImageSize {

@@ -5,8 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef _WIN32
+#include <windows.h>
+// After windows.h, whose types it uses.
+#include <psapi.h>
+#else
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 
 enum { SIDE_PX = 64, REQUESTS = 16 };
 
@@ -17,6 +24,17 @@ static void expect(florence2_status status, florence2_error *error) {
     }
 }
 
+#ifdef _WIN32
+// The committed memory, which a DLL can free. Windows may remove pages from the resident memory at any time.
+static long resident_kib(void) {
+    PROCESS_MEMORY_COUNTERS counters;
+    if (!GetProcessMemoryInfo(GetCurrentProcess(), &counters, sizeof counters)) {
+        fprintf(stderr, "process: GetProcessMemoryInfo: error %lu\n", GetLastError());
+        exit(1);
+    }
+    return (long)(counters.PagefileUsage >> 10);
+}
+#else
 static long resident_kib(void) {
     long pages = -1;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -27,6 +45,7 @@ static long resident_kib(void) {
     fclose(file);
     return pages * (sysconf(_SC_PAGESIZE) >> 10);
 }
+#endif
 
 // Runs a batch of gray images with the model.
 static void run(const florence2_model *model) {
@@ -76,6 +95,7 @@ static int trim(void) {
     return 0;
 }
 
+#ifndef _WIN32
 // Returns 1 if the process has permission for the AMX tile registers, from arch_prctl(ARCH_GET_XCOMP_PERM), and else 0.
 static int may_use_tiles(void) {
     enum { ARCH_GET_XCOMP_PERM = 0x1022, TILE_DATA = 18 };
@@ -104,14 +124,17 @@ static int simd(const char *level) {
     printf("%s: the permission to use AMX's tiles is %s\n", level, found ? "given" : "not given");
     return found != expected;
 }
+#endif
 
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "trim") == 0) {
         return trim();
     }
+#ifndef _WIN32 // The library requests no permission from Windows.
     if (argc == 3 && strcmp(argv[1], "simd") == 0) {
         return simd(argv[2]);
     }
+#endif
     fprintf(stderr, "usage: process trim | process simd LEVEL\n");
     return 2;
 }

@@ -1,9 +1,42 @@
 // Loads the library at run time, closes it while the threads of its thread pool run, and loads it again: reload LIBRARY
 #include <florence2.h>
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#ifdef _WIN32
+#include <windows.h>
+
+// The functions of dlfcn.h.
+enum { RTLD_NOW, RTLD_LOCAL = 0, RTLD_NOLOAD };
+
+static void *dlopen(const char *name, int mode) {
+    HMODULE module = NULL;
+    if (mode == RTLD_NOLOAD) {
+        GetModuleHandleExA(0, name, &module);
+    } else {
+        module = LoadLibraryA(name);
+    }
+    return module;
+}
+
+static void *dlsym(void *library, const char *name) {
+    FARPROC found = GetProcAddress(library, name);
+    return *(void **)&found;
+}
+
+static int dlclose(void *library) {
+    return !FreeLibrary(library);
+}
+
+static const char *dlerror(void) {
+    static char message[32];
+    snprintf(message, sizeof message, "error %lu", GetLastError());
+    return message;
+}
+#else
+#include <dlfcn.h>
+#endif
 
 typedef florence2_status (*load_demo)(const florence2_load_options *, florence2_model **, florence2_error **);
 typedef void (*free_model)(florence2_model *);

@@ -40,6 +40,8 @@ diff "$folder/expected" <("$folder/detect" "$scene")
 c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/release/libflorence2.a" -lm -o "$folder/detect_cpp"
 diff "$folder/expected" <("$folder/detect_cpp" "$scene")
 echo "the header's program and the examples print what the guide says"
+cc -std=c11 "${strict[@]}" tests/c/paths.c "$target/release/libflorence2.a" -lm -o "$folder/paths"
+"$folder/paths" assets/demo-model "$folder"
 
 # These programs use the library's default allocator.
 cc -std=c11 "${strict[@]}" tests/c/process.c "$target/release/libflorence2.a" -lm -o "$folder/process"

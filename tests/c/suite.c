@@ -11,8 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef _WIN32
+#include <sys/wait.h>
+#endif
 
 static int checks, failures;
 
@@ -1283,6 +1286,11 @@ static void failures_are_of_one_request(void) {
             FLORENCE2_STATUS_INVALID_ARGUMENT, "results");
 }
 
+#ifdef _WIN32
+// Windows has no fork.
+static void forks_are_refused(void) {
+}
+#else
 // A forked process lacks the threads of its parent's thread pools. Calls return a status instead of blocking.
 static void forks_are_refused(void) {
     fflush(stdout);
@@ -1315,6 +1323,7 @@ static void forks_are_refused(void) {
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+#endif
 
 static void trimmed_memory_is_allocated_again(void) {
     florence2_request request = request_of("<OD>");

@@ -20,6 +20,7 @@ const NAMES: [&str; 4] = [
 
 /// A checkpoint: its tensors, by their names in the file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Checkpoint {
     /// The name of the file, for messages.
     pub name: String,

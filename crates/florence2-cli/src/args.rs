@@ -99,9 +99,7 @@ pub(crate) struct DecodingArgs {
 
 impl DecodingArgs {
     pub(crate) fn options(&self) -> DecodeOptions {
-        DecodeOptions {
-            max_pixels: self.max_pixels,
-        }
+        DecodeOptions::default().max_pixels(self.max_pixels)
     }
 }
 

@@ -6,6 +6,7 @@ mod failure;
 mod generation_args;
 mod generation_values;
 mod inspect;
+mod invalid_value;
 mod model;
 mod output;
 #[cfg(feature = "hub")]
@@ -17,7 +18,7 @@ mod verify;
 mod warnings;
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::{CommandFactory, Parser};
 use florence2::SystemInfo;
@@ -31,7 +32,11 @@ static ALLOCATOR: florence2::Allocator = florence2::Allocator;
 
 fn main() -> ExitCode {
     warnings::print_to_standard_error();
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => exit_with(&error),
+    };
+    let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
@@ -60,4 +65,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an error of the command line and ends the process.
+fn exit_with(error: &clap::Error) -> ! {
+    let Some(message) = invalid_value::message(error) else {
+        error.exit();
+    };
+    eprintln!("florence2: {message}");
+    process::exit(error.exit_code());
 }

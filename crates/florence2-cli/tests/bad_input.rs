@@ -260,6 +260,7 @@ fn questions() -> Vec<Case> {
 
 fn generations() -> Vec<Case> {
     cases! {
+        "no number of beams": run(&["--num-beams", "x"]) => "florence2: --num-beams: found `x`, expected a whole number";
         "zero beams": run(&["--num-beams", "0"]) => "`num_beams`: found 0";
         "beams beyond reason": run(&["--num-beams", "99999999999"]) => "num_beams";
         "no new tokens": run(&["--max-new-tokens", "0"]) => "max_new_tokens";

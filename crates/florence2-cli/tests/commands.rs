@@ -100,6 +100,74 @@ fn a_folder_answers_as_the_embedded_model() {
     assert_eq!(named["token_ids"], ndarray["token_ids"]);
 }
 
+/// Paths with spaces and characters of several scripts, and paths of more than 260 characters, which
+/// Windows treats differently.
+#[test]
+fn paths_may_have_any_script_and_length() {
+    let temporary = tempfile::tempdir().unwrap();
+    let short = temporary.path().join("Jürgens Modell, модель 🦊");
+    let long = (0..6).fold(short.clone(), |folder, _| {
+        folder.join("a folder with a name of fifty characters, at most 50")
+    });
+    assert!(long.as_os_str().len() > 300);
+    let expected = run_json(&[])["token_ids"].clone();
+    for folder in [short, long] {
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in [
+            "config.json",
+            "generation_config.json",
+            "preprocessor_config.json",
+            "tokenizer.json",
+            "model.safetensors",
+        ] {
+            std::fs::copy(demo_model().join(name), folder.join(name)).unwrap();
+        }
+        let image = folder.join("scène 図.png");
+        let drawn = folder.join("nové obrázky.png");
+        std::fs::copy(scene(), &image).unwrap();
+        let [image, drawn, model] = [&image, &drawn, &folder].map(|path| path.to_str().unwrap());
+        let command = ["run", image, "--model", model, "--draw", drawn];
+        let json = printed(&[&command[..], &["--format", "json"]].concat());
+        let answer: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(answer["image"], image);
+        assert_eq!(answer["token_ids"], expected);
+        assert_eq!(image::open(drawn).unwrap().width(), 768);
+        let inspected = printed(&["inspect", model]);
+        assert!(inspected.contains("weights fit the configuration"));
+        let missing = folder.join("нет.png");
+        let missing = missing.to_str().unwrap();
+        let output = florence2(&["run", missing]);
+        assert!(
+            said(&output).contains(&format!("{missing}: cannot be read")),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
+/// Standard output and standard error have neither colours nor progress bars if they are no
+/// terminals, and lines end as on all systems.
+#[test]
+fn output_to_files_is_plain() {
+    let scene = scene();
+    let scene = scene.to_str().unwrap();
+    let commands: [&[&str]; 5] = [
+        &["--help"],
+        &["run", "--help"],
+        &["run", "--no-such-flag"],
+        &["run", scene, "gone.png", scene],
+        &["pull", "nobody/nothing"],
+    ];
+    for arguments in commands {
+        let output = florence2(arguments);
+        for text in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8_lossy(text);
+            assert!(!text.contains(['\x1b', '\r']), "{arguments:?}: {text:?}");
+        }
+        assert!(!output.stdout.is_empty() || !output.stderr.is_empty());
+    }
+}
+
 /// A folder with configurations alone, a weights file of another name, and another model's
 /// processor.
 #[test]

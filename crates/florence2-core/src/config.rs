@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// Microsoft's field names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2Config {
     /// `"florence2"`; checked if present.
     pub model_type: String,
@@ -44,6 +45,7 @@ impl Default for Florence2Config {
 /// DaViT's configuration: HF `Florence2VisionConfig`. Lists hold one entry per stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2VisionConfig {
     /// Colour channels of the input (default 3).
     pub in_channels: usize,
@@ -183,6 +185,7 @@ fn set_if_absent(fields: &mut Map<String, Value>, name: &str, value: Option<impl
 /// BART's configuration: HF `BartConfig`, the fields that inference and the loss depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Florence2TextConfig {
     /// Rows of the embedding, padding included (default 51289).
     pub vocab_size: usize,
@@ -345,7 +348,44 @@ impl Florence2Config {
     }
 }
 
+impl Florence2TextConfig {
+    /// Checks that an image and a prompt, in tokens, fit the encoder's positions.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`].
+    pub fn check_encoder_positions(&self, image_tokens: usize, prompt_tokens: usize) -> Result<()> {
+        let found = image_tokens.saturating_add(prompt_tokens);
+        self.check_positions("encoder input (image and prompt)", found)
+    }
+
+    /// Checks that the decoder's sequence, in tokens, fits its positions.
+    ///
+    /// # Errors
+    /// [`Error::TooManyPositions`].
+    pub fn check_decoder_positions(&self, tokens: usize) -> Result<()> {
+        self.check_positions("decoder output", tokens)
+    }
+
+    fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
+        let limit = self.max_position_embeddings;
+        if found > limit {
+            return Err(Error::TooManyPositions { what, found, limit });
+        }
+        Ok(())
+    }
+}
+
 impl Florence2VisionConfig {
+    /// Returns the number of image tokens of an image in pixels: the mean token, and one token per
+    /// position of the last stage's grid.
+    ///
+    /// # Errors
+    /// Those of [`Self::grid_size`].
+    pub fn image_tokens(&self, height: usize, width: usize) -> Result<usize> {
+        let [rows, columns] = self.grid_size(height, width)?;
+        Ok(1 + rows * columns)
+    }
+
     /// Returns the height and width of the last stage's grid in positions, for an image in pixels.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ impl From<florence2_checkpoint::Error> for Error {
             florence2_checkpoint::Error::Malformed { file, reason } => {
                 Self::Malformed { file, reason }
             }
+            other => Self::malformed("weights", other),
         }
     }
 }

@@ -41,6 +41,7 @@ pub struct Florence2Model<B: Backend> {
 
 /// The encoder's output and the mask of its padding.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct EncoderOutput<B: Backend> {
     /// `[batch, image tokens + prompt tokens, d_model]`.
     pub last_hidden_state: Tensor<B, 3>,
@@ -50,6 +51,7 @@ pub struct EncoderOutput<B: Backend> {
 
 /// The input of [`Florence2ForConditionalGeneration::forward`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ForwardInput<B: Backend> {
     /// `[batch, channels, height, width]`, normalised.
     pub pixel_values: Tensor<B, 4>,
@@ -59,6 +61,7 @@ pub struct ForwardInput<B: Backend> {
 
 /// The prompt, its mask, the decoder's input and the labels of a [`ForwardInput`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ForwardText<B: Backend> {
     /// The prompt's ids, `[batch, tokens]`, with the `<image>` placeholders of HF's processor before
     /// them or without them.
@@ -73,8 +76,28 @@ pub struct ForwardText<B: Backend> {
     pub labels: Option<Tensor<B, 2, Int>>,
 }
 
+impl<B: Backend> ForwardInput<B> {
+    /// Creates the input of images and their text.
+    pub fn new(pixel_values: Tensor<B, 4>, text: ForwardText<B>) -> Self {
+        Self { pixel_values, text }
+    }
+}
+
+impl<B: Backend> ForwardText<B> {
+    /// Creates a text from its prompts. The other fields are `None`.
+    pub fn new(input_ids: Tensor<B, 2, Int>) -> Self {
+        Self {
+            input_ids,
+            attention_mask: None,
+            decoder_input_ids: None,
+            labels: None,
+        }
+    }
+}
+
 /// The output of [`Florence2ForConditionalGeneration::forward`]: HF `Florence2Seq2SeqLMOutput`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ForwardOutput<B: Backend> {
     /// Mean cross-entropy of the labels, `[1]`; present with labels, NaN if all are ignored.
     pub loss: Option<Tensor<B, 1>>,
@@ -182,7 +205,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     ) -> Result<EncoderOutput<B>> {
         let [batch, image_tokens, _] = image_features.dims();
         let tokens = image_tokens + input_ids.dims()[1];
-        self.check_positions("encoder input (image and prompt)", tokens)?;
+        let text_config = &self.config.text_config;
+        text_config.check_encoder_positions(image_tokens, input_ids.dims()[1])?;
         let key_padding_mask = attention_mask.map(|attention_mask| {
             let image = Tensor::ones([batch, image_tokens], &attention_mask.device());
             Tensor::cat(vec![image, attention_mask], 1)
@@ -220,7 +244,8 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         cross_attention: &CrossAttentionCache<B>,
         cache: &mut KvCache<B>,
     ) -> Result<Tensor<B, 3>> {
-        self.check_positions("decoder output", cache.len() + input_ids.dims()[1])?;
+        let text_config = &self.config.text_config;
+        text_config.check_decoder_positions(cache.len() + input_ids.dims()[1])?;
         let language_model = &self.model.language_model;
         Ok(B::run(|| {
             let inputs_embeds = language_model.embed_answer(input_ids);
@@ -312,14 +337,6 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
             return lm_head.forward(hidden_states);
         }
         self.model.language_model.shared.logits(hidden_states)
-    }
-
-    fn check_positions(&self, what: &'static str, found: usize) -> Result<()> {
-        let limit = self.config.text_config.max_position_embeddings;
-        if found > limit {
-            return Err(Error::TooManyPositions { what, found, limit });
-        }
-        Ok(())
     }
 }
 

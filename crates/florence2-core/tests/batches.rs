@@ -107,11 +107,9 @@ fn answers(model: &Model, pixels: &Tensor<Flex, 4>, first: usize, count: usize) 
     config.num_return_sequences = BEAMS;
     config.max_new_tokens = Some(6);
     config.eos_token_id = Some(vec![2]);
-    let options = GenerateOptions {
-        attention_mask: mask,
-        vocab_size: Some(VOCABULARY),
-        ..GenerateOptions::default()
-    };
+    let mut options = GenerateOptions::default();
+    options.attention_mask = mask;
+    options.vocab_size = Some(VOCABULARY);
     let mut observer = GenerationObserver::default();
     let answers = model.generate(images, ids, &config, &options, &mut observer);
     let answers = answers.unwrap();

@@ -33,15 +33,13 @@ fn identity(size: usize, device: &WgpuDevice) -> Tensor<Wgpu, 2> {
 #[test]
 fn large_numbers_are_normed_in_f16() {
     let device = device();
-    let config = Florence2VisionConfig {
-        in_channels: 4,
-        embed_dim: vec![4],
-        patch_size: vec![3],
-        patch_stride: vec![2],
-        patch_padding: vec![1],
-        patch_prenorm: vec![true],
-        ..Florence2VisionConfig::default()
-    };
+    let mut config = Florence2VisionConfig::default();
+    config.in_channels = 4;
+    config.embed_dim = vec![4];
+    config.patch_size = vec![3];
+    config.patch_stride = vec![2];
+    config.patch_padding = vec![1];
+    config.patch_prenorm = vec![true];
     // After the norm, a convolution that returns its input.
     let mut layer = ConvEmbed::<Wgpu>::new(&config, 0, Dtype::F16, &device);
     let zeros = Tensor::<Wgpu, 4>::zeros([4, 4, 3, 3], (&device, DType::F16));

@@ -143,7 +143,7 @@ unsafe fn decode_options(options: *const florence2_decode_options) -> Outcome<De
     let options = unsafe { option_struct::read_struct(options) }?;
     Ok(match options.map_or(0, |options| options.max_pixels) {
         0 => DecodeOptions::default(),
-        max_pixels => DecodeOptions { max_pixels },
+        max_pixels => DecodeOptions::default().max_pixels(max_pixels),
     })
 }
 

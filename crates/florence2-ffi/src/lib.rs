@@ -41,6 +41,7 @@ mod panics;
 mod registry;
 mod run_options;
 mod text;
+mod unload;
 
 // The modules of the C API, in the order of the header. Blank lines keep rustfmt from sorting them.
 pub mod version;

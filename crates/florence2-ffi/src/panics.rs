@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use crate::failure::Failure;
+use crate::unload;
 
 thread_local! {
     /// The number of calls of exported functions that are active on this thread. It can be more
@@ -17,10 +18,14 @@ thread_local! {
 /// Prefixes of the names of threads that the library or its GPU backends start.
 const THREAD_NAMES: [&str; 3] = ["florence2-", "DSU-", "DSD-"];
 
-/// Runs the body of an exported function and converts a panic to a failure.
+/// Runs the body of an exported function and converts a panic to a failure. The first call prepares
+/// the process.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(install_hook);
+    static PREPARE: Once = Once::new();
+    PREPARE.call_once(|| {
+        unload::prevent();
+        install_hook();
+    });
     CALLS.set(CALLS.get() + 1);
     let outcome = panic::catch_unwind(AssertUnwindSafe(body));
     CALLS.set(CALLS.get() - 1);

@@ -185,20 +185,16 @@ unsafe fn buffer<'a>(yuv: &florence2_yuv) -> Outcome<YuvBuffer<'a>> {
             ));
         }
     };
-    Ok(YuvBuffer {
-        width: yuv.width_px,
-        height: yuv.height_px,
-        luma,
-        chroma,
-        matrix: matrix(yuv.matrix)?,
-        range: range(yuv.range)?,
-        region: region([
-            yuv.region_x_px,
-            yuv.region_y_px,
-            yuv.region_width_px,
-            yuv.region_height_px,
-        ]),
-    })
+    let region = region([
+        yuv.region_x_px,
+        yuv.region_y_px,
+        yuv.region_width_px,
+        yuv.region_height_px,
+    ]);
+    Ok(YuvBuffer::new(yuv.width_px, yuv.height_px, luma, chroma)
+        .matrix(matrix(yuv.matrix)?)
+        .range(range(yuv.range)?)
+        .region(region))
 }
 
 fn matrix(number: i32) -> Outcome<YuvMatrix> {

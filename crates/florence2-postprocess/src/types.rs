@@ -50,6 +50,7 @@ pub enum Coordinates {
 
 /// A generated text, including special tokens, and its tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ScoredText {
     /// The text.
     pub text: String,
@@ -63,6 +64,7 @@ pub struct ScoredText {
 
 /// The part of one token in a [`ScoredText`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TokenSpan {
     /// The bytes of the text that it produced; empty for a part of a character that a later token
     /// completes.
@@ -77,7 +79,49 @@ pub struct TokenSpan {
     pub location_log_prob: f32,
 }
 
+impl TokenSpan {
+    /// Creates the span of a token whose `location_log_prob` is its `log_prob`.
+    pub fn new(range: Range<usize>, token_id: u32, log_prob: f32) -> Self {
+        Self {
+            range,
+            token_id,
+            log_prob,
+            location_log_prob: log_prob,
+        }
+    }
+
+    /// Sets the log-probability that the location lies within the tolerance.
+    #[must_use]
+    pub fn location_log_prob(self, location_log_prob: f32) -> Self {
+        Self {
+            location_log_prob,
+            ..self
+        }
+    }
+}
+
+impl TaskResult {
+    /// Creates a result without text, score and regions.
+    pub fn new(post_processing_type: PostProcessingType, coordinates: Coordinates) -> Self {
+        Self {
+            post_processing_type,
+            coordinates,
+            text: String::new(),
+            score: None,
+            regions: Vec::new(),
+        }
+    }
+}
+
 impl ScoredText {
+    /// Creates a text from its tokens.
+    pub fn new(text: impl Into<String>, tokens: Vec<TokenSpan>) -> Self {
+        Self {
+            text: text.into(),
+            tokens,
+        }
+    }
+
     /// Creates a text whose tokens are not known.
     pub fn unscored(text: impl Into<String>) -> Self {
         Self {
@@ -100,6 +144,7 @@ impl ScoredText {
 
 /// A parsed answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TaskResult {
     /// The format of the answer.
     pub post_processing_type: PostProcessingType,

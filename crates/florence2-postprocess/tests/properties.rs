@@ -64,12 +64,8 @@ fn scored_text() -> impl Strategy<Value = ScoredText> {
         for (fragment, log_prob, share) in fragments {
             let begin = answer.text.len();
             answer.text.push_str(&fragment);
-            answer.tokens.push(TokenSpan {
-                range: begin..answer.text.len(),
-                token_id: 0,
-                log_prob,
-                location_log_prob: log_prob * share,
-            });
+            let span = TokenSpan::new(begin..answer.text.len(), 0, log_prob);
+            answer.tokens.push(span.location_log_prob(log_prob * share));
         }
         answer
     })
@@ -204,11 +200,8 @@ proptest! {
         width in any::<u32>(),
         height in any::<u32>(),
     ) {
-        let token = |(start, end, log_prob)| TokenSpan { range: start..end, token_id: 0, log_prob, location_log_prob: log_prob };
-        let answer = ScoredText {
-            text: text.concat(),
-            tokens: spans.into_iter().map(token).collect(),
-        };
+        let token = |(start, end, log_prob)| TokenSpan::new(start..end, 0, log_prob);
+        let answer = ScoredText::new(text.concat(), spans.into_iter().map(token).collect());
         for post_processing_type in POST_PROCESSING_TYPES {
             let result = parse(&answer, post_processing_type, ImageSize { width, height }, Coordinates::BinCenters);
             let _json = result.to_hf_json("<TASK>");

@@ -15,14 +15,10 @@ fn scored(parts: &[(&str, f32)]) -> ScoredText {
     for (part, log_prob) in parts {
         let begin = answer.text.len();
         answer.text.push_str(part);
-        answer.tokens.push(TokenSpan {
-            range: begin..answer.text.len(),
-            token_id: 0,
-            log_prob: *log_prob,
-            location_log_prob: match part.starts_with("<loc_") {
-                true => log_prob + NEIGHBOURS,
-                false => *log_prob,
-            },
+        let span = TokenSpan::new(begin..answer.text.len(), 0, *log_prob);
+        answer.tokens.push(match part.starts_with("<loc_") {
+            true => span.location_log_prob(log_prob + NEIGHBOURS),
+            false => span,
         });
     }
     answer

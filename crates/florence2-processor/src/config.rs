@@ -19,6 +19,7 @@ pub(crate) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 /// only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct PreprocessorConfig {
     /// Resize the image (default true).
     pub do_resize: bool,
@@ -49,6 +50,7 @@ pub struct PreprocessorConfig {
 /// The size of an image after resizing, in pixels: one of HF's size dictionaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SizeForm", untagged)]
+#[non_exhaustive]
 pub enum Size {
     /// Both sides; the aspect ratio is not kept.
     Exact {

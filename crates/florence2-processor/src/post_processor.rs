@@ -35,7 +35,8 @@ pub(crate) fn from_files<'a>(
 }
 
 /// Reads `post_processor_config` of a `processor_config.json`. A null means that a key is not set.
-/// Other keys than those of `Florence2PostProcessor` are ignored, as in transformers.
+/// Other keys than those of `Florence2PostProcessor` are ignored, as in transformers. The published
+/// files contain `pattern` and `area_threshold` in lower case, which transformers ignores too.
 ///
 /// As in transformers, a `phrase_grounding` without `banned_grounding_tokens` bans no phrase. A
 /// configuration without `phrase_grounding`, with which transformers rejects the task, has the
@@ -55,30 +56,21 @@ fn from_json(json: &[u8], file: &str) -> Result<PostProcessorConfig> {
         config = config.banned_phrases(grounding.texts("banned_grounding_tokens")?);
     }
     if let Some(ocr) = tasks.object("ocr")? {
-        check_ocr(&ocr)?;
+        check_pattern(&ocr)?;
         config = config.ocr_area_threshold(ocr.number("AREA_THRESHOLD")?.unwrap_or(0.0));
     }
     Ok(config)
 }
 
-/// Returns an error for a pattern that the parser does not have, and for settings in lower case.
-/// The published files have that spelling with the default values, and transformers 5.17 ignores it.
-fn check_ocr(ocr: &Object<'_>) -> Result<()> {
-    for key in ["PATTERN", "pattern"] {
-        if let Some(pattern) = ocr.text(key)?
-            && pattern != OCR_PATTERN
-        {
+/// Returns an error for a pattern that the parser does not have.
+fn check_pattern(ocr: &Object<'_>) -> Result<()> {
+    match ocr.text("PATTERN")? {
+        Some(pattern) if pattern != OCR_PATTERN => {
             let expected = format!("{OCR_PATTERN:?}, the only supported pattern");
-            return Err(ocr.error(key, &format!("{pattern:?}"), &expected));
+            Err(ocr.error("PATTERN", &format!("{pattern:?}"), &expected))
         }
+        _ => Ok(()),
     }
-    if let Some(threshold) = ocr.number("area_threshold")?
-        && threshold > 0.0
-    {
-        let expected = "0, or the key `AREA_THRESHOLD`, because transformers ignores this spelling";
-        return Err(ocr.error("area_threshold", &threshold.to_string(), expected));
-    }
-    Ok(())
 }
 
 /// A JSON object of a file. Its methods return the value of a key; `None` if the key is missing or

@@ -16,6 +16,7 @@ use crate::tokenizer_files::{NAMES as TOKENIZER_FILES, TokenizerFiles};
 
 /// The image processor and the tokenizer: HF `Florence2Processor`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Florence2Processor {
     /// Converts images to pixel values.
     pub image_processor: ImageProcessor,
@@ -27,6 +28,7 @@ pub struct Florence2Processor {
 
 /// Prompts as token ids, padded on the right to the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenizedPrompts {
     /// `[batch, tokens]`: without HF's leading `<image>` placeholders.
     pub input_ids: Vec<Vec<u32>>,
@@ -123,18 +125,10 @@ impl Florence2Processor {
         let (text, spans) = self.tokenizer.decode_spans(token_ids);
         let log_probs = log_probs.iter().zip(location_log_probs);
         let tokens = spans.into_iter().zip(token_ids).zip(log_probs);
-        let tokens = tokens.map(
-            |((range, token_id), (log_prob, location_log_prob))| TokenSpan {
-                range,
-                token_id: *token_id,
-                log_prob: *log_prob,
-                location_log_prob: *location_log_prob,
-            },
-        );
-        let answer = ScoredText {
-            text,
-            tokens: tokens.collect(),
-        };
+        let tokens = tokens.map(|((range, token_id), (log_prob, location_log_prob))| {
+            TokenSpan::new(range, *token_id, *log_prob).location_log_prob(*location_log_prob)
+        });
+        let answer = ScoredText::new(text, tokens.collect());
         parse_with(
             &answer,
             prompt.post_processing_type(),

@@ -24,6 +24,7 @@ use crate::ordered_json::{Json, Object, Ordered};
 /// The contents of a tokenizer's files: `tokenizer.json`, or `vocab.json` with `merges.txt`. The
 /// others are optional.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct TokenizerFiles<'a> {
     /// `tokenizer.json`.
     pub tokenizer_json: Option<&'a [u8]>,

@@ -113,6 +113,21 @@ fn damaged_image_data_of_a_png_is_an_error() {
 }
 
 #[test]
+fn an_unknown_format_is_an_error_with_the_accepted_formats() {
+    let icon = [&b"\0\0\x01\0"[..], &[0; 64]].concat();
+    for (bytes, found) in [
+        (&b"no image"[..], "an unknown format"),
+        (b"", "an unknown format"),
+        (&icon, "the format Ico"),
+    ] {
+        let error = Image::from_bytes(bytes).unwrap_err();
+        let expected = "expected one of JPEG, PNG, WebP, BMP, GIF, TIFF";
+        let message = format!("image: not a readable image: found {found}, {expected}");
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
 fn the_limit_of_pixels_is_an_option() {
     let decode = fixture_path("decode");
     for file in [
@@ -125,15 +140,13 @@ fn the_limit_of_pixels_is_an_option() {
     ] {
         let path = decode.join(file);
         let pixels = 21 * 13;
-        let within = DecodeOptions { max_pixels: pixels };
+        let within = DecodeOptions::default().max_pixels(pixels);
         assert_eq!(
             Image::open_with(&path, &within).unwrap(),
             Image::open(&path).unwrap(),
             "{file}"
         );
-        let below = DecodeOptions {
-            max_pixels: pixels - 1,
-        };
+        let below = DecodeOptions::default().max_pixels(pixels - 1);
         let content = std::fs::read(&path).unwrap();
         for error in [
             Image::open_with(&path, &below).unwrap_err(),
@@ -177,6 +190,7 @@ fn buffer(rgb: &[u8], width: u32, format: PixelFormat, gap: usize) -> Vec<u8> {
                 PixelFormat::Bgr => data.extend([blue, green, red]),
                 PixelFormat::Bgra => data.extend([blue, green, red, 7]),
                 PixelFormat::Gray => data.push(red),
+                other => panic!("found {other:?}, expected a format of this test"),
             }
         }
         data.extend(vec![99; gap]);

@@ -60,6 +60,15 @@ fn the_keys_of_transformers_are_read() {
             json!({ "ocr": { "PATTERN": OCR_PATTERN, "key": [] } }),
             default(),
         ),
+        // transformers reads the keys in upper case only.
+        (
+            json!({ "ocr": { "pattern": "(.+)", "area_threshold": 0.01 } }),
+            default(),
+        ),
+        (
+            json!({ "ocr": { "pattern": 5, "area_threshold": "0.1" } }),
+            default(),
+        ),
         (
             json!({ "ocr": { "PATTERN": null, "AREA_THRESHOLD": null } }),
             default(),
@@ -132,19 +141,6 @@ fn errors_name_file_key_found_and_expected() {
             ".ocr.PATTERN",
             "\"(.+)\"",
             &pattern,
-        ),
-        (
-            json!({ "ocr": { "pattern": "(.+)" } }),
-            ".ocr.pattern",
-            "\"(.+)\"",
-            &pattern,
-        ),
-        // transformers does not read this spelling, and keeps all lines.
-        (
-            json!({ "ocr": { "area_threshold": 0.01 } }),
-            ".ocr.area_threshold",
-            "0.01",
-            "0, or the key `AREA_THRESHOLD`, because transformers ignores this spelling",
         ),
         (
             json!({ "phrase_grounding": { "banned_grounding_tokens": "the image" } }),

@@ -67,13 +67,12 @@ fn drawn(kind: &str, (width, height): (u32, u32)) -> Image {
 
 /// The bytes of a resized image without normalisation, in row-major order.
 fn resized(image: &Image, (width, height): (u32, u32), resample: u8) -> Vec<u8> {
-    let processor = ImageProcessor::new(PreprocessorConfig {
-        size: Size::Exact { height, width },
-        resample,
-        do_rescale: false,
-        do_normalize: false,
-        ..PreprocessorConfig::default()
-    });
+    let mut config = PreprocessorConfig::default();
+    config.size = Size::Exact { height, width };
+    config.resample = resample;
+    config.do_rescale = false;
+    config.do_normalize = false;
+    let processor = ImageProcessor::new(config);
     let values = processor.preprocess(&[image]).unwrap();
     assert_eq!(values.shape, [1, 3, height as usize, width as usize]);
     let pixels = width as usize * height as usize;
@@ -137,13 +136,12 @@ fn pixel_values_equal_transformers() {
 
 #[test]
 fn images_of_a_batch_follow_each_other() {
-    let processor = ImageProcessor::new(PreprocessorConfig {
-        size: Size::Exact {
-            height: 5,
-            width: 4,
-        },
-        ..PreprocessorConfig::default()
-    });
+    let mut config = PreprocessorConfig::default();
+    config.size = Size::Exact {
+        height: 5,
+        width: 4,
+    };
+    let processor = ImageProcessor::new(config);
     let (one, two) = (drawn("noise", (9, 7)), drawn("ramp", (3, 30)));
     let batch = processor.preprocess(&[&one, &two]).unwrap();
     assert_eq!(batch.shape, [2, 3, 5, 4]);
@@ -154,10 +152,9 @@ fn images_of_a_batch_follow_each_other() {
 
 #[test]
 fn images_of_different_sizes_make_no_batch() {
-    let processor = ImageProcessor::new(PreprocessorConfig {
-        do_resize: false,
-        ..PreprocessorConfig::default()
-    });
+    let mut config = PreprocessorConfig::default();
+    config.do_resize = false;
+    let processor = ImageProcessor::new(config);
     let images = [drawn("noise", (9, 7)), drawn("noise", (7, 9))];
     let error = processor
         .preprocess(&[&images[0], &images[1]])
@@ -167,6 +164,37 @@ fn images_of_different_sizes_make_no_batch() {
         error.contains("7x9") && error.contains("one size"),
         "{error}"
     );
+}
+
+#[test]
+fn the_output_size_is_that_of_the_pixel_values() {
+    let crop = Size::Exact {
+        height: 6,
+        width: 5,
+    };
+    let shortest = Size::ShortestEdge {
+        shortest_edge: 8,
+        longest_edge: None,
+    };
+    let image = drawn("noise", (9, 17));
+    for (size, do_resize, do_center_crop, expected) in [
+        (crop, true, false, (5, 6)),
+        (shortest, true, false, (8, 15)),
+        (shortest, false, false, (9, 17)),
+        (shortest, true, true, (5, 6)),
+    ] {
+        let mut config = PreprocessorConfig::default();
+        config.size = size;
+        config.do_resize = do_resize;
+        config.do_center_crop = do_center_crop;
+        config.crop_size = Some(crop);
+        let processor = ImageProcessor::new(config);
+        let output = processor.output_size(image.size()).unwrap();
+        assert_eq!((output.width, output.height), expected);
+        let pixels = processor.preprocess(&[&image]).unwrap();
+        let (width, height) = (output.width as usize, output.height as usize);
+        assert_eq!(pixels.shape, [1, 3, height, width]);
+    }
 }
 
 #[test]
@@ -181,10 +209,9 @@ fn a_side_that_would_vanish_or_explode_is_an_error() {
             max_width: 768,
         },
     ] {
-        let processor = ImageProcessor::new(PreprocessorConfig {
-            size,
-            ..PreprocessorConfig::default()
-        });
+        let mut config = PreprocessorConfig::default();
+        config.size = size;
+        let processor = ImageProcessor::new(config);
         let error = processor
             .preprocess(&[&drawn("noise", (1, 20_000))])
             .unwrap_err()

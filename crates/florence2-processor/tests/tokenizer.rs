@@ -61,15 +61,7 @@ impl Layout {
     fn read_from_memory(&self) -> Tokenizer {
         let contents = self.contents();
         let content = |name: &str| contents.get(name).map(Vec::as_slice);
-        Tokenizer::from_files(&TokenizerFiles {
-            tokenizer_json: content("tokenizer.json"),
-            vocab_json: content("vocab.json"),
-            merges_txt: content("merges.txt"),
-            added_tokens: content("added_tokens.json"),
-            special_tokens_map: content("special_tokens_map.json"),
-            tokenizer_config: content("tokenizer_config.json"),
-        })
-        .unwrap()
+        Tokenizer::from_files(&TokenizerFiles::new(content)).unwrap()
     }
 }
 
@@ -120,10 +112,9 @@ fn small_tokenizer(added: &[&str]) -> Tokenizer {
 
 fn processor(tokenizer: Tokenizer) -> Florence2Processor {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo-model");
-    Florence2Processor {
-        tokenizer,
-        ..Florence2Processor::from_dir(&folder).unwrap()
-    }
+    let mut processor = Florence2Processor::from_dir(&folder).unwrap();
+    processor.tokenizer = tokenizer;
+    processor
 }
 
 const THOUSAND: ImageSize = ImageSize {

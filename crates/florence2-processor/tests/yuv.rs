@@ -63,15 +63,8 @@ fn for_both_layouts(frame: &Frame, gap: usize, check: impl Fn(YuvBuffer<'_>)) {
         ChromaPlanes::Nv12(plane(&uv, uv_stride)),
         ChromaPlanes::I420(plane(&u, u_stride), plane(&v, v_stride)),
     ] {
-        check(YuvBuffer {
-            width: frame.width,
-            height: frame.height,
-            luma: plane(&y, y_stride),
-            chroma,
-            matrix: YuvMatrix::default(),
-            range: YuvRange::default(),
-            region: None,
-        });
+        let luma = plane(&y, y_stride);
+        check(YuvBuffer::new(frame.width, frame.height, luma, chroma));
     }
 }
 
@@ -109,21 +102,11 @@ fn samples_are_converted_as_in_double_precision() {
             false => YuvRange::Limited,
         };
         for [y, u, v, red, green, blue] in conversion.samples {
-            let image = Image::from_yuv(&YuvBuffer {
-                width: 1,
-                height: 1,
-                luma: Plane {
-                    data: &[y],
-                    stride: 1,
-                },
-                chroma: ChromaPlanes::Nv12(Plane {
-                    data: &[u, v],
-                    stride: 2,
-                }),
-                matrix,
-                range,
-                region: None,
-            });
+            let plane = |data, stride| Plane { data, stride };
+            let (luma, chroma) = ([y], [u, v]);
+            let chroma = ChromaPlanes::Nv12(plane(&chroma, 2));
+            let buffer = YuvBuffer::new(1, 1, plane(&luma, 1), chroma);
+            let image = Image::from_yuv(&buffer.matrix(matrix).range(range));
             assert_eq!(
                 image.unwrap().as_rgb(),
                 [red, green, blue],
@@ -144,10 +127,7 @@ fn frames_and_their_regions_are_converted() {
                 assert_eq!((image.width(), image.height()), (frame.width, frame.height));
                 assert_eq!(image.as_rgb(), frame.rgb.concat().concat());
                 for region in regions(frame.width, frame.height) {
-                    let region_of = YuvBuffer {
-                        region: Some(region),
-                        ..buffer
-                    };
+                    let region_of = buffer.region(Some(region));
                     let image = Image::from_yuv(&region_of).unwrap();
                     assert_eq!(image.as_rgb(), cut(&frame, region), "{region:?}");
                 }
@@ -205,6 +185,7 @@ fn planes_that_are_too_short_are_refused() {
                 v.data = &v.data[1..];
                 "v"
             }
+            other => panic!("found {other:?}, expected planes of this test"),
         };
         assert_eq!(refused(Image::from_yuv(&without)), field);
     });
@@ -231,11 +212,8 @@ fn regions_beyond_the_frame_are_refused() {
     ];
     for region in beyond {
         for_both_layouts(frame, 0, |buffer| {
-            let buffer = YuvBuffer {
-                region: Some(region),
-                ..buffer
-            };
-            assert_eq!(refused(Image::from_yuv(&buffer)), "region");
+            let result = Image::from_yuv(&buffer.region(Some(region)));
+            assert_eq!(refused(result), "region");
         });
         let packed = PixelBuffer {
             data: &[0; 105],
@@ -268,15 +246,11 @@ fn a_frame_without_pixels_is_refused() {
     let frame = &goldens().frames[0];
     for (width, height) in [(0, 0), (0, 5), (7, 0)] {
         for_both_layouts(frame, 0, |buffer| {
-            let buffer = YuvBuffer {
-                width,
-                height,
-                luma: Plane {
-                    data: &[],
-                    stride: 0,
-                },
-                ..buffer
+            let luma = Plane {
+                data: &[],
+                stride: 0,
             };
+            let buffer = YuvBuffer::new(width, height, luma, buffer.chroma);
             assert!(matches!(Image::from_yuv(&buffer), Err(Error::Image { .. })));
         });
     }

@@ -69,13 +69,10 @@ impl Answer {
     /// Converts the answer to the JSON of HF's `post_process_generation`, with the task's token as
     /// its key.
     pub fn to_hf_json(&self) -> Value {
-        let result = TaskResult {
-            post_processing_type: self.post_processing_type,
-            coordinates: self.coordinates,
-            text: self.text.clone(),
-            score: self.score,
-            regions: self.regions.clone(),
-        };
+        let mut result = TaskResult::new(self.post_processing_type, self.coordinates);
+        result.text.clone_from(&self.text);
+        result.score = self.score;
+        result.regions.clone_from(&self.regions);
         result.to_hf_json(&self.prompt.key())
     }
 

@@ -1,6 +1,7 @@
 //! Batches of requests whose failures do not affect each other.
 
 use std::ops::ControlFlow;
+use std::slice;
 
 use florence2_core::Error as ModelError;
 use florence2_core::generate::{GenerationEvent, GenerationObserver};
@@ -71,7 +72,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Runs the requests, and fails if one of them fails. Requests that are invalid are found
-    /// before the model runs, except prompts that are longer than the model's positions.
+    /// before the model runs.
     ///
     /// # Errors
     /// Those of [`Self::run`] and of [`RequestBuilder::run`](crate::RequestBuilder::run). If one
@@ -104,7 +105,12 @@ impl Florence2 {
         let starts = config.start_tokens(text_config, requests.len())?;
         let mut results: Vec<Option<Result<Answer>>> = requests
             .iter()
-            .map(|request| self.check_prompt(request).err().map(Err))
+            .map(|request| {
+                self.pipeline
+                    .prompts(slice::from_ref(request))
+                    .err()
+                    .map(Err)
+            })
             .collect();
         let indices: Vec<usize> = (0..requests.len())
             .filter(|index| results[*index].is_none())
@@ -123,13 +129,6 @@ impl Florence2 {
         // INVARIANT: every request failed its check or is among `indices`.
         let results = results.into_iter().map(|result| result.expect("a result"));
         Ok(results.collect())
-    }
-
-    /// Performs the checks of a request that do not require the model.
-    fn check_prompt(&self, request: &Request<'_>) -> Result<()> {
-        self.pipeline.check(request)?;
-        let tokenized = self.pipeline.tokenize(std::slice::from_ref(request));
-        tokenized.map(drop)
     }
 }
 

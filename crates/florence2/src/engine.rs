@@ -96,15 +96,14 @@ impl<B: Backend> Engine for LoadedModel<B> {
         let features = Tensor::cat(images?, 0);
         let (input_ids, attention_mask) = self.tokens(prompts);
         let config = options.config;
-        let options = GenerateOptions {
-            attention_mask,
-            vocab_size: Some(options.vocab_size),
-            token_bytes: Some(options.token_bytes),
-            location_window: options.location_window,
-            cancel: options.cancel.clone(),
-        };
+        let mut inputs = GenerateOptions::default();
+        inputs.attention_mask = attention_mask;
+        inputs.vocab_size = Some(options.vocab_size);
+        inputs.token_bytes = Some(options.token_bytes);
+        inputs.location_window = options.location_window;
+        inputs.cancel = options.cancel.clone();
         let model = &self.0;
-        Ok(model.generate_from_features(features, input_ids, config, &options, observer)?)
+        Ok(model.generate_from_features(features, input_ids, config, &inputs, observer)?)
     }
 
     fn log_probs(
@@ -118,12 +117,9 @@ impl<B: Backend> Engine for LoadedModel<B> {
         }
         let (input_ids, attention_mask) = self.tokens(prompt);
         let labels = self.ints([1, labels.len()], labels.iter().map(|id| *id as i32));
-        let text = ForwardText {
-            input_ids,
-            attention_mask,
-            decoder_input_ids: None,
-            labels: Some(labels.clone()),
-        };
+        let mut text = ForwardText::new(input_ids);
+        text.attention_mask = attention_mask;
+        text.labels = Some(labels.clone());
         let output = self.0.forward_text(select(image)?, text)?;
         let log_probs = activation::log_softmax(output.logits, 2)
             .gather(2, labels.unsqueeze_dim::<3>(2))

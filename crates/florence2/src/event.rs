@@ -79,6 +79,7 @@ impl Callbacks<'_> {
                 new_tokens,
                 max_new_tokens,
             }),
+            _ => ControlFlow::Continue(()),
         };
         run(&mut GenerationObserver::new(&mut forward))
     }

@@ -8,7 +8,7 @@ use florence2_kernels::Dtype;
 use florence2_processor::{Florence2Processor, Image, Prompt};
 
 use crate::answer::Answer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::Pipeline;
 use crate::request::{ImageFeatures, ImageInput, Request};
 use crate::run_options::RunOptions;
@@ -27,9 +27,10 @@ impl Florence2 {
     /// Runs a task, or a prompt of free text, on an image. [`Self::request`] has options.
     ///
     /// # Errors
-    /// [`Error::Processor`] if the prompt lacks its input or has an input that its task does not
-    /// take. [`Error::Model`] if the prompt is too long. [`Error::DeviceFailed`] if the device fails
-    /// during the run, for example a GPU whose memory is exhausted.
+    /// [`Error::Processor`](crate::Error::Processor) if the prompt lacks its input or has an input
+    /// that its task does not take. [`Error::Model`](crate::Error::Model) if the prompt is too long.
+    /// [`Error::DeviceFailed`](crate::Error::DeviceFailed) if the device fails during the run, for
+    /// example a GPU whose memory is exhausted.
     pub fn run<'a>(
         &self,
         image: impl Into<ImageInput<'a>>,
@@ -44,8 +45,8 @@ impl Florence2 {
     /// requests, there are no answers.
     ///
     /// # Errors
-    /// Those of [`RequestBuilder::run`](crate::RequestBuilder::run), as [`Error::Request`] if a
-    /// request of several is invalid.
+    /// Those of [`RequestBuilder::run`](crate::RequestBuilder::run), as
+    /// [`Error::Request`](crate::Error::Request) if a request of several is invalid.
     pub(crate) fn run_requests(
         &self,
         requests: &[Request<'_>],
@@ -56,9 +57,10 @@ impl Florence2 {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        self.check_requests(requests, options)?;
+        self.check_options(options)?;
+        let prompts = self.pipeline.prompts(requests)?;
         self.threads.install_observed(observer, |observer| {
-            self.pipeline.run(requests, options, observer)
+            self.pipeline.run(requests, &prompts, options, observer)
         })
     }
 
@@ -75,7 +77,7 @@ impl Florence2 {
     /// ```
     ///
     /// # Errors
-    /// [`Error::DeviceFailed`], [`Error::Forked`].
+    /// [`Error::DeviceFailed`](crate::Error::DeviceFailed), [`Error::Forked`](crate::Error::Forked).
     pub fn encode_image(&self, image: &Image) -> Result<ImageFeatures> {
         self.encode_image_with(image, &CancelToken::default())
     }
@@ -131,22 +133,6 @@ impl Florence2 {
     pub(crate) fn check_options(&self, options: &RunOptions) -> Result<()> {
         let config = options.generation.apply(self.generation_config());
         config.validate(&self.config().text_config)?;
-        Ok(())
-    }
-
-    /// Performs the checks of a run that do not require the model.
-    fn check_requests(&self, requests: &[Request<'_>], options: &RunOptions) -> Result<()> {
-        self.check_options(options)?;
-        for (index, request) in requests.iter().enumerate() {
-            let checked = self.pipeline.check(request);
-            checked.map_err(|source| match requests.len() {
-                1 => source,
-                _ => Error::Request {
-                    index,
-                    source: Box::new(source),
-                },
-            })?;
-        }
         Ok(())
     }
 }

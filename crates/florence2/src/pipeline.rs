@@ -1,5 +1,5 @@
 //! The path from images and prompts to answers:
-//! `preprocess` -> `encode` -> `tokenize` -> `generate` -> `post_process`.
+//! `prompts` -> `preprocess` -> `encode` -> `generate` -> `post_process`.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,21 +51,24 @@ impl Pipeline {
         }
     }
 
-    /// Runs requests in one batch. The result has one answer per request.
+    /// Runs requests in one batch. The result has one answer per request. `prompts` are those of
+    /// [`Self::prompts`].
     pub(crate) fn run(
         &self,
         requests: &[Request<'_>],
+        prompts: &TokenizedPrompts,
         options: &RunOptions,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Answer>> {
         let images = self.encode_images(requests, &options.cancel)?;
-        self.answer(requests, &images, options, observer)
+        self.answer(requests, prompts, &images, options, observer)
     }
 
     /// Runs requests whose distinct images are preprocessed.
     pub(crate) fn run_preprocessed(
         &self,
         requests: &[Request<'_>],
+        prompts: &TokenizedPrompts,
         preprocessed: Preprocessed,
         options: &RunOptions,
     ) -> Result<Vec<Answer>> {
@@ -75,6 +78,7 @@ impl Pipeline {
         };
         self.answer(
             requests,
+            prompts,
             &images,
             options,
             &mut GenerationObserver::default(),
@@ -112,13 +116,13 @@ impl Pipeline {
     fn answer(
         &self,
         requests: &[Request<'_>],
+        prompts: &TokenizedPrompts,
         images: &EncodedImages<'_>,
         options: &RunOptions,
         observer: &mut GenerationObserver<'_>,
     ) -> Result<Vec<Answer>> {
         let started = Instant::now();
-        let prompts = self.tokenize(requests)?;
-        let sequences = self.generate(&images.rows(requests), &prompts, options, observer)?;
+        let sequences = self.generate(&images.rows(requests), prompts, options, observer)?;
         let generate = started.elapsed();
         let answers = requests.iter().zip(sequences).map(|(request, sequences)| {
             let timings = Timings {
@@ -151,8 +155,53 @@ impl Pipeline {
         Ok(Encoded { features, timings })
     }
 
+    /// Checks the requests, and converts their prompts to ids of the model's vocabulary, padded to
+    /// the longest prompt. The vision tower does not run.
+    ///
+    /// # Errors
+    /// The error of the first invalid request, as [`Error::Request`] if there are several requests.
+    pub(crate) fn prompts(&self, requests: &[Request<'_>]) -> Result<TokenizedPrompts> {
+        let error = match self.checked_prompts(requests) {
+            Ok(prompts) => return Ok(prompts),
+            Err(error) => error,
+        };
+        if requests.len() == 1 {
+            return Err(error);
+        }
+        for (index, request) in requests.iter().enumerate() {
+            if let Err(source) = self.checked_prompts(std::slice::from_ref(request)) {
+                let source = Box::new(source);
+                return Err(Error::Request { index, source });
+            }
+        }
+        Err(error)
+    }
+
+    fn checked_prompts(&self, requests: &[Request<'_>]) -> Result<TokenizedPrompts> {
+        for request in requests {
+            self.check(request)?;
+        }
+        let prompts = self.tokenize(requests)?;
+        for (request, mask) in requests.iter().zip(&prompts.attention_mask) {
+            let tokens = mask.iter().filter(|kept| **kept != 0).count();
+            self.check_positions(request.image.size(), tokens)?;
+        }
+        Ok(prompts)
+    }
+
+    /// Checks that an image and a prompt of `tokens` tokens fit the encoder's positions.
+    fn check_positions(&self, image_size: ImageSize, tokens: usize) -> Result<()> {
+        let config = self.engine.config();
+        let size = self.processor.image_processor.output_size(image_size)?;
+        let (height, width) = (size.height as usize, size.width as usize);
+        let image_tokens = config.vision_config.image_tokens(height, width)?;
+        Ok(config
+            .text_config
+            .check_encoder_positions(image_tokens, tokens)?)
+    }
+
     /// Converts the prompts to ids of the model's vocabulary, padded to the longest prompt.
-    pub(crate) fn tokenize(&self, requests: &[Request<'_>]) -> Result<TokenizedPrompts> {
+    fn tokenize(&self, requests: &[Request<'_>]) -> Result<TokenizedPrompts> {
         let prompts: Vec<(&Prompt, ImageSize)> = requests
             .iter()
             .map(|request| (&request.prompt, request.image.size()))
@@ -186,11 +235,9 @@ impl Pipeline {
     /// The window of a location token; `None` if the tokenizer's location tokens have no order.
     fn location_window(&self, options: &RunOptions) -> Option<LocationWindow> {
         let ids = self.processor.tokenizer.location_ids()?;
-        Some(LocationWindow {
-            first_id: ids.start,
-            count: ids.end - ids.start,
-            tolerance: options.location_tolerance.unwrap_or(LOCATION_TOLERANCE),
-        })
+        let tolerance = options.location_tolerance.unwrap_or(LOCATION_TOLERANCE);
+        let count = ids.end - ids.start;
+        Some(LocationWindow::new(ids.start, count, tolerance))
     }
 
     /// Parses the sequences of a request: the best one, and the others as its alternatives.
@@ -247,7 +294,7 @@ impl Pipeline {
     }
 
     /// Performs the checks of a request that require neither the tokenizer nor the model.
-    pub(crate) fn check(&self, request: &Request<'_>) -> Result<()> {
+    fn check(&self, request: &Request<'_>) -> Result<()> {
         if let ImageInput::Features(features) = request.image
             && features.model != self.id
         {

@@ -1,6 +1,9 @@
 //! The likelihood of a given answer.
 
+use std::slice;
+
 use florence2_core::generate::CancelToken;
+use florence2_processor::TokenizedPrompts;
 
 use crate::answer::{ScoredToken, TargetScore};
 use crate::error::Result;
@@ -18,11 +21,14 @@ impl Florence2 {
         cancel: &CancelToken,
     ) -> Result<TargetScore> {
         check_process()?;
-        self.pipeline.check(request)?;
+        let prompts = self.pipeline.prompts(slice::from_ref(request))?;
         let labels = self.pipeline.processor.tokenizer.encode(target)?;
+        self.pipeline.check_vocabulary(&labels)?;
+        let text_config = &self.config().text_config;
+        text_config.check_decoder_positions(labels.len())?;
         let log_probs = self
             .threads
-            .install(|| log_probs(&self.pipeline, request, &labels, cancel))?;
+            .install(|| log_probs(&self.pipeline, request, &prompts, &labels, cancel))?;
         let loss = -log_probs.iter().sum::<f32>() / labels.len() as f32;
         let tokens = labels.iter().zip(log_probs).map(|(id, log_prob)| {
             let text = self.pipeline.processor.tokenizer.decode(&[*id]);
@@ -43,14 +49,13 @@ impl Florence2 {
 fn log_probs(
     pipeline: &Pipeline,
     request: &Request<'_>,
+    prompts: &TokenizedPrompts,
     labels: &[u32],
     cancel: &CancelToken,
 ) -> Result<Vec<f32>> {
-    let request = std::slice::from_ref(request);
-    let prompts = pipeline.tokenize(request)?;
-    pipeline.check_vocabulary(labels)?;
+    let request = slice::from_ref(request);
     let images = pipeline.encode_images(request, cancel)?;
     cancel.check()?;
     let image = images.rows(request)[0];
-    pipeline.engine.log_probs(image, &prompts, labels)
+    pipeline.engine.log_probs(image, prompts, labels)
 }

@@ -253,9 +253,10 @@ impl Florence2 {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
+        let prompts = self.pipeline.prompts(requests)?;
         self.threads.install(|| {
             self.pipeline
-                .run_preprocessed(requests, preprocessed, options)
+                .run_preprocessed(requests, &prompts, preprocessed, options)
         })
     }
 }

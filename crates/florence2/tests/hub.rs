@@ -882,6 +882,28 @@ fn the_cache_is_where_huggingface_hub_has_it() {
     }
 }
 
+/// `%NAME%` and `~user` on Windows.
+#[test]
+#[cfg(windows)]
+fn the_cache_on_windows_is_where_huggingface_hub_has_it() {
+    let user = |name| [("HF_HOME", "~ann/m"), ("USERNAME", name)];
+    for (variables, expected) in [
+        (
+            &[
+                ("HF_HOME", r"%DISK%\m%NONE%\100%"),
+                ("DISK", r"D:\models and more"),
+            ][..],
+            r"D:\models and more\m%NONE%\100%\hub",
+        ),
+        (&user("ann")[..], "/home/u/m/hub"),
+        (&user("u")[..], "/home/ann/m/hub"),
+        (&user("other")[..], "~ann/m/hub"),
+        (&[("HF_HOME", r"~\models")][..], "/home/u/models/hub"),
+    ] {
+        assert_eq!(from(variables).cache, Path::new(expected), "{variables:?}");
+    }
+}
+
 #[test]
 fn settings_are_read_as_huggingface_hub_reads_them() {
     for (value, expected) in [

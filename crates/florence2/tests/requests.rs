@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use florence2::{
-    CancelToken, Error, Florence2, Image, LoadOptions, ModelError, Result, RunEvent, Task,
-    error_chain,
+    CancelToken, Error, Florence2, Image, LoadOptions, ModelError, Prompt, Result, RunEvent, Task,
+    TaskInput, error_chain,
 };
 
 fn scene() -> Image {
@@ -19,6 +19,13 @@ fn scene() -> Image {
 
 fn is_cancelled<T>(result: &Result<T>) -> bool {
     matches!(result, Err(Error::Model(ModelError::Cancelled)))
+}
+
+fn is_too_long<T>(result: &Result<T>) -> bool {
+    matches!(
+        result,
+        Err(Error::Model(ModelError::TooManyPositions { .. }))
+    )
 }
 
 fn is_late<T>(result: &Result<T>) -> bool {
@@ -102,6 +109,66 @@ fn deadlines_and_cancellation_end_a_run() {
     assert!(is_cancelled(&batch.run()));
 }
 
+/// Runs with a timeout and a callback, which waits for the timeout when it is first called. A timeout
+/// that passes before the first call, on a slow machine, is doubled. Returns the number of calls.
+fn run_until_late<T>(run: impl Fn(Duration, &mut dyn FnMut()) -> Result<T>) -> (usize, Result<T>) {
+    let mut timeout = Duration::from_secs(1);
+    while timeout < Duration::from_mins(4) {
+        let mut calls = 0;
+        let result = run(timeout, &mut || {
+            calls += 1;
+            if calls == 1 {
+                std::thread::sleep(timeout);
+            }
+        });
+        if calls > 0 {
+            return (calls, result);
+        }
+        timeout *= 2;
+    }
+    panic!("no token within {timeout:?}");
+}
+
+#[test]
+fn timeouts_and_deadlines_that_pass_during_the_generation_end_a_run() {
+    let model = Florence2::demo().unwrap();
+    let image = scene();
+    let request = || model.request(&image, Task::DetailedCaption);
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(1).timeout(timeout);
+        request.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 1);
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(1).deadline(Instant::now() + timeout);
+        request.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 1);
+    // A search with beams emits its tokens at its end.
+    let (steps, ended) = run_until_late(|timeout, wait| {
+        let request = request().num_beams(3).timeout(timeout);
+        let request = request.on_event(|event| {
+            if let RunEvent::Progress { .. } = event {
+                wait();
+            }
+            ControlFlow::Continue(())
+        });
+        request.run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(steps, 1);
+    // Both requests emit a token in the first step.
+    let (tokens, ended) = run_until_late(|timeout, wait| {
+        let batch = model.batch([Task::Caption, Task::Ocr].map(|task| (&image, task)));
+        let batch = batch.num_beams(1).timeout(timeout);
+        batch.on_token(|_| wait()).run()
+    });
+    assert!(is_late(&ended));
+    assert_eq!(tokens, 2);
+}
+
 #[test]
 fn features_replace_their_image() {
     let model = Florence2::demo().unwrap();
@@ -159,6 +226,50 @@ fn a_failed_request_of_a_batch_does_not_affect_the_others() {
     let none: [(&Image, Task); 0] = [];
     assert!(model.batch(none).run().unwrap().is_empty());
     assert!(model.batch(none).run_all().unwrap().is_empty());
+}
+
+/// A cancelled token ends a run at the vision tower, so these errors are found before it.
+#[test]
+fn prompts_without_positions_are_found_before_the_vision_tower() {
+    let model = Florence2::demo().unwrap();
+    let (image, token) = (scene(), CancelToken::default());
+    token.cancel();
+    let target = "star ".repeat(500);
+    let input = || TaskInput::Text(target.clone());
+    let long = || Prompt::with_input(Task::CaptionToPhraseGrounding, input());
+    let alone = model.request(&image, long()).cancel(&token).run();
+    let message = error_chain(&alone.unwrap_err());
+    assert!(
+        message.contains("positions are needed, the model has 256"),
+        "{message}"
+    );
+    let prompts = [
+        Prompt::from(Task::Caption),
+        long(),
+        Prompt::from(Task::Caption),
+    ];
+    let batch = || model.batch(prompts.clone().map(|prompt| (&image, prompt)));
+    let error = batch().cancel(&token).run_all().unwrap_err();
+    assert_eq!(error_chain(&error), format!("requests[1]: {message}"));
+    let errors = model
+        .batch([(&image, long())])
+        .cancel(&token)
+        .run()
+        .unwrap();
+    assert!(errors.iter().all(is_too_long), "{errors:?}");
+    let score = model
+        .request(&image, Task::Caption)
+        .cancel(&token)
+        .score(&target);
+    assert!(is_too_long(&score), "{score:?}");
+
+    let results = batch().num_beams(1).run().unwrap();
+    assert!(is_too_long(&results[1]), "{results:?}");
+    let expected = model.request(&image, Task::Caption).num_beams(1).run();
+    let expected = expected.unwrap().token_ids;
+    for index in [0, 2] {
+        assert_eq!(results[index].as_ref().unwrap().token_ids, expected);
+    }
 }
 
 #[test]

@@ -6,9 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use florence2::{CancelToken, Florence2, Image, Result, RunOptions, Task};
+use florence2::{
+    CancelToken, Error, Florence2, Image, ModelError, Prompt, Result, RunOptions, Task, TaskInput,
+};
 
 /// A timeout that only a hang exceeds.
 const HANGS: Duration = Duration::from_mins(2);
@@ -77,6 +80,35 @@ fn an_invalid_request_fails_alone() {
     assert_eq!(received, [true, false, true]);
 }
 
+/// The other images of the batch are answered.
+#[test]
+fn a_prompt_that_is_too_long_fails_alone() {
+    let model = Florence2::demo().unwrap();
+    let path = scene("scene-1.png");
+    let stream = model.stream([1, 500, 1], |words| {
+        let phrase = TaskInput::Text("star ".repeat(*words));
+        let prompt = Prompt::with_input(Task::CaptionToPhraseGrounding, phrase);
+        Ok((Image::open(&path)?, prompt))
+    });
+    let mut received = Vec::new();
+    let ended = stream
+        .batch_size(3)
+        .options(options())
+        .run(|words, outcome| {
+            if let Err(error) = &outcome {
+                let message = error.to_string();
+                assert!(
+                    message.contains("positions are needed, the model has 256"),
+                    "{message}"
+                );
+            }
+            received.push((words, outcome.is_ok()));
+            ControlFlow::Continue(())
+        });
+    ended.unwrap();
+    assert_eq!(received, [(1, true), (500, false), (1, true)]);
+}
+
 /// The second image is read before the callback of the first returns, and the third before that of
 /// the second.
 #[test]
@@ -141,6 +173,52 @@ fn a_cancelled_stream_ends_with_an_error() {
         ControlFlow::Continue(())
     });
     assert!(ended.unwrap_err().to_string().contains("cancelled"));
+}
+
+/// The callback of the first image waits until the timeout has passed. A timeout that passes before
+/// the first answer, on a slow machine, is doubled.
+#[test]
+fn a_timeout_that_passes_within_a_stream_ends_it() {
+    let model = Florence2::demo().unwrap();
+    let source = (scene("scene-1.png"), Task::Caption);
+    let mut timeout = Duration::from_secs(1);
+    let received = loop {
+        let mut received = Vec::new();
+        let stream = model.stream(std::iter::repeat(source.clone()), read);
+        let stream = stream.options(options()).timeout(timeout);
+        let ended = stream.run(|_, outcome| {
+            thread::sleep(timeout);
+            received.push(outcome.map(|(_, answer)| answer.token_ids));
+            ControlFlow::Continue(())
+        });
+        let late = matches!(ended, Err(Error::Model(ModelError::DeadlineExceeded)));
+        assert!(late, "{ended:?}");
+        if !received.is_empty() {
+            break received;
+        }
+        timeout *= 2;
+        assert!(timeout < HANGS, "no answer");
+    };
+    let (image, task) = read(&source).unwrap();
+    let expected = model.request(&image, task).options(options()).run();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].as_ref().unwrap(), &expected.unwrap().token_ids);
+}
+
+/// The deadline passes while the first batch is read.
+#[test]
+fn a_deadline_that_passes_before_the_first_answer_ends_a_stream() {
+    let model = Florence2::demo().unwrap();
+    let source = (scene("scene-1.png"), Task::Caption);
+    let wait = Duration::from_millis(200);
+    let stream = model.stream([0, 1], |_| {
+        thread::sleep(wait);
+        read(&source)
+    });
+    let stream = stream.options(options()).deadline(Instant::now() + wait);
+    let ended = stream.run(|_, _| panic!("found an answer, expected none"));
+    let late = matches!(ended, Err(Error::Model(ModelError::DeadlineExceeded)));
+    assert!(late, "{ended:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"florence2"
+	florence2 "example.org/libflorence2/bindings/go"
 )
 
 type object = map[string]any

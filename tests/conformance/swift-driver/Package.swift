@@ -4,6 +4,6 @@ import PackageDescription
 let package = Package(
     name: "conformance",
     platforms: [.macOS(.v13)],
-    dependencies: [.package(name: "Florence2", path: "../../../bindings/swift")],
+    dependencies: [.package(name: "Florence2", path: "../../..")],
     targets: [.executableTarget(name: "driver", dependencies: [.product(name: "Florence2", package: "Florence2")])]
 )

@@ -5,6 +5,7 @@ use std::ops::Range;
 /// The location tokens of a vocabulary (`<loc_0>`, `<loc_1>`, ..), whose ids are contiguous, and the
 /// tolerance within which two of them count as the same location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LocationWindow {
     /// The id of `<loc_0>`.
     pub first_id: u32,
@@ -16,6 +17,15 @@ pub struct LocationWindow {
 }
 
 impl LocationWindow {
+    /// Creates the window of `count` location tokens from `first_id` on.
+    pub fn new(first_id: u32, count: u32, tolerance: u32) -> Self {
+        Self {
+            first_id,
+            count,
+            tolerance,
+        }
+    }
+
     /// The ids of the location tokens that a vocabulary of `vocab_size` tokens contains.
     pub(super) fn ids(&self, vocab_size: usize) -> Range<usize> {
         let first = (self.first_id as usize).min(vocab_size);

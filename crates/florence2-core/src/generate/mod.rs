@@ -53,6 +53,7 @@ use stopping_criteria::StoppingCriteria;
 
 /// The inputs of a search other than the encoder's output.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct GenerationContext<'a> {
     /// The number of the tokenizer's entries. Rows of a padded vocabulary from this number on are
     /// never generated.
@@ -67,8 +68,21 @@ pub struct GenerationContext<'a> {
     pub location_window: Option<LocationWindow>,
 }
 
+impl GenerationContext<'_> {
+    /// Creates a context without optional inputs.
+    pub fn new(vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            prompts: &[],
+            token_bytes: None,
+            location_window: None,
+        }
+    }
+}
+
 /// The optional inputs of [`Florence2ForConditionalGeneration::generate`].
 #[derive(Default)]
+#[non_exhaustive]
 pub struct GenerateOptions<'a, B: Backend> {
     /// `[batch, tokens]`, 1 for the prompt and 0 for padding, as wide as `input_ids`; `None` if
     /// nothing is padded.

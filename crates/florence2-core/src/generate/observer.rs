@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 
 /// An event of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum GenerationEvent {
     /// A token of an entry's best sequence. Greedy search and single-sequence sampling report it
     /// when it is chosen, other searches when they have ended.

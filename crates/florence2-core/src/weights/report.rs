@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A tensor whose shape is not the configured one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShapeMismatch {
     /// The checkpoint's key.
     pub key: String,
@@ -15,6 +16,7 @@ pub struct ShapeMismatch {
 
 /// All differences between a checkpoint and a configuration, found in one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WeightsReport {
     /// The checkpoint's name, for messages.
     pub checkpoint: String,

@@ -72,17 +72,9 @@ fn every_stage<B: Backend>(dtype: Dtype) {
         "encoder_last_hidden_state",
         encoded.last_hidden_state,
     );
-    let output = model
-        .forward(ForwardInput {
-            pixel_values: pixels,
-            text: ForwardText {
-                input_ids: ids(&fixture, "prompt"),
-                attention_mask: None,
-                decoder_input_ids: None,
-                labels: Some(ids(&fixture, "labels")),
-            },
-        })
-        .unwrap();
+    let mut text = ForwardText::new(ids(&fixture, "prompt"));
+    text.labels = Some(ids(&fixture, "labels"));
+    let output = model.forward(ForwardInput::new(pixels, text)).unwrap();
     check(dtype, &fixture, "logits", output.logits);
     assert_loss(dtype, output.loss, &fixture);
 }
@@ -120,11 +112,9 @@ fn every_answer<B: Backend>() {
         .map(|prompt| (prompt, image.size()))
         .collect();
     let tokens = processor.tokenize(&prompts).unwrap();
-    let options = GenerateOptions {
-        attention_mask: Some(ids_tensor(&wide(&tokens.attention_mask))),
-        vocab_size: Some(processor.tokenizer.vocab_size()),
-        ..GenerateOptions::default()
-    };
+    let mut options = GenerateOptions::default();
+    options.attention_mask = Some(ids_tensor(&wide(&tokens.attention_mask)));
+    options.vocab_size = Some(processor.tokenizer.vocab_size());
     let answers = model
         .generate_from_features(
             features.repeat_dim(0, prompts.len()),

@@ -107,15 +107,10 @@ impl Fixture {
     pub(crate) fn forward_input<B: Backend>(&self) -> ForwardInput<B> {
         let (input_ids, attention_mask) = self.padded_prompts();
         let labels: Vec<Vec<i64>> = serde_json::from_value(self.goldens["labels"].clone()).unwrap();
-        ForwardInput {
-            pixel_values: self.tensor("pixel_values"),
-            text: ForwardText {
-                input_ids,
-                attention_mask: Some(attention_mask),
-                decoder_input_ids: None,
-                labels: Some(ids_tensor(&labels)),
-            },
-        }
+        let mut text = ForwardText::new(input_ids);
+        text.attention_mask = Some(attention_mask);
+        text.labels = Some(ids_tensor(&labels));
+        ForwardInput::new(self.tensor("pixel_values"), text)
     }
 }
 

@@ -19,11 +19,9 @@ fn answers<B: Backend>(
     attention_mask: Option<Tensor<B, 2, Int>>,
     config: &GenerationConfig,
 ) -> Result<Vec<Vec<GeneratedSequence>>> {
-    let options = GenerateOptions {
-        attention_mask,
-        vocab_size: Some(fixture.goldens["vocabulary_used"].as_u64().unwrap() as usize),
-        ..GenerateOptions::default()
-    };
+    let mut options = GenerateOptions::default();
+    options.attention_mask = attention_mask;
+    options.vocab_size = Some(fixture.goldens["vocabulary_used"].as_u64().unwrap() as usize);
     let mut observer = GenerationObserver::default();
     model.generate(pixel_values, input_ids, config, &options, &mut observer)
 }

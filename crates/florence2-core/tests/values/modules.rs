@@ -259,15 +259,14 @@ pub(crate) fn stage(
     qkv_bias: bool,
     activation: &str,
 ) -> Florence2VisionConfig {
-    Florence2VisionConfig {
-        embed_dim: vec![channels],
-        num_heads: vec![heads],
-        num_groups: vec![heads],
-        window_size: window,
-        qkv_bias,
-        activation_function: activation.to_owned(),
-        ..Florence2VisionConfig::default()
-    }
+    let mut config = Florence2VisionConfig::default();
+    config.embed_dim = vec![channels];
+    config.num_heads = vec![heads];
+    config.num_groups = vec![heads];
+    config.window_size = window;
+    config.qkv_bias = qkv_bias;
+    activation.clone_into(&mut config.activation_function);
+    config
 }
 
 pub(crate) fn spatial_block(config: &Florence2VisionConfig, dtype: Dtype) -> SpatialBlock<Flex> {
@@ -285,15 +284,13 @@ pub(crate) fn conv_embed(
     prenorm: bool,
     dtype: Dtype,
 ) -> ConvEmbed<Flex> {
-    let config = Florence2VisionConfig {
-        in_channels,
-        embed_dim: vec![channels],
-        patch_size: vec![size],
-        patch_stride: vec![stride],
-        patch_padding: vec![padding],
-        patch_prenorm: vec![prenorm],
-        ..Florence2VisionConfig::default()
-    };
+    let mut config = Florence2VisionConfig::default();
+    config.in_channels = in_channels;
+    config.embed_dim = vec![channels];
+    config.patch_size = vec![size];
+    config.patch_stride = vec![stride];
+    config.patch_padding = vec![padding];
+    config.patch_prenorm = vec![prenorm];
     randomised(ConvEmbed::new(&config, 0, dtype, &FlexDevice))
 }
 
@@ -304,19 +301,18 @@ pub(crate) fn text_config(
     hidden: usize,
     activation: &str,
 ) -> Florence2TextConfig {
-    Florence2TextConfig {
-        vocab_size: 4,
-        d_model,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        encoder_attention_heads: heads,
-        decoder_attention_heads: heads,
-        encoder_ffn_dim: hidden,
-        decoder_ffn_dim: hidden,
-        activation_function: activation.to_owned(),
-        max_position_embeddings: 100,
-        ..Florence2TextConfig::default()
-    }
+    let mut config = Florence2TextConfig::default();
+    config.vocab_size = 4;
+    config.d_model = d_model;
+    config.encoder_layers = 1;
+    config.decoder_layers = 1;
+    config.encoder_attention_heads = heads;
+    config.decoder_attention_heads = heads;
+    config.encoder_ffn_dim = hidden;
+    config.decoder_ffn_dim = hidden;
+    activation.clone_into(&mut config.activation_function);
+    config.max_position_embeddings = 100;
+    config
 }
 
 pub(crate) fn encoder_layer(config: &Florence2TextConfig, dtype: Dtype) -> EncoderLayer<Flex> {

@@ -3,14 +3,18 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::tiff::{Tiff, is_tiff};
 use super::{Image, bmp, check_sides, gif, jpeg, png};
 use crate::error::{Error, Result};
 
+/// The formats that are decoded.
+const FORMATS: &str = "JPEG, PNG, WebP, BMP, GIF, TIFF";
+
 /// Options for decoding image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// The maximum number of pixels of an image (default [`Image::DEFAULT_MAX_PIXELS`]). Larger
     /// images are rejected before decoding, because a small file can declare any size. Decoding
@@ -23,6 +27,14 @@ impl Default for DecodeOptions {
         Self {
             max_pixels: Image::DEFAULT_MAX_PIXELS,
         }
+    }
+}
+
+impl DecodeOptions {
+    /// Sets the maximum number of pixels.
+    #[must_use]
+    pub fn max_pixels(self, max_pixels: u64) -> Self {
+        Self { max_pixels }
     }
 }
 
@@ -127,6 +139,15 @@ impl Decoding<'_> {
         Ok(())
     }
 
+    fn check_format(&self, format: Option<ImageFormat>) -> Result<()> {
+        let found = match format {
+            Some(format) if format.reading_enabled() => return Ok(()),
+            Some(format) => format!("the format {format:?}"),
+            None => "an unknown format".to_owned(),
+        };
+        Err(self.unreadable(format!("found {found}, expected one of {FORMATS}")))
+    }
+
     fn tiff(&self, bytes: &[u8]) -> Result<RgbImage> {
         let mut tiff = Tiff::open(bytes).map_err(|reason| self.unreadable(reason))?;
         let (width, height) = (tiff.width, tiff.height);
@@ -154,11 +175,11 @@ impl Decoding<'_> {
                 .saturating_add(METADATA),
         );
         reader.limits(limits);
-        let mut decoder = reader
+        let reader = reader
             .with_guessed_format()
-            .map_err(|error| self.unreadable(error))?
-            .into_decoder()
-            .map_err(unreadable)?;
+            .map_err(|error| self.unreadable(error))?;
+        self.check_format(reader.format())?;
+        let mut decoder = reader.into_decoder().map_err(unreadable)?;
         let (width, height) = decoder.dimensions();
         self.check_size(width, height)?;
         let orientation = decoder.orientation().map_err(unreadable)?;

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 
 /// The channel order of a pixel buffer, one byte per channel. Alpha is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PixelFormat {
     /// Red, green, blue.
     Rgb,

@@ -16,6 +16,7 @@ pub struct Plane<'a> {
 /// The chroma planes of a frame with 4:2:0 subsampling: one sample of U and one of V for every 2x2
 /// pixels, rounded up at odd sizes.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum ChromaPlanes<'a> {
     /// One plane of interleaved U and V samples (NV12).
     Nv12(Plane<'a>),
@@ -25,6 +26,7 @@ pub enum ChromaPlanes<'a> {
 
 /// The conversion matrix between YUV and RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum YuvMatrix {
     /// ITU-R BT.601: most cameras, and standard-definition video.
     #[default]
@@ -45,6 +47,7 @@ pub enum YuvRange {
 
 /// A borrowed YUV frame with 4:2:0 subsampling.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct YuvBuffer<'a> {
     /// The width in pixels.
     pub width: u32,
@@ -60,6 +63,39 @@ pub struct YuvBuffer<'a> {
     pub range: YuvRange,
     /// The part of the frame to convert; `None` converts the whole frame.
     pub region: Option<PixelRect>,
+}
+
+impl<'a> YuvBuffer<'a> {
+    /// Creates a whole frame with the default matrix and range.
+    pub fn new(width: u32, height: u32, luma: Plane<'a>, chroma: ChromaPlanes<'a>) -> Self {
+        Self {
+            width,
+            height,
+            luma,
+            chroma,
+            matrix: YuvMatrix::default(),
+            range: YuvRange::default(),
+            region: None,
+        }
+    }
+
+    /// Sets the matrix.
+    #[must_use]
+    pub fn matrix(self, matrix: YuvMatrix) -> Self {
+        Self { matrix, ..self }
+    }
+
+    /// Sets the range.
+    #[must_use]
+    pub fn range(self, range: YuvRange) -> Self {
+        Self { range, ..self }
+    }
+
+    /// Sets the part of the frame to convert; `None` converts the whole frame.
+    #[must_use]
+    pub fn region(self, region: Option<PixelRect>) -> Self {
+        Self { region, ..self }
+    }
 }
 
 impl Plane<'_> {

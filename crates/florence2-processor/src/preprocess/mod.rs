@@ -7,6 +7,7 @@ mod resample;
 
 use std::borrow::Cow;
 
+use florence2_postprocess::ImageSize;
 use rayon::prelude::*;
 
 use crate::config::PreprocessorConfig;
@@ -19,6 +20,7 @@ use resample::resize;
 
 /// The pixel values of a batch of images, the input of the model.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PixelValues {
     /// Values in the order of `shape`.
     pub data: Vec<f32>,
@@ -86,19 +88,41 @@ impl ImageProcessor {
         })
     }
 
-    fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<Resized<'a>> {
-        let (mut width, mut height) = (image.width(), image.height());
-        let mut rgb = Cow::Borrowed(image.as_rgb());
-        if self.config.do_resize {
-            (width, height) = output_size(self.config.size, width, height)?;
-            rgb = resize(image, width, height, self.config.resample);
+    /// Returns the size of the pixel values of an image of `image_size`, after resizing and cropping.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the image cannot be resized.
+    pub fn output_size(&self, image_size: ImageSize) -> Result<ImageSize> {
+        let ImageSize { width, height } = image_size;
+        let resized = self.resized_size(width, height)?;
+        let (width, height) = self.cropped_size(resized)?.unwrap_or(resized);
+        Ok(ImageSize { width, height })
+    }
+
+    /// The size (width, height) after resizing.
+    fn resized_size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
+        match self.config.do_resize {
+            true => output_size(self.config.size, width, height),
+            false => Ok((width, height)),
         }
-        if self.config.do_center_crop
-            && let Some(size) = self.config.crop_size
-        {
-            let (crop_width, crop_height) = output_size(size, width, height)?;
-            let cropped = center_crop(&rgb, (width, height), (crop_width, crop_height));
-            (width, height, rgb) = (crop_width, crop_height, Cow::Owned(cropped));
+    }
+
+    /// The size (width, height) after cropping; `None` without a crop.
+    fn cropped_size(&self, (width, height): (u32, u32)) -> Result<Option<(u32, u32)>> {
+        let crop_size = self.config.crop_size.filter(|_| self.config.do_center_crop);
+        let cropped = crop_size.map(|size| output_size(size, width, height));
+        cropped.transpose()
+    }
+
+    fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<Resized<'a>> {
+        let (mut width, mut height) = self.resized_size(image.width(), image.height())?;
+        let mut rgb = match self.config.do_resize {
+            true => resize(image, width, height, self.config.resample),
+            false => Cow::Borrowed(image.as_rgb()),
+        };
+        if let Some(size) = self.cropped_size((width, height))? {
+            rgb = Cow::Owned(center_crop(&rgb, (width, height), size));
+            (width, height) = size;
         }
         Ok(Resized { width, height, rgb })
     }

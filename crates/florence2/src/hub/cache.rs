@@ -101,10 +101,7 @@ pub(super) fn link(blob: &Path, name: &Path, symlinks: bool, is_new: bool) -> io
     create_parent(name)?;
     remove_if_present(name)?;
     if symlinks {
-        let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
-        match symlink(&target, name) {
-            // Another process created the same link.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        match link_to_blob(blob, name) {
             Ok(()) => return Ok(()),
             Err(error) => log::debug!("{}: no symbolic link: {error}", name.display()),
         }
@@ -114,6 +111,23 @@ pub(super) fn link(blob: &Path, name: &Path, symlinks: bool, is_new: bool) -> io
     }
     write_atomic(name, |file| {
         io::copy(&mut File::open(blob)?, file).map(drop)
+    })
+}
+
+/// Creates the symbolic link `name`, and checks that it leads to the blob. Windows can be configured
+/// not to follow links on network drives, and on some file systems a link cannot be created although
+/// no error is returned.
+fn link_to_blob(blob: &Path, name: &Path) -> io::Result<()> {
+    // Windows does not follow a link whose path contains `/`.
+    let blobs: PathBuf = ["..", "..", "blobs"].iter().collect();
+    match symlink(&blobs.join(blob.file_name().unwrap_or_default()), name) {
+        // Another process created the same link.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => created?,
+    }
+    name.metadata().map(drop).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = remove_if_present(name);
     })
 }
 

@@ -13,7 +13,7 @@ impl Hub {
     /// `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME` or `XDG_CACHE_HOME`; `HF_TOKEN`,
     /// `HUGGING_FACE_HUB_TOKEN`, or the file of `HF_TOKEN_PATH`, unless
     /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`;
-    /// `HF_HUB_DISABLE_SYMLINKS`. In paths, `~` and `$NAME` are expanded.
+    /// `HF_HUB_DISABLE_SYMLINKS`. In paths, `~` and `$NAME` are expanded, and on Windows `%NAME%`.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -62,7 +62,7 @@ impl Variables<'_> {
         let home = if user.is_empty() {
             self.home()
         } else {
-            home_of(user)
+            self.home_of(user)
         };
         match home {
             Some(home) => home.trim_end_matches(std::path::is_separator).to_owned() + rest,
@@ -70,11 +70,40 @@ impl Variables<'_> {
         }
     }
 
-    /// Replaces `$NAME` and `${NAME}` as `os.path.expandvars` does: unset variables are kept.
+    /// The home folder of a user by name, from the file of all users.
+    #[cfg(not(windows))]
+    #[allow(clippy::unused_self, reason = "it reads variables on Windows")]
+    fn home_of(&self, user: &str) -> Option<String> {
+        let users = fs::read_to_string("/etc/passwd").ok()?;
+        let entry = users.lines().map(|line| line.split(':'));
+        entry
+            .filter_map(|mut fields| Some((fields.next()?, fields.nth(4)?)))
+            .find(|(name, _)| *name == user)
+            .map(|(_, home)| home.to_owned())
+    }
+
+    /// The home folder of a user by name: that of the current user, or the folder beside it if the
+    /// current user's folder has the user's name.
+    #[cfg(windows)]
+    fn home_of(&self, user: &str) -> Option<String> {
+        let home = self.home()?;
+        let current = self.text("USERNAME");
+        if current.as_deref() == Some(user) {
+            return Some(home);
+        }
+        let home = Path::new(&home);
+        let is_profile = home.file_name()?.to_str() == current.as_deref();
+        let other = is_profile.then(|| home.with_file_name(user))?;
+        other.to_str().map(ToOwned::to_owned)
+    }
+
+    /// Replaces `$NAME` and `${NAME}`, and on Windows `%NAME%`, as `os.path.expandvars` does: unset
+    /// variables are kept.
     fn expand_variables(&self, path: &str) -> String {
         let mut expanded = String::new();
         let mut rest = path;
-        while let Some(start) = rest.find('$') {
+        let is_reference = |c: char| c == '$' || cfg!(windows) && c == '%';
+        while let Some(start) = rest.find(is_reference) {
             expanded += &rest[..start];
             rest = &rest[start..];
             let (length, name) = variable(rest);
@@ -88,9 +117,16 @@ impl Variables<'_> {
     }
 }
 
-/// The length of the reference at the start of `text`, which begins with `$`, and its variable.
+/// The length of the reference at the start of `text`, which begins with `$` or `%`, and its
+/// variable.
 fn variable(text: &str) -> (usize, Option<&str>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if let Some(enclosed) = text.strip_prefix('%') {
+        return match enclosed.find('%') {
+            Some(end) => (end + 2, Some(&enclosed[..end])),
+            None => (1, None),
+        };
+    }
     if let Some(braced) = text.strip_prefix("${") {
         return match braced.find('}') {
             Some(end) => (end + 3, Some(&braced[..end])),
@@ -101,16 +137,6 @@ fn variable(text: &str) -> (usize, Option<&str>) {
     let end = name.find(|c| !is_name(c)).unwrap_or(name.len());
     let found = (end > 0).then_some(&name[..end]);
     (end + 1, found)
-}
-
-/// The home folder of a user by name.
-fn home_of(user: &str) -> Option<String> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let entry = users.lines().map(|line| line.split(':'));
-    entry
-        .filter_map(|mut fields| Some((fields.next()?, fields.nth(4)?)))
-        .find(|(name, _)| *name == user)
-        .map(|(_, home)| home.to_owned())
 }
 
 fn is_true(value: &str) -> bool {
