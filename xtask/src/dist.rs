@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::build::{LIBRARY, build};
 use crate::files::{copy, copy_into, empty_folder, link, make_folder, remove, run};
 use crate::licences::{Linked, third_party};
+use crate::portable::{self, Product};
 use crate::target::{Os, Target};
 use crate::workspace::{Failure, read, root, write};
 
@@ -12,10 +14,6 @@ const PKG_CONFIG_STATIC: &str = include_str!("florence2-static.pc");
 const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
 const CMAKE_CONFIG_WINDOWS: &str = include_str!("florence2Config-windows.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
-
-/// The packages that the C library is built from. workspace-hack shares the dependencies with the
-/// builds of the command and the tests.
-pub(crate) const LIBRARY: [&str; 2] = ["florence2-ffi", "workspace-hack"];
 
 /// The system libraries that the static library requires.
 const UNIX_LIBRARIES: &str = "-lpthread -lm -ldl";
@@ -45,10 +43,19 @@ impl Layout {
     }
 }
 
-/// Builds the library with these features and copies its files to `folder`.
+/// Builds the library with these features and copies its files to `folder`. The library of a named
+/// platform runs on old systems too.
 pub(crate) fn dist(target: &Target, folder: &Path, features: &[String]) -> Result<(), Failure> {
     build(target, &LIBRARY, features)?;
-    let shared = target.release().join(target.shared_library());
+    let library = Product {
+        packages: &LIBRARY,
+        features,
+        file: target.shared_library(),
+    };
+    let shared = match target.triple {
+        Some(_) => portable::link(target, &library)?,
+        None => target.release().join(library.file),
+    };
     let parts = prepare(target, &shared)?;
     lay_out(target, &parts, &Layout::relocatable(), folder)?;
     let linked = Linked {
@@ -58,31 +65,6 @@ pub(crate) fn dist(target: &Target, folder: &Path, features: &[String]) -> Resul
     };
     let third_party = third_party(&linked)?;
     write_licences(&folder.join("share/licenses/florence2"), &third_party)
-}
-
-/// Builds packages in cargo's release profile.
-pub(crate) fn build(
-    target: &Target,
-    packages: &[&str],
-    features: &[String],
-) -> Result<(), Failure> {
-    let mut cargo = target.cargo();
-    cargo.args(["build", "--release"]);
-    cargo.args(target.cargo_arguments());
-    cargo.args(build_arguments(packages, features));
-    run(&mut cargo)
-}
-
-/// The arguments of `cargo build` that select packages and features.
-pub(crate) fn build_arguments(packages: &[&str], features: &[String]) -> Vec<String> {
-    let mut arguments: Vec<String> = Vec::new();
-    for package in packages {
-        arguments.extend(["--package".to_owned(), (*package).to_owned()]);
-    }
-    if !features.is_empty() {
-        arguments.extend(["--features".to_owned(), features.join(",")]);
-    }
-    arguments
 }
 
 /// Strips the libraries and creates import libraries, in a folder below cargo's target directory,

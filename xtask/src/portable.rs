@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::dist::build_arguments;
+use crate::build::build_arguments;
 use crate::files::{
     PIP_ENVIRONMENT, copy, empty_folder, entries, make_folder, remove, rename, run,
 };

@@ -12,7 +12,8 @@ mod zip;
 
 use std::path::{Path, PathBuf};
 
-use crate::dist::{self, LIBRARY, Layout, write_licences};
+use crate::build::{LIBRARY, build};
+use crate::dist::{self, Layout, write_licences};
 use crate::files::{copy_files, copy_into, empty_folder};
 use crate::licences::{Linked, Package, packages, third_party};
 use crate::portable::{self, Product};
@@ -96,7 +97,7 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     empty_folder(&out)?;
     let mut linked = Vec::new();
     for target in targets {
-        let files = build(target)?;
+        let files = build_files(target)?;
         package_platform(&files, epoch, &out)?;
         linked.extend(dependencies(&target)?);
     }
@@ -107,7 +108,7 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
 }
 
 /// Builds the library and the command, and strips them.
-fn build(target: Target) -> Result<Files, Failure> {
+fn build_files(target: Target) -> Result<Files, Failure> {
     let features = [FEATURES.to_owned()];
     let library = Product {
         packages: &LIBRARY,
@@ -120,12 +121,12 @@ fn build(target: Target) -> Result<Files, Failure> {
         file: target.program(),
     };
     // One after the other: the features of the command would be the library's too.
-    dist::build(&target, &COMMAND, &[])?;
+    build(&target, &COMMAND, &[])?;
     let linked_command = portable::link(&target, &command)?;
     let program = target.work("command").join(target.program());
     copy_into(&linked_command, &target.work("command"))?;
     dist::strip_shared(&target, &program)?;
-    dist::build(&target, &LIBRARY, &features)?;
+    build(&target, &LIBRARY, &features)?;
     let shared = portable::link(&target, &library)?;
     let parts = dist::prepare(&target, &shared)?;
     Ok(Files {
