@@ -4,13 +4,16 @@ mod archive;
 mod checksum;
 mod deb;
 mod epoch;
+mod platform;
 mod sbom;
 mod source;
 mod templates;
 mod wheel;
 mod zip;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use platform::{Files, PLATFORMS, VERSION};
 
 use crate::build::{LIBRARY, build};
 use crate::dist::{self, Layout, write_licences};
@@ -19,8 +22,6 @@ use crate::licences::{Linked, Package, packages, third_party};
 use crate::portable::{self, Product};
 use crate::target::{Os, Target};
 use crate::workspace::{Failure, root};
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Features of the library in all packages: the demo model answers without a download.
 const FEATURES: &str = "demo";
@@ -31,57 +32,6 @@ const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
 /// The documentation in the archives: the readme, the examples in C and C++, and a scene for them.
 const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
 const EXAMPLES: [&str; 2] = ["c", "cpp"];
-
-/// The names of a platform in the packages.
-struct Platform {
-    triple: &'static str,
-    archive: &'static str,
-    /// The platform tag of the wheel.
-    wheel: &'static str,
-    debian: Option<Debian>,
-}
-
-/// Debian's names of an architecture.
-struct Debian {
-    architecture: &'static str,
-    multiarch: &'static str,
-}
-
-const PLATFORMS: [Platform; 3] = [
-    Platform {
-        triple: "x86_64-unknown-linux-gnu",
-        archive: "linux-x86_64",
-        wheel: "manylinux_2_17_x86_64.manylinux2014_x86_64",
-        debian: Some(Debian {
-            architecture: "amd64",
-            multiarch: "x86_64-linux-gnu",
-        }),
-    },
-    Platform {
-        triple: "aarch64-unknown-linux-gnu",
-        archive: "linux-aarch64",
-        wheel: "manylinux_2_17_aarch64.manylinux2014_aarch64",
-        debian: Some(Debian {
-            architecture: "arm64",
-            multiarch: "aarch64-linux-gnu",
-        }),
-    },
-    Platform {
-        triple: "x86_64-pc-windows-gnu",
-        archive: "windows-x86_64",
-        wheel: "win_amd64",
-        debian: None,
-    },
-];
-
-/// The files of a platform that the packages contain, stripped.
-struct Files {
-    target: Target,
-    /// The folder of the libraries.
-    parts: PathBuf,
-    program: PathBuf,
-    third_party: String,
-}
 
 /// Makes all packages of the targets, or of all platforms, in the folder `out`.
 pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {

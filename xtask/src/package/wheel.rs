@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::Files;
+use super::platform::Files;
 use crate::dist::write_licences;
 use crate::files::{PIP_ENVIRONMENT, copy_into, empty_folder, entries, run};
 use crate::workspace::{Failure, read, root, write as write_file};
