@@ -6,7 +6,7 @@ use crate::build::{LIBRARY, build};
 use crate::files::{copy, copy_into, empty_folder, link, make_folder, remove, run};
 use crate::licences::{Linked, third_party};
 use crate::portable::{self, Product};
-use crate::target::{Os, Target};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, read, root, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
@@ -75,13 +75,13 @@ pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure
     let archive = parts.join("libflorence2.a");
     copy(&target.release().join("libflorence2.a"), &archive)?;
     run(target.tool("strip").arg("--strip-debug").arg(&archive))?;
-    if target.os == Os::Linux {
+    if target.system == System::Linux {
         localise_symbols(target, &archive)?;
     }
     let stripped = parts.join(target.shared_library());
     copy(shared, &stripped)?;
     strip_shared(target, &stripped)?;
-    if target.os == Os::Windows {
+    if target.system == System::Windows {
         import_libraries(target, &parts)?;
     }
     Ok(parts)
@@ -90,8 +90,8 @@ pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure
 /// Removes the symbols and debug information of a shared library or a program.
 pub(crate) fn strip_shared(target: &Target, file: &Path) -> Result<(), Failure> {
     // The strip of macOS has no long options.
-    let symbols = match target.os {
-        Os::MacOs => "-x",
+    let symbols = match target.system {
+        System::MacOs => "-x",
         _ => "--strip-unneeded",
     };
     run(target.tool("strip").arg(symbols).arg(file))
@@ -155,8 +155,8 @@ pub(crate) fn lay_out(
     for header in ["include/florence2.h", "bindings/cpp/florence2.hpp"] {
         copy_into(&root().join(header), &include)?;
     }
-    let (config, libraries) = match target.os {
-        Os::Windows => (CMAKE_CONFIG_WINDOWS, WINDOWS_LIBRARIES),
+    let (config, libraries) = match target.system {
+        System::Windows => (CMAKE_CONFIG_WINDOWS, WINDOWS_LIBRARIES),
         _ => (CMAKE_CONFIG, UNIX_LIBRARIES),
     };
     let relative = format!("${{pcfiledir}}/{}", layout.prefix_from("pkgconfig"));
@@ -211,10 +211,10 @@ fn lay_out_shared(
 ) -> Result<String, Failure> {
     let plain = target.shared_library();
     let abi = abi_version()?;
-    let versioned = match target.os {
-        Os::Linux => format!("libflorence2.so.{abi}"),
-        Os::MacOs => format!("libflorence2.{abi}.dylib"),
-        Os::Windows => {
+    let versioned = match target.system {
+        System::Linux => format!("libflorence2.so.{abi}"),
+        System::MacOs => format!("libflorence2.{abi}.dylib"),
+        System::Windows => {
             let bin = folder.join("bin");
             make_folder(&bin)?;
             copy_into(&parts.join(plain), &bin)?;

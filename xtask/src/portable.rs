@@ -11,7 +11,7 @@ use crate::build::build_arguments;
 use crate::files::{
     PIP_ENVIRONMENT, copy, empty_folder, entries, make_folder, remove, rename, run,
 };
-use crate::target::{Os, Target};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, root, target, write};
 
 /// The newest glibc whose symbols the products may require. Rust's standard library requires it.
@@ -31,7 +31,7 @@ pub(crate) struct Product<'a> {
 /// Linux, this is the product of cargo.
 pub(crate) fn link(target: &Target, product: &Product) -> Result<PathBuf, Failure> {
     let built = target.release().join(product.file);
-    if target.os != Os::Linux {
+    if target.system != System::Linux {
         return Ok(built);
     }
     let tools = install_linker(target)?;

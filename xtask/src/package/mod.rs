@@ -20,7 +20,7 @@ use crate::dist::{self, Layout, write_licences};
 use crate::files::{copy_files, copy_into, empty_folder};
 use crate::licences::{Linked, Package, packages, third_party};
 use crate::portable::{self, Product};
-use crate::target::{Os, Target};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, root};
 
 /// Features of the library in all packages: the demo model answers without a download.
@@ -110,8 +110,8 @@ fn package_platform(files: &Files, epoch: u64, out: &Path) -> Result<(), Failure
     let name = format!("florence2-{VERSION}-{}", platform.archive);
     let folder = files.target.work("archive").join(&name);
     archive_folder(files, &folder)?;
-    match files.target.os {
-        Os::Windows => archive::zip(&folder, &out.join(format!("{name}.zip")), epoch)?,
+    match files.target.system {
+        System::Windows => archive::zip(&folder, &out.join(format!("{name}.zip")), epoch)?,
         _ => archive::tar_gz(&folder, &out.join(format!("{name}.tar.gz")), epoch)?,
     }
     if let Some(debian) = &platform.debian {
