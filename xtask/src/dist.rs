@@ -17,7 +17,7 @@ const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
 /// The system libraries that the static library requires.
 const UNIX_LIBRARIES: &str = "-lpthread -lm -ldl";
-const WINDOWS_LIBRARIES: &str = "-lntdll -luserenv -lws2_32 -lbcrypt -ladvapi32 -lshell32 -luser32 -lpsapi -lole32 -loleaut32 -lpthread";
+const WINDOWS_LIBRARIES: &str = "-lntdll -luserenv -lws2_32 -ldbghelp -lbcrypt -ladvapi32 -lpsapi";
 
 /// Where the files for C toolchains are placed.
 pub(crate) struct Layout {
@@ -119,17 +119,16 @@ fn localise_symbols(target: &Target, archive: &Path) -> Result<(), Failure> {
     remove(&object)
 }
 
-/// Creates the import libraries of MinGW and of MSVC.
+/// Creates the import libraries. MSVC and MinGW read the same format under different names.
 fn import_libraries(target: &Target, parts: &Path) -> Result<(), Failure> {
     let definitions = parts.join("florence2.def");
     let exports = format!("LIBRARY florence2.dll\nEXPORTS\n{}", exported_symbols()?);
     write(&definitions, exports.as_bytes())?;
-    let import = |tool: &mut std::process::Command, name: &str| {
-        tool.args(["-m", "i386:x86-64", "-D", "florence2.dll", "-d"]);
-        run(tool.arg(&definitions).arg("-l").arg(parts.join(name)))
-    };
-    import(&mut target.command("llvm-dlltool"), "libflorence2.dll.a")?;
-    import(&mut target.command("llvm-dlltool"), "florence2.lib")?;
+    let import = parts.join("florence2.lib");
+    let mut tool = target.command("llvm-dlltool");
+    tool.args(["-m", "i386:x86-64", "-D", "florence2.dll", "-d"]);
+    run(tool.arg(&definitions).arg("-l").arg(&import))?;
+    copy(&import, &parts.join("libflorence2.dll.a"))?;
     remove(&definitions)
 }
 
