@@ -134,12 +134,14 @@ impl Target {
         command
     }
 
-    /// One of binutils' programs.
+    /// One of binutils' programs, which write the time to libraries for Windows.
     pub(crate) fn tool(&self, name: &str) -> Command {
-        match self.cross {
+        let mut command = match self.cross {
             true => self.command(format!("{}{name}", self.tools)),
             false => self.command(name),
-        }
+        };
+        command.env("SOURCE_DATE_EPOCH", "0");
+        command
     }
 
     /// cargo, as it is started for this platform.
