@@ -15,9 +15,10 @@ const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
 const CMAKE_CONFIG_WINDOWS: &str = include_str!("florence2Config-windows.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
-/// The system libraries that the static library requires.
+/// The system libraries that the static library requires. For Windows, these are the ones that rustc
+/// links for the standard library and mimalloc.
 const UNIX_LIBRARIES: &str = "-lpthread -lm -ldl";
-const WINDOWS_LIBRARIES: &str = "-lntdll -luserenv -lws2_32 -ldbghelp -lbcrypt -ladvapi32 -lpsapi";
+const WINDOWS_LIBRARIES: &str = "-lpsapi -lshell32 -luser32 -ladvapi32 -lbcrypt -lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
 /// Where the files for C toolchains are placed.
 pub(crate) struct Layout {
