@@ -17,7 +17,7 @@ use platform::{Files, PLATFORMS, VERSION};
 
 use crate::build::{LIBRARY, build};
 use crate::dist::{self, Layout, write_licences};
-use crate::files::{copy_files, copy_into, empty_folder};
+use crate::files::{copy_files, copy_into, empty_folder, entries};
 use crate::licences::{Linked, Package, packages, third_party};
 use crate::portable::{self, Product};
 use crate::target::{System, Target};
@@ -33,6 +33,9 @@ const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
 const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
 const EXAMPLES: [&str; 2] = ["c", "cpp"];
 
+/// The files whose names do not begin with the library's.
+const OTHER_OUTPUT: [&str; 2] = ["SHA256SUMS", "vcpkg"];
+
 /// Makes all packages of the targets, or of all platforms, in the folder `out`.
 pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     let targets = match triples {
@@ -44,6 +47,7 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     };
     let epoch = epoch::epoch()?;
     let out = std::path::absolute(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    refuse_other_files(&out)?;
     empty_folder(&out)?;
     let mut linked = Vec::new();
     for target in targets {
@@ -55,6 +59,31 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     source::write(&out)?;
     templates::write(&out)?;
     checksum::write(&out)
+}
+
+/// Fails if a folder, which is going to be emptied, contains other files than packages.
+fn refuse_other_files(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let is_package = |name: &str| {
+        name.starts_with("florence2")
+            || name.starts_with("libflorence2")
+            || OTHER_OUTPUT.contains(&name)
+    };
+    let names = entries(folder)?.into_iter().map(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    });
+    let others: Vec<String> = names.filter(|name| !is_package(name)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "--out {}: found {}, expected an absent folder, or one that contains packages alone, which are replaced",
+        folder.display(),
+        others.join(", ")
+    ))
 }
 
 /// Builds the library and the command, and strips them.
@@ -139,7 +168,31 @@ fn archive_folder(files: &Files, folder: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLATFORMS, Target};
+    use super::{PLATFORMS, Target, refuse_other_files};
+
+    #[test]
+    fn other_files_in_the_output_folder_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = || refuse_other_files(folder.path());
+        assert_eq!(check(), Ok(()));
+        for name in [
+            "SHA256SUMS",
+            "florence2-0.1.0.cdx.json",
+            "libflorence2-1_0.1.0_amd64.deb",
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(check(), Ok(()));
+        for name in ["photo.jpg", "notes"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let failure = check().unwrap_err();
+        assert!(
+            failure.contains("found notes, photo.jpg, expected"),
+            "{failure}"
+        );
+        assert_eq!(refuse_other_files(&folder.path().join("absent")), Ok(()));
+    }
 
     #[test]
     fn every_target_has_names_in_packages() {
