@@ -31,8 +31,7 @@ in_root() {
             CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
             CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
             CC_x86_64_pc_windows_gnu=x86_64-w64-mingw32-gcc AR_x86_64_pc_windows_gnu=x86_64-w64-mingw32-ar \
-            CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc \
-            CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS="-Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--no-insert-timestamp" \
+            CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=/usr/local/bin/link-for-windows \
             CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine \
             RUSTC_WRAPPER=/usr/local/bin/function-sections WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml=" "$@"
     ' bash "$root" "$folder" "${SEEN:-$folder}" "$cargo_home" "$@"
@@ -67,7 +66,17 @@ case " $* " in
     *) exec "$rustc" "$@" ;;
 esac
 END
-    chmod +x "$root/usr/local/bin/function-sections"
+    # Links with LLVM's linker, which discards unused sections. It does not know an option that rustc passes and that has no
+    # meaning for Windows. Without the time of the link, two links of the same objects give the same file.
+    cat > "$root/usr/local/bin/link-for-windows" << 'END'
+#!/bin/bash
+options=()
+for option in "$@"; do
+    [[ $option == -Wl,-soname=* ]] || options+=("$option")
+done
+exec x86_64-w64-mingw32-gcc -fuse-ld=lld -Wl,--no-insert-timestamp "${options[@]}"
+END
+    chmod +x "$root/usr/local/bin/function-sections" "$root/usr/local/bin/link-for-windows"
     standard_library x86_64-pc-windows-gnu -Zfunction-sections=yes
     packaged_standard_library || standard_library aarch64-unknown-linux-gnu
     touch "$root.ready"

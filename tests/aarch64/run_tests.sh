@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests of the fused operations, and the demo model with f32 and with narrower weights, on aarch64 under QEMU. The
-# build shares its dependencies with the packages for aarch64.
+# Runs the tests of the fused operations, and the demo model with f32 and with narrower weights, on aarch64 under QEMU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
 emulated() {
-    SEEN=$target packaging/toolchain.sh "$PWD" cargo test --quiet --release --target-dir "$target/cross" \
+    SEEN=$target packaging/toolchain.sh "$PWD" cargo test --quiet --profile unoptimised --target-dir "$target/cross" \
         --target aarch64-unknown-linux-gnu -p florence2-core -p florence2 -p workspace-hack --features florence2/demo "$@"
 }
 emulated --test fused

@@ -9,8 +9,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS=-Zsanitizer=address cargo +nightly build --profile sanitized "${checked[@]}" --target "$host" --target-dir "$target/address"
-library=$target/address/$host/sanitized/libflorence2.so
+RUSTFLAGS=-Zsanitizer=address cargo +nightly build --profile unoptimised "${checked[@]}" --target "$host" --target-dir "$target/address"
+library=$target/address/$host/unoptimised/libflorence2.so
 ln -sf libflorence2.so "$(dirname "$library")/libflorence2.so.1"
 nm -D "$library" | grep __asan_report_load > /dev/null || { echo "$library: found no address sanitizer in it"; exit 1; }
 suites "$folder" sanitized "$library" -fsanitize=address,undefined

@@ -92,7 +92,7 @@ linux-x86_64() {
     for package in florence2 florence2-static; do
         in_root sh -euc 'PKG_CONFIG_PATH=$1/lib/pkgconfig; export PKG_CONFIG_PATH
             cc "$2/c/detect.c" $(pkg-config --cflags --libs "$4") -o "$3/c-$4"
-            c++ "$2/cpp/detect.cpp" $(pkg-config --cflags --libs "$4") -o "$3/cpp-$4"' sh "$unpacked" "$example" "$folder" "$package"
+            c++ -std=c++17 "$2/cpp/detect.cpp" $(pkg-config --cflags --libs "$4") -o "$3/cpp-$4"' sh "$unpacked" "$example" "$folder" "$package"
         prints "C with the archive, $package" expected in_root LD_LIBRARY_PATH="$unpacked/lib" "$folder/c-$package" "$scene"
         prints "C++ with the archive, $package" expected in_root LD_LIBRARY_PATH="$unpacked/lib" "$folder/cpp-$package" "$scene"
     done

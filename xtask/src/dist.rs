@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::build::{LIBRARY, build};
 use crate::files::{copy, copy_into, empty_folder, link, make_folder, remove, run};
 use crate::licences::{Linked, third_party};
-use crate::target::{Os, Target};
+use crate::portable::{self, Product};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, read, root, write};
 
 const PKG_CONFIG: &str = include_str!("florence2.pc");
@@ -13,13 +15,10 @@ const CMAKE_CONFIG: &str = include_str!("florence2Config.cmake");
 const CMAKE_CONFIG_WINDOWS: &str = include_str!("florence2Config-windows.cmake");
 const CMAKE_VERSION: &str = include_str!("florence2ConfigVersion.cmake");
 
-/// The packages that the C library is built from. workspace-hack shares the dependencies with the
-/// builds of the command and the tests.
-pub(crate) const LIBRARY: [&str; 2] = ["florence2-ffi", "workspace-hack"];
-
-/// The system libraries that the static library requires.
+/// The system libraries that the static library requires. For Windows, these are the ones that rustc
+/// links for the standard library and mimalloc.
 const UNIX_LIBRARIES: &str = "-lpthread -lm -ldl";
-const WINDOWS_LIBRARIES: &str = "-lntdll -luserenv -lws2_32 -lbcrypt -ladvapi32 -lshell32 -luser32 -lpsapi -lole32 -loleaut32 -lpthread";
+const WINDOWS_LIBRARIES: &str = "-lpsapi -lshell32 -luser32 -ladvapi32 -lbcrypt -lkernel32 -lntdll -luserenv -lws2_32 -ldbghelp";
 
 /// Where the files for C toolchains are placed.
 pub(crate) struct Layout {
@@ -45,10 +44,19 @@ impl Layout {
     }
 }
 
-/// Builds the library with these features and copies its files to `folder`.
+/// Builds the library with these features and copies its files to `folder`. The library of a named
+/// platform runs on old systems too.
 pub(crate) fn dist(target: &Target, folder: &Path, features: &[String]) -> Result<(), Failure> {
     build(target, &LIBRARY, features)?;
-    let shared = target.release().join(target.shared_library());
+    let library = Product {
+        packages: &LIBRARY,
+        features,
+        file: target.shared_library(),
+    };
+    let shared = match target.triple {
+        Some(_) => portable::link(target, &library)?,
+        None => target.release().join(library.file),
+    };
     let parts = prepare(target, &shared)?;
     lay_out(target, &parts, &Layout::relocatable(), folder)?;
     let linked = Linked {
@@ -60,31 +68,6 @@ pub(crate) fn dist(target: &Target, folder: &Path, features: &[String]) -> Resul
     write_licences(&folder.join("share/licenses/florence2"), &third_party)
 }
 
-/// Builds packages in cargo's release profile.
-pub(crate) fn build(
-    target: &Target,
-    packages: &[&str],
-    features: &[String],
-) -> Result<(), Failure> {
-    let mut cargo = target.cargo();
-    cargo.args(["build", "--release"]);
-    cargo.args(target.cargo_arguments());
-    cargo.args(build_arguments(packages, features));
-    run(&mut cargo)
-}
-
-/// The arguments of `cargo build` that select packages and features.
-pub(crate) fn build_arguments(packages: &[&str], features: &[String]) -> Vec<String> {
-    let mut arguments: Vec<String> = Vec::new();
-    for package in packages {
-        arguments.extend(["--package".to_owned(), (*package).to_owned()]);
-    }
-    if !features.is_empty() {
-        arguments.extend(["--features".to_owned(), features.join(",")]);
-    }
-    arguments
-}
-
 /// Strips the libraries and creates import libraries, in a folder below cargo's target directory,
 /// which the tools of other platforms can access. Returns the folder.
 pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure> {
@@ -93,13 +76,13 @@ pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure
     let archive = parts.join("libflorence2.a");
     copy(&target.release().join("libflorence2.a"), &archive)?;
     run(target.tool("strip").arg("--strip-debug").arg(&archive))?;
-    if target.os == Os::Linux {
+    if target.system == System::Linux {
         localise_symbols(target, &archive)?;
     }
     let stripped = parts.join(target.shared_library());
     copy(shared, &stripped)?;
     strip_shared(target, &stripped)?;
-    if target.os == Os::Windows {
+    if target.system == System::Windows {
         import_libraries(target, &parts)?;
     }
     Ok(parts)
@@ -108,8 +91,8 @@ pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure
 /// Removes the symbols and debug information of a shared library or a program.
 pub(crate) fn strip_shared(target: &Target, file: &Path) -> Result<(), Failure> {
     // The strip of macOS has no long options.
-    let symbols = match target.os {
-        Os::MacOs => "-x",
+    let symbols = match target.system {
+        System::MacOs => "-x",
         _ => "--strip-unneeded",
     };
     run(target.tool("strip").arg(symbols).arg(file))
@@ -137,17 +120,16 @@ fn localise_symbols(target: &Target, archive: &Path) -> Result<(), Failure> {
     remove(&object)
 }
 
-/// Creates the import libraries of MinGW and of MSVC.
+/// Creates the import libraries. MSVC and MinGW read the same format under different names.
 fn import_libraries(target: &Target, parts: &Path) -> Result<(), Failure> {
     let definitions = parts.join("florence2.def");
     let exports = format!("LIBRARY florence2.dll\nEXPORTS\n{}", exported_symbols()?);
     write(&definitions, exports.as_bytes())?;
-    let import = |tool: &mut std::process::Command, name: &str| {
-        tool.args(["-m", "i386:x86-64", "-D", "florence2.dll", "-d"]);
-        run(tool.arg(&definitions).arg("-l").arg(parts.join(name)))
-    };
-    import(&mut target.command("llvm-dlltool"), "libflorence2.dll.a")?;
-    import(&mut target.command("llvm-dlltool"), "florence2.lib")?;
+    let import = parts.join("florence2.lib");
+    let mut tool = target.command("llvm-dlltool");
+    tool.args(["-m", "i386:x86-64", "-D", "florence2.dll", "-d"]);
+    run(tool.arg(&definitions).arg("-l").arg(&import))?;
+    copy(&import, &parts.join("libflorence2.dll.a"))?;
     remove(&definitions)
 }
 
@@ -173,8 +155,8 @@ pub(crate) fn lay_out(
     for header in ["include/florence2.h", "bindings/cpp/florence2.hpp"] {
         copy_into(&root().join(header), &include)?;
     }
-    let (config, libraries) = match target.os {
-        Os::Windows => (CMAKE_CONFIG_WINDOWS, WINDOWS_LIBRARIES),
+    let (config, libraries) = match target.system {
+        System::Windows => (CMAKE_CONFIG_WINDOWS, WINDOWS_LIBRARIES),
         _ => (CMAKE_CONFIG, UNIX_LIBRARIES),
     };
     let relative = format!("${{pcfiledir}}/{}", layout.prefix_from("pkgconfig"));
@@ -229,10 +211,10 @@ fn lay_out_shared(
 ) -> Result<String, Failure> {
     let plain = target.shared_library();
     let abi = abi_version()?;
-    let versioned = match target.os {
-        Os::Linux => format!("libflorence2.so.{abi}"),
-        Os::MacOs => format!("libflorence2.{abi}.dylib"),
-        Os::Windows => {
+    let versioned = match target.system {
+        System::Linux => format!("libflorence2.so.{abi}"),
+        System::MacOs => format!("libflorence2.{abi}.dylib"),
+        System::Windows => {
             let bin = folder.join("bin");
             make_folder(&bin)?;
             copy_into(&parts.join(plain), &bin)?;

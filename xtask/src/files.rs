@@ -6,6 +6,12 @@ use std::process::Command;
 
 use crate::workspace::Failure;
 
+/// Variables that make pip print errors only.
+pub(crate) const PIP_ENVIRONMENT: [(&str, &str); 2] = [
+    ("PIP_ROOT_USER_ACTION", "ignore"),
+    ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+];
+
 pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
 }

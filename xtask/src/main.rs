@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod boundary;
+mod build;
 mod cycles;
 mod dist;
 mod files;

@@ -7,9 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::dist::build_arguments;
-use crate::files::{copy, empty_folder, entries, make_folder, remove, rename, run};
-use crate::target::{Os, Target};
+use crate::build::build_arguments;
+use crate::files::{
+    PIP_ENVIRONMENT, copy, empty_folder, entries, make_folder, remove, rename, run,
+};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, root, target, write};
 
 /// The newest glibc whose symbols the products may require. Rust's standard library requires it.
@@ -29,7 +31,7 @@ pub(crate) struct Product<'a> {
 /// Linux, this is the product of cargo.
 pub(crate) fn link(target: &Target, product: &Product) -> Result<PathBuf, Failure> {
     let built = target.release().join(product.file);
-    if target.os != Os::Linux {
+    if target.system != System::Linux {
         return Ok(built);
     }
     let tools = install_linker(target)?;
@@ -94,15 +96,8 @@ fn install_linker(platform: &Target) -> Result<PathBuf, Failure> {
     if !program.exists() {
         empty_folder(&zig)?;
         let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--root-user-action",
-            "ignore",
-        ]);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+        pip.envs(PIP_ENVIRONMENT);
         run(pip
             .arg("--target")
             .arg(&zig)

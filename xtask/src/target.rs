@@ -7,7 +7,7 @@ use crate::workspace::{Failure, root, target};
 
 /// The operating systems whose files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Os {
+pub(crate) enum System {
     Linux,
     MacOs,
     Windows,
@@ -17,7 +17,7 @@ pub(crate) enum Os {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) triple: Option<&'static str>,
-    pub(crate) os: Os,
+    pub(crate) system: System,
     /// Tools of another platform run in the root of `packaging/toolchain.sh`.
     cross: bool,
     /// The prefix of the names of binutils' programs.
@@ -30,21 +30,21 @@ pub(crate) struct Target {
 const TARGETS: [Target; 3] = [
     Target {
         triple: Some("x86_64-unknown-linux-gnu"),
-        os: Os::Linux,
+        system: System::Linux,
         cross: !cfg!(all(target_os = "linux", target_arch = "x86_64")),
         tools: "",
         linker: "cc",
     },
     Target {
         triple: Some("aarch64-unknown-linux-gnu"),
-        os: Os::Linux,
+        system: System::Linux,
         cross: true,
         tools: "aarch64-linux-gnu-",
         linker: "aarch64-linux-gnu-gcc",
     },
     Target {
         triple: Some("x86_64-pc-windows-gnu"),
-        os: Os::Windows,
+        system: System::Windows,
         cross: true,
         tools: "x86_64-w64-mingw32-",
         linker: "x86_64-w64-mingw32-gcc",
@@ -54,16 +54,16 @@ const TARGETS: [Target; 3] = [
 impl Target {
     /// A native build of the host.
     pub(crate) fn host() -> Self {
-        let os = if cfg!(target_os = "macos") {
-            Os::MacOs
+        let system = if cfg!(target_os = "macos") {
+            System::MacOs
         } else if cfg!(windows) {
-            Os::Windows
+            System::Windows
         } else {
-            Os::Linux
+            System::Linux
         };
         Self {
             triple: None,
-            os,
+            system,
             cross: false,
             tools: "",
             linker: "cc",
@@ -121,10 +121,11 @@ impl Target {
         let program = program.as_ref();
         if !self.cross {
             let mut command = Command::new(program);
-            command.current_dir(root());
+            without_package(&mut command).current_dir(root());
             return command;
         }
         let mut command = Command::new(root().join("packaging/toolchain.sh"));
+        without_package(&mut command);
         command.env("SEEN", target());
         command.arg(root()).arg("env");
         let folder = self.cargo_target();
@@ -133,12 +134,14 @@ impl Target {
         command
     }
 
-    /// One of binutils' programs.
+    /// One of binutils' programs, which write the time to libraries for Windows.
     pub(crate) fn tool(&self, name: &str) -> Command {
-        match self.cross {
+        let mut command = match self.cross {
             true => self.command(format!("{}{name}", self.tools)),
             false => self.command(name),
-        }
+        };
+        command.env("SOURCE_DATE_EPOCH", "0");
+        command
     }
 
     /// cargo, as it is started for this platform.
@@ -163,20 +166,32 @@ impl Target {
 
     /// The name of the shared library that cargo builds.
     pub(crate) fn shared_library(&self) -> &'static str {
-        match self.os {
-            Os::Linux => "libflorence2.so",
-            Os::MacOs => "libflorence2.dylib",
-            Os::Windows => "florence2.dll",
+        match self.system {
+            System::Linux => "libflorence2.so",
+            System::MacOs => "libflorence2.dylib",
+            System::Windows => "florence2.dll",
         }
     }
 
     /// The name of the command.
     pub(crate) fn program(&self) -> &'static str {
-        match self.os {
-            Os::Windows => "florence2.exe",
+        match self.system {
+            System::Windows => "florence2.exe",
             _ => "florence2",
         }
     }
+}
+
+/// Removes the variables that `cargo run` sets for xtask. Build scripts of dependencies read them, so
+/// that cargo would run these scripts again.
+fn without_package(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
 }
 
 #[cfg(test)]

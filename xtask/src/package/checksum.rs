@@ -30,7 +30,11 @@ pub(super) fn sha512(path: &Path) -> Result<String, Failure> {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::archive::mode;
-use super::{Debian, Files, VERSION};
+use super::platform::{Debian, Files, VERSION};
 use crate::dist::{Layout, abi_version, lay_out};
 use crate::files::{copy_into, empty_folder, entries, make_folder, rename, run};
 use crate::workspace::{Failure, read, root, write as write_file};

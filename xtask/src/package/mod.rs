@@ -4,22 +4,24 @@ mod archive;
 mod checksum;
 mod deb;
 mod epoch;
+mod platform;
 mod sbom;
 mod source;
 mod templates;
 mod wheel;
 mod zip;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::dist::{self, LIBRARY, Layout, write_licences};
-use crate::files::{copy_files, copy_into, empty_folder};
+use platform::{Files, PLATFORMS, VERSION};
+
+use crate::build::{LIBRARY, build};
+use crate::dist::{self, Layout, write_licences};
+use crate::files::{copy_files, copy_into, empty_folder, entries};
 use crate::licences::{Linked, Package, packages, third_party};
 use crate::portable::{self, Product};
-use crate::target::{Os, Target};
+use crate::target::{System, Target};
 use crate::workspace::{Failure, root};
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Features of the library in all packages: the demo model answers without a download.
 const FEATURES: &str = "demo";
@@ -31,56 +33,8 @@ const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
 const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
 const EXAMPLES: [&str; 2] = ["c", "cpp"];
 
-/// The names of a platform in the packages.
-struct Platform {
-    triple: &'static str,
-    archive: &'static str,
-    /// The platform tag of the wheel.
-    wheel: &'static str,
-    debian: Option<Debian>,
-}
-
-/// Debian's names of an architecture.
-struct Debian {
-    architecture: &'static str,
-    multiarch: &'static str,
-}
-
-const PLATFORMS: [Platform; 3] = [
-    Platform {
-        triple: "x86_64-unknown-linux-gnu",
-        archive: "linux-x86_64",
-        wheel: "manylinux_2_17_x86_64.manylinux2014_x86_64",
-        debian: Some(Debian {
-            architecture: "amd64",
-            multiarch: "x86_64-linux-gnu",
-        }),
-    },
-    Platform {
-        triple: "aarch64-unknown-linux-gnu",
-        archive: "linux-aarch64",
-        wheel: "manylinux_2_17_aarch64.manylinux2014_aarch64",
-        debian: Some(Debian {
-            architecture: "arm64",
-            multiarch: "aarch64-linux-gnu",
-        }),
-    },
-    Platform {
-        triple: "x86_64-pc-windows-gnu",
-        archive: "windows-x86_64",
-        wheel: "win_amd64",
-        debian: None,
-    },
-];
-
-/// The files of a platform that the packages contain, stripped.
-struct Files {
-    target: Target,
-    /// The folder of the libraries.
-    parts: PathBuf,
-    program: PathBuf,
-    third_party: String,
-}
+/// The files whose names do not begin with the library's.
+const OTHER_OUTPUT: [&str; 2] = ["SHA256SUMS", "vcpkg"];
 
 /// Makes all packages of the targets, or of all platforms, in the folder `out`.
 pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
@@ -93,10 +47,11 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     };
     let epoch = epoch::epoch()?;
     let out = std::path::absolute(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    refuse_other_files(&out)?;
     empty_folder(&out)?;
     let mut linked = Vec::new();
     for target in targets {
-        let files = build(target)?;
+        let files = build_files(target)?;
         package_platform(&files, epoch, &out)?;
         linked.extend(dependencies(&target)?);
     }
@@ -106,8 +61,33 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     checksum::write(&out)
 }
 
+/// Fails if a folder, which is going to be emptied, contains other files than packages.
+fn refuse_other_files(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let is_package = |name: &str| {
+        name.starts_with("florence2")
+            || name.starts_with("libflorence2")
+            || OTHER_OUTPUT.contains(&name)
+    };
+    let names = entries(folder)?.into_iter().map(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    });
+    let others: Vec<String> = names.filter(|name| !is_package(name)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "--out {}: found {}, expected an absent folder, or one that contains packages alone, which are replaced",
+        folder.display(),
+        others.join(", ")
+    ))
+}
+
 /// Builds the library and the command, and strips them.
-fn build(target: Target) -> Result<Files, Failure> {
+fn build_files(target: Target) -> Result<Files, Failure> {
     let features = [FEATURES.to_owned()];
     let library = Product {
         packages: &LIBRARY,
@@ -120,12 +100,12 @@ fn build(target: Target) -> Result<Files, Failure> {
         file: target.program(),
     };
     // One after the other: the features of the command would be the library's too.
-    dist::build(&target, &COMMAND, &[])?;
+    build(&target, &COMMAND, &[])?;
     let linked_command = portable::link(&target, &command)?;
     let program = target.work("command").join(target.program());
     copy_into(&linked_command, &target.work("command"))?;
     dist::strip_shared(&target, &program)?;
-    dist::build(&target, &LIBRARY, &features)?;
+    build(&target, &LIBRARY, &features)?;
     let shared = portable::link(&target, &library)?;
     let parts = dist::prepare(&target, &shared)?;
     Ok(Files {
@@ -159,8 +139,8 @@ fn package_platform(files: &Files, epoch: u64, out: &Path) -> Result<(), Failure
     let name = format!("florence2-{VERSION}-{}", platform.archive);
     let folder = files.target.work("archive").join(&name);
     archive_folder(files, &folder)?;
-    match files.target.os {
-        Os::Windows => archive::zip(&folder, &out.join(format!("{name}.zip")), epoch)?,
+    match files.target.system {
+        System::Windows => archive::zip(&folder, &out.join(format!("{name}.zip")), epoch)?,
         _ => archive::tar_gz(&folder, &out.join(format!("{name}.tar.gz")), epoch)?,
     }
     if let Some(debian) = &platform.debian {
@@ -188,7 +168,31 @@ fn archive_folder(files: &Files, folder: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLATFORMS, Target};
+    use super::{PLATFORMS, Target, refuse_other_files};
+
+    #[test]
+    fn other_files_in_the_output_folder_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = || refuse_other_files(folder.path());
+        assert_eq!(check(), Ok(()));
+        for name in [
+            "SHA256SUMS",
+            "florence2-0.1.0.cdx.json",
+            "libflorence2-1_0.1.0_amd64.deb",
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(check(), Ok(()));
+        for name in ["photo.jpg", "notes"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let failure = check().unwrap_err();
+        assert!(
+            failure.contains("found notes, photo.jpg, expected"),
+            "{failure}"
+        );
+        assert_eq!(refuse_other_files(&folder.path().join("absent")), Ok(()));
+    }
 
     #[test]
     fn every_target_has_names_in_packages() {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::VERSION;
 use super::epoch::iso_8601;
+use super::platform::VERSION;
 use crate::licences::Package;
 use crate::workspace::{Failure, read, root, write as write_file};
 

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use super::VERSION;
 use super::archive::create_gzip;
+use super::platform::VERSION;
 use crate::workspace::{Failure, root};
 
 /// The name of the archive.

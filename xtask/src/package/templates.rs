@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::checksum::{sha256, sha512};
-use super::{VERSION, source};
+use super::platform::VERSION;
+use super::source;
 use crate::files::{empty_folder, entries};
 use crate::workspace::{Failure, read, root, write as write_file};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::Files;
+use super::platform::Files;
 use crate::dist::write_licences;
-use crate::files::{copy_into, empty_folder, entries, run};
+use crate::files::{PIP_ENVIRONMENT, copy_into, empty_folder, entries, run};
 use crate::workspace::{Failure, read, root, write as write_file};
 
 /// The files of the build, apart from the modules.
@@ -21,15 +21,8 @@ pub(super) fn write(files: &Files, platform: &str, epoch: u64, out: &Path) -> Re
     let folder = files.target.work("wheel");
     source(files, &folder)?;
     let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--root-user-action",
-        "ignore",
-    ]);
+    pip.args(["-m", "pip", "wheel", "--quiet", "--no-deps"]);
+    pip.envs(PIP_ENVIRONMENT);
     pip.arg("--wheel-dir").arg(out).arg(&folder);
     pip.env("FLORENCE2_WHEEL_PLATFORM", platform);
     pip.env("SOURCE_DATE_EPOCH", epoch.to_string());

@@ -33,8 +33,8 @@ impl Archive {
             directory: Vec::new(),
             count: 0,
             time: [
-                hour << 11 | minute << 5 | second / 2,
-                year.saturating_sub(1980) << 9 | month << 5 | day,
+                (hour << 11) | (minute << 5) | (second / 2),
+                (year.saturating_sub(1980) << 9) | (month << 5) | day,
             ],
         }
     }
