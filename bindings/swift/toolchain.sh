@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command with Swift in PATH: on this system if it has Swift, else in a Debian 13 root file system, which the
-# first call creates (600 MB, requires root).
+# first call creates (2.6 GB, requires root).
 #   [SEEN=FOLDER] toolchain.sh FOLDER COMMAND..
 # FOLDER is the command's working directory. FOLDER and SEEN are mounted in the root file system at the same paths.
 set -euo pipefail
