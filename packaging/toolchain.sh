@@ -42,6 +42,7 @@ create() {
     command -v mmdebstrap > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends mmdebstrap; }
     # The mirror of this system's packages.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'IDENTIFIER: Packages' "CODENAME: $(. /etc/os-release; echo "$VERSION_CODENAME")" | head -n 1)
+    rm -f "$root.ready"
     rm -rf --one-file-system "$root"
     mmdebstrap --quiet --mode=root --variant=minbase --skip=check/qemu --architectures=amd64 \
         --include=ca-certificates,gcc,libc6-dev,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,qemu-user \
@@ -55,8 +56,8 @@ create() {
     # gcc searches the linker of -fuse-ld=lld under this name.
     ln -s ld.lld "$root/usr/bin/x86_64-w64-mingw32-ld.lld"
     # The linker discards unused code for Windows only if each function has a section of its own, which rustc does by an
-    # unstable option. cargo calls the wrapper. It leaves alone the programs that build scripts compile to detect features,
-    # which must not detect unstable ones.
+    # unstable option. cargo calls the wrapper. The wrapper does not add the option to the programs with which build scripts
+    # detect features: they would detect unstable ones.
     cat > "$root/usr/local/bin/function-sections" << 'END'
 #!/bin/sh
 rustc=$1
@@ -66,8 +67,8 @@ case " $* " in
     *) exec "$rustc" "$@" ;;
 esac
 END
-    # Links with LLVM's linker, which discards unused sections. It does not know an option that rustc passes and that has no
-    # meaning for Windows. Without the time of the link, two links of the same objects give the same file.
+    # Links with LLVM's linker, which discards unused sections. It rejects -soname, which rustc passes and which has no
+    # effect on Windows. Without the time of the link, two links of the same objects give the same file.
     cat > "$root/usr/local/bin/link-for-windows" << 'END'
 #!/bin/bash
 options=()
@@ -79,7 +80,7 @@ END
     chmod +x "$root/usr/local/bin/function-sections" "$root/usr/local/bin/link-for-windows"
     standard_library x86_64-pc-windows-gnu -Zfunction-sections=yes
     packaged_standard_library || standard_library aarch64-unknown-linux-gnu
-    touch "$root.ready"
+    echo "$recipe" > "$root.ready"
 }
 
 # Unpacks Debian's standard library for aarch64 beside the host's: it requires no other package of that architecture. Fails
@@ -95,7 +96,7 @@ packaged_standard_library() {
         fi
         rm -f ./*.deb
         dpkg --remove-architecture arm64
-    '
+    ' || return 1
     test -d "$root/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib"
 }
 
@@ -115,7 +116,9 @@ standard_library() {
 mkdir -p "$(dirname "$root")"
 exec 9> "$root.lock"
 flock 9
-test -f "$root.ready" || create
+# A root of another recipe is created again. Comments are not part of the recipe.
+recipe=$(declare -f create packaged_standard_library standard_library | sha256sum | cut -d ' ' -f 1)
+test "$(cat "$root.ready" 2> /dev/null)" = "$recipe" || create
 exec 9>&-
 mkdir -p "$cargo_home"
 in_root "$@"

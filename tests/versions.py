@@ -78,8 +78,8 @@ GO_MODULE = [
     ),
     Statement(
         "the path of the Go module",
-        rf'"({HOST_AND_PATH})/bindings/go"',
-        ["**/*.go", *GUIDE],
+        rf'["`]({HOST_AND_PATH})/bindings/go["`]',
+        ["**/*.go", "CHANGELOG.md", *GUIDE],
         ["bindings/go/example_test.go", "examples/go/main.go", "tests/conformance/go-driver/main.go"],
     ),
     Statement("the path of the Go module", rf"\bgo get ({HOST_AND_PATH})/bindings/go@", GUIDE, ["docs/src/install.md"]),
@@ -115,8 +115,11 @@ def values_of(version: str, repository: str) -> list[Value]:
         sys.exit(f"version: found {version}, expected three numbers such as 0.2.0")
     if not re.fullmatch(rf"https://{HOST_AND_PATH}", repository) or repository.endswith(".git"):
         sys.exit(f"repository: found {repository}, expected https://HOST/PATH without .git")
+    numbers = zip(("MAJOR", "MINOR", "PATCH"), version.split("-")[0].split("."))
+    header = ["include/florence2.h"]
     return [
         Value(version, EXACT),
+        *(Value(number, [Statement("the header", rf"VERSION_{name} (\d+)$", header, header)]) for name, number in numbers),
         Value(".".join(version.split(".")[:2]), SERIES),
         Value(repository, REPOSITORY),
         Value(repository.removeprefix("https://"), GO_MODULE),

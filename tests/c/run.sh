@@ -34,11 +34,14 @@ sed -n '/^ \* A COMPLETE PROGRAM/,/^ \*\//p' include/florence2.h | grep '^    \|
 cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png
 sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
-diff "$folder/expected" <("$folder/opening" "$scene")
+"$folder/opening" "$scene" > "$folder/found"
+diff "$folder/expected" "$folder/found"
 cc -std=c11 "${strict[@]}" examples/c/detect.c "$target/release/libflorence2.a" -lm -o "$folder/detect"
-diff "$folder/expected" <("$folder/detect" "$scene")
+"$folder/detect" "$scene" > "$folder/found"
+diff "$folder/expected" "$folder/found"
 c++ -std=c++17 "${strict[@]}" -Ibindings/cpp examples/cpp/detect.cpp "$target/release/libflorence2.a" -lm -o "$folder/detect_cpp"
-diff "$folder/expected" <("$folder/detect_cpp" "$scene")
+"$folder/detect_cpp" "$scene" > "$folder/found"
+diff "$folder/expected" "$folder/found"
 echo "the header's program and the examples print what the guide says"
 cc -std=c11 "${strict[@]}" tests/c/paths.c "$target/release/libflorence2.a" -lm -o "$folder/paths"
 "$folder/paths" assets/demo-model "$folder"

@@ -6,8 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh
-library=$(realpath "${1:-$target/dist}")
 test $# -gt 0 || cargo xtask dist --features demo
+library=$(realpath "${1:-$target/dist}")
 source bindings/go/toolchain.sh
 root=$PWD
 folder=$(mktemp -d)
@@ -38,7 +38,7 @@ run_section() {
     echo "$1: the guide's commands with version $version print the guide's lines"
 }
 
-# A web server that names the repository of a Go module, as a forge does, for an address that Go does not know by itself.
+# A web server that returns the `go-import` tag of the module, as a forge does.
 cat > "$folder/forge.py" << 'END'
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -67,7 +67,7 @@ END
 mkfifo "$folder/port"
 python3 "$folder/forge.py" "$repository" "$folder/port" &
 server=$!
-port=$(cat "$folder/port")
+port=$(timeout 60 cat "$folder/port")
 
 # Only the module is requested directly. Its address is requested by http, which GOINSECURE permits.
 go_program() {

@@ -1,6 +1,6 @@
 """Checks the contents of the wheel for Windows:   windows_wheel.py WHEEL DLL
 
-The wheel contains the Python package and exactly the library of the archive. No Python for Windows is at hand to run it."""
+The wheel contains the Python package and exactly the library of the archive. The wheel is not run, because no Python for Windows is available."""
 
 import sys
 import zipfile

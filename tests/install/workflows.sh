@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the workflow files for a hosted CI: by the schema of workflows, and by actionlint, which also checks the shell code
 # with shellcheck. Also checks that the scripts that they run exist, that each file grants read access alone by default, and
-# that the version of each action is fixed.
+# that each action names a major version.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/target.sh

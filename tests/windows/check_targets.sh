@@ -11,8 +11,8 @@ toolchain=${CROSS_TOOLCHAIN:-packaging/toolchain.sh}
 built=$target/cross
 mkdir -p "$built/no-objects"
 
-# Build scripts compile C code, which a check does not link. Without a compiler and the headers of these systems, these two
-# write empty objects and libraries. Questions about the compiler itself (-E) go to gcc.
+# Build scripts compile C code, which a check does not link. No compiler and headers for these systems are installed, so these stubs
+# write empty objects and libraries. Calls of the preprocessor (-E) run gcc.
 cat > "$built/no-objects/cc" << 'END'
 #!/bin/sh
 for argument in "$@"; do

@@ -10,6 +10,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -48,7 +49,10 @@ def main():
     while time.monotonic() < limit:
         ready = select.select([program.stdout, terminal], [], [], 1)[0]
         if terminal in ready:
-            shown += os.read(terminal, 1 << 16)
+            try:
+                shown += os.read(terminal, 1 << 16)
+            except OSError:  # The last program closed the terminal. Standard output then ends too.
+                pass
         if program.stdout in ready:
             part = os.read(program.stdout.fileno(), 1 << 16)
             if not part:
@@ -59,7 +63,7 @@ def main():
             pressed = time.monotonic()
             limit = pressed + END
     else:
-        program.kill()
+        os.killpg(program.pid, signal.SIGKILL)
         event = "the first answer" if pressed is None else "the end after Ctrl-C"
         sys.exit(f"ctrl_c: {event}: found none in time; the terminal shows {shown[-2000:]!r}")
     seconds = time.monotonic() - (pressed or limit)

@@ -77,12 +77,15 @@ test_library() {
     sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$built/expected"
     test -s "$built/expected"
     compile c11 examples/c/detect.c "$built/detect.exe"
-    diff "$built/expected" <(run "$built/detect.exe" "$scene")
+    run "$built/detect.exe" "$scene" > "$built/found"
+    diff "$built/expected" "$built/found"
     compile c++17 examples/cpp/detect.cpp "$built/detect_cpp.exe"
-    diff "$built/expected" <(run "$built/detect_cpp.exe" "$scene")
+    run "$built/detect_cpp.exe" "$scene" > "$built/found"
+    diff "$built/expected" "$built/found"
     in_root x86_64-w64-mingw32-gcc -std=c11 -Wall -Wextra -Werror -Iinclude examples/c/detect.c "$release/libflorence2.a" \
         -static -lntdll -luserenv -lws2_32 -lbcrypt -ladvapi32 -o "$built/detect_static.exe"
-    diff "$built/expected" <(run "$built/detect_static.exe" "$scene")
+    run "$built/detect_static.exe" "$scene" > "$built/found"
+    diff "$built/expected" "$built/found"
     echo "the examples print what the guide says, with the DLL and with the static library"
     compile gnu11 tests/c/reload.c "$built/reload.exe"
     run "$built/reload.exe" florence2.dll

@@ -75,7 +75,8 @@ pub(crate) fn prepare(target: &Target, shared: &Path) -> Result<PathBuf, Failure
     empty_folder(&parts)?;
     let archive = parts.join("libflorence2.a");
     copy(&target.release().join("libflorence2.a"), &archive)?;
-    run(target.tool("strip").arg("--strip-debug").arg(&archive))?;
+    // `--strip-debug`, which the strip of macOS does not accept.
+    run(target.tool("strip").arg("-S").arg(&archive))?;
     if target.system == System::Linux {
         localise_symbols(target, &archive)?;
     }

@@ -17,7 +17,7 @@ use crate::workspace::{Failure, root, target, write};
 /// The newest glibc whose symbols the products may require. Rust's standard library requires it.
 const GLIBC: &str = "2.17";
 
-const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.*", "cargo-zigbuild==0.24.*"];
+const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
 
 /// A product of a package: a shared library or a program.
 pub(crate) struct Product<'a> {

@@ -116,7 +116,8 @@ impl Target {
         }
     }
 
-    /// A command that runs in the workspace's folder where this platform is built.
+    /// Returns a command that runs in the workspace's folder: on the host, or in the root of
+    /// `packaging/toolchain.sh` for another platform.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let program = program.as_ref();
         if !self.cross {

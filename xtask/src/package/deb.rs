@@ -44,7 +44,8 @@ pub(super) fn write(files: &Files, debian: &Debian, epoch: u64, out: &Path) -> R
 fn control_files(library: &Path, abi: &str) -> Result<(), Failure> {
     let control = library.join("DEBIAN");
     make_folder(&control)?;
-    let dependency = format!("libflorence2 {abi} libflorence2-{abi} (>= {VERSION})\n");
+    let version = debian_version();
+    let dependency = format!("libflorence2 {abi} libflorence2-{abi} (>= {version})\n");
     write_file(&control.join("shlibs"), dependency.as_bytes())?;
     write_file(&control.join("triggers"), b"activate-noawait ldconfig\n")
 }
@@ -68,6 +69,7 @@ fn pack(
         &documents.join("THIRD-PARTY.txt"),
         files.third_party.as_bytes(),
     )?;
+    set_mode(folder, 0o755)?;
     let size = set_modes(&folder.join("usr"))?;
     let control = fill(&format!("{package}.control"), debian, size)?;
     copy_control(folder, &control)?;
@@ -88,6 +90,11 @@ fn copy_control(folder: &Path, control: &str) -> Result<(), Failure> {
     set_modes(&path).map(drop)
 }
 
+/// The version as Debian orders it: a pre-release precedes the release.
+fn debian_version() -> String {
+    VERSION.replace('-', "~")
+}
+
 /// Fills a template of `packaging/debian`.
 fn fill(name: &str, debian: &Debian, bytes: u64) -> Result<String, Failure> {
     // The template's name contains the ABI's version, as the package's does.
@@ -101,7 +108,7 @@ fn fill(name: &str, debian: &Debian, bytes: u64) -> Result<String, Failure> {
     };
     Ok(template
         .replace("@ABI@", &abi_version()?)
-        .replace("@VERSION@", VERSION)
+        .replace("@VERSION@", &debian_version())
         .replace("@ARCHITECTURE@", debian.architecture)
         .replace("@MAINTAINER@", env!("CARGO_PKG_AUTHORS"))
         .replace("@REPOSITORY@", env!("CARGO_PKG_REPOSITORY"))
@@ -113,7 +120,7 @@ fn fill(name: &str, debian: &Debian, bytes: u64) -> Result<String, Failure> {
 }
 
 /// Sets the permissions of all files and folders, and returns the sum of the files' sizes.
-fn set_modes(folder: &Path) -> Result<u64, Failure> {
+pub(super) fn set_modes(folder: &Path) -> Result<u64, Failure> {
     let mut bytes = 0;
     set_mode(folder, 0o755)?;
     for path in entries(folder)? {

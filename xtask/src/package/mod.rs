@@ -33,8 +33,16 @@ const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
 const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
 const EXAMPLES: [&str; 2] = ["c", "cpp"];
 
-/// The files whose names do not begin with the library's.
-const OTHER_OUTPUT: [&str; 2] = ["SHA256SUMS", "vcpkg"];
+/// How the names of packages begin.
+const PREFIXES: [&str; 2] = ["florence2", "libflorence2"];
+
+/// Variables that would change the packages.
+const VARIABLES: [&str; 4] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CFLAGS",
+];
 
 /// Makes all packages of the targets, or of all platforms, in the folder `out`.
 pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
@@ -45,6 +53,7 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
             .map(|triple| Target::named(triple))
             .collect::<Result<_, _>>()?,
     };
+    refuse_variables()?;
     let epoch = epoch::epoch()?;
     let out = std::path::absolute(out).map_err(|error| format!("{}: {error}", out.display()))?;
     refuse_other_files(&out)?;
@@ -61,21 +70,38 @@ pub(crate) fn package(triples: &[String], out: &Path) -> Result<(), Failure> {
     checksum::write(&out)
 }
 
+/// Fails if a variable is set that would change the packages.
+fn refuse_variables() -> Result<(), Failure> {
+    let set: Vec<&str> = VARIABLES
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_some())
+        .collect();
+    if set.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "environment: found {}, expected none of them, because the packages would differ",
+        set.join(", ")
+    ))
+}
+
 /// Fails if a folder, which is going to be emptied, contains other files than packages.
 fn refuse_other_files(folder: &Path) -> Result<(), Failure> {
     if !folder.exists() {
         return Ok(());
     }
-    let is_package = |name: &str| {
-        name.starts_with("florence2")
-            || name.starts_with("libflorence2")
-            || OTHER_OUTPUT.contains(&name)
-    };
-    let names = entries(folder)?.into_iter().map(|path| {
-        let name = path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    });
-    let others: Vec<String> = names.filter(|name| !is_package(name)).collect();
+    let mut others = Vec::new();
+    for path in entries(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_package = match &*name {
+            "vcpkg" => path.join("portfile.cmake").is_file(),
+            "SHA256SUMS" => path.is_file(),
+            _ => path.is_file() && PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        };
+        if !is_package {
+            others.push(name.into_owned());
+        }
+    }
     if others.is_empty() {
         return Ok(());
     }
@@ -183,12 +209,12 @@ mod tests {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(check(), Ok(()));
-        for name in ["photo.jpg", "notes"] {
-            std::fs::write(folder.path().join(name), "").unwrap();
-        }
+        std::fs::write(folder.path().join("photo.jpg"), "").unwrap();
+        // A clone of the repository.
+        std::fs::create_dir(folder.path().join("libflorence2")).unwrap();
         let failure = check().unwrap_err();
         assert!(
-            failure.contains("found notes, photo.jpg, expected"),
+            failure.contains("found libflorence2, photo.jpg, expected"),
             "{failure}"
         );
         assert_eq!(refuse_other_files(&folder.path().join("absent")), Ok(()));

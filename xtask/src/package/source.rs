@@ -17,7 +17,8 @@ pub(super) fn name() -> String {
 pub(super) fn write(out: &Path) -> Result<(), Failure> {
     let path = out.join(name());
     let mut git = Command::new("git");
-    git.args(["archive", "--format=tar"]);
+    // Without it, the user's configuration determines the permissions.
+    git.args(["-c", "tar.umask=0022", "archive", "--format=tar"]);
     git.arg(format!("--prefix=florence2-{VERSION}/"))
         .arg("HEAD");
     let archive = git

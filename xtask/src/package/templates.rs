@@ -17,12 +17,10 @@ pub(super) fn write(out: &Path) -> Result<(), Failure> {
 
 fn fill_folder(name: &str, packages: &Path, out: &Path) -> Result<(), Failure> {
     let folder = root().join("packaging").join(name);
-    if !folder.is_dir() {
-        return Ok(());
-    }
     let mut filled = Vec::new();
     for path in entries(&folder)? {
-        match fill(&read(&path)?, packages)? {
+        let failure = |failure| format!("{}: {failure}", path.display());
+        match fill(&read(&path)?, packages).map_err(failure)? {
             Filled::Text(text) => filled.push((path, text)),
             Filled::Missing(package) => {
                 println!("packaging/{name}: left out, because it requires {package}");
@@ -62,7 +60,7 @@ fn fill(template: &str, packages: &Path) -> Result<Filled, Failure> {
     ] {
         while let Some((before, rest)) = text.split_once(marker) {
             let Some((package, after)) = rest.split_once('@') else {
-                return Err(format!("a template: found `{marker}` without a second @"));
+                return Err(format!("found `{marker}` without a second @"));
             };
             let path = packages.join(package);
             if !path.is_file() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::deb::set_modes;
 use super::platform::Files;
 use crate::dist::write_licences;
 use crate::files::{PIP_ENVIRONMENT, copy_into, empty_folder, entries, run};
@@ -16,12 +17,19 @@ const PROJECT: [&str; 2] = ["README.md", "setup.py"];
 const LICENCE: &str = "license = \"MIT OR Apache-2.0\"\n";
 const LICENCE_FILES: &str = "license-files = [\"LICENSE-*\", \"THIRD-PARTY.txt\"]\n";
 
+/// The build's requirement in `pyproject.toml`, and its one version for published wheels, which state it.
+const SETUPTOOLS: &str = "\"setuptools>=77\"";
+const PINNED_SETUPTOOLS: &str = "\"setuptools==80.9.0\"";
+
 /// Builds the wheel from a folder that contains the files of the package only.
 pub(super) fn write(files: &Files, platform: &str, epoch: u64, out: &Path) -> Result<(), Failure> {
     let folder = files.target.work("wheel");
     source(files, &folder)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "wheel", "--quiet", "--no-deps"]);
+    // The wheel contains the permissions of the files, also of those that setuptools writes.
+    set_modes(&folder)?;
+    let mut pip = Command::new("sh");
+    pip.args(["-c", "umask 022; exec \"$@\"", "sh"]);
+    pip.args(["python3", "-m", "pip", "wheel", "--quiet", "--no-deps"]);
     pip.envs(PIP_ENVIRONMENT);
     pip.arg("--wheel-dir").arg(out).arg(&folder);
     pip.env("FLORENCE2_WHEEL_PLATFORM", platform);
@@ -29,7 +37,7 @@ pub(super) fn write(files: &Files, platform: &str, epoch: u64, out: &Path) -> Re
     run(&mut pip)
 }
 
-/// Copies what the wheel is built from.
+/// Copies the sources of the wheel to a folder.
 fn source(files: &Files, folder: &Path) -> Result<(), Failure> {
     empty_folder(folder)?;
     let python = root().join("bindings/python");
@@ -43,7 +51,13 @@ fn source(files: &Files, folder: &Path) -> Result<(), Failure> {
             LICENCE.trim()
         ));
     }
+    if !project.contains(SETUPTOOLS) {
+        return Err(format!(
+            "bindings/python/pyproject.toml: expected the requirement {SETUPTOOLS}"
+        ));
+    }
     let project = project.replacen(LICENCE, &format!("{LICENCE}{LICENCE_FILES}"), 1);
+    let project = project.replacen(SETUPTOOLS, PINNED_SETUPTOOLS, 1);
     write_file(&folder.join("pyproject.toml"), project.as_bytes())?;
     let package = folder.join("src/florence2");
     for path in entries(&python.join("src/florence2"))? {
