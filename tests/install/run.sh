@@ -54,16 +54,21 @@ create_root() {
     touch "$root.ready"
 }
 
-# Runs a command in `root` without network:   in_root COMMAND..
+# Runs a command in `root` without network:   in_root [VARIABLE=VALUE..] COMMAND..
+# The variables are set outside, because the programs of another architecture run under QEMU only.
 in_root() {
     unshare --mount --net --propagation private -- bash -euc '
-        root=$1 folder=$2
+        root=$1 folder=$2 variables=()
         shift 2
+        while [[ $1 == *=* ]]; do
+            variables+=("$1")
+            shift
+        done
+        mkdir -p "$root/proc" "$root/dev" "$root$folder"
         mount -t proc proc "$root/proc"
         mount --bind /dev "$root/dev"
-        mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
-        exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+        exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "${variables[@]}" chroot "$root" "$@"
     ' bash "$root" "$folder" "$@"
 }
 
@@ -125,7 +130,7 @@ linux-aarch64() {
     requires_glibc_2_17 "$unpacked/bin/florence2" "$unpacked"/lib/libflorence2.so.*
     command -v qemu-aarch64-static > /dev/null || { apt-get -qq update; apt-get -qq install --no-install-recommends qemu-user-static > /dev/null; }
     # Only unpacked: this system need not run programs of another architecture by itself.
-    clean_root aarch64-debian bookworm arm64 extract libc6,libgcc-s1,libstdc++6,python3-minimal,libpython3-stdlib
+    clean_root aarch64-debian bookworm arm64 extract base-files,libc6,libgcc-s1,libstdc++6,python3-minimal,libpython3-stdlib
     cp "$(command -v qemu-aarch64-static)" "$root/qemu"
     echo "the root is Debian $(cat "$root/etc/debian_version") for aarch64"
     local package
