@@ -33,7 +33,8 @@ cc -std=c11 "${strict[@]}" -c "$folder/short.c" -o "$folder/short.o"
 sed -n '/^ \* A COMPLETE PROGRAM/,/^ \*\//p' include/florence2.h | grep '^    \|^$' | cut -c 5- > "$folder/opening.c"
 cc -std=c11 "${strict[@]}" "$folder/opening.c" "$target/release/libflorence2.a" -lm -o "$folder/opening"
 scene=assets/demo-model/scenes/scene-1.png
-sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
+source tests/expected.sh
+expected_objects > "$folder/expected"
 "$folder/opening" "$scene" > "$folder/found"
 diff "$folder/expected" "$folder/found"
 cc -std=c11 "${strict[@]}" examples/c/detect.c "$target/release/libflorence2.a" -lm -o "$folder/detect"

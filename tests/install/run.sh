@@ -19,9 +19,10 @@ mkdir -p "$cache"
 folder=$(mktemp -d "$cache/install.XXXXXX")
 trap 'rm -rf --one-file-system "$folder"' EXIT
 
-sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
+source tests/expected.sh
+expected_objects > "$folder/expected"
 sed -n '/^\$ cargo run/,/^```/{/^\$/d;/^```/q;p}' README.md > "$folder/expected-command"
-test -s "$folder/expected" -a -s "$folder/expected-command"
+test -s "$folder/expected-command"
 
 # Compares the output of a command with a file:   prints WHAT FILE COMMAND..
 prints() {
@@ -33,10 +34,10 @@ prints() {
 }
 
 # Sets `root` to a copy of a root of Debian, so that no run sees the packages of an earlier one. The root is created at first
-# use:   clean_root NAME SUITE ARCHITECTURE VARIANT PACKAGE,..
+# use, and again if the arguments differ:   clean_root NAME SUITE ARCHITECTURE VARIANT PACKAGE,..
 clean_root() {
     root=$cache/$1
-    test -f "$root.ready" || create_root "$@"
+    test "$(cat "$root.ready" 2> /dev/null)" = "$*" || create_root "$@"
     cp -a "$root" "$folder/$1"
     root=$folder/$1
 }
@@ -51,7 +52,7 @@ create_root() {
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' --aptopt='Acquire::Check-Valid-Until "false"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$2" "$root" "deb ${mirror%/} $2 main"
-    touch "$root.ready"
+    echo "$*" > "$root.ready"
 }
 
 # Runs a command in `root` without network:   in_root [VARIABLE=VALUE..] COMMAND..

@@ -6,6 +6,7 @@
 #   tests/install/templates.sh PACKAGES      the output of `cargo xtask package`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/expected.sh
 packages=$(realpath "$1")
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
 repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
@@ -79,6 +80,6 @@ for build in Debug Release; do
     cmake -S examples/c -B "$folder/$build" -DCMAKE_BUILD_TYPE=$build -DCMAKE_PREFIX_PATH="$folder/vcpkg-Linux-x64" > "$folder/log"
     cmake --build "$folder/$build" >> "$folder/log"
     "$folder/$build/detect" assets/demo-model/scenes/scene-1.png > "$folder/found"
-    sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md | diff - "$folder/found"
+    expected_objects | diff - "$folder/found"
     echo "vcpkg: a $build build of examples/c prints the guide's lines"
 done

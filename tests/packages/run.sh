@@ -74,8 +74,8 @@ version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 toolchain=
 [[ $(rustc --version) == "rustc $version."* ]] || toolchain=+$version.0
 echo "rustc: $(rustc $toolchain --version), the minimum is $version"
-sed -n '/^\$ .\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
-test -s "$folder/expected"
+source tests/expected.sh
+expected_objects > "$folder/expected"
 scene=$PWD/assets/demo-model/scenes/scene-1.png
 cd "$folder/unpacked"
 cargo $toolchain check --workspace --all-targets --quiet --offline --target-dir "$target" "${options[@]}"

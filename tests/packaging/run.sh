@@ -30,9 +30,9 @@ grep '^libmimalloc-sys ' "$folder/dist/share/licenses/florence2/THIRD-PARTY.txt"
 
 # The following commands run in a folder that contains no other files of the project.
 cp -r examples/c examples/cpp assets/demo-model/scenes/scene-1.png "$folder"
-sed -n '/^\$ \.\/detect/,/^```/{/^\$/d;/^```/q;p}' docs/src/languages/c.md > "$folder/expected"
+source tests/expected.sh
+expected_objects > "$folder/expected"
 cd "$folder"
-test -s expected
 
 prints() {
     local what=$1

@@ -26,7 +26,7 @@ const OTHER_FOLDERS: [&str; 6] = ["benches", "docs", "examples", "target", "test
 /// The maximum depth of the search for licences of bundled sources, such as mimalloc's.
 const MAX_DEPTH: usize = 4;
 
-/// Selects what is linked: packages of the workspace, built with features for a platform.
+/// The packages of the workspace that are linked, with their features and their platform.
 pub(crate) struct Linked<'a> {
     /// The host's, if absent.
     pub(crate) triple: Option<&'a str>,

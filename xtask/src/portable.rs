@@ -51,11 +51,12 @@ pub(crate) fn link(target: &Target, product: &Product) -> Result<PathBuf, Failur
 
 /// Builds a product with the linker in the folder `tools`.
 fn relink(target: &Target, tools: &Path, product: &Product) -> Result<(), Failure> {
-    let mut env = target.command("env");
-    env.arg(format!("PATH={}:{}", tools.display(), target.path()));
-    env.args([target.cargo_program(), "build", "--release"]);
-    env.args(target.cargo_arguments());
-    run(env.args(build_arguments(product.packages, product.features)))
+    let mut shell = target.command("sh");
+    shell.args(["-c", "PATH=$1:$PATH; shift; exec \"$@\"", "sh"]);
+    shell.arg(tools);
+    shell.args([target.cargo_program(), "build", "--release"]);
+    shell.args(target.cargo_arguments());
+    run(shell.args(build_arguments(product.packages, product.features)))
 }
 
 /// The file in `deps` that cargo hard-links `built` to.

@@ -89,9 +89,10 @@ impl Target {
     /// The target folder of cargo. Builds for other platforms have their own, because the root of
     /// `packaging/toolchain.sh` has another rustc.
     pub(crate) fn cargo_target(&self) -> PathBuf {
-        match self.cross {
-            true => target().join("cross"),
-            false => target(),
+        if self.cross {
+            target().join("cross")
+        } else {
+            target()
         }
     }
 
@@ -137,10 +138,8 @@ impl Target {
 
     /// One of binutils' programs, which write the time to libraries for Windows.
     pub(crate) fn tool(&self, name: &str) -> Command {
-        let mut command = match self.cross {
-            true => self.command(format!("{}{name}", self.tools)),
-            false => self.command(name),
-        };
+        // Native tools have no prefix.
+        let mut command = self.command(format!("{}{name}", self.tools));
         command.env("SOURCE_DATE_EPOCH", "0");
         command
     }
@@ -151,18 +150,7 @@ impl Target {
     }
 
     pub(crate) fn cargo_program(&self) -> &'static str {
-        match self.cross {
-            true => "cargo",
-            false => env!("CARGO"),
-        }
-    }
-
-    /// The folders in which programs are searched, where this platform is built.
-    pub(crate) fn path(&self) -> String {
-        match self.cross {
-            true => "/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            false => std::env::var("PATH").unwrap_or_default(),
-        }
+        if self.cross { "cargo" } else { env!("CARGO") }
     }
 
     /// The name of the shared library that cargo builds.

@@ -31,10 +31,10 @@ pub(crate) fn message(error: &Error) -> Option<String> {
 
 /// The flag of an argument as clap shows it, such as `--num-beams <NUMBER>` or `--do-sample[=<..>]`.
 fn flag(argument: &str) -> &str {
-    match argument.starts_with("--") {
-        true => argument.split([' ', '[', '=']).next().unwrap_or(argument),
-        false => argument,
+    if !argument.starts_with("--") {
+        return argument;
     }
+    argument.split([' ', '[', '=']).next().unwrap_or(argument)
 }
 
 /// The accepted values, from the message of a parser: those of this crate, of the standard library

@@ -50,7 +50,7 @@ fn control_files(library: &Path, abi: &str) -> Result<(), Failure> {
     write_file(&control.join("triggers"), b"activate-noawait ldconfig\n")
 }
 
-/// Packs a folder, whose name is the package's.
+/// Packs a folder. Its name is the package's.
 fn pack(
     folder: &Path,
     files: &Files,
@@ -100,9 +100,12 @@ fn fill(name: &str, debian: &Debian, bytes: u64) -> Result<String, Failure> {
     // The template's name contains the ABI's version, as the package's does.
     let template = read(&root().join("packaging/debian").join(name))?;
     let indented = |text: String| {
-        let lines = text.lines().map(|line| match line.trim().is_empty() {
-            true => " .".to_owned(),
-            false => format!(" {line}"),
+        let lines = text.lines().map(|line| {
+            if line.trim().is_empty() {
+                " .".to_owned()
+            } else {
+                format!(" {line}")
+            }
         });
         lines.collect::<Vec<_>>().join("\n")
     };
@@ -142,9 +145,11 @@ pub(super) fn set_modes(folder: &Path) -> Result<u64, Failure> {
 
 /// Debian's shared libraries are not executable.
 fn deb_mode(path: &Path) -> u32 {
-    match path.to_string_lossy().contains(".so.") {
-        true => 0o644,
-        false => mode(&path.to_string_lossy()),
+    let name = path.to_string_lossy();
+    if name.contains(".so.") {
+        0o644
+    } else {
+        mode(&name)
     }
 }
 

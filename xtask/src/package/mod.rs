@@ -33,7 +33,7 @@ const COMMAND: [&str; 2] = ["florence2-cli", "workspace-hack"];
 const DOCUMENTS: [&str; 2] = ["README.md", "assets/demo-model/scenes/scene-1.png"];
 const EXAMPLES: [&str; 2] = ["c", "cpp"];
 
-/// How the names of packages begin.
+/// The prefixes of the names of packages.
 const PREFIXES: [&str; 2] = ["florence2", "libflorence2"];
 
 /// Variables that would change the packages.

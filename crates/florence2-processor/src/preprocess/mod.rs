@@ -101,10 +101,10 @@ impl ImageProcessor {
 
     /// The size (width, height) after resizing.
     fn resized_size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
-        match self.config.do_resize {
-            true => output_size(self.config.size, width, height),
-            false => Ok((width, height)),
+        if !self.config.do_resize {
+            return Ok((width, height));
         }
+        output_size(self.config.size, width, height)
     }
 
     /// The size (width, height) after cropping; `None` without a crop.
@@ -116,9 +116,10 @@ impl ImageProcessor {
 
     fn resize_and_crop<'a>(&self, image: &'a Image) -> Result<Resized<'a>> {
         let (mut width, mut height) = self.resized_size(image.width(), image.height())?;
-        let mut rgb = match self.config.do_resize {
-            true => resize(image, width, height, self.config.resample),
-            false => Cow::Borrowed(image.as_rgb()),
+        let mut rgb = if self.config.do_resize {
+            resize(image, width, height, self.config.resample)
+        } else {
+            Cow::Borrowed(image.as_rgb())
         };
         if let Some(size) = self.cropped_size((width, height))? {
             rgb = Cow::Owned(center_crop(&rgb, (width, height), size));
