@@ -128,11 +128,24 @@ impl<B: Packing, const D: usize> Weight<B, D> {
         }
     }
 
+    /// The weight as a parameter whose value is trained, without an update.
+    #[must_use]
+    pub fn trained(self) -> Self {
+        let dtype = self.dtype();
+        let value = self.val().detach();
+        Self::Parameter(Param::from_tensor(value.require_grad()), dtype)
+    }
+
+    /// The weight as a parameter, which is not trained if the weight is frozen. Its value is computed
+    /// when it is read.
     fn as_parameter(&self) -> Param<Tensor<B, D>> {
-        match self {
-            Self::Parameter(parameter, _) => parameter.clone(),
-            Self::Packed(_) | Self::Adapted(..) => Param::from_tensor(self.val()),
+        if let Self::Parameter(parameter, _) = self {
+            return parameter.clone();
         }
+        let (weight, device) = (self.clone(), B::Device::default());
+        let value = move |_: &B::Device, _| weight.val();
+        let shape = self.dims().into();
+        Param::uninitialized(ParamId::new(), value, device, false, shape)
     }
 }
 

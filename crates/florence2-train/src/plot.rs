@@ -242,9 +242,8 @@ fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 /// 1, 2 or 5 times a power of ten that is at least `interval`.
 fn nice_interval(interval: f64) -> f64 {
     let power = power_of_10(interval.log10().floor() as i32);
-    let nice = [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power);
-    nice.filter(|nice| *nice >= interval * 0.999)
-        .next()
+    let mut nice = [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power);
+    nice.find(|nice| *nice >= interval * 0.999)
         .unwrap_or(10.0 * power)
 }
 

@@ -50,7 +50,7 @@ pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file};
 
 pub use cast::cast;
 pub use initialise::initialise;
-pub use key_map::{KeyLayout, to_hugging_face_key};
+pub use key_map::{KeyLayout, module_path_to_key, to_hugging_face_key};
 pub use load::{inspect, load, load_monitored};
 pub use lora::Adapter;
 pub use progress::{LoadMonitor, LoadProgress};
