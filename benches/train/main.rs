@@ -67,8 +67,8 @@ fn main() {
             Some(features) => Images::Frozen(features.clone()),
             None => Images::Pixels(pixels()),
         };
-        let rows = |tokens: usize| vec![(3..3 + tokens as u32).collect(); options.batch];
-        let (prompts, labels): (Vec<Vec<u32>>, Vec<Vec<u32>>) =
+        let rows = |tokens: usize| vec![(3..3 + tokens as i64).collect(); options.batch];
+        let (prompts, labels): (Vec<Vec<i64>>, Vec<Vec<i64>>) =
             (rows(PROMPT_TOKENS), rows(ANSWER_TOKENS));
         let batch = Batch::new(images, &prompts, &labels, 1, &FlexDevice);
         let started = Instant::now();

@@ -12,6 +12,18 @@ pub enum Error {
         "found no parameter to train, expected at least one: no module is a target of LoRA or trained as a whole"
     )]
     NothingToTrain,
+    /// Names that no module has.
+    #[error("modules_to_save: found {}, expected the end of the name of a linear layer, a layer norm or `lm_head`", .unknown.join(", "))]
+    Modules {
+        /// The names.
+        unknown: Vec<String>,
+    },
+    /// Stored values do not fit the trained parameters.
+    #[error("found {problems}, expected the values of the trained parameters", problems = .problems.join("; "))]
+    Parameters {
+        /// Every key that is missing, unknown or of another size.
+        problems: Vec<String>,
+    },
     /// The loss or the gradients of a step are not finite.
     #[error("found a loss of {loss} and gradients of norm {grad_norm}, expected finite numbers")]
     NotFinite {

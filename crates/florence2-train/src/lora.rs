@@ -1,8 +1,12 @@
 //! LoRA: the updates of the target modules, with PEFT's rules and initial values.
 
-use burn::module::{Param, ParamId};
+use crate::error::{Error, Result};
+use crate::trained_parameters::{select, trained};
+use burn::module::{AutodiffModule, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
+use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
+use florence2_core::layers::Linear;
 use florence2_kernels::{Backend, LoraUpdate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -16,6 +20,71 @@ pub struct UpdateSettings {
     pub scaling: f64,
     /// The probability with which an input of an update is dropped.
     pub dropout: f64,
+}
+
+/// Creates a model in training from a base model, whose weights remain packed: all parameters are frozen
+/// but for the updates of the target modules and the modules that are trained as a whole.
+///
+/// `modules_to_save` names these by the end of their names, as in PEFT. The output matrix `lm_head`
+/// becomes untied. An embedding cannot be trained as a whole beside updates.
+///
+/// # Errors
+/// [`Error::Modules`] with the names of `modules_to_save` that no module has, and
+/// [`Error::NothingToTrain`] if nothing else is trained.
+pub fn adapt<B: Backend>(
+    base: Florence2ForConditionalGeneration<B>,
+    settings: &UpdateSettings,
+    seed: u64,
+    is_target: impl Fn(&str) -> bool,
+    modules_to_save: &[String],
+) -> Result<Florence2ForConditionalGeneration<Autodiff<B>>> {
+    let mut model = Florence2ForConditionalGeneration::<Autodiff<B>>::from_inner(base);
+    if model.lm_head.is_none() && is_saved("lm_head", modules_to_save) {
+        untie_output(&mut model);
+    }
+    for (name, linear) in model.linears_mut() {
+        if is_saved(&name, modules_to_save) {
+            linear.weight = linear.weight.clone().trained();
+        }
+    }
+    let mut model = select(model, |key| {
+        let module = key.rsplit_once('.').map_or("", |(module, _)| module);
+        is_saved(module, modules_to_save)
+    });
+    let saved = trained(&model, "");
+    let unknown = modules_to_save.iter().filter(|name| {
+        let module = |key: &str| {
+            key.rsplit_once('.')
+                .is_some_and(|(module, _)| module.ends_with(name.as_str()))
+        };
+        !saved.iter().any(|(key, _)| module(key))
+    });
+    let unknown: Vec<String> = unknown.cloned().collect();
+    if !unknown.is_empty() {
+        return Err(Error::Modules { unknown });
+    }
+    let targets = add_updates(&mut model, settings, seed, |name| {
+        is_target(name) && !is_saved(name, modules_to_save)
+    });
+    if targets.is_empty() && saved.is_empty() {
+        return Err(Error::NothingToTrain);
+    }
+    Ok(model)
+}
+
+fn is_saved(module: &str, modules_to_save: &[String]) -> bool {
+    modules_to_save
+        .iter()
+        .any(|name| module.ends_with(name.as_str()))
+}
+
+/// Gives the model an output matrix of its own, with the values of the shared embedding.
+fn untie_output<B: Backend>(model: &mut Florence2ForConditionalGeneration<B>) {
+    let shared = model.model.language_model.shared.weight.clone();
+    model.lm_head = Some(Linear {
+        weight: shared,
+        bias: None,
+    });
 }
 
 /// Freezes the linear layers for whose names `is_target` is true, and adds updates to them. Returns

@@ -59,33 +59,33 @@ pub struct StepReport {
 }
 
 impl<B: Backend> Batch<B> {
-    /// Pads prompts and labels, each a row of token ids.
+    /// Pads prompts and labels, each a row of token ids. Labels may contain [`IGNORE_INDEX`].
     pub fn new(
         images: Images<B>,
-        prompts: &[Vec<u32>],
-        labels: &[Vec<u32>],
+        prompts: &[Vec<i64>],
+        labels: &[Vec<i64>],
         pad_token_id: u32,
         device: &B::Device,
     ) -> Self {
         let ids = padded(prompts, i64::from(pad_token_id));
-        let mask: Vec<Vec<u32>> = prompts.iter().map(|prompt| vec![1; prompt.len()]).collect();
+        let counted = labels.iter().flatten().filter(|id| **id != IGNORE_INDEX);
+        let mask: Vec<Vec<i64>> = prompts.iter().map(|prompt| vec![1; prompt.len()]).collect();
         Self {
             images,
             input_ids: Tensor::from_data(ids, device),
             attention_mask: Tensor::from_data(padded(&mask, 0), device),
             labels: Tensor::from_data(padded(labels, IGNORE_INDEX), device),
-            label_tokens: labels.iter().map(Vec::len).sum(),
+            label_tokens: counted.count(),
         }
     }
 }
 
 /// Rows of ids, padded on the right.
-fn padded(rows: &[Vec<u32>], padding: i64) -> TensorData {
+fn padded<'a>(rows: &'a [Vec<i64>], padding: i64) -> TensorData {
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let row = |row: &Vec<u32>| {
-        let ids = row.iter().map(|id| i64::from(*id));
+    let row = |row: &'a Vec<i64>| {
         let padding = std::iter::repeat_n(padding, width - row.len());
-        ids.chain(padding).collect::<Vec<i64>>()
+        row.iter().copied().chain(padding)
     };
     let ids: Vec<i64> = rows.iter().flat_map(row).collect();
     TensorData::new(ids, [rows.len(), width])
