@@ -256,6 +256,12 @@ impl TrainingArguments {
         }
     }
 
+    /// The number of epochs that the training begins: `num_train_epochs` of Hugging Face's `TrainerState`.
+    pub fn num_train_epochs(&self, examples: usize) -> u64 {
+        let steps_per_epoch = self.steps_per_epoch(examples).max(1);
+        self.total_steps(examples).div_ceil(steps_per_epoch)
+    }
+
     /// Batches of an epoch. The last one may be smaller.
     pub fn batches_per_epoch(&self, examples: usize) -> u64 {
         examples.div_ceil(self.per_device_train_batch_size.max(1)) as u64
