@@ -139,10 +139,8 @@ impl Checkpoints {
         let output_dir = &self.output_dir;
         fs::create_dir_all(output_dir).map_err(write_error(output_dir))?;
         for (step, folder) in self.folders(TEMPORARY)? {
-            let named = self.folder(PREFIX, step);
-            let complete = read_step(&folder, step).is_some();
-            if complete && read_step(&named, step).is_none() && !named.exists() {
-                fs::rename(&folder, &named).map_err(write_error(&named))?;
+            if read_step(&folder, step).is_some() {
+                self.replace(step, &folder, &self.folder(PREFIX, step))?;
             } else {
                 remove(&folder)?;
             }
@@ -250,6 +248,24 @@ impl Checkpoints {
             }
             self.delete(checkpoint)?;
             deleted.push(checkpoint.path.clone());
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the complete checkpoints after `step`, for a run that continues from `step` and not from the newest one.
+    /// They would otherwise remain its newest checkpoints. Returns the deleted folders.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the output folder cannot be read or a checkpoint cannot be deleted.
+    pub fn delete_after(&self, step: u64) -> Result<Vec<PathBuf>> {
+        let mut deleted = Vec::new();
+        // The newest first, so that those that a kill leaves are of one run.
+        for checkpoint in self.complete()?.into_iter().rev() {
+            if checkpoint.step() > step {
+                self.delete(&checkpoint)?;
+                deleted.push(checkpoint.path);
+            }
         }
         Ok(deleted)
     }
