@@ -555,7 +555,7 @@ mod tests {
 
     /// Arguments as JSON, and the error.
     #[test]
-    fn every_invalid_argument_is_named() {
+    fn every_argument_out_of_range_is_named() {
         let interval = "a fraction of all steps above 0 and below 1, or a whole number of steps";
         let warmup = "0, a fraction of all steps below 1, or a whole number of steps";
         let finite = "a finite number of at least 0";
@@ -594,6 +594,14 @@ mod tests {
                      -3, expected {interval}"
                 ),
             ),
+        ];
+        check_errors(&cases);
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together_are_named() {
+        let finite = "a finite number of at least 0";
+        let cases = [
             (
                 r#"{"load_best_model_at_end": true, "metric_for_best_model": ""}"#,
                 "eval_strategy: found no, expected steps or epoch, as load_best_model_at_end requires evaluations; \
@@ -654,16 +662,21 @@ mod tests {
                 "learning_rate: found 0, expected above 0, as cosine_with_min_lr divides min_lr by it".to_owned(),
             ),
         ];
+        check_errors(&cases);
+    }
+
+    fn check_errors(cases: &[(&str, String)]) {
         for (json, expected) in cases {
             let error = read(json).validate().unwrap_err().to_string();
-            assert_eq!(error, expected, "{json}");
+            assert_eq!(&error, expected, "{json}");
         }
     }
 
     #[test]
     fn numbers_that_are_not_finite_are_invalid() {
         let not_finite = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-        let set: [(&str, fn(&mut TrainingArguments, f64)); 12] = [
+        type Set = fn(&mut TrainingArguments, f64);
+        let set: [(&str, Set); 12] = [
             ("num_train_epochs", |a, x| a.num_train_epochs = x),
             ("learning_rate", |a, x| a.learning_rate = x),
             ("weight_decay", |a, x| a.weight_decay = x),
@@ -672,7 +685,7 @@ mod tests {
             ("adam_beta1", |a, x| a.adam_beta1 = x),
             ("adam_beta2", |a, x| a.adam_beta2 = x),
             ("label_smoothing_factor", |a, x| {
-                a.label_smoothing_factor = x
+                a.label_smoothing_factor = x;
             }),
             ("warmup_ratio", |a, x| a.warmup_ratio = x),
             ("warmup_steps", |a, x| a.warmup_steps = x),

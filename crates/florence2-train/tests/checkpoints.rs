@@ -1,5 +1,7 @@
 //! Checkpoint folders after kills, failed writes and rotation.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
@@ -90,100 +92,103 @@ fn a_saved_checkpoint_is_read_to_the_bit() {
     );
 }
 
-/// A step in the life of a checkpoint at which the process is killed: what is then on the disk.
+type Stage = fn(&Path) -> io::Result<()>;
+
+/// The stages at which a process is killed: the name, what makes the output folder look like it from the checkpoints 10, 20
+/// and 30, and the complete checkpoints after `prepare`.
+const STAGES: [(&str, Stage, &[u64]); 13] = [
+    (
+        "the temporary folder is created",
+        |output| fs::create_dir(output.join("tmp-checkpoint-40")),
+        &[10, 20, 30],
+    ),
+    (
+        "a file is written partly",
+        |output| {
+            fs::create_dir(output.join("tmp-checkpoint-40"))?;
+            fs::write(output.join("tmp-checkpoint-40/weights"), "wei")
+        },
+        &[10, 20, 30],
+    ),
+    (
+        "the state is missing",
+        |output| {
+            rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
+            fs::remove_file(output.join("tmp-checkpoint-30/checkpoint.json"))?;
+            fs::remove_file(output.join("tmp-checkpoint-30/trainer_state.json"))
+        },
+        &[10, 20],
+    ),
+    (
+        "the manifest is missing",
+        |output| {
+            rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
+            fs::remove_file(output.join("tmp-checkpoint-30/checkpoint.json"))
+        },
+        &[10, 20],
+    ),
+    (
+        "the manifest is written partly",
+        |output| {
+            rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
+            truncate(&output.join("tmp-checkpoint-30/checkpoint.json"))
+        },
+        &[10, 20],
+    ),
+    (
+        "only the name is missing",
+        |output| rename(output, "checkpoint-30", "tmp-checkpoint-30"),
+        &[10, 20, 30],
+    ),
+    (
+        "the checkpoint that it replaces has its name",
+        |output| move_new(output, 20, "tmp-checkpoint-20"),
+        &[10, 20, 30],
+    ),
+    (
+        "neither it nor the checkpoint that it replaces has the name",
+        |output| {
+            rename(output, "checkpoint-20", "old-checkpoint-20")?;
+            move_new(output, 20, "tmp-checkpoint-20")
+        },
+        &[10, 20, 30],
+    ),
+    (
+        "the replaced checkpoint is not deleted yet",
+        |output| {
+            rename(output, "checkpoint-20", "old-checkpoint-20")?;
+            move_new(output, 20, "checkpoint-20")
+        },
+        &[10, 20, 30],
+    ),
+    (
+        "the oldest checkpoint is being deleted",
+        |output| {
+            rename(output, "checkpoint-10", "old-checkpoint-10")?;
+            fs::remove_file(output.join("old-checkpoint-10/weights"))
+        },
+        &[20, 30],
+    ),
+    (
+        "a copied checkpoint lacks a file",
+        |output| fs::remove_file(output.join("checkpoint-30/optimizer/moments")),
+        &[10, 20],
+    ),
+    (
+        "a file of a copied checkpoint is shorter",
+        |output| truncate(&output.join("checkpoint-30/weights")),
+        &[10, 20],
+    ),
+    (
+        "a copied checkpoint has another step's name",
+        |output| rename(output, "checkpoint-30", "checkpoint-40"),
+        &[10, 20],
+    ),
+];
+
 #[test]
 fn a_kill_at_any_stage_leaves_the_earlier_checkpoints() {
-    type Stage = fn(&Path) -> io::Result<()>;
-    let stages: [(&str, Stage, &[u64]); 13] = [
-        (
-            "the temporary folder is created",
-            |output| fs::create_dir(output.join("tmp-checkpoint-40")),
-            &[10, 20, 30],
-        ),
-        (
-            "a file is written partly",
-            |output| {
-                fs::create_dir(output.join("tmp-checkpoint-40"))?;
-                fs::write(output.join("tmp-checkpoint-40/weights"), "wei")
-            },
-            &[10, 20, 30],
-        ),
-        (
-            "the state is missing",
-            |output| {
-                rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
-                fs::remove_file(output.join("tmp-checkpoint-30/checkpoint.json"))?;
-                fs::remove_file(output.join("tmp-checkpoint-30/trainer_state.json"))
-            },
-            &[10, 20],
-        ),
-        (
-            "the manifest is missing",
-            |output| {
-                rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
-                fs::remove_file(output.join("tmp-checkpoint-30/checkpoint.json"))
-            },
-            &[10, 20],
-        ),
-        (
-            "the manifest is written partly",
-            |output| {
-                rename(output, "checkpoint-30", "tmp-checkpoint-30")?;
-                truncate(&output.join("tmp-checkpoint-30/checkpoint.json"))
-            },
-            &[10, 20],
-        ),
-        (
-            "only the name is missing",
-            |output| rename(output, "checkpoint-30", "tmp-checkpoint-30"),
-            &[10, 20, 30],
-        ),
-        (
-            "the checkpoint that it replaces has its name",
-            |output| move_new(output, 20, "tmp-checkpoint-20"),
-            &[10, 20, 30],
-        ),
-        (
-            "neither it nor the checkpoint that it replaces has the name",
-            |output| {
-                rename(output, "checkpoint-20", "old-checkpoint-20")?;
-                move_new(output, 20, "tmp-checkpoint-20")
-            },
-            &[10, 20, 30],
-        ),
-        (
-            "the replaced checkpoint is not deleted yet",
-            |output| {
-                rename(output, "checkpoint-20", "old-checkpoint-20")?;
-                move_new(output, 20, "checkpoint-20")
-            },
-            &[10, 20, 30],
-        ),
-        (
-            "the oldest checkpoint is being deleted",
-            |output| {
-                rename(output, "checkpoint-10", "old-checkpoint-10")?;
-                fs::remove_file(output.join("old-checkpoint-10/weights"))
-            },
-            &[20, 30],
-        ),
-        (
-            "a copied checkpoint lacks a file",
-            |output| fs::remove_file(output.join("checkpoint-30/optimizer/moments")),
-            &[10, 20],
-        ),
-        (
-            "a file of a copied checkpoint is shorter",
-            |output| truncate(&output.join("checkpoint-30/weights")),
-            &[10, 20],
-        ),
-        (
-            "a copied checkpoint has another step's name",
-            |output| rename(output, "checkpoint-30", "checkpoint-40"),
-            &[10, 20],
-        ),
-    ];
-    for (name, stage, expected) in stages {
+    for (name, stage, expected) in STAGES {
         let output = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(output.path());
         for step in [10, 20, 30] {
@@ -287,7 +292,10 @@ fn a_failed_write_leaves_the_earlier_checkpoints() {
                 "{error:?}"
             );
             assert!(error.to_string().contains(cause), "{error}");
-            assert_eq!(checkpoints.complete().unwrap(), [earlier.clone()]);
+            assert_eq!(
+                checkpoints.complete().unwrap(),
+                std::slice::from_ref(&earlier)
+            );
             check_contents(&earlier);
             assert_eq!(names(output.path()), set(["checkpoint-10"]), "{cause}");
         }

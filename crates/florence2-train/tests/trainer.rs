@@ -1,12 +1,14 @@
 //! Schedules, the order of batches and the actions of runs, compared with transformers' (`tests/fixtures/trainer.py`).
 
+#![allow(clippy::unwrap_used)]
+
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 
 use florence2_train::{
-    Checkpoints, ExampleSampler, LrSchedule, LrSchedulerKwargs, SaveStrategy, SchedulerType,
-    TrainerState, TrainingArguments,
+    Checkpoint, Checkpoints, ExampleSampler, LrSchedule, LrSchedulerKwargs, SaveStrategy,
+    SchedulerType, TrainerState, TrainingArguments,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -226,7 +228,7 @@ fn perform(run: &Run) {
             .complete()
             .unwrap()
             .iter()
-            .map(|kept| kept.step())
+            .map(Checkpoint::step)
             .collect();
         assert_eq!(&kept, expected, "{context}");
     }
