@@ -161,7 +161,7 @@ impl Checkpoints {
     /// # Errors
     ///
     /// Fails if a file cannot be written, for example because the disk is full, and if `write` fails. No other checkpoint
-    /// is changed, and the temporary folder is removed.
+    /// is changed, the temporary folder is removed, and `state` remains as it is.
     pub fn save<E>(
         &self,
         state: &mut TrainerState,
@@ -173,7 +173,8 @@ impl Checkpoints {
         let step = state.global_step;
         let path = self.folder(PREFIX, step);
         let temporary = self.folder(TEMPORARY, step);
-        state.best_model_checkpoint = self.best_model_checkpoint(state);
+        let mut saved_state = state.clone();
+        saved_state.best_model_checkpoint = self.best_model_checkpoint(state);
         let saved = remove(&temporary)
             .and_then(|()| fs::create_dir(&temporary).map_err(write_error(&temporary)))
             .and_then(|()| {
@@ -182,16 +183,17 @@ impl Checkpoints {
                     source: source.into(),
                 })
             })
-            .and_then(|()| complete(&temporary, state))
+            .and_then(|()| complete(&temporary, &saved_state))
             .and_then(|()| self.replace(step, &temporary, &path));
         if let Err(error) = saved {
             // The first error is the one to report. `prepare` removes what remains.
             let _ = fs::remove_dir_all(&temporary);
             return Err(error);
         }
+        state.clone_from(&saved_state);
         Ok(Checkpoint {
             path,
-            state: state.clone(),
+            state: saved_state,
         })
     }
 

@@ -17,7 +17,7 @@ pub use arguments::{IntervalStrategy, SaveStrategy, StepActions, TrainingArgumen
 pub use checkpoints::{Checkpoint, CheckpointError, Checkpoints};
 pub use invalid::{InvalidArgument, InvalidArguments};
 pub use metrics_log::{MetricsLog, MetricsLogError, MetricsRecord, read_metrics};
-pub use plot::{loss_plot, write_loss_plot};
+pub use plot::{PlotError, loss_plot, write_loss_plot};
 pub use sampler::{ExampleSampler, SamplerError, SamplerState, UpdateBatches};
 pub use schedule::{LrSchedule, LrSchedulerKwargs, SchedulerType, WarmupDecayType};
 pub use trainer_state::TrainerState;

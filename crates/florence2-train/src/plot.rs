@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files::write_atomic;
 use crate::metrics_log::MetricsRecord;
@@ -105,13 +105,31 @@ pub fn loss_plot(records: &[MetricsRecord], title: &str) -> String {
     svg
 }
 
+/// The plot cannot be written, for example because the disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot be written: {source}", .path.display())]
+pub struct PlotError {
+    /// The file.
+    pub path: PathBuf,
+    /// The error of the operating system.
+    pub source: io::Error,
+}
+
 /// Writes [`loss_plot`] into a file, which is replaced completely or not at all.
 ///
 /// # Errors
 ///
 /// Fails if the file cannot be written.
-pub fn write_loss_plot(path: &Path, records: &[MetricsRecord], title: &str) -> io::Result<()> {
-    write_atomic(path, loss_plot(records, title).as_bytes())
+pub fn write_loss_plot(
+    path: &Path,
+    records: &[MetricsRecord],
+    title: &str,
+) -> Result<(), PlotError> {
+    let svg = loss_plot(records, title);
+    write_atomic(path, svg.as_bytes()).map_err(|source| PlotError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The finite losses, by their steps.

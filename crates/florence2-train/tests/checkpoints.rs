@@ -283,7 +283,10 @@ fn a_failed_write_leaves_the_earlier_checkpoints() {
             let output = tempfile::tempdir().unwrap();
             let checkpoints = Checkpoints::new(output.path());
             let earlier = save(&checkpoints, 10);
-            let error = checkpoints.save(&mut state(step), failure).unwrap_err();
+            let mut unsaved = state(step);
+            unsaved.update_best(0.5, true);
+            let error = checkpoints.save(&mut unsaved, failure).unwrap_err();
+            assert_eq!(unsaved.best_model_checkpoint, None);
             assert!(
                 matches!(
                     error,

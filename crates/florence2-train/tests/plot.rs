@@ -268,5 +268,8 @@ fn the_plot_is_written_or_an_error_is_returned() {
     write_loss_plot(&path, &run(), "loss").unwrap();
     let svg = std::fs::read_to_string(&path).unwrap();
     assert_eq!(svg, loss_plot(&run(), "loss"));
-    assert!(write_loss_plot(&folder.path().join("missing/loss.svg"), &run(), "loss").is_err());
+    let missing = folder.path().join("missing/loss.svg");
+    let error = write_loss_plot(&missing, &run(), "loss").unwrap_err();
+    let expected = format!("{}: cannot be written: ", missing.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }
