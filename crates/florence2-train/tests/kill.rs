@@ -34,10 +34,9 @@ fn a_killed_run_continues_from_its_newest_checkpoint() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let saved = lines
-            .map(Result::unwrap)
-            .find(|line| line.contains("saved a checkpoint"));
+        // The pipe remains open until the process is killed, since it writes further lines.
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let saved = lines.find(|line| line.as_ref().unwrap().contains("saved a checkpoint"));
         assert!(saved.is_some(), "the process has ended");
         sleep(Duration::from_micros(kill * 500));
         process.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Schedules, the order of batches and the actions of runs, compared with transformers' (`tests/fixtures/trainer.py`).
+//! Default arguments, the order of batches and the actions of runs, compared with transformers' (`tests/fixtures/trainer.py`).
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,30 +7,19 @@ use std::fs;
 use std::path::Path;
 
 use florence2_train::{
-    Checkpoint, Checkpoints, ExampleSampler, LrSchedule, LrSchedulerKwargs, SaveStrategy,
-    SchedulerType, TrainerState, TrainingArguments,
+    Checkpoint, Checkpoints, ExampleSampler, SaveStrategy, TrainerState, TrainingArguments,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The largest difference of a factor from Python's: a few roundings of numbers up to 1.
+/// The largest difference of a learning rate from Python's, relative to the initial one: a few roundings.
 const TOLERANCE: f64 = 1e-14;
 
 #[derive(Deserialize)]
 struct Goldens {
     defaults: Vec<Value>,
-    schedules: Vec<Schedule>,
     runs: Vec<Run>,
     orders: Vec<Order>,
-}
-
-#[derive(Deserialize)]
-struct Schedule {
-    name: SchedulerType,
-    kwargs: LrSchedulerKwargs,
-    warmup: u64,
-    total: u64,
-    factors: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -91,41 +80,6 @@ fn defaults_are_those_of_transformers() {
     arguments.validate().unwrap();
     let read: TrainingArguments = serde_json::from_value(ours).unwrap();
     assert_eq!(read, arguments);
-}
-
-#[test]
-fn schedules_are_those_of_transformers() {
-    for golden in goldens().schedules {
-        let Schedule {
-            name,
-            kwargs,
-            warmup,
-            total,
-            ..
-        } = golden;
-        let schedule = LrSchedule::new(name, &kwargs, 1e-3, warmup, total).unwrap();
-        for (step, expected) in golden.factors.into_iter().enumerate() {
-            let found = schedule.factor(step as u64);
-            assert!(
-                (found - expected).abs() <= TOLERANCE,
-                "{name} {kwargs:?}, warmup {warmup} of {total}, step {step}: found {found}, expected {expected}"
-            );
-            assert_eq!(schedule.learning_rate(step as u64), 1e-3 * found);
-        }
-    }
-}
-
-#[test]
-fn every_schedule_is_compared() {
-    let goldens = goldens();
-    for kind in SchedulerType::ALL {
-        assert!(
-            goldens.schedules.iter().any(|golden| golden.name == kind),
-            "{kind}"
-        );
-        assert_eq!(kind.name().parse(), Ok(kind));
-        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
-    }
 }
 
 #[test]
