@@ -371,8 +371,11 @@ fn sync_files(folder: &Path, prefix: &str, sizes: &mut BTreeMap<String, u64>) ->
             sync_files(&path, &format!("{name}/"), sizes)?;
             continue;
         }
-        // Windows requires write access.
-        let file = OpenOptions::new().write(true).open(&path);
+        // Windows requires write access. Elsewhere, a file may be read-only, for example a copy of one.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(cfg!(windows))
+            .open(&path);
         let size = file.and_then(|file| {
             file.sync_all()?;
             file.metadata()

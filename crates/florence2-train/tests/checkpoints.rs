@@ -400,3 +400,21 @@ fn later_checkpoints_of_an_abandoned_run_are_deleted() {
     assert_eq!(deleted, expected);
     assert_eq!(names(output.path()), set(["checkpoint-1", "checkpoint-2"]));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_may_contain_files_that_are_read_only() {
+    let output = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(output.path());
+    for _ in 0..2 {
+        let write = |folder: &Path| {
+            let path = folder.join("config.json");
+            fs::write(&path, "{}")?;
+            let mut permissions = fs::metadata(&path)?.permissions();
+            permissions.set_readonly(true);
+            fs::set_permissions(&path, permissions)
+        };
+        checkpoints.save(&mut state(10), write).unwrap();
+    }
+    assert_eq!(steps(&checkpoints), [10]);
+}
