@@ -35,7 +35,7 @@ pub use lora::adapt;
 pub use metrics_log::{MetricsLog, MetricsLogError, MetricsRecord, read_metrics};
 pub use optimizer::{AdamW, AdamWSettings, decays};
 pub use output::{ModelFiles, Output};
-pub use plot::{loss_plot, write_loss_plot};
+pub use plot::{PlotError, loss_plot, write_loss_plot};
 pub use sampler::{ExampleSampler, SamplerError, SamplerState, UpdateBatches};
 pub use schedule::{LrSchedule, LrSchedulerKwargs, SchedulerType, WarmupDecayType};
 pub use step::{Batch, FrozenFeatures, Images, StepReport, TrainStep};
