@@ -37,6 +37,7 @@ mod adapter_config;
 mod adapters;
 mod cast;
 mod hf_config;
+mod initialise;
 mod key_map;
 mod load;
 mod loader;
@@ -57,7 +58,8 @@ mod untied_embeddings;
 pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file, write_atomic};
 
 pub use cast::cast;
-pub use key_map::{KeyLayout, to_hugging_face_key};
+pub use initialise::initialise;
+pub use key_map::{KeyLayout, module_path_to_key, to_hugging_face_key};
 pub use load::{inspect, load, load_monitored};
 pub use lora::Adapter;
 pub use lora_config::{LoraConfig, NamesOrPattern};
