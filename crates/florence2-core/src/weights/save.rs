@@ -30,6 +30,9 @@ const ADDED_BIASES: [&str; 2] = [
     "model.multi_modal_projector.image_projection.bias",
 ];
 
+/// The last part of the keys of an update that is not merged.
+const UPDATES: [&str; 2] = ["lora_A", "lora_B"];
+
 /// How a model is written.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
@@ -73,6 +76,8 @@ impl<'a> SaveOptions<'a> {
 /// transformers embeds prompts, and the other copies become untied. transformers looks up the
 /// `<image>` token. If the vocabulary has no row for it, the mean of the other rows is added, so that
 /// its score is the mean of the others' and a search never selects it.
+///
+/// A model in training with LoRA updates is an error. `AutodiffModule::valid` merges the updates.
 ///
 /// # Errors
 /// [`Error::Argument`] if the dtype is int8, if `image_token_id` exceeds the vocabulary by more than
@@ -136,16 +141,17 @@ impl Shapes {
 
     /// Rejects parameters that transformers does not have.
     fn check_names(&self, path: &Path) -> Result<()> {
-        let keys = self.keys();
-        let added: Vec<&str> = ADDED_BIASES
-            .into_iter()
-            .filter(|bias| keys.contains(bias))
-            .collect();
+        let is_added = |key: &&str| {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            ADDED_BIASES.contains(key) || UPDATES.contains(&name)
+        };
+        let added: Vec<&str> = self.keys().into_iter().filter(is_added).collect();
         if added.is_empty() {
             return Ok(());
         }
         let reason = format!(
-            "found {}, added by an adapter with lora_bias, expected the parameters of transformers",
+            "found {}, expected the parameters of transformers alone: merged updates, and no bias of \
+             an adapter with lora_bias",
             added.join(", ")
         );
         Err(Error::malformed(path.display().to_string(), reason))

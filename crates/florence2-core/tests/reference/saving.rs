@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::Param;
+use burn::module::{AutodiffModule, Param};
+use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use burn_ndarray::NdArray;
@@ -15,7 +16,7 @@ use florence2_core::weights::{
     NamesOrPattern, SaveOptions, save,
 };
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
-use florence2_kernels::{Backend, Dtype};
+use florence2_kernels::{Backend, Dtype, LoraUpdate};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, MODELS, assert_close, model_of_folder, repository};
@@ -241,7 +242,7 @@ fn merged_adapters_are_written_with_the_logits_of_peft() {
                 kind => {
                     let (shape, values) = goldens[kind].clone();
                     let data = burn::tensor::TensorData::new(values, shape);
-                    burn::tensor::Tensor::from_data(data, &FlexDevice)
+                    Tensor::from_data(data, &FlexDevice)
                 }
             };
             assert_close(&format!("{name} {kind}"), found, golden);
@@ -592,6 +593,34 @@ fn a_model_that_cannot_be_written_leaves_the_earlier_one() {
         error.contains("config.json/model: cannot be written"),
         "{error}"
     );
+}
+
+#[test]
+fn updates_are_merged_before_a_model_is_written() {
+    let fixture = Fixture::open("tiny-a");
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = fixture.model::<Autodiff<Flex>>("hf", &[]);
+    let weight = &mut model.model.language_model.decoder.layers[0].fc1.weight;
+    let [rank, inputs, outputs] = [1, 20, 44];
+    *weight = weight.clone().adapted(LoraUpdate {
+        lora_a: Param::from_tensor(Tensor::full([rank, inputs], 0.5, &FlexDevice)),
+        lora_b: Param::from_tensor(Tensor::full([outputs, rank], 0.25, &FlexDevice)),
+        scaling: 2.0,
+        dropout: 0.0,
+        dropout_seed: None,
+    });
+    let error = save(&model, folder.path(), &SaveOptions::default()).unwrap_err();
+    let key = "model.language_model.decoder.layers.0.fc1.weight";
+    for name in ["lora_A", "lora_B"] {
+        let expected = format!("{key}.{name}");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    save(&model.valid(), folder.path(), &SaveOptions::default()).unwrap();
+    let base = read(&Checkpoint::open(&fixture.folder.join("hf")).unwrap());
+    let merged = read(&Checkpoint::open(folder.path()).unwrap());
+    for (merged, base) in merged[key].1.iter().zip(&base[key].1) {
+        assert_eq!(*merged, base + 0.25);
+    }
 }
 
 /// Names and a pattern are written in the form that PEFT reads.
