@@ -1,5 +1,5 @@
 //! Parsing of Florence-2's answers: from generated text to boxes, quads, polygons and labels. The
-//! inverse, [`write`], makes the texts that a model is trained on.
+//! inverse, [`write()`], makes the texts that a model is trained on.
 //!
 //! [`parse`] implements transformers' `Florence2PostProcessor`, in linear time on any input, and
 //! adds a confidence to every region. It depends on neither tokenizer nor model. [`parse_with`] takes

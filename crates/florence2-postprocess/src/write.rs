@@ -105,10 +105,10 @@ pub fn write(result: &TaskResult, image_size: ImageSize) -> Result<String, Write
     write_with(result, image_size, &WriteOptions::default())
 }
 
-/// As [`write`], with options.
+/// As [`write()`], with options.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_with(
     result: &TaskResult,
     image_size: ImageSize,
@@ -138,7 +138,7 @@ pub fn write_text(text: &str) -> Result<String, WriteError> {
     })
 }
 
-/// Writes regions in the grammar of a type, otherwise as [`write`]:
+/// Writes regions in the grammar of a type, otherwise as [`write()`]:
 ///
 /// | type | regions | text |
 /// |---|---|---|
