@@ -15,7 +15,7 @@ pub(crate) fn box_fault(
     [width, height]: [f64; 2],
 ) -> Option<(Severity, String)> {
     let BoundingBox { x1, y1, x2, y2 } = corners;
-    let found = |what: &str| format!("{what} (x1 {x1}, y1 {y1}, x2 {x2}, y2 {y2})");
+    let found = |what: &str| format!("{what} (x1 {x1:?}, y1 {y1:?}, x2 {x2:?}, y2 {y2:?})");
     if ![x1, y1, x2, y2].iter().all(|value| value.is_finite()) {
         return Some((Severity::Error, found("a box that is not finite")));
     }

@@ -348,7 +348,7 @@ impl LineParser<'_> {
         let Some((class, coordinates)) = numbers.split_first() else {
             return malformed("nothing".to_owned());
         };
-        let label = self.label(*class)?;
+        let label = self.label(*class, line)?;
         match coordinates {
             [cx, cy, width, height] => Ok(boxed(label, [*cx, *cy, *width, *height])),
             [cx, cy, width, height, ..] if self.has_key_points => {
@@ -367,7 +367,8 @@ impl LineParser<'_> {
         }
     }
 
-    fn label(&self, class: f64) -> Result<&str, (FindingKind, String, String)> {
+    /// The name of a class of a line.
+    fn label(&self, class: f64, line: &str) -> Result<&str, (FindingKind, String, String)> {
         let count = self.classes.len();
         let is_index = class >= 0.0 && class.fract() == 0.0 && class < count as f64;
         if is_index {
@@ -375,7 +376,10 @@ impl LineParser<'_> {
         }
         Err((
             FindingKind::UnknownClass,
-            format!("the class {class}"),
+            format!(
+                "the class {}",
+                line.split_whitespace().next().unwrap_or_default()
+            ),
             format!("an index of the {count} names, from 0"),
         ))
     }
