@@ -1,6 +1,6 @@
 //! COCO JSON: instances and captions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,11 +169,14 @@ pub(crate) fn read_coco(file: &Path, options: &DatasetOptions) -> Result<Content
     } else {
         let maker = ExampleMaker::new(options)?;
         for (image, annotations) in pairs {
-            let objects = annotations.into_iter();
-            let objects =
-                objects.filter_map(|annotation| object(annotation, &names, &mut contents.findings));
+            let count = annotations.len();
+            let annotations = annotations.into_iter();
+            let objects = annotations
+                .filter_map(|annotation| object(annotation, &names, &mut contents.findings))
+                .collect::<Vec<_>>();
             let annotated = AnnotatedImage {
-                objects: objects.collect(),
+                has_faults: objects.len() < count,
+                objects,
                 image: image.path,
                 source: image.source,
                 image_size: Some(image.size),
@@ -321,7 +324,7 @@ fn annotations(
 ) -> Vec<Vec<Sourced>> {
     let mut annotations: Vec<Vec<Sourced>> = Vec::new();
     annotations.resize_with(images, Vec::new);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let kind = ("annotation", "annotations");
     let id = |annotation: &CocoAnnotation| annotation.id.clone();
     for (source, annotation) in valid(entries, file, kind, id, findings) {

@@ -1,5 +1,6 @@
 //! Examples from annotated objects: prefixes and suffixes of each task.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use florence2_postprocess::{ImageSize, Region, Shape, WriteError, WriteOptions, write_regions};
@@ -26,6 +27,8 @@ pub(crate) struct AnnotatedImage {
     /// size.
     pub(crate) image_size: Option<ImageSize>,
     pub(crate) objects: Vec<SourcedObject>,
+    /// Whether an object was left out, so that an image without objects is no background image.
+    pub(crate) has_faults: bool,
 }
 
 /// The objects that an example is made of.
@@ -80,7 +83,8 @@ impl<'a> ExampleMaker<'a> {
         })
     }
 
-    /// Adds the examples of an image. Objects that cannot be used are findings.
+    /// Adds the examples of an image. Objects that cannot be used are findings. An image of which no
+    /// object can be used is left out, since it is no image without objects.
     pub(crate) fn add_examples(&self, annotated: AnnotatedImage, contents: &mut Contents) {
         let findings = &mut contents.findings;
         let AnnotatedImage {
@@ -88,13 +92,25 @@ impl<'a> ExampleMaker<'a> {
             source,
             image_size,
             objects,
+            has_faults,
         } = annotated;
+        add_duplicates(&objects, findings);
+        let count = objects.len();
         let objects = self.usable(objects, image_size, findings);
-        for group in self.groups(&source, objects) {
-            let example = self.example(&image, image_size, group, findings);
-            if !example.suffix.is_empty()
+        let has_faults = has_faults || objects.len() < count;
+        for (source, group) in self.groups(&source, objects) {
+            let has_objects = group.iter().any(|object| !object.object.is_crowd);
+            if !has_objects && has_faults {
+                findings.push(Finding::error(
+                    source,
+                    FindingKind::EmptySuffix,
+                    "no object that can be used",
+                    "at least one, or an image without annotations",
+                ));
+            } else if has_objects
                 || (self.grouping == Grouping::Image && self.options.keep_background)
             {
+                let example = self.example(&image, image_size, (source, group), findings);
                 contents.examples.push(example);
             }
         }
@@ -157,14 +173,15 @@ impl<'a> ExampleMaker<'a> {
             Grouping::Image => vec![(source.clone(), objects)],
             Grouping::Class => {
                 let mut groups: Vec<(Source, Vec<SourcedObject>)> = Vec::new();
+                let mut places: HashMap<String, usize> = HashMap::new();
                 for object in objects {
-                    let label = &object.object.label;
-                    let group = groups.iter_mut();
-                    let mut group = group.filter(|(_, group)| group[0].object.label == *label);
-                    match group.next() {
-                        Some((_, group)) => group.push(object),
-                        None => groups.push((of_class(source, label), vec![object])),
+                    let label = object.object.label.clone();
+                    let place = *places.entry(label).or_insert(groups.len());
+                    if place == groups.len() {
+                        let source = of_class(source, &object.object.label);
+                        groups.push((source, Vec::new()));
                     }
+                    groups[place].1.push(object);
                 }
                 groups
             }
@@ -254,6 +271,22 @@ impl<'a> ExampleMaker<'a> {
         let post_processing_type = self.task.post_processing_type();
         let size = written_size(image_size);
         write_regions(regions, post_processing_type, size, &self.write_options)
+    }
+}
+
+/// Reports objects with the class and the box of an earlier one.
+fn add_duplicates(objects: &[SourcedObject], findings: &mut Vec<Finding>) {
+    let mut seen = HashSet::new();
+    for SourcedObject { source, object } in objects {
+        let corners = <[f64; 4]>::from(object.bounding_box).map(f64::to_bits);
+        if !seen.insert((object.label.as_str(), corners, object.is_crowd)) {
+            findings.push(Finding::warning(
+                source.clone(),
+                FindingKind::Duplicate,
+                format!("a second object of {:?} with the same box", object.label),
+                "different objects",
+            ));
+        }
     }
 }
 

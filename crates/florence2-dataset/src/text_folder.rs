@@ -1,7 +1,8 @@
 //! A folder of images, each with a `.txt` file of the same name.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::contents::Contents;
 use crate::error::{Error, Result};
@@ -39,7 +40,7 @@ pub(crate) fn read_text_folder(folder: &Path, prefix: Option<&str>) -> Result<Co
             )),
         }
     }
-    let stems: std::collections::HashSet<_> = images
+    let stems: HashSet<PathBuf> = images
         .iter()
         .map(|image| image.with_extension(""))
         .collect();

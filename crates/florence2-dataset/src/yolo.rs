@@ -59,6 +59,7 @@ pub(crate) fn read_yolo(file: &Path, options: &DatasetOptions) -> Result<Content
             contents.findings.push(finding);
             continue;
         }
+        let faults = contents.findings.len();
         let objects = if labels.exists() {
             let parser = LineParser {
                 classes: &contents.classes,
@@ -77,6 +78,7 @@ pub(crate) fn read_yolo(file: &Path, options: &DatasetOptions) -> Result<Content
             source,
             image_size: None,
             objects,
+            has_faults: contents.findings.len() > faults,
         };
         maker.add_examples(annotated, &mut contents);
     }

@@ -352,11 +352,50 @@ fn classes_that_cannot_be_written_are_reported() {
         ),
     ] {
         let (folder, dataset) = coco_with(|file| file["categories"][0]["name"] = json!(name));
-        let dataset = dataset.expect("an image without objects");
-        let expected = format!("_annotations.coco.json: annotation 1: {expected}");
-        assert_eq!(folder.findings(dataset.report()), [expected]);
-        assert_eq!(texts(&dataset), [("<OD>", "")]);
+        let Err(Error::NoExamples { report, .. }) = dataset else {
+            panic!("no example")
+        };
+        // An image whose only object is faulty is no background image.
+        let expected = [
+            format!("_annotations.coco.json: annotation 1: {expected}"),
+            "_annotations.coco.json: image 1: found no object that can be used, expected at least one, \
+             or an image without annotations"
+                .to_owned(),
+        ];
+        assert_eq!(folder.findings(&report), expected);
     }
+}
+
+#[test]
+fn an_image_with_faulty_labels_only_is_left_out() {
+    let folder = yolo_with(b"5 0.5 0.5 1 1\n");
+    let dataset = folder
+        .open(&DatasetOptions::default())
+        .expect("good labels");
+    assert_eq!(dataset.len(), 1);
+    assert_eq!(
+        folder.findings(dataset.report()),
+        [
+            "labels/b.txt:1: found the class 5, expected an index of the 2 names, from 0",
+            "labels/b.txt: found no object that can be used, expected at least one, or an image \
+             without annotations"
+        ]
+    );
+}
+
+#[test]
+fn an_object_twice_is_a_warning() {
+    let folder = yolo_with(b"0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n0 0.5 0.5 1 1\n");
+    let dataset = folder
+        .open(&DatasetOptions::default())
+        .expect("good labels");
+    assert_eq!(
+        folder.findings(dataset.report()),
+        [
+            "labels/b.txt:3: warning: found a second object of \"cat\" with the same box, expected \
+             different objects"
+        ]
+    );
 }
 
 #[test]

@@ -473,3 +473,47 @@ fn the_area_threshold_applies_to_text_lines() {
     let parsed = parse_with(&answer, PostProcessingType::Ocr, SIZE, coordinates, &config);
     assert_eq!(parsed.regions.len(), 1);
 }
+
+#[derive(serde::Deserialize)]
+struct PublishedCase {
+    task: String,
+    image_size: (u32, u32),
+    generated_text: String,
+}
+
+/// The published answers with regions are written as they were generated, in one of the two styles.
+#[test]
+fn published_answers_are_written_as_generated() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/published.json"
+    );
+    let json = std::fs::read_to_string(path).expect("the fixture is committed");
+    let cases: Vec<PublishedCase> = serde_json::from_str(&json).expect("the fixture's form");
+    let mut written = 0;
+    for case in cases {
+        let kind = match case.task.as_str() {
+            "<OD>" => PostProcessingType::DescriptionWithBboxes,
+            "<REGION_PROPOSAL>" => PostProcessingType::Bboxes,
+            "<REFERRING_EXPRESSION_SEGMENTATION>" => PostProcessingType::Polygons,
+            "<OPEN_VOCABULARY_DETECTION>" => PostProcessingType::DescriptionWithBboxesOrPolygons,
+            _ => continue,
+        };
+        let frames = ["<s>", "</s>"].into_iter();
+        let expected = frames.fold(case.generated_text.clone(), |text, frame| {
+            text.replace(frame, "")
+        });
+        let (width, height) = case.image_size;
+        let size = ImageSize { width, height };
+        let answer = ScoredText::unscored(case.generated_text);
+        let parsed = parse(&answer, kind, size, Coordinates::BinCenters);
+        let in_style = |style| {
+            let options = WriteOptions::default().label_style(style);
+            write_with(&parsed, size, &options).expect("an answer of the grammar")
+        };
+        let found = [LabelStyle::Shared, LabelStyle::Repeated].map(in_style);
+        assert!(found.contains(&expected), "{expected}\n{found:?}");
+        written += 1;
+    }
+    assert!(written >= 4, "{written} answers");
+}
