@@ -39,14 +39,29 @@ fn one_broken_line_in_a_thousand_is_left_out() {
     assert_eq!(dataset.report().count(Severity::Error), 1);
 }
 
+/// A faulty line after a good one is the only finding.
+fn check_faulty_line(line: &[u8], expected: &str) {
+    let text = [GOOD.as_bytes(), b"\n", line].concat();
+    let folder = Folder::new()
+        .image("a.png", 2, 2)
+        .file("annotations.jsonl", text);
+    let dataset = folder
+        .open(&DatasetOptions::default())
+        .expect("one good line");
+    assert_eq!(dataset.len(), 1, "{expected}");
+    let expected = format!("annotations.jsonl:2: {expected}");
+    assert_eq!(folder.findings(dataset.report()), [expected]);
+    assert_eq!(dataset.report().findings[0].severity, Severity::Error);
+}
+
 #[test]
 fn faulty_lines_are_reported_with_what_was_found() {
     let expected_keys = r#"expected {"image": "..", "prefix": "..", "suffix": ".."}"#;
-    let entry = |prefix: &str, suffix: &str| {
-        json!({"image": "a.png", "prefix": prefix, "suffix": suffix}).to_string()
-    };
     let cases: Vec<(Vec<u8>, String)> = vec![
-        (b"[1, 2]".to_vec(), format!("found an array, {expected_keys}")),
+        (
+            b"[1, 2]".to_vec(),
+            format!("found an array, {expected_keys}"),
+        ),
         (b"null".to_vec(), format!("found null, {expected_keys}")),
         (b"3".to_vec(), format!("found a number, {expected_keys}")),
         (
@@ -93,64 +108,62 @@ fn faulty_lines_are_reported_with_what_was_found() {
             br#"{"image": "", "prefix": "<OD>", "suffix": ""}"#.to_vec(),
             "found a folder at , expected an image".to_owned(),
         ),
+    ];
+    for (line, expected) in cases {
+        check_faulty_line(&line, &expected);
+    }
+}
+
+#[test]
+fn lines_with_faulty_texts_are_reported_with_what_was_found() {
+    let entry = |prefix: &str, suffix: &str| {
+        json!({"image": "a.png", "prefix": prefix, "suffix": suffix}).to_string()
+    };
+    let cases = [
         (
-            entry("<OD>extra", "car<loc_0><loc_0><loc_9><loc_9>").into_bytes(),
+            entry("<OD>extra", "car<loc_0><loc_0><loc_9><loc_9>"),
             "found the prefix \"<OD>extra\" (task <OD>: input `extra` given, expected none), expected \
-             a prompt: a task token with its input, or a text"
-                .to_owned(),
+             a prompt: a task token with its input, or a text",
         ),
         (
-            entry("<CAPTION_TO_PHRASE_GROUNDING>", "car<loc_0><loc_0><loc_9><loc_9>").into_bytes(),
+            entry(
+                "<CAPTION_TO_PHRASE_GROUNDING>",
+                "car<loc_0><loc_0><loc_9><loc_9>",
+            ),
             "found the prefix \"<CAPTION_TO_PHRASE_GROUNDING>\" (task <CAPTION_TO_PHRASE_GROUNDING>: \
              no input given, expected a text), expected a prompt: a task token with its input, or a \
-             text"
-                .to_owned(),
+             text",
         ),
         (
-            entry("<CAPTION>", " \n").into_bytes(),
-            "found an empty suffix, expected a text".to_owned(),
+            entry("<CAPTION>", " \n"),
+            "found an empty suffix, expected a text",
         ),
         (
-            entry("<OD>", "car<loc_0><loc_0><loc_9><loc_1000><loc_x").into_bytes(),
-            "found <loc_1000>, <loc_x in the suffix, expected <loc_0> to <loc_999>".to_owned(),
+            entry("<OD>", "car<loc_0><loc_0><loc_9><loc_1000><loc_x"),
+            "found <loc_1000>, <loc_x in the suffix, expected <loc_0> to <loc_999>",
         ),
         (
-            entry("<REGION_TO_CATEGORY><loc_0><loc_1><loc_2><loc_-3>", "car").into_bytes(),
-            "found <loc_-3> in the prefix, expected <loc_0> to <loc_999>".to_owned(),
+            entry("<REGION_TO_CATEGORY><loc_0><loc_1><loc_2><loc_-3>", "car"),
+            "found <loc_-3> in the prefix, expected <loc_0> to <loc_999>",
         ),
         (
-            entry("<OD>", "a car").into_bytes(),
+            entry("<OD>", "a car"),
             "found no region in the suffix \"a car\", expected labels, each with four locations per \
-             box"
-                .to_owned(),
+             box",
         ),
         (
-            entry("<OD>", "car<loc_0><loc_0><loc_9><loc_9><loc_1>").into_bytes(),
+            entry("<OD>", "car<loc_0><loc_0><loc_9><loc_9><loc_1>"),
             "found 1 locations that belong to no region, expected labels, each with four locations \
-             per box"
-                .to_owned(),
+             per box",
         ),
         (
-            entry("<OCR_WITH_REGION>", "car<loc_0><loc_0><loc_9><loc_9>").into_bytes(),
+            entry("<OCR_WITH_REGION>", "car<loc_0><loc_0><loc_9><loc_9>"),
             "found no region in the suffix \"car<loc_0><loc_0><loc_9><loc_9>\", expected texts, each \
-             with eight locations"
-                .to_owned(),
+             with eight locations",
         ),
     ];
     for (line, expected) in cases {
-        let mut text = GOOD.as_bytes().to_vec();
-        text.push(b'\n');
-        text.extend(line);
-        let folder = Folder::new()
-            .image("a.png", 2, 2)
-            .file("annotations.jsonl", text);
-        let dataset = folder
-            .open(&DatasetOptions::default())
-            .expect("one good line");
-        assert_eq!(dataset.len(), 1, "{expected}");
-        let expected = format!("annotations.jsonl:2: {expected}");
-        assert_eq!(folder.findings(dataset.report()), [expected]);
-        assert_eq!(dataset.report().findings[0].severity, Severity::Error);
+        check_faulty_line(line.as_bytes(), expected);
     }
 }
 
