@@ -1,0 +1,5 @@
+//! placeholder
+/// t
+pub fn tokenize(caption: &str) -> String {
+    caption.to_lowercase()
+}
