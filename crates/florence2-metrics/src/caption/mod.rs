@@ -8,5 +8,5 @@ mod summary;
 
 pub use bleu::{Bleu, bleu};
 pub use cider::{Cider, cider_d};
-pub use ptb_tokenizer::tokenize;
+pub use ptb_tokenizer::{tokenize, tokenize_captions};
 pub use summary::{CaptionSample, CaptionScores, CaptionSummary, evaluate, evaluate_tokenized};

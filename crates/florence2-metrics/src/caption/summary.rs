@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::bleu::bleu;
 use super::cider::cider_d;
-use super::ptb_tokenizer::tokenize;
+use super::ptb_tokenizer::tokenize_captions;
 use crate::error::{InvalidValue, MetricsError};
 use crate::table::{Column, Table};
 
@@ -36,17 +36,6 @@ impl CaptionSample {
             expected: "at least one".to_owned(),
         });
         MetricsError::check(invalid.collect())
-    }
-
-    fn tokenized(&self) -> Self {
-        Self {
-            candidate: tokenize(&self.candidate),
-            references: self
-                .references
-                .iter()
-                .map(|reference| tokenize(reference))
-                .collect(),
-        }
     }
 }
 
@@ -85,8 +74,29 @@ pub struct CaptionSummary {
 ///
 /// If there are no samples, or if a sample has no references.
 pub fn evaluate(samples: &[CaptionSample]) -> Result<CaptionSummary, MetricsError> {
-    let tokenized: Vec<CaptionSample> = samples.iter().map(CaptionSample::tokenized).collect();
-    evaluate_tokenized(&tokenized)
+    evaluate_tokenized(&tokenize_samples(samples))
+}
+
+/// Tokenizes all candidates, and all references, as pycocoevalcap does.
+fn tokenize_samples(samples: &[CaptionSample]) -> Vec<CaptionSample> {
+    let candidates: Vec<&str> = samples
+        .iter()
+        .map(|sample| sample.candidate.as_str())
+        .collect();
+    let references: Vec<&String> = samples
+        .iter()
+        .flat_map(|sample| &sample.references)
+        .collect();
+    let mut references = tokenize_captions(&references).into_iter();
+    let tokenized = |(candidate, sample): (String, &CaptionSample)| CaptionSample {
+        candidate,
+        references: references.by_ref().take(sample.references.len()).collect(),
+    };
+    tokenize_captions(&candidates)
+        .into_iter()
+        .zip(samples)
+        .map(tokenized)
+        .collect()
 }
 
 /// Computes CIDEr-D and BLEU of captions of which the tokens are separated by white space.

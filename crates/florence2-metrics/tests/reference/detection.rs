@@ -43,7 +43,7 @@ struct Region {
 impl Region {
     fn mask(&self, (height, width): (u32, u32)) -> Mask {
         if let Some(rle) = &self.rle {
-            return Mask::from_compressed(height, width, rle).unwrap();
+            return Mask::from_compressed(height, width, rle).expect("pycocotools wrote it");
         }
         let polygons = self
             .polygons
@@ -51,7 +51,7 @@ impl Region {
             .expect("a region is run lengths or polygons");
         let points = |flat: &Vec<f64>| flat.chunks(2).map(|xy| [xy[0], xy[1]]).collect::<Vec<_>>();
         let polygons: Vec<Vec<[f64; 2]>> = polygons.iter().map(points).collect();
-        Mask::from_polygons(height, width, &polygons).unwrap()
+        Mask::from_polygons(height, width, &polygons).expect("coordinates are finite")
     }
 }
 

@@ -45,7 +45,9 @@ struct Pair {
 impl Pair {
     fn sample(&self) -> MaskSample {
         let (height, width) = self.size;
-        let mask = |counts: &str| Mask::from_compressed(height, width, counts).unwrap();
+        let mask = |counts: &str| {
+            Mask::from_compressed(height, width, counts).expect("pycocotools wrote it")
+        };
         MaskSample {
             class: None,
             prediction: mask(&self.prediction),

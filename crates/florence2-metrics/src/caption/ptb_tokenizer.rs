@@ -1,5 +1,0 @@
-//! placeholder
-/// t
-pub fn tokenize(caption: &str) -> String {
-    caption.to_lowercase()
-}
