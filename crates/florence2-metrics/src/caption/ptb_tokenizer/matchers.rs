@@ -5,7 +5,7 @@ use super::lists::{CONTRACTIONS, DOMAINS, ENTITIES};
 use super::words;
 
 /// Longest address, tag and the like, in characters, which bounds the time per position.
-pub(super) const LONGEST_SPAN: usize = 1000;
+pub(super) const LONGEST_SPAN: usize = 300;
 
 /// A token at the beginning of a text.
 pub(super) struct Match {
