@@ -16,7 +16,7 @@ fn dataset() -> DetectionDataset {
         bbox: [0.0, 0.0, 4.0, 4.0],
         area: 16.0,
         iscrowd: false,
-        mask: Some(Mask::empty(4, 4).unwrap()),
+        mask: Mask::empty(4, 4).ok(),
     };
     DetectionDataset {
         images: vec![1, 2],
@@ -34,7 +34,7 @@ fn detection() -> Detection {
         category_id: 7,
         bbox: [0.0, 0.0, 4.0, 4.0],
         score: Some(0.5),
-        mask: Some(Mask::empty(4, 4).unwrap()),
+        mask: Mask::empty(4, 4).ok(),
     }
 }
 
