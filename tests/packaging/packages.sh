@@ -23,6 +23,16 @@ test $# -eq 0 || sed -i '/\.cdx\.json$/d' "$folder/sums"
 echo "packages that were made twice have equal checksums"
 rm -r "$folder/again"
 
+# Equal checksums do not show it, because the objects of the first build are linked again.
+tar -xzOf "$packages"/florence2-*-linux-x86_64.tar.gz --wildcards '*/lib/libflorence2.so.1' > "$folder/library"
+for day in "$(date '+%b %e %Y')" "$(date --date yesterday '+%b %e %Y')"; do
+    if grep --text --quiet "$day" "$folder/library"; then
+        echo "libflorence2.so.1: found \`$day\`, expected no date of the build"
+        exit 1
+    fi
+done
+echo "the library does not contain the date of its build"
+
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 list=$PWD/tests/packaging/packages.txt
 cd "$packages"

@@ -1,4 +1,4 @@
-//! The errors of reading a weights file.
+//! The errors of reading and writing a weights file.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,14 @@ pub enum Error {
     /// A file could not be opened or read.
     #[error("{path}: cannot be read")]
     Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A file could not be written. An earlier file of the same path is unchanged.
+    #[error("{path}: cannot be written")]
+    Write {
         /// The file.
         path: PathBuf,
         /// The operating system's error.

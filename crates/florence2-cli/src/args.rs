@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Print a model's configuration and tensors, and check that they match.
     Inspect(InspectArgs),
+    /// Merge LoRA adapters into their base model and write one checkpoint in Hugging Face's layout.
+    Merge(MergeArgs),
     /// Compare a model's answers with the published outputs of Florence-2-base and -large.
     Verify(VerifyArgs),
     /// Download a model of the Hugging Face hub into the hub's cache.
@@ -114,6 +116,35 @@ pub(crate) struct InspectArgs {
     /// A weights file of any name, or an index of shards, instead of those in the model's folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct MergeArgs {
+    /// The folder to write; it must be empty or not exist.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// The base model's folder, or its name on the hub.
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    pub(crate) model: PathBuf,
+    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
+    #[cfg_attr(feature = "hub", arg(long))]
+    #[cfg_attr(not(feature = "hub"), arg(skip))]
+    pub(crate) revision: Option<String>,
+    /// A weights file of any name, or an index of shards, instead of those in the model's folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) processor: Option<PathBuf>,
+    /// A LoRA adapter's folder, or its name on the hub; may be repeated.
+    #[arg(long, value_name = "DIR|HUB_ID", required = true)]
+    pub(crate) adapter: Vec<PathBuf>,
+    /// Scale of an adapter, 1 by default; the first applies to the first adapter, and so on.
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub(crate) adapter_scale: Vec<f32>,
+    /// Number type of the written weights: f32, f16 or bf16.
+    #[arg(long, default_value = "f32", value_parser = dtype)]
+    pub(crate) dtype: Dtype,
 }
 
 #[cfg(feature = "hub")]

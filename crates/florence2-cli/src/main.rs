@@ -7,6 +7,7 @@ mod generation_args;
 mod generation_values;
 mod inspect;
 mod invalid_value;
+mod merge;
 mod model;
 mod output;
 #[cfg(feature = "hub")]
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Merge(args) => merge::merge(&args),
         Command::Verify(args) => verify::verify(&args),
         #[cfg(feature = "hub")]
         Command::Pull(args) => {

@@ -18,7 +18,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
         .dtype(args.dtype);
     options.weights.clone_from(&args.weights);
     options.processor.clone_from(&args.processor);
-    options.adapters = adapters(args)?;
+    options.adapters = adapters(&args.adapter, &args.adapter_scale)?;
     match &args.model {
         Some(model) => Ok(Florence2::load_with(
             folder(model, args.revision.as_deref())?,
@@ -29,8 +29,10 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Florence2, Failure> {
 }
 
 /// The adapters with their scales.
-fn adapters(args: &ModelArgs) -> Result<Vec<AdapterOptions>, Failure> {
-    let (adapters, scales) = (&args.adapter, &args.adapter_scale);
+pub(crate) fn adapters(
+    adapters: &[PathBuf],
+    scales: &[f32],
+) -> Result<Vec<AdapterOptions>, Failure> {
     if scales.len() > adapters.len() {
         return Err(Failure::AdapterScales {
             found: scales.len(),

@@ -79,6 +79,10 @@ pub struct Florence2VisionConfig {
     pub max_temporal_embeddings: usize,
     /// Rows and columns of the position embedding (default 50).
     pub max_position_embeddings: usize,
+    /// The probability with which the last block's output is dropped in training; that of earlier
+    /// blocks rises linearly from 0 (default 0.1; null is 0).
+    #[serde(deserialize_with = "null_is_default")]
+    pub drop_path_rate: f64,
 }
 
 impl Default for Florence2VisionConfig {
@@ -100,6 +104,7 @@ impl Default for Florence2VisionConfig {
             projection_dim: 1024,
             max_temporal_embeddings: 100,
             max_position_embeddings: 50,
+            drop_path_rate: 0.1,
         }
     }
 }
@@ -182,7 +187,7 @@ fn set_if_absent(fields: &mut Map<String, Value>, name: &str, value: Option<impl
     }
 }
 
-/// BART's configuration: HF `BartConfig`, the fields that inference and the loss depend on.
+/// BART's configuration: HF `BartConfig`, the fields that inference and training depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -221,6 +226,24 @@ pub struct Florence2TextConfig {
     pub eos_token_id: Vec<u32>,
     /// First token of the decoder's input (default 2).
     pub decoder_start_token_id: Option<u32>,
+    /// The probability of dropout after embeddings, attention and feed-forward blocks in training
+    /// (default 0.1; null is 0, here and below).
+    #[serde(deserialize_with = "null_is_default")]
+    pub dropout: f64,
+    /// The probability of dropout of attention weights in training (default 0).
+    #[serde(deserialize_with = "null_is_default")]
+    pub attention_dropout: f64,
+    /// The probability of dropout after the activation function in training (default 0).
+    #[serde(deserialize_with = "null_is_default")]
+    pub activation_dropout: f64,
+    /// The probability with which an encoder layer is skipped in training (default 0).
+    #[serde(deserialize_with = "null_is_default")]
+    pub encoder_layerdrop: f64,
+    /// The probability with which a decoder layer is skipped in training (default 0).
+    #[serde(deserialize_with = "null_is_default")]
+    pub decoder_layerdrop: f64,
+    /// The standard deviation of initial weights (default 0.02).
+    pub init_std: f64,
 }
 
 impl Default for Florence2TextConfig {
@@ -242,6 +265,12 @@ impl Default for Florence2TextConfig {
             pad_token_id: Some(1),
             eos_token_id: vec![2],
             decoder_start_token_id: Some(2),
+            dropout: 0.1,
+            attention_dropout: 0.0,
+            activation_dropout: 0.0,
+            encoder_layerdrop: 0.0,
+            decoder_layerdrop: 0.0,
+            init_std: 0.02,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The errors of loading and running the model.
+//! The errors of loading, running and saving the model.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,14 @@ pub enum Error {
     #[error("{path}: cannot be read")]
     Io {
         /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// A file could not be written. An earlier file of the same path is unchanged.
+    #[error("{path}: cannot be written")]
+    Write {
+        /// The file or folder.
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
@@ -89,6 +97,7 @@ impl From<florence2_checkpoint::Error> for Error {
     fn from(error: florence2_checkpoint::Error) -> Self {
         match error {
             florence2_checkpoint::Error::Io { path, source } => Self::Io { path, source },
+            florence2_checkpoint::Error::Write { path, source } => Self::Write { path, source },
             florence2_checkpoint::Error::Malformed { file, reason } => {
                 Self::Malformed { file, reason }
             }

@@ -11,7 +11,9 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::activation::{GELU_CUBE, GELU_TANH, QUICK_GELU};
 use florence2_kernels::layer_weights::LinearWeights;
-use florence2_kernels::{Activation, Backend, Dtype, Weight};
+use florence2_kernels::{Activation, Backend, Dtype, LoraUpdate, Weight};
+
+use crate::dropout::{Dropout, Seeds};
 
 pub use OutInLinear as Linear;
 
@@ -66,6 +68,11 @@ impl<B: Backend> OutInLinear<B> {
     /// Shapes: `[.., tokens, in]` to `[.., tokens, out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         linear(x, &self.weights())
+    }
+
+    /// Takes the seed of the dropout of a LoRA update.
+    pub(crate) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        take_seeds(&mut self.weight, seeds);
     }
 
     /// The parameters, for the backend's fused operations.
@@ -135,6 +142,13 @@ impl<B: Backend> PatchConv<B> {
     }
 }
 
+/// Takes the seed of the dropout of a LoRA update.
+fn take_seeds<B: Backend, const D: usize>(weight: &mut Weight<B, D>, seeds: &mut Seeds) {
+    if let Weight::Adapted(_, update) = weight {
+        update.dropout_seed = seeds.draw();
+    }
+}
+
 /// A lazily initialised bias.
 fn zeros<B: Backend>(size: usize, device: &B::Device) -> Param<Tensor<B, 1>> {
     Param::uninitialized(
@@ -153,6 +167,10 @@ fn linear<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     weights: &LinearWeights<'_, B>,
 ) -> Tensor<B, D> {
+    if let Some((base, update)) = weights.weight.as_adapted() {
+        let (weight, bias) = (base, weights.bias);
+        return linear(x.clone(), &LinearWeights { weight, bias }) + low_rank(x, update);
+    }
     if let Some(y) = B::fused_linear(&x, weights) {
         return y;
     }
@@ -171,6 +189,17 @@ fn linear<B: Backend, const D: usize>(
     };
     shape[D - 1] = y.dims()[D - 1];
     y.reshape(shape)
+}
+
+/// `dropout(x) * lora_a^T * lora_b^T * scaling`; PEFT `lora.Linear.forward`.
+///
+/// Shapes: `[.., tokens, in]` to `[.., tokens, out]`.
+fn low_rank<B: Backend, const D: usize>(x: Tensor<B, D>, update: &LoraUpdate<B>) -> Tensor<B, D> {
+    let x = Dropout::with_seed(update.dropout, update.dropout_seed).forward(x);
+    let product = |x, matrix: &Param<Tensor<B, 2>>| {
+        burn::tensor::module::linear(x, matrix.val().transpose(), None)
+    };
+    product(product(x, &update.lora_a), &update.lora_b) * update.scaling
 }
 
 /// Reshapes to one batch of rows, `[1, .., rows, dim]`. GPUs multiply each entry of a batch
@@ -226,12 +255,14 @@ pub fn activate<B: Backend, const D: usize>(function: Activation, x: Tensor<B, D
 /// - `q` and output: `[batch, heads, queries, head_dim]`
 /// - `k`, `v`: `[batch, heads, keys, head_dim]`
 /// - `mask`: `[batch or 1, 1, queries or 1, keys]`, true where a key is not attended to
+/// - `dropout`: of the attention weights
 pub(crate) fn scaled_dot_product_attention<B: Backend>(
     q: Tensor<B, 4>,
     k: Tensor<B, 4>,
     v: Tensor<B, 4>,
     mask: Option<Tensor<B, 4, Bool>>,
     scale: f64,
+    dropout: &Dropout,
 ) -> Tensor<B, 4> {
     let dtype = q.dtype();
     let queries = q.dims()[2];
@@ -245,7 +276,8 @@ pub(crate) fn scaled_dot_product_attention<B: Backend>(
         // Equivalent to -inf, but the result of a fully masked row is still a number.
         scores = scores.mask_fill(mask.expand(shape), f32::MIN);
     }
-    activation::softmax(scores, 3).cast(dtype).matmul(v)
+    let weights = dropout.forward(activation::softmax(scores, 3));
+    weights.cast(dtype).matmul(v)
 }
 
 /// `[batch, tokens, 3 * dim]` to three times `[batch, tokens, dim]`: queries, keys and values.

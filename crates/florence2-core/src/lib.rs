@@ -13,6 +13,7 @@
 
 mod cancel;
 mod config;
+pub mod dropout;
 mod error;
 pub mod generate;
 mod image_placeholders;

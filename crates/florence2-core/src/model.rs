@@ -6,6 +6,7 @@ use florence2_kernels::{Backend, Dtype};
 
 use crate::cancel::CancelToken;
 use crate::config::Florence2Config;
+use crate::dropout::Seeds;
 use crate::error::{Error, Result};
 use crate::image_placeholders::Prompts;
 use crate::language_model::{CrossAttentionCache, KvCache, LanguageModel};
@@ -147,6 +148,38 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
     /// The configuration of the model.
     pub fn config(&self) -> &Florence2Config {
         &self.config
+    }
+
+    /// Sets the seed of the next forward pass's dropout, drop path and layer drop, or `None` for
+    /// evaluation, in which nothing is dropped: HF `model.train()` and `model.eval()`.
+    ///
+    /// The same seed yields the same masks, so that each pass of a training requires another seed.
+    /// Nothing is dropped without autodiff.
+    pub fn set_dropout_seed(&mut self, seed: Option<u64>) {
+        let mut seeds = Seeds::new(seed);
+        let seeds = &mut seeds;
+        self.model.vision_tower.take_seeds(seeds);
+        self.model.language_model.take_seeds(seeds);
+        for (_, linear) in self.linears_mut() {
+            linear.take_seeds(seeds);
+        }
+    }
+
+    /// The linear layers by Hugging Face's names of the modules, in the order of the forward pass.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let model = &mut self.model;
+        let within =
+            |path: &'static str| move |(name, linear)| (format!("model.{path}.{name}"), linear);
+        let vision_tower = model.vision_tower.linears_mut();
+        let projection = &mut model.multi_modal_projector.image_projection;
+        let projection = ("image_projection".to_owned(), projection);
+        let language_model = model.language_model.linears_mut();
+        let lm_head = self.lm_head.as_mut();
+        vision_tower
+            .map(within("vision_tower"))
+            .chain(std::iter::once(projection).map(within("multi_modal_projector")))
+            .chain(language_model.map(within("language_model")))
+            .chain(lm_head.map(|linear| ("lm_head".to_owned(), linear)))
     }
 
     /// The device of the parameters.

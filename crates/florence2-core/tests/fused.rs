@@ -598,7 +598,7 @@ fn assert_narrow_is_close(what: &str, block: &impl Block, input: &Tensor<Flex, 4
 
 /// An attention in burn's operations that does not project its result.
 fn plain_attention(dim: usize, heads: usize) -> Attention<Flex> {
-    let mut attention = Attention::new(dim, heads, Dtype::F32, &FlexDevice);
+    let mut attention = Attention::new(dim, heads, 0.0, Dtype::F32, &FlexDevice);
     attention.out_proj = plain_linear(Tensor::eye(dim, &FlexDevice));
     attention
 }

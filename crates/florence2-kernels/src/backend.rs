@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use burn::tensor::{Bool, Int, Tensor, backend::Backend as BurnBackend};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::cpu_level::CpuLevelError;
 use crate::layer_weights::{
@@ -161,13 +161,6 @@ pub trait SelectRows: Clone + Debug + Send + Sync {
 
 impl SelectRows for () {
     fn select(&mut self, _rows: &[usize]) {}
-}
-
-impl<B: BurnBackend> Packing for burn_autodiff::Autodiff<B> {}
-
-impl<B: BurnBackend> Backend for burn_autodiff::Autodiff<B> {
-    type SelfAttentionCache = ();
-    type CrossAttentionCache = ();
 }
 
 #[cfg(feature = "ndarray")]

@@ -21,6 +21,7 @@
 pub mod activation;
 #[cfg(feature = "mimalloc")]
 mod allocator;
+mod autodiff;
 mod backend;
 #[cfg(feature = "flex")]
 mod cpu;
@@ -30,6 +31,7 @@ mod exp;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod layer_weights;
+mod lora;
 mod multiply_add;
 mod packing;
 mod top_k;
@@ -44,6 +46,7 @@ pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
 pub use dtype::{Dtype, tensor_dtype};
 pub use exp::exp;
+pub use lora::LoraUpdate;
 pub use packing::{Packed, Packing};
 pub use top_k::top_k;
 pub use weight::Weight;

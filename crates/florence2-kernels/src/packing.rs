@@ -1,5 +1,7 @@
 //! [`Packing`]: how a backend stores weights.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::{DType, Tensor, backend::Backend as BurnBackend};
 
 use crate::dtype::Dtype;
@@ -16,6 +18,13 @@ pub trait Packing: BurnBackend {
     fn unpack<const D: usize>(_packed: &Packed, _shape: [usize; D]) -> Tensor<Self, D> {
         // INVARIANT: only a backend that overrides `pack` creates packed weights, and it overrides
         // `unpack`.
+        unreachable!("a packed weight of another backend")
+    }
+
+    /// Returns the packed form of the transposed weight, `[inputs, outputs]`, for the gradient of a
+    /// linear layer's input. It is created at the first call.
+    fn packed_transpose(_packed: &Packed) -> &Packed {
+        // INVARIANT: as in `unpack`.
         unreachable!("a packed weight of another backend")
     }
 
@@ -37,9 +46,12 @@ pub struct Packed {
     pub(crate) matrix: PackedMatrix,
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: Dtype,
+    /// The packed form of the transposed weight, once a gradient requires it.
+    #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "no backend packs"))]
+    pub(crate) transpose: Arc<OnceLock<Packed>>,
 }
 
 #[cfg(feature = "flex")]
-type PackedMatrix = std::sync::Arc<crate::cpu::PackedMatrix>;
+type PackedMatrix = Arc<crate::cpu::PackedMatrix>;
 #[cfg(not(feature = "flex"))]
-type PackedMatrix = std::sync::Arc<std::convert::Infallible>;
+type PackedMatrix = Arc<std::convert::Infallible>;

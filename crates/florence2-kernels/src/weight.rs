@@ -1,4 +1,4 @@
-//! [`Weight`]: a parameter, or its packed form.
+//! [`Weight`]: a parameter, its packed form, or a frozen weight with a low-rank update.
 
 use burn::module::{
     AutodiffModule, Content, Devices, HasAutodiffModule, Module, ModuleDisplay,
@@ -8,18 +8,24 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, Tensor};
 
 use crate::dtype::Dtype;
+use crate::lora::LoraUpdate;
 use crate::packing::{Packed, Packing};
 
 /// A weight of `D` dimensions, outputs first, as checkpoints store it.
 ///
 /// Checkpoints are loaded through [`Module::map`]. If the backend packs weights
 /// ([`Packing::pack`]), a mapped value is packed at once, so that no second copy of it remains.
+///
+/// [`AutodiffModule::valid`] merges an update into its weight.
 #[derive(Debug, Clone)]
 pub enum Weight<B: Packing, const D: usize> {
     /// An ordinary parameter: trainable, and readable by any operation.
     Parameter(Param<Tensor<B, D>>, Dtype),
-    /// The backend's packed form.
+    /// The backend's packed form, which is not trainable.
     Packed(Packed),
+    /// A frozen weight, and the update that is trained beside it. Its value is the sum of both. No
+    /// fused operation reads it.
+    Adapted(Box<Self>, LoraUpdate<B>),
 }
 
 impl<B: Packing, const D: usize> Weight<B, D> {
@@ -51,6 +57,7 @@ impl<B: Packing, const D: usize> Weight<B, D> {
             // INVARIANT: a tensor's shape has as many dimensions as its type.
             Self::Parameter(parameter, _) => parameter.lazy_shape().dims(),
             Self::Packed(packed) => packed.shape.as_slice().try_into().expect("D dimensions"),
+            Self::Adapted(base, _) => base.dims(),
         }
     }
 
@@ -59,6 +66,7 @@ impl<B: Packing, const D: usize> Weight<B, D> {
         match self {
             Self::Parameter(_, dtype) => *dtype,
             Self::Packed(packed) => packed.dtype,
+            Self::Adapted(base, _) => base.dtype(),
         }
     }
 
@@ -67,14 +75,41 @@ impl<B: Packing, const D: usize> Weight<B, D> {
         match self {
             Self::Parameter(parameter, _) => parameter.val(),
             Self::Packed(packed) => B::unpack(packed, self.dims()),
+            Self::Adapted(base, update) => base.val() + update.delta().reshape(base.dims()),
         }
     }
 
     /// The packed form, if it is packed.
     pub fn as_packed(&self) -> Option<&Packed> {
         match self {
-            Self::Parameter(..) => None,
             Self::Packed(packed) => Some(packed),
+            Self::Parameter(..) | Self::Adapted(..) => None,
+        }
+    }
+
+    /// The frozen weight and its update, if it is adapted.
+    pub fn as_adapted(&self) -> Option<(&Self, &LoraUpdate<B>)> {
+        match self {
+            Self::Adapted(base, update) => Some((base, update)),
+            Self::Parameter(..) | Self::Packed(_) => None,
+        }
+    }
+
+    /// Freezes this weight and adds an update to it, in place of an update that it has.
+    #[must_use]
+    pub fn adapted(self, update: LoraUpdate<B>) -> Self {
+        match self {
+            Self::Adapted(base, _) => Self::Adapted(base, update),
+            base => Self::Adapted(Box::new(base.frozen()), update),
+        }
+    }
+
+    /// The weight whose value is not trained. An update of it remains trainable.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        match self {
+            Self::Parameter(parameter, dtype) => Self::Parameter(parameter.no_grad(), dtype),
+            frozen @ (Self::Packed(_) | Self::Adapted(..)) => frozen,
         }
     }
 
@@ -93,11 +128,24 @@ impl<B: Packing, const D: usize> Weight<B, D> {
         }
     }
 
+    /// The weight as a parameter whose value is trained, without an update.
+    #[must_use]
+    pub fn trained(self) -> Self {
+        let dtype = self.dtype();
+        let value = self.val().detach();
+        Self::Parameter(Param::from_tensor(value.require_grad()), dtype)
+    }
+
+    /// The weight as a parameter, which is not trained if the weight is frozen. Its value is computed
+    /// when it is read.
     fn as_parameter(&self) -> Param<Tensor<B, D>> {
-        match self {
-            Self::Parameter(parameter, _) => parameter.clone(),
-            Self::Packed(_) => Param::from_tensor(self.val()),
+        if let Self::Parameter(parameter, _) = self {
+            return parameter.clone();
         }
+        let (weight, device) = (self.clone(), B::Device::default());
+        let value = move |_: &B::Device, _| weight.val();
+        let shape = self.dims().into();
+        Param::uninitialized(ParamId::new(), value, device, false, shape)
     }
 }
 
@@ -112,6 +160,10 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
         match self {
             Self::Parameter(parameter, dtype) => Self::Parameter(parameter.fork(device), dtype),
             packed @ Self::Packed(_) => packed,
+            Self::Adapted(base, update) => Self::Adapted(
+                Box::new(base.fork(device)),
+                update.map_parameters(|parameter| parameter.fork(device)),
+            ),
         }
     }
 
@@ -121,11 +173,21 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
                 Self::Parameter(parameter.to_device(device), dtype)
             }
             packed @ Self::Packed(_) => packed,
+            Self::Adapted(base, update) => Self::Adapted(
+                Box::new(base.to_device(device)),
+                update.map_parameters(|parameter| parameter.to_device(device)),
+            ),
         }
     }
 
     fn visit<V: ModuleVisitor<B>>(&self, visitor: &mut V) {
-        visitor.visit_float(&self.as_parameter());
+        match self {
+            Self::Adapted(base, update) => {
+                base.visit(visitor);
+                update.visit(visitor);
+            }
+            weight => visitor.visit_float(&weight.as_parameter()),
+        }
     }
 
     fn map<M: ModuleMapper<B>>(self, mapper: &mut M) -> Self {
@@ -134,6 +196,9 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
                 Self::Parameter(mapper.map_float(parameter), dtype).packed()
             }
             packed @ Self::Packed(_) => packed,
+            Self::Adapted(base, update) => {
+                Self::Adapted(Box::new(base.map(mapper)), update.map(mapper))
+            }
         }
     }
 
@@ -143,6 +208,7 @@ impl<B: Packing, const D: usize> Module<B> for Weight<B, D> {
                 Self::Parameter(parameter.load_record(record), dtype).packed()
             }
             packed @ Self::Packed(_) => packed,
+            Self::Adapted(base, _) => base.load_record(record),
         }
     }
 
@@ -162,6 +228,7 @@ where
         match self {
             Self::Parameter(parameter, dtype) => Weight::Parameter(parameter.valid(), *dtype),
             Self::Packed(packed) => Weight::Packed(packed.clone()),
+            Self::Adapted(..) => Weight::from_tensor(self.val().inner(), self.dtype()),
         }
     }
 
@@ -171,6 +238,16 @@ where
                 Self::Parameter(AutodiffModule::from_inner(parameter), dtype)
             }
             Weight::Packed(packed) => Self::Packed(packed),
+            Weight::Adapted(base, update) => Self::Adapted(
+                Box::new(Self::from_inner(*base)),
+                LoraUpdate {
+                    lora_a: AutodiffModule::from_inner(update.lora_a),
+                    lora_b: AutodiffModule::from_inner(update.lora_b),
+                    scaling: update.scaling,
+                    dropout: update.dropout,
+                    dropout_seed: update.dropout_seed,
+                },
+            ),
         }
     }
 }

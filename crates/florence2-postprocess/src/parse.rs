@@ -16,7 +16,7 @@ const BOX_LOCATIONS: usize = 4;
 /// The number of locations of a text line's quadrilateral.
 const QUAD_LOCATIONS: usize = 8;
 /// The minimum number of locations and tags in a polygon's phrase.
-const POLYGON_UNITS: usize = 4;
+pub(crate) const POLYGON_UNITS: usize = 4;
 
 /// Parses a generated text with the configuration of the published checkpoints: HF
 /// `Florence2Processor.post_process_generation`.
@@ -190,7 +190,7 @@ impl Parser<'_> {
                 index = quad.end;
                 content_start = units[index - 1].range.end;
                 if let Ok(corners) = self.points(quad.clone()).try_into()
-                    && !self.is_below(area_threshold, &corners)
+                    && !is_below(area_threshold, self.quantizer.image_size, &corners)
                 {
                     let shape = Shape::Quad(corners);
                     regions.push(self.region(shape, &label, quad, regions.len()));
@@ -203,18 +203,6 @@ impl Parser<'_> {
             index += 1;
         }
         regions
-    }
-
-    /// Returns whether a quadrilateral is smaller than a positive fraction of the image's area.
-    ///
-    /// The area is the reference's: the shoelace formula without the edge from the last corner to
-    /// the first.
-    fn is_below(&self, area_threshold: f64, corners: &[[f64; 2]; 4]) -> bool {
-        let ImageSize { width, height } = self.quantizer.image_size;
-        let image_area = (u64::from(width) * u64::from(height)) as f64;
-        let edges = corners.iter().zip(&corners[1..]);
-        let twice_area: f64 = edges.map(|([x1, y1], [x2, y2])| x1 * y2 - x2 * y1).sum();
-        area_threshold > 0.0 && 0.5 * twice_area.abs() < image_area * area_threshold
     }
 
     /// Polygons of every run of locations and tags.
@@ -409,8 +397,24 @@ impl Parser<'_> {
     }
 }
 
+/// Returns whether a quadrilateral is smaller than a positive fraction of the image's area.
+///
+/// The area is the reference's: the shoelace formula without the edge from the last corner to
+/// the first.
+pub(crate) fn is_below(
+    area_threshold: f64,
+    image_size: ImageSize,
+    corners: &[[f64; 2]; 4],
+) -> bool {
+    let ImageSize { width, height } = image_size;
+    let image_area = (u64::from(width) * u64::from(height)) as f64;
+    let edges = corners.iter().zip(&corners[1..]);
+    let twice_area: f64 = edges.map(|([x1, y1], [x2, y2])| x1 * y2 - x2 * y1).sum();
+    area_threshold > 0.0 && 0.5 * twice_area.abs() < image_area * area_threshold
+}
+
 /// White space in Python's sense: Unicode's and the four separators.
-fn is_space(character: char) -> bool {
+pub(crate) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
 }
 

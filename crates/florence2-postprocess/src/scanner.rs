@@ -124,7 +124,7 @@ fn without(token: &str, text: &str, source_offsets: &[usize]) -> (String, Vec<us
     (kept, kept_offsets)
 }
 
-fn units(text: &str) -> Vec<Unit> {
+pub(crate) fn units(text: &str) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut offset = 0;
     while offset < text.len() {

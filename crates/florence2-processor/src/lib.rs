@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod hugging_face_files;
 mod image;
 mod ordered_json;
 mod post_processor;
@@ -17,6 +18,7 @@ mod tokenizer_files;
 
 pub use config::{PreprocessorConfig, Size};
 pub use error::{Error, Result};
+pub use hugging_face_files::HuggingFaceFiles;
 pub use image::{
     ChromaPlanes, DecodeOptions, Image, PixelBuffer, PixelFormat, PixelRect, Plane, YuvBuffer,
     YuvMatrix, YuvRange,

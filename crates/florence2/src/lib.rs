@@ -21,6 +21,8 @@
 //! | a stream of images | [`Florence2::stream`] |
 //! | the likelihood of a given answer | [`RequestBuilder::score`] |
 //!
+//! [`merge`] writes LoRA adapters and their base model as one checkpoint.
+//!
 //! A loaded model is immutable: any number of threads may run it at the same time.
 //!
 //! # Features
@@ -69,6 +71,7 @@ mod load_input;
 mod load_options;
 mod load_progress;
 mod memory_files;
+mod merge;
 mod model_folder;
 mod pipeline;
 mod request;
@@ -114,6 +117,7 @@ pub use inspect::{inspect, inspect_with};
 pub use load_options::{AdapterOptions, AdapterSource, LoadOptions};
 pub use load_progress::LoadCallback;
 pub use memory_files::MemoryFiles;
+pub use merge::merge;
 pub use request::{ImageFeatures, ImageInput, Request};
 pub use request_builder::RequestBuilder;
 pub use run_options::RunOptions;

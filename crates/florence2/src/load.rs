@@ -111,7 +111,7 @@ impl ModelFiles<'_> {
     }
 }
 
-fn log_warnings(warnings: &[Warning]) {
+pub(crate) fn log_warnings(warnings: &[Warning]) {
     for warning in warnings {
         log::warn!("{warning}");
     }

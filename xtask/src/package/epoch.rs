@@ -4,15 +4,16 @@ use std::process::Command;
 
 use crate::workspace::{Failure, output, root};
 
-/// The seconds of `SOURCE_DATE_EPOCH`, or of the last commit.
+/// The seconds of the last commit or, without a repository, of `SOURCE_DATE_EPOCH`.
 pub(super) fn epoch() -> Result<u64, Failure> {
-    let (source, seconds) = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(seconds) => ("SOURCE_DATE_EPOCH", seconds),
-        Err(_) => {
-            let mut git = Command::new("git");
-            git.args(["log", "-1", "--format=%ct"]);
-            ("git log -1 --format=%ct", output(&mut git, &root())?)
-        }
+    let mut git = Command::new("git");
+    git.args(["log", "-1", "--format=%ct"]);
+    let (source, seconds) = match output(&mut git, &root()) {
+        Ok(seconds) => ("git log -1 --format=%ct", seconds),
+        Err(failure) => match std::env::var("SOURCE_DATE_EPOCH") {
+            Ok(seconds) => ("SOURCE_DATE_EPOCH", seconds),
+            Err(_) => return Err(failure),
+        },
     };
     let seconds = seconds.trim();
     seconds

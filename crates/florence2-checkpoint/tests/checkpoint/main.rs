@@ -6,6 +6,7 @@ mod files;
 mod mutations;
 mod parts;
 mod truncations;
+mod writer;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

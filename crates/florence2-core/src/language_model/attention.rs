@@ -6,6 +6,7 @@ use florence2_kernels::layer_weights::AttentionWeights;
 use florence2_kernels::{Backend, Dtype};
 
 use super::kv_cache::{KeysValues, SelfAttentionCache};
+use crate::dropout::{Dropout, Seeds};
 use crate::layers::{Linear, merge_heads, scaled_dot_product_attention, split_heads};
 
 /// The projections and heads of one attention.
@@ -20,11 +21,21 @@ pub struct Attention<B: Backend> {
     /// The output projection, from `d_model` to `d_model`.
     pub out_proj: Linear<B>,
     num_heads: usize,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl<B: Backend> Attention<B> {
     /// Creates the module with lazily initialised parameters.
-    pub fn new(d_model: usize, num_heads: usize, dtype: Dtype, device: &B::Device) -> Self {
+    ///
+    /// `dropout` is the probability with which an attention weight is dropped in training.
+    pub fn new(
+        d_model: usize,
+        num_heads: usize,
+        dropout: f64,
+        dtype: Dtype,
+        device: &B::Device,
+    ) -> Self {
         let linear = || Linear::new(d_model, d_model, true, dtype, device);
         Self {
             k_proj: linear(),
@@ -32,7 +43,23 @@ impl<B: Backend> Attention<B> {
             q_proj: linear(),
             out_proj: linear(),
             num_heads,
+            dropout: Dropout::new(dropout),
         }
+    }
+
+    /// The linear layers, by name.
+    pub(super) fn linears_mut(&mut self) -> [(&'static str, &mut Linear<B>); 4] {
+        [
+            ("k_proj", &mut self.k_proj),
+            ("v_proj", &mut self.v_proj),
+            ("q_proj", &mut self.q_proj),
+            ("out_proj", &mut self.out_proj),
+        ]
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(super) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        self.dropout.take_seeds(seeds);
     }
 
     /// Self-attention of the encoder: all tokens attend to each other.
@@ -63,7 +90,7 @@ impl<B: Backend> Attention<B> {
             .map(|projection| split_heads(projection.forward(x.clone()), self.num_heads));
         let [k, v] = past.append(k, v);
         let mask = causal_mask(k.dims()[2] - tokens, tokens, &x.device());
-        let attention = scaled_dot_product_attention(q, k, v, mask, self.scale());
+        let attention = scaled_dot_product_attention(q, k, v, mask, self.scale(), &self.dropout);
         self.out_proj.forward(merge_heads(attention))
     }
 
@@ -85,8 +112,14 @@ impl<B: Backend> Attention<B> {
             .forward(x)
             .reshape([batch, rows / batch * tokens, dim]);
         let q = split_heads(queries, self.num_heads);
-        let attention =
-            scaled_dot_product_attention(q, keys, values, key_padding_mask, self.scale());
+        let attention = scaled_dot_product_attention(
+            q,
+            keys,
+            values,
+            key_padding_mask,
+            self.scale(),
+            &self.dropout,
+        );
         self.out_proj
             .forward(merge_heads(attention).reshape([rows, tokens, dim]))
     }

@@ -8,8 +8,10 @@ use florence2_kernels::{Activation, Backend, Dtype};
 
 use super::attention::Attention;
 use super::kv_cache::{CrossAttention, CrossAttentionCache, KvCache, SelfAttentionCache};
+use super::layer_dropout::LayerDropout;
 use super::positions::{embed_positions, position_table};
 use crate::config::{Florence2TextConfig, activation_named};
+use crate::dropout::{Dropout, Seeds};
 use crate::layers::{Linear, TokenEmbedding, activate, layer_norm};
 
 /// The embeddings, layer norm and layers of the decoder.
@@ -24,6 +26,8 @@ pub struct Decoder<B: Backend> {
     pub layers: Vec<DecoderLayer<B>>,
     /// Layer norm of the embeddings.
     pub layernorm_embedding: LayerNorm<B>,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 /// Self-attention, cross-attention and feed-forward, each added to its input and then normed: HF
@@ -46,6 +50,8 @@ pub struct DecoderLayer<B: Backend> {
     pub final_layer_norm: LayerNorm<B>,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    dropout: LayerDropout,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -55,6 +61,7 @@ impl<B: Backend> Decoder<B> {
             Attention::new(
                 config.d_model,
                 config.decoder_attention_heads,
+                config.attention_dropout,
                 dtype,
                 device,
             )
@@ -70,6 +77,7 @@ impl<B: Backend> Decoder<B> {
             fc2: linear(config.decoder_ffn_dim, config.d_model),
             final_layer_norm: norm(),
             activation: activation_named(&config.activation_function),
+            dropout: LayerDropout::new(config, config.decoder_layerdrop),
         };
         let embed_tokens = || TokenEmbedding::new(config.vocab_size, config.d_model, dtype, device);
         Self {
@@ -77,6 +85,26 @@ impl<B: Backend> Decoder<B> {
             embed_positions: position_table(config, device),
             layers: (0..config.decoder_layers).map(layer).collect(),
             layernorm_embedding: norm(),
+            dropout: Dropout::new(config.dropout),
+        }
+    }
+
+    /// The linear layers, by name.
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let layers = self.layers.iter_mut().enumerate();
+        layers.flat_map(|(index, layer)| {
+            let linears = layer.linears_mut();
+            linears.map(move |(name, linear)| (format!("layers.{index}.{name}"), linear))
+        })
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(super) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        self.dropout.take_seeds(seeds);
+        for layer in &mut self.layers {
+            layer.self_attn.take_seeds(seeds);
+            layer.encoder_attn.take_seeds(seeds);
+            layer.dropout.take_seeds(seeds);
         }
     }
 
@@ -112,13 +140,17 @@ impl<B: Backend> Decoder<B> {
     ) -> Tensor<B, 3> {
         let [rows, tokens, _] = inputs_embeds.dims();
         let x = inputs_embeds + embed_positions(&self.embed_positions, cache.tokens, tokens);
-        let mut x = layer_norm(&self.layernorm_embedding, x);
+        let mut x = self
+            .dropout
+            .forward(layer_norm(&self.layernorm_embedding, x));
         cache
             .layers
             .resize_with(self.layers.len(), Default::default);
         let caches = cache.layers.iter_mut().zip(&cross_attention.layers);
         for (layer, (self_attention, cross_attention)) in self.layers.iter().zip(caches) {
-            x = layer.forward(x, self_attention, cross_attention);
+            if !layer.dropout.layer.is_skipped() {
+                x = layer.forward(x, self_attention, cross_attention);
+            }
         }
         cache.tokens += tokens;
         cache.rows = rows;
@@ -127,6 +159,23 @@ impl<B: Backend> Decoder<B> {
 }
 
 impl<B: Backend> DecoderLayer<B> {
+    /// The linear layers, by name.
+    fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let self_attn = self.self_attn.linears_mut();
+        let self_attn = self_attn.map(|(name, linear)| (format!("self_attn.{name}"), linear));
+        let encoder_attn = self.encoder_attn.linears_mut();
+        let encoder_attn =
+            encoder_attn.map(|(name, linear)| (format!("encoder_attn.{name}"), linear));
+        let feed_forward = [
+            ("fc1".to_owned(), &mut self.fc1),
+            ("fc2".to_owned(), &mut self.fc2),
+        ];
+        self_attn
+            .into_iter()
+            .chain(encoder_attn)
+            .chain(feed_forward)
+    }
+
     /// Shapes: `[beams * batch, tokens, d_model]` in and out.
     pub fn forward(
         &self,
@@ -143,12 +192,15 @@ impl<B: Backend> DecoderLayer<B> {
                 return y.expect("a fused decoder layer");
             }
         };
-        let x = x.clone() + self.self_attn.forward_causal(x, self_attention);
+        let attention = self.self_attn.forward_causal(x.clone(), self_attention);
+        let x = x + self.dropout.self_attn.forward(attention);
         let x = layer_norm(&self.self_attn_layer_norm, x);
-        let x = x.clone() + self.encoder_attn.forward_cross(x, keys_values);
+        let attention = self.encoder_attn.forward_cross(x.clone(), keys_values);
+        let x = x + self.dropout.encoder_attn.forward(attention);
         let x = layer_norm(&self.encoder_attn_layer_norm, x);
         let hidden = activate(self.activation, self.fc1.forward(x.clone()));
-        let x = x + self.fc2.forward(hidden);
+        let hidden = self.dropout.activation.forward(hidden);
+        let x = x + self.dropout.fc2.forward(self.fc2.forward(hidden));
         layer_norm(&self.final_layer_norm, x)
     }
 

@@ -4,6 +4,7 @@ mod attention;
 mod decoder;
 mod encoder;
 mod kv_cache;
+mod layer_dropout;
 mod positions;
 
 use burn::module::Module;
@@ -16,7 +17,8 @@ pub use encoder::{Encoder, EncoderLayer};
 pub use kv_cache::{CrossAttention, CrossAttentionCache, KeysValues, KvCache, SelfAttentionCache};
 
 use crate::config::Florence2TextConfig;
-use crate::layers::TokenEmbedding;
+use crate::dropout::Seeds;
+use crate::layers::{Linear, TokenEmbedding};
 
 /// Encoder and decoder over one shared token embedding.
 #[derive(Module, Debug)]
@@ -29,6 +31,8 @@ pub struct LanguageModel<B: Backend> {
     /// Decodes the answer.
     pub decoder: Decoder<B>,
     embed_scale: f64,
+    #[module(skip)]
+    pad_token_id: Option<u32>,
 }
 
 impl<B: Backend> LanguageModel<B> {
@@ -43,7 +47,22 @@ impl<B: Backend> LanguageModel<B> {
             encoder: Encoder::new(config, dtype, device),
             decoder: Decoder::new(config, dtype, device),
             embed_scale,
+            pad_token_id: config.pad_token_id,
         }
+    }
+
+    /// The linear layers, by name.
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let encoder = self.encoder.linears_mut();
+        let decoder = self.decoder.linears_mut();
+        let encoder = encoder.map(|(name, linear)| (format!("encoder.{name}"), linear));
+        encoder.chain(decoder.map(|(name, linear)| (format!("decoder.{name}"), linear)))
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(crate) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        self.encoder.take_seeds(seeds);
+        self.decoder.take_seeds(seeds);
     }
 
     /// Embeds the tokens of a prompt, for the encoder.
@@ -62,6 +81,24 @@ impl<B: Backend> LanguageModel<B> {
         self.embed(self.decoder.embed_tokens.as_ref(), input_ids)
     }
 
+    /// Detaches the embeddings of padding tokens from the graph: torch's `padding_idx`.
+    fn without_padding_gradient(
+        &self,
+        embeddings: Tensor<B, 3>,
+        input_ids: Tensor<B, 2, Int>,
+    ) -> Tensor<B, 3> {
+        let Some(pad_token_id) = self.pad_token_id else {
+            return embeddings;
+        };
+        if !B::ad_enabled(&embeddings.device()) {
+            return embeddings;
+        }
+        let padding = input_ids.equal_elem(pad_token_id).unsqueeze_dim::<3>(2);
+        let padding = padding.expand(embeddings.shape());
+        let detached = embeddings.clone().detach();
+        embeddings.mask_where(padding, detached)
+    }
+
     /// Looks up the rows of a token embedding, or of the shared one if there is none.
     fn embed(
         &self,
@@ -71,7 +108,8 @@ impl<B: Backend> LanguageModel<B> {
         // The table is f32 in every dtype, since it also computes the logits.
         let dtype = self.encoder.embed_positions.weight.val().dtype();
         let table = embedding.unwrap_or(&self.shared);
-        let embeddings = table.forward(input_ids).cast(dtype);
+        let embeddings = table.forward(input_ids.clone()).cast(dtype);
+        let embeddings = self.without_padding_gradient(embeddings, input_ids);
         if self.embed_scale == 1.0 {
             embeddings
         } else {

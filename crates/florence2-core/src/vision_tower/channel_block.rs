@@ -12,6 +12,7 @@ use florence2_kernels::{Backend, Dtype};
 use super::depthwise::{convolve, depthwise};
 use super::mlp::Mlp;
 use crate::config::Florence2VisionConfig;
+use crate::dropout::{DropPath, Dropout, Seeds};
 use crate::layers::{Linear, layer_norm, scaled_dot_product_attention, split_qkv};
 
 /// Depthwise convolution, channel attention, depthwise convolution, feed-forward: each added to
@@ -30,6 +31,10 @@ pub struct ChannelBlock<B: Backend> {
     pub norm2: LayerNorm<B>,
     /// The feed-forward block.
     pub ffn: Mlp<B>,
+    #[module(skip)]
+    drop_path1: DropPath,
+    #[module(skip)]
+    drop_path2: DropPath,
 }
 
 impl<B: Backend> ChannelBlock<B> {
@@ -37,6 +42,7 @@ impl<B: Backend> ChannelBlock<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
+        drop_path_rate: f64,
         dtype: Dtype,
         device: &B::Device,
     ) -> Self {
@@ -48,7 +54,27 @@ impl<B: Backend> ChannelBlock<B> {
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
             ffn: Mlp::new(config, stage, dtype, device),
+            drop_path1: DropPath::new(drop_path_rate),
+            drop_path2: DropPath::new(drop_path_rate),
         }
+    }
+
+    /// The linear layers, by name.
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let attention = &mut self.channel_attn;
+        let attention = [
+            ("channel_attn.qkv".to_owned(), &mut attention.qkv),
+            ("channel_attn.proj".to_owned(), &mut attention.proj),
+        ];
+        let ffn = self.ffn.linears_mut();
+        let ffn = ffn.map(|(name, linear)| (format!("ffn.{name}"), linear));
+        attention.into_iter().chain(ffn)
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(super) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        self.drop_path1.take_seeds(seeds);
+        self.drop_path2.take_seeds(seeds);
     }
 
     /// Shapes: `[batch, height, width, channels]` in and out.
@@ -58,9 +84,13 @@ impl<B: Backend> ChannelBlock<B> {
             ControlFlow::Continue(x) => x,
         };
         let x = x.clone() + convolve(&self.conv1, x);
-        let x = x.clone() + self.channel_attn.forward(layer_norm(&self.norm1, x));
+        let attention = self
+            .channel_attn
+            .forward(layer_norm(&self.norm1, x.clone()));
+        let x = x + self.drop_path1.forward(attention);
         let x = x.clone() + convolve(&self.conv2, x);
-        x.clone() + self.ffn.forward(layer_norm(&self.norm2, x))
+        let hidden = self.ffn.forward(layer_norm(&self.norm2, x.clone()));
+        x + self.drop_path2.forward(hidden)
     }
 
     /// The parameters, for the backend's fused operation.
@@ -123,7 +153,7 @@ impl<B: Backend> ChannelAttention<B> {
         });
         // Scaled by the number of positions, not of channels: positions are the features here.
         let scale = (tokens as f64).powf(-0.5);
-        let attention = scaled_dot_product_attention(q, k, v, None, scale)
+        let attention = scaled_dot_product_attention(q, k, v, None, scale, &Dropout::default())
             .permute([0, 3, 1, 2])
             .reshape([batch, tokens, dim]);
         let projected = self.proj.forward(attention);

@@ -42,6 +42,11 @@ impl<B: Backend> Mlp<B> {
             .forward(activate(self.activation, self.fc1.forward(x)))
     }
 
+    /// The linear layers, by name.
+    pub(super) fn linears_mut(&mut self) -> [(&'static str, &mut Linear<B>); 2] {
+        [("fc1", &mut self.fc1), ("fc2", &mut self.fc2)]
+    }
+
     /// The parameters, for the backend's fused operations.
     pub(super) fn weights(&self) -> MlpWeights<'_, B> {
         MlpWeights {

@@ -22,7 +22,9 @@ use depthwise::channels_last;
 
 use crate::cancel::CancelToken;
 use crate::config::Florence2VisionConfig;
+use crate::dropout::{Seeds, drop_path_rates};
 use crate::error::Result;
+use crate::layers::Linear;
 
 /// The vision tower: per stage one [`ConvEmbed`] and `depths[stage]` [`VisionBlock`]s.
 #[derive(Module, Debug)]
@@ -50,17 +52,49 @@ impl<B: Backend> VisionTower<B> {
             .clone()
             .map(|stage| ConvEmbed::new(config, stage, dtype, device))
             .collect();
+        let mut rates = drop_path_rates(
+            config.drop_path_rate,
+            2 * config.depths.iter().sum::<usize>(),
+        );
+        let mut rate = move || rates.next().unwrap_or_default();
         let stage_blocks = |stage| {
             (0..config.depths[stage])
                 .map(|_| VisionBlock {
-                    spatial_block: SpatialBlock::new(config, stage, dtype, device),
-                    channel_block: ChannelBlock::new(config, stage, dtype, device),
+                    spatial_block: SpatialBlock::new(config, stage, rate(), dtype, device),
+                    channel_block: ChannelBlock::new(config, stage, rate(), dtype, device),
                 })
                 .collect()
         };
         Self {
             convs,
             blocks: stages.map(stage_blocks).collect(),
+        }
+    }
+
+    /// The linear layers, by name.
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let blocks = self.blocks.iter_mut().enumerate();
+        let blocks = blocks.flat_map(|(stage, blocks)| {
+            let blocks = blocks.iter_mut().enumerate();
+            blocks.map(move |(index, block)| (format!("blocks.{stage}.{index}"), block))
+        });
+        blocks.flat_map(|(path, block)| {
+            let within = |kind: &'static str| {
+                let path = path.clone();
+                move |(name, linear)| (format!("{path}.{kind}.{name}"), linear)
+            };
+            let spatial = block.spatial_block.linears_mut();
+            let channel = block.channel_block.linears_mut();
+            let spatial = spatial.map(within("spatial_block"));
+            spatial.chain(channel.map(within("channel_block")))
+        })
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(crate) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        for block in self.blocks.iter_mut().flatten() {
+            block.spatial_block.take_seeds(seeds);
+            block.channel_block.take_seeds(seeds);
         }
     }
 

@@ -12,6 +12,7 @@ use florence2_kernels::{Backend, Dtype};
 use super::depthwise::{convolve, depthwise};
 use super::mlp::Mlp;
 use crate::config::Florence2VisionConfig;
+use crate::dropout::{DropPath, Dropout, Seeds};
 use crate::layers::{
     Linear, layer_norm, merge_heads, scaled_dot_product_attention, split_heads, split_qkv,
 };
@@ -32,6 +33,10 @@ pub struct SpatialBlock<B: Backend> {
     pub norm2: LayerNorm<B>,
     /// The feed-forward block.
     pub ffn: Mlp<B>,
+    #[module(skip)]
+    drop_path1: DropPath,
+    #[module(skip)]
+    drop_path2: DropPath,
 }
 
 impl<B: Backend> SpatialBlock<B> {
@@ -39,6 +44,7 @@ impl<B: Backend> SpatialBlock<B> {
     pub fn new(
         config: &Florence2VisionConfig,
         stage: usize,
+        drop_path_rate: f64,
         dtype: Dtype,
         device: &B::Device,
     ) -> Self {
@@ -50,7 +56,27 @@ impl<B: Backend> SpatialBlock<B> {
             conv2: depthwise(dim, device),
             norm2: LayerNormConfig::new(dim).init(device),
             ffn: Mlp::new(config, stage, dtype, device),
+            drop_path1: DropPath::new(drop_path_rate),
+            drop_path2: DropPath::new(drop_path_rate),
         }
+    }
+
+    /// The linear layers, by name.
+    pub(super) fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear<B>)> {
+        let attention = &mut self.window_attn;
+        let attention = [
+            ("window_attn.qkv".to_owned(), &mut attention.qkv),
+            ("window_attn.proj".to_owned(), &mut attention.proj),
+        ];
+        let ffn = self.ffn.linears_mut();
+        let ffn = ffn.map(|(name, linear)| (format!("ffn.{name}"), linear));
+        attention.into_iter().chain(ffn)
+    }
+
+    /// Takes the seeds of the next forward pass.
+    pub(super) fn take_seeds(&mut self, seeds: &mut Seeds) {
+        self.drop_path1.take_seeds(seeds);
+        self.drop_path2.take_seeds(seeds);
     }
 
     /// Shapes: `[batch, height, width, channels]` in and out.
@@ -60,9 +86,11 @@ impl<B: Backend> SpatialBlock<B> {
             ControlFlow::Continue(x) => x,
         };
         let x = x.clone() + convolve(&self.conv1, x);
-        let x = x.clone() + self.window_attn.forward(layer_norm(&self.norm1, x));
+        let attention = self.window_attn.forward(layer_norm(&self.norm1, x.clone()));
+        let x = x + self.drop_path1.forward(attention);
         let x = x.clone() + convolve(&self.conv2, x);
-        x.clone() + self.ffn.forward(layer_norm(&self.norm2, x))
+        let hidden = self.ffn.forward(layer_norm(&self.norm2, x.clone()));
+        x + self.drop_path2.forward(hidden)
     }
 
     /// The parameters, for the backend's fused operation.
@@ -130,7 +158,14 @@ impl<B: Backend> WindowAttention<B> {
         let [q, k, v] = split_qkv(self.qkv.forward(windows))
             .map(|projected| split_heads(projected, self.num_heads));
         let scale = ((dim / self.num_heads) as f64).powf(-0.5);
-        let attention = merge_heads(scaled_dot_product_attention(q, k, v, None, scale));
+        let attention = merge_heads(scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            None,
+            scale,
+            &Dropout::default(),
+        ));
         self.proj
             .forward(attention)
             .reshape([batch, rows, columns, window, window, dim])

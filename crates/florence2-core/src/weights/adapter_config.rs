@@ -107,18 +107,10 @@ impl AdapterConfig {
         self.bias.as_ref().is_some_and(|bias| bias != "none")
     }
 
-    /// Returns whether a module of this name, or one that contains it, is stored as a whole. By
-    /// PEFT's rule, it is if its name ends with one of `modules_to_save`.
+    /// Returns whether a module of this name, or one that contains it, is stored as a whole.
     pub(super) fn is_module_to_save(&self, module: &str) -> bool {
-        let Some(names) = &self.modules_to_save else {
-            return false;
-        };
-        let ends = module
-            .match_indices('.')
-            .map(|(end, _)| end)
-            .chain([module.len()]);
-        let mut containers = ends.map(|end| &module[..end]);
-        containers.any(|container| names.iter().any(|name| container.ends_with(name.as_str())))
+        let names = self.modules_to_save.as_deref();
+        names.is_some_and(|names| is_module_to_save(names, module))
     }
 
     /// The tokens whose embeddings are stored for a module.
@@ -149,6 +141,17 @@ impl AdapterConfig {
             Ok(alpha / rank)
         }
     }
+}
+
+/// Returns whether a module, or one that contains it, is saved as a whole. By PEFT's rule, it is if
+/// its name ends with one of `names`.
+pub(super) fn is_module_to_save(names: &[String], module: &str) -> bool {
+    let ends = module
+        .match_indices('.')
+        .map(|(end, _)| end)
+        .chain([module.len()]);
+    let mut containers = ends.map(|end| &module[..end]);
+    containers.any(|container| names.iter().any(|name| container.ends_with(name.as_str())))
 }
 
 /// PEFT's rule: the first pattern, in the file's order, that matches the module's name or the end

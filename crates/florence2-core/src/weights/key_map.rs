@@ -131,10 +131,17 @@ pub(super) fn is_transposed(key: &str) -> bool {
     key.strip_prefix("model.").unwrap_or(&key) == MICROSOFT_IMAGE_PROJECTION
 }
 
-/// Converts a module path to a key: burn names the parameters of a layer norm gamma and beta.
-pub(super) fn module_path_to_key(path: &[String]) -> String {
+/// Converts the path of a parameter in the module to its key. burn names the parameters of a layer norm
+/// gamma and beta, and the factors of a LoRA update belong to the weight, not to the layer as in
+/// PEFT's keys.
+pub fn module_path_to_key(path: &[String]) -> String {
     let mut key = path.join(".");
-    for (burn, hugging_face) in [(".gamma", ".weight"), (".beta", ".bias")] {
+    for (burn, hugging_face) in [
+        (".gamma", ".weight"),
+        (".beta", ".bias"),
+        (".weight.lora_A", ".lora_A.weight"),
+        (".weight.lora_B", ".lora_B.weight"),
+    ] {
         if let Some(module) = key.strip_suffix(burn) {
             key = format!("{module}{hugging_face}");
         }

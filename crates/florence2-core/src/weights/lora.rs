@@ -13,8 +13,8 @@ use super::merge::{LowRank, TokenRows, Update};
 use super::tensors::NamedTensor;
 use crate::error::{Error, Result};
 
-const CONFIG_FILE: &str = "adapter_config.json";
-const SAFETENSORS_FILE: &str = "adapter_model.safetensors";
+pub(super) const CONFIG_FILE: &str = "adapter_config.json";
+pub(super) const SAFETENSORS_FILE: &str = "adapter_model.safetensors";
 const PYTORCH_FILE: &str = "adapter_model.bin";
 
 /// An adapter that is checked in itself and not yet merged.

@@ -1,4 +1,7 @@
-//! Loads checkpoints of either layout into a model, with LoRA adapters.
+//! Loads checkpoints of either layout into a model, with LoRA adapters, and writes both.
+//!
+//! [`save`] writes a model as transformers' `save_pretrained` does, [`LoraTensors::save`] an adapter
+//! as PEFT's does.
 //!
 //! # Tied weights
 //!
@@ -33,23 +36,35 @@
 mod adapter_config;
 mod adapters;
 mod cast;
+mod hf_config;
+mod initialise;
 mod key_map;
 mod load;
 mod loader;
 mod lora;
+mod lora_config;
 mod merge;
+mod module_matcher;
 mod progress;
 mod report;
+mod save;
+mod save_adapter;
+mod save_files;
 mod sizes;
 mod tensors;
 mod ties;
 mod untied_embeddings;
 
-pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file};
+pub use florence2_checkpoint::{Checkpoint, StoredTensor, is_weights_file, write_atomic};
 
 pub use cast::cast;
-pub use key_map::{KeyLayout, to_hugging_face_key};
+pub use initialise::initialise;
+pub use key_map::{KeyLayout, module_path_to_key, to_hugging_face_key};
 pub use load::{inspect, load, load_monitored};
 pub use lora::Adapter;
+pub use lora_config::{LoraConfig, NamesOrPattern};
+pub use module_matcher::ModuleMatcher;
 pub use progress::{LoadMonitor, LoadProgress};
 pub use report::{ShapeMismatch, WeightsReport};
+pub use save::{SaveOptions, save};
+pub use save_adapter::{AdapterTensor, LoraFactors, LoraTensors};

@@ -270,11 +270,11 @@ pub(crate) fn stage(
 }
 
 pub(crate) fn spatial_block(config: &Florence2VisionConfig, dtype: Dtype) -> SpatialBlock<Flex> {
-    randomised(SpatialBlock::new(config, 0, dtype, &FlexDevice))
+    randomised(SpatialBlock::new(config, 0, 0.0, dtype, &FlexDevice))
 }
 
 pub(crate) fn channel_block(config: &Florence2VisionConfig, dtype: Dtype) -> ChannelBlock<Flex> {
-    randomised(ChannelBlock::new(config, 0, dtype, &FlexDevice))
+    randomised(ChannelBlock::new(config, 0, 0.0, dtype, &FlexDevice))
 }
 
 /// A patch embedding from `in_channels` to `channels`.

@@ -23,6 +23,7 @@ impl Packing for Flex {
             matrix: Arc::new(matrix),
             shape,
             dtype,
+            transpose: Arc::default(),
         })
     }
 
@@ -34,6 +35,20 @@ impl Packing for Flex {
         let [channels, in_channels, rows, columns] = [0, 1, 2, 3].map(|axis| shape[axis]);
         let stored = tensor(values, [channels, rows, columns, in_channels]);
         stored.permute([0, 3, 1, 2]).reshape(shape)
+    }
+
+    fn packed_transpose(packed: &Packed) -> &Packed {
+        packed.transpose.get_or_init(|| {
+            let matrix = &packed.matrix;
+            let weight = tensor(matrix.unpack(), [matrix.outputs, matrix.inputs]);
+            // Gradients are not quantised: their values vary too much within a row.
+            let dtype = match packed.dtype {
+                Dtype::Int8 => Dtype::Bf16,
+                dtype => dtype,
+            };
+            // INVARIANT: the values are f32, and a packed matrix has at least one.
+            Self::pack(weight.transpose(), dtype).expect("a matrix of f32")
+        })
     }
 
     fn dtypes() -> &'static [Dtype] {

@@ -1,0 +1,101 @@
+//! The optimiser's state in a checkpoint, `optimizer.safetensors`: for each trained parameter torch's
+//! `step`, `exp_avg` and `exp_avg_sq`, as `exp_avg.KEY`. Moments are flattened.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::optim::{AdamWState, AdaptiveMomentumState};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use florence2_checkpoint::{Checkpoint, FloatType, SafetensorsWriter, TensorSpec};
+
+use crate::error::{Error, Result};
+
+/// The name of the file.
+pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+
+/// The state of the optimiser by parameter.
+pub(crate) type OptimizerState<B> = BTreeMap<String, AdamWState<B, 1>>;
+
+/// Writes the state to a folder.
+///
+/// # Errors
+/// [`Error::Model`] with the file.
+pub(crate) fn write<B: Backend>(states: &OptimizerState<B>, folder: &Path) -> Result<()> {
+    let tensors = states.iter().flat_map(|(key, state)| {
+        let momentum = &state.momentum;
+        let step = Tensor::from_data([momentum.time as f32], &momentum.moment_1.device());
+        [
+            (format!("step.{key}"), step),
+            (format!("exp_avg.{key}"), momentum.moment_1.clone()),
+            (format!("exp_avg_sq.{key}"), momentum.moment_2.clone()),
+        ]
+    });
+    let named: Vec<(String, Tensor<B, 1>)> = tensors.collect();
+    let path = folder.join(OPTIMIZER_FILE);
+    let write = || -> florence2_checkpoint::Result<()> {
+        let specs = named.iter().map(|(name, tensor)| {
+            let shape = tensor.dims();
+            TensorSpec::new(name.as_str(), shape, FloatType::F32)
+        });
+        let mut writer = SafetensorsWriter::create(&path, specs)?;
+        for (name, tensor) in &named {
+            let data = tensor.clone().into_data().convert::<f32>();
+            // INVARIANT: `convert` returned the type that is read.
+            writer.write(name, data.as_slice().expect("f32"))?;
+        }
+        writer.finish()
+    };
+    write().map_err(|error| Error::Model(error.into()))
+}
+
+/// Reads the state from a folder.
+///
+/// # Errors
+/// [`Error::Malformed`] with every parameter whose state is missing or has another size.
+pub(crate) fn read<B: Backend>(
+    folder: &Path,
+    trained: &[(String, usize)],
+    device: &B::Device,
+) -> Result<OptimizerState<B>> {
+    let path = folder.join(OPTIMIZER_FILE);
+    let malformed = |reason: String| Error::Malformed {
+        path: path.clone(),
+        reason,
+    };
+    let checkpoint = Checkpoint::open_file(&path).map_err(|error| malformed(error.to_string()))?;
+    let mut problems = Vec::new();
+    let mut read = |name: String, size: usize| -> Option<Vec<f32>> {
+        let tensor = checkpoint.tensors.get(&name)?;
+        let values = tensor.to_f32();
+        let values = values.map_err(|error| problems.push(error.to_string()));
+        let values = values.ok()?;
+        if values.len() != size {
+            let found = values.len();
+            problems.push(format!("`{name}`: found {found} values, expected {size}"));
+            return None;
+        }
+        Some(values)
+    };
+    let mut states = OptimizerState::new();
+    for (key, size) in trained {
+        // A parameter of a layer that was always skipped has no state.
+        let Some(step) = read(format!("step.{key}"), 1) else {
+            continue;
+        };
+        let moments = ["exp_avg", "exp_avg_sq"].map(|kind| read(format!("{kind}.{key}"), *size));
+        let [Some(first), Some(second)] = moments else {
+            problems.push(format!("`{key}`: found a step, expected two moments"));
+            continue;
+        };
+        let tensor = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [*size]), device);
+        let (first, second) = (tensor(first), tensor(second));
+        let momentum = AdaptiveMomentumState::new(step[0] as usize, first, second);
+        states.insert(key.clone(), AdamWState::new(momentum));
+    }
+    if problems.is_empty() {
+        Ok(states)
+    } else {
+        Err(malformed(problems.join("; ")))
+    }
+}
