@@ -137,6 +137,7 @@ pub(crate) fn read_coco(file: &Path, options: &DatasetOptions) -> Result<Content
         found: error.to_string(),
         expected: "a JSON object with the lists `images` and `annotations`".to_owned(),
     })?;
+    drop(bytes);
     let mut contents = Contents::default();
     let names = categories(coco.categories, file, &mut contents);
     let folders = image_folders(file, options);

@@ -35,8 +35,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
             expected: "a file".to_owned(),
         });
     }
-    let bytes = fs::read(path).map_err(unreadable)?;
-    Ok(without_byte_order_mark(&bytes).to_vec())
+    let mut bytes = fs::read(path).map_err(unreadable)?;
+    let mark = bytes.len() - without_byte_order_mark(&bytes).len();
+    bytes.drain(..mark);
+    Ok(bytes)
 }
 
 /// The text after a UTF-8 byte order mark, which some editors on Windows write.

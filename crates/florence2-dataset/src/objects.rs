@@ -99,68 +99,69 @@ impl<'a> ExampleMaker<'a> {
         let objects = self.usable(objects, image_size, findings);
         let has_faults = has_faults || objects.len() < count;
         for (source, group) in self.groups(&source, objects) {
-            let has_objects = group.iter().any(|object| !object.object.is_crowd);
-            if !has_objects && has_faults {
-                findings.push(Finding::error(
-                    source,
-                    FindingKind::EmptySuffix,
-                    "no object that can be used",
-                    "at least one, or an image without annotations",
-                ));
-            } else if has_objects
-                || (self.grouping == Grouping::Image && self.options.keep_background)
-            {
-                let example = self.example(&image, image_size, (source, group), findings);
-                contents.examples.push(example);
+            if group.iter().all(|object| object.object.is_crowd) {
+                if self.grouping != Grouping::Image {
+                    continue;
+                }
+                if has_faults {
+                    findings.push(no_usable_object(source));
+                    continue;
+                }
+                if !self.options.keep_background {
+                    continue;
+                }
             }
+            let example = self.example(&image, image_size, source, group);
+            contents.examples.push(example);
         }
     }
 
-    /// The objects with a valid box whose label the task can have. Crowds are kept, since an
-    /// evaluation needs them.
+    /// The objects with a valid box and outline whose label the task can have. Crowds are kept, since
+    /// an evaluation needs them.
     fn usable(
         &self,
-        objects: Vec<SourcedObject>,
+        mut objects: Vec<SourcedObject>,
         image_size: Option<ImageSize>,
         findings: &mut Vec<Finding>,
     ) -> Vec<SourcedObject> {
-        let is_usable = |SourcedObject { source, object }: &SourcedObject| {
-            let fault = box_fault(object.bounding_box, extent(image_size));
-            if let Some((severity, found)) = &fault {
-                findings.push(Finding {
-                    source: source.clone(),
-                    severity: *severity,
-                    kind: FindingKind::Region,
-                    found: found.clone(),
-                    expected: expected_box(image_size),
-                });
-            }
-            if !matches!(fault, None | Some((Severity::Warning, _))) {
-                return false;
-            }
-            if object.is_crowd {
-                return true;
-            }
-            match self.regions(object, 0) {
-                Ok(regions) => {
-                    let fault = self.write(&regions, image_size).err();
-                    if let Some(error) = &fault {
-                        findings.push(label_error(source, error));
-                    }
-                    fault.is_none()
-                }
-                Err(found) => {
-                    let (kind, expected) = (FindingKind::Region, "polygons for a segmentation");
-                    findings.push(Finding::error(source.clone(), kind, found, expected));
-                    false
+        objects.retain(|object| {
+            let faults = [
+                box_finding(object, image_size),
+                self.label_finding(object, image_size),
+            ];
+            let faults = faults.into_iter().flatten();
+            // The first error suffices: what follows from it is no fault of its own.
+            for fault in faults {
+                let is_error = fault.severity == Severity::Error;
+                findings.push(fault);
+                if is_error {
+                    return false;
                 }
             }
-        };
-        let mut is_usable = is_usable;
+            true
+        });
         objects
-            .into_iter()
-            .filter(|object| is_usable(object))
-            .collect()
+    }
+
+    /// The fault of an object that cannot be written in the grammar of the task.
+    fn label_finding(
+        &self,
+        SourcedObject { source, object }: &SourcedObject,
+        image_size: Option<ImageSize>,
+    ) -> Option<Finding> {
+        if object.is_crowd {
+            return None;
+        }
+        match self.regions(object, 0) {
+            Ok(regions) => {
+                let error = self.write(&regions, image_size).err()?;
+                Some(label_error(source, &error))
+            }
+            Err(found) => {
+                let (kind, expected) = (FindingKind::Region, "polygons for a segmentation");
+                Some(Finding::error(source.clone(), kind, found, expected))
+            }
+        }
     }
 
     /// The groups of objects of which each is an example, with the source of the example.
@@ -198,20 +199,19 @@ impl<'a> ExampleMaker<'a> {
         &self,
         image: &Path,
         image_size: Option<ImageSize>,
-        (source, group): (Source, Vec<SourcedObject>),
-        findings: &mut Vec<Finding>,
+        source: Source,
+        group: Vec<SourcedObject>,
     ) -> Example {
         let mut regions = Vec::new();
         let individuals = group.iter().filter(|object| !object.object.is_crowd);
         for (instance, SourcedObject { object, .. }) in individuals.enumerate() {
-            regions.extend(self.regions(object, instance).unwrap_or_default());
+            // INVARIANT: `usable` has removed objects without the task's regions.
+            regions.extend(self.regions(object, instance).expect("regions of the task"));
         }
         let prefix = self.prefix(&group, image_size);
-        // The regions have been written one by one.
-        let suffix = self.write(&regions, image_size).unwrap_or_else(|error| {
-            findings.push(label_error(&source, &error));
-            String::new()
-        });
+        let suffix = self.write(&regions, image_size);
+        // INVARIANT: `usable` has written the regions of each object.
+        let suffix = suffix.expect("regions that can be written");
         let mut example = Example::new(image, prefix, suffix, source);
         let objects = group.into_iter().map(|object| object.object).collect();
         example.annotation = match image_size {
@@ -272,6 +272,28 @@ impl<'a> ExampleMaker<'a> {
         let size = written_size(image_size);
         write_regions(regions, post_processing_type, size, &self.write_options)
     }
+}
+
+/// The fault of an object's box.
+fn box_finding(
+    SourcedObject { source, object }: &SourcedObject,
+    image_size: Option<ImageSize>,
+) -> Option<Finding> {
+    let (severity, found) = box_fault(object.bounding_box, extent(image_size))?;
+    let expected = expected_box(image_size);
+    Some(Finding {
+        severity,
+        ..Finding::error(source.clone(), FindingKind::Region, found, expected)
+    })
+}
+
+fn no_usable_object(source: Source) -> Finding {
+    Finding::error(
+        source,
+        FindingKind::EmptySuffix,
+        "no object that can be used",
+        "at least one, or an image without annotations",
+    )
 }
 
 /// Reports objects with the class and the box of an earlier one.

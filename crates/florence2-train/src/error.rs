@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::checkpoints::CheckpointError;
 use crate::invalid::InvalidArguments;
 use crate::metrics_log::MetricsLogError;
+use crate::plot::PlotError;
 use crate::sampler::SamplerError;
 
 /// The result of a function of this crate.
@@ -101,6 +102,9 @@ pub enum Error {
     /// `metrics.jsonl` cannot be written or read.
     #[error(transparent)]
     MetricsLog(#[from] MetricsLogError),
+    /// The plot of the losses cannot be written.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// The order of the examples cannot be created or continued.
     #[error(transparent)]
     Sampler(#[from] SamplerError),

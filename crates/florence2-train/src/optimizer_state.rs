@@ -64,34 +64,40 @@ pub(crate) fn read<B: Backend>(
         reason,
     };
     let checkpoint = Checkpoint::open_file(&path).map_err(|error| malformed(error.to_string()))?;
-    let mut problems = Vec::new();
-    let mut read = |name: String, size: usize| -> Option<Vec<f32>> {
-        let tensor = checkpoint.tensors.get(&name)?;
-        let values = tensor.to_f32();
-        let values = values.map_err(|error| problems.push(error.to_string()));
-        let values = values.ok()?;
-        if values.len() != size {
-            let found = values.len();
-            problems.push(format!("`{name}`: found {found} values, expected {size}"));
-            return None;
+    let read = |name: &str, size: usize| -> Result<Option<Vec<f32>>, String> {
+        let Some(tensor) = checkpoint.tensors.get(name) else {
+            return Ok(None);
+        };
+        let values = tensor.to_f32().map_err(|error| error.to_string())?;
+        let found = values.len();
+        if found == size {
+            Ok(Some(values))
+        } else {
+            Err(format!("`{name}`: found {found} values, expected {size}"))
         }
-        Some(values)
     };
+    let state = |key: &str, size: usize| -> Result<Option<AdamWState<B, 1>>, String> {
+        // A parameter of a layer that was always skipped has no state.
+        let Some(step) = read(&format!("step.{key}"), 1)? else {
+            return Ok(None);
+        };
+        let moment = |kind: &str| {
+            let name = format!("{kind}.{key}");
+            let values = read(&name, size)?.ok_or_else(|| format!("`{name}` is missing"))?;
+            Ok::<_, String>(Tensor::from_data(TensorData::new(values, [size]), device))
+        };
+        let (first, second) = (moment("exp_avg")?, moment("exp_avg_sq")?);
+        let momentum = AdaptiveMomentumState::new(step[0] as usize, first, second);
+        Ok(Some(AdamWState::new(momentum)))
+    };
+    let mut problems = Vec::new();
     let mut states = OptimizerState::new();
     for (key, size) in trained {
-        // A parameter of a layer that was always skipped has no state.
-        let Some(step) = read(format!("step.{key}"), 1) else {
-            continue;
-        };
-        let moments = ["exp_avg", "exp_avg_sq"].map(|kind| read(format!("{kind}.{key}"), *size));
-        let [Some(first), Some(second)] = moments else {
-            problems.push(format!("`{key}`: found a step, expected two moments"));
-            continue;
-        };
-        let tensor = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [*size]), device);
-        let (first, second) = (tensor(first), tensor(second));
-        let momentum = AdaptiveMomentumState::new(step[0] as usize, first, second);
-        states.insert(key.clone(), AdamWState::new(momentum));
+        match state(key, *size) {
+            Ok(Some(state)) => drop(states.insert(key.clone(), state)),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
     }
     if problems.is_empty() {
         Ok(states)

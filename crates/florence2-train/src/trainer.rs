@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
@@ -312,7 +311,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     ) -> Result<(StepReport, usize)> {
         let mut batches = Vec::new();
         for indices in &update.batches {
-            let read = self.read(indices, epoch, observer)?;
+            let read = self.read(indices, epoch, observer);
             if !read.is_empty() {
                 batches.push(self.batch(read)?);
             }
@@ -353,7 +352,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         indices: &[usize],
         epoch: u64,
         observer: &mut dyn TrainObserver<B>,
-    ) -> Result<Vec<(usize, Example)>> {
+    ) -> Vec<(usize, Example)> {
         let mut read = Vec::with_capacity(indices.len());
         for index in indices {
             if self.skipped.contains_key(index) {
@@ -368,7 +367,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
                 }
             }
         }
-        Ok(read)
+        read
     }
 
     /// Collates a micro-batch of the training set, with cached features if there are any.
@@ -524,7 +523,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let output_dir = &self.options.output_dir;
         let records = read_metrics(&output_dir.join(METRICS_FILE))?;
         let path = output_dir.join(PLOT_FILE);
-        write_loss_plot(&path, &records, "Loss").map_err(|source| Error::Io { path, source })
+        Ok(write_loss_plot(&path, &records, "Loss")?)
     }
 }
 
