@@ -6,6 +6,7 @@ use common::{Folder, kinds, texts};
 use florence2_dataset::{
     Dataset, DatasetOptions, Error, Finding, FindingKind, Format, Report, Severity,
 };
+use florence2_postprocess::{Coordinates, ImageSize, ScoredText, parse};
 use florence2_processor::Task;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -777,4 +778,66 @@ proptest! {
             Err(error) => prop_assert!(!error.to_string().contains('\n'), "{}", error),
         }
     }
+
+    /// Annotations with any numbers are written so that the parser reads all of them, or reported.
+    #[test]
+    fn any_annotation_is_used_or_reported(
+        boxes in vec([coordinate(), coordinate(), coordinate(), coordinate()], 1..4),
+        ring in vec(coordinate(), 0..9),
+        task in proptest::sample::select(&OBJECT_TASKS[..]),
+        is_yolo: bool,
+    ) {
+        let options = DatasetOptions::default().task(task);
+        let folder = if is_yolo {
+            let line = |numbers: &[f64]| {
+                let numbers = numbers.iter().map(|number| format!(" {}", number / 100.0));
+                format!("0{}\n", numbers.collect::<String>())
+            };
+            let boxes = boxes.iter().map(|corners| line(corners)).collect::<String>();
+            yolo_with((boxes + &line(&ring)).as_bytes())
+        } else {
+            let annotations = boxes.iter().map(|corners| {
+                json!({"image_id": 1, "category_id": 1, "bbox": corners, "segmentation": [ring]})
+            });
+            let annotations: Vec<Value> = annotations.collect();
+            coco_with(|file| file["annotations"] = json!(annotations)).0
+        };
+        let report = match folder.open(&options) {
+            Ok(dataset) => {
+                for example in dataset.examples() {
+                    let size = ImageSize { width: 200, height: 100 };
+                    let answer = ScoredText::unscored(&*example.suffix);
+                    let kind = example.post_processing_type();
+                    let coordinates = Coordinates::BinCenters;
+                    let parsed = parse(&answer, kind, size, coordinates);
+                    let instances = parsed.regions.chunk_by(|a, b| a.instance == b.instance).count();
+                    prop_assert_eq!(instances, example.truth(size).objects.len());
+                }
+                dataset.report().clone()
+            }
+            Err(Error::NoExamples { report, .. }) => *report,
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        prop_assert!(report.examples > 0 || report.count(Severity::Error) > 0);
+    }
+}
+
+const OBJECT_TASKS: [Task; 8] = [
+    Task::ObjectDetection,
+    Task::DenseRegionCaption,
+    Task::RegionProposal,
+    Task::OpenVocabularyDetection,
+    Task::ReferringExpressionSegmentation,
+    Task::RegionToSegmentation,
+    Task::RegionToCategory,
+    Task::RegionToDescription,
+];
+
+fn coordinate() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => 0.0..100.0,
+        4 => (0_u32..100).prop_map(f64::from),
+        2 => -300.0..300.0,
+        1 => any::<f64>().prop_filter("JSON has no other numbers", |number| number.is_finite()),
+    ]
 }
