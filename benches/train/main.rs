@@ -9,13 +9,13 @@
 
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
 use burn::tensor::{Distribution, Tensor};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
+use florence2_core::weights::LoraConfig;
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration, weights};
 use florence2_kernels::Dtype;
-use florence2_train::{AdamWSettings, Batch, Images, TrainStep, UpdateSettings};
+use florence2_train::{AdamWSettings, Batch, Images, TrainStep};
 use serde_json::json;
 
 #[global_allocator]
@@ -28,8 +28,8 @@ const PROMPT_TOKENS: usize = 13;
 /// The number of tokens of an answer with five objects.
 const ANSWER_TOKENS: usize = 32;
 const SEED: u64 = 1;
-/// PEFT's targets of the language model.
-const TARGETS: [&str; 6] = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"];
+/// All linear layers of the language model.
+const TARGETS: &str = r"model\.language_model\..*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)";
 
 type Train = Autodiff<Flex>;
 
@@ -115,19 +115,9 @@ fn options() -> Options {
 fn model(config: Florence2Config, method: &str) -> Florence2ForConditionalGeneration<Train> {
     if method == "lora" {
         let base = weights::initialise::<Flex>(config, SEED, Dtype::F32, &FlexDevice).unwrap();
-        let model = Florence2ForConditionalGeneration::<Train>::from_inner(base);
-        let mut model = florence2_train::select(model, |_| false);
-        let settings = UpdateSettings {
-            rank: 8,
-            scaling: 2.0,
-            dropout: 0.0,
-        };
-        let is_target = |name: &str| {
-            let last = name.rsplit('.').next().unwrap_or_default();
-            name.starts_with("model.language_model.") && TARGETS.contains(&last)
-        };
-        florence2_train::add_updates(&mut model, &settings, SEED, is_target);
-        return model;
+        let lora = json!({ "r": 8, "lora_alpha": 16, "target_modules": TARGETS });
+        let lora: LoraConfig = serde_json::from_value(lora).unwrap();
+        return florence2_train::adapt(base, &lora, SEED).unwrap();
     }
     let model = weights::initialise::<Train>(config, SEED, Dtype::F32, &FlexDevice).unwrap();
     florence2_train::select(model, |key| {

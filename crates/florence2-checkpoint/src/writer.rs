@@ -203,8 +203,10 @@ fn check_names(tensors: &[TensorSpec], file: &str) -> Result<()> {
     Err(Error::malformed(file, reason))
 }
 
-/// Returns the header, and the offset and the number of values of each tensor in the data.
-fn header(tensors: &[TensorSpec], file: &str) -> Result<(Vec<u8>, Vec<(u64, usize)>)> {
+/// The header of a file, and the offset and the number of values of each tensor in the data.
+type Header = (Vec<u8>, Vec<(u64, usize)>);
+
+fn header(tensors: &[TensorSpec], file: &str) -> Result<Header> {
     let mut infos = Vec::with_capacity(tensors.len());
     let mut regions = Vec::with_capacity(tensors.len());
     let mut offset = 0_usize;

@@ -106,6 +106,38 @@ macro_rules! cases {
     };
 }
 
+/// The arguments of `merge`, from the demo model and into the folder `output`.
+fn merge(output: &str, arguments: &[&str]) -> Vec<String> {
+    let demo = demo_model().display().to_string();
+    let command = ["merge", output, "--model", demo.as_str()];
+    let command = command.iter().chain(arguments);
+    command.map(ToString::to_string).collect()
+}
+
+fn merging(files: &Files) -> Vec<Case> {
+    let output = files.path("merged");
+    let adapter = files.model("unmerged", "adapter_config.json", Some(b"{}"));
+    let model = files.path("no-model");
+    let full = files.0.path().join("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("model.safetensors"), b"").unwrap();
+    let full = full.display().to_string();
+    let file = files.write("occupied", b"");
+    cases! {
+        "merge without an adapter": merge(&output, &[]) => "--adapter";
+        "merge without a model": vec!["merge".to_owned(), output.clone(), "--adapter".to_owned(), adapter.clone()] => "--model";
+        "merge into a folder with files": merge(&full, &["--adapter", &adapter]) => "argument `output`: found the folder";
+        "merge into a file": merge(&file, &["--adapter", &adapter]) => "occupied` (";
+        "merge below a file": merge(&format!("{file}/model"), &["--adapter", &adapter]) => "occupied/model";
+        "merge to int8": merge(&output, &["--adapter", &adapter, "--dtype", "int8"]) => "argument `dtype`: found int8, expected f32, f16 or bf16";
+        "merge of no adapter": merge(&output, &["--adapter", &output]) => "adapter_config.json: cannot be read";
+        "merge of a broken adapter": merge(&output, &["--adapter", &adapter]) => "adapter";
+        "merge into no model": vec!["merge".to_owned(), output.clone(), "--model".to_owned(), model, "--adapter".to_owned(), adapter.clone()] => "no-model";
+        "merge with more scales than adapters": merge(&output, &["--adapter", &adapter, "--adapter-scale", "1", "--adapter-scale", "2"]) => "--adapter-scale: found 2, expected at most 1";
+        "merge without a tokenizer": merge(&output, &["--adapter", &adapter, "--processor", &full]) => "--processor";
+    }
+}
+
 fn images(files: &Files) -> Vec<Case> {
     let jpeg = files.scene_as("scene.jpg");
     let png = files.scene_as("scene.png");
@@ -285,10 +317,16 @@ fn generations() -> Vec<Case> {
 #[test]
 fn every_bad_input_is_one_readable_error() {
     let files = Files(tempfile::tempdir().unwrap());
-    let cases: Vec<Case> = [images(&files), models(&files), questions(), generations()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let cases: Vec<Case> = [
+        images(&files),
+        models(&files),
+        merging(&files),
+        questions(),
+        generations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(cases.len() >= 30);
     let mut wrong = Vec::new();
     for case in cases {

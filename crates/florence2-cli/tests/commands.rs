@@ -405,3 +405,72 @@ fn verify_names_the_models_with_published_outputs() {
     let message = said(&output);
     assert!(message.contains("expected 768 or 1024"), "{message}");
 }
+
+/// Writes an adapter of one layer of the demo model, with rank 1, and returns its folder.
+fn write_adapter(folder: &std::path::Path) {
+    const MODULE: &str = "base_model.model.model.language_model.decoder.layers.0.fc1";
+    let header = json!({
+        (format!("{MODULE}.lora_A.weight")):
+            {"dtype": "F32", "shape": [1, 128], "data_offsets": [0, 512]},
+        (format!("{MODULE}.lora_B.weight")):
+            {"dtype": "F32", "shape": [512, 1], "data_offsets": [512, 2560]},
+    });
+    let header = header.to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.bytes());
+    file.extend((0..640).flat_map(|index| (index as f32 / 2000.0).to_le_bytes()));
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("adapter_model.safetensors"), file).unwrap();
+    let config = r#"{"peft_type": "LORA", "r": 1, "lora_alpha": 2}"#;
+    std::fs::write(folder.join("adapter_config.json"), config).unwrap();
+}
+
+#[test]
+fn a_merged_model_answers_as_its_base_with_the_adapter() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [adapter, merged, half] = ["adapter", "new/merged", "half"].map(|name| {
+        let path = temporary.path().join(name);
+        path.to_str().unwrap().to_owned()
+    });
+    write_adapter(adapter.as_ref());
+    let demo = demo_model();
+    let demo = demo.to_str().unwrap();
+    let with_adapter = ["--model", demo, "--adapter", &adapter];
+    let said = printed(&[&["merge", &merged][..], &with_adapter].concat());
+    assert_eq!(said.trim(), merged);
+    let answer = |arguments: &[&str]| {
+        let mut answer = run_json(arguments);
+        answer.as_object_mut().unwrap().remove("timings_ms");
+        answer
+    };
+    let expected = answer(&with_adapter);
+    assert_eq!(answer(&["--model", &merged]), expected);
+    assert_ne!(
+        answer(&["--model", demo])["sequence_score"],
+        expected["sequence_score"]
+    );
+    let files = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    let expected = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(files(&merged), expected);
+    let scaled = ["--adapter-scale", "0", "--dtype", "f16"];
+    printed(&[&["merge", &half][..], &with_adapter, &scaled].concat());
+    let inspected = printed(&["inspect", &half]);
+    assert!(
+        inspected.contains("F16") && !inspected.contains("F32"),
+        "{inspected}"
+    );
+    assert_eq!(answer(&["--model", &half]), answer(&["--model", demo]));
+}

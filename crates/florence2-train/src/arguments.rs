@@ -256,6 +256,12 @@ impl TrainingArguments {
         }
     }
 
+    /// The number of epochs that the training begins: `num_train_epochs` of Hugging Face's `TrainerState`.
+    pub fn num_train_epochs(&self, examples: usize) -> u64 {
+        let steps_per_epoch = self.steps_per_epoch(examples).max(1);
+        self.total_steps(examples).div_ceil(steps_per_epoch)
+    }
+
     /// Batches of an epoch. The last one may be smaller.
     pub fn batches_per_epoch(&self, examples: usize) -> u64 {
         examples.div_ceil(self.per_device_train_batch_size.max(1)) as u64
@@ -537,4 +543,256 @@ fn is_multiple(save_steps: f64, eval_steps: f64) -> bool {
     fractions == (eval_steps < 1.0)
         && (save_steps % eval_steps == 0.0
             || fractions && (save_steps * 1e6) % (eval_steps * 1e6) == 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> TrainingArguments {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// Arguments as JSON, and the error.
+    #[test]
+    fn every_argument_out_of_range_is_named() {
+        let interval = "a fraction of all steps above 0 and below 1, or a whole number of steps";
+        let warmup = "0, a fraction of all steps below 1, or a whole number of steps";
+        let finite = "a finite number of at least 0";
+        let cases = [
+            (
+                r#"{"per_device_train_batch_size": 0, "per_device_eval_batch_size": 0, "gradient_accumulation_steps": 0}"#,
+                "per_device_train_batch_size: found 0, expected at least 1; per_device_eval_batch_size: found 0, expected at \
+                 least 1; gradient_accumulation_steps: found 0, expected at least 1"
+                    .to_owned(),
+            ),
+            (
+                r#"{"num_train_epochs": 0, "max_steps": 0}"#,
+                "num_train_epochs: found 0, expected a finite number above 0; max_steps: found 0, expected a number of steps \
+                 above 0, or -1 for num_train_epochs"
+                    .to_owned(),
+            ),
+            (
+                r#"{"learning_rate": -1, "weight_decay": -0.5, "adam_epsilon": -1e-8, "max_grad_norm": -1}"#,
+                format!(
+                    "learning_rate: found -1, expected {finite}; weight_decay: found -0.5, expected {finite}; adam_epsilon: \
+                     found -0.00000001, expected {finite}; max_grad_norm: found -1, expected {finite}"
+                ),
+            ),
+            (
+                r#"{"adam_beta1": 1, "adam_beta2": -0.1, "label_smoothing_factor": 1.5, "warmup_ratio": 2, "warmup_steps": 1.5}"#,
+                format!(
+                    "adam_beta1: found 1, expected a number from 0 to below 1; adam_beta2: found -0.1, expected a number from \
+                     0 to below 1; label_smoothing_factor: found 1.5, expected a number from 0 to 1; warmup_ratio: found 2, \
+                     expected a number from 0 to 1; warmup_steps: found 1.5, expected {warmup}"
+                ),
+            ),
+            (
+                r#"{"logging_steps": 0, "eval_strategy": "steps", "eval_steps": 2.5, "save_steps": -3}"#,
+                format!(
+                    "logging_steps: found 0, expected {interval}; eval_steps: found 2.5, expected {interval}; save_steps: found \
+                     -3, expected {interval}"
+                ),
+            ),
+        ];
+        check_errors(&cases);
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together_are_named() {
+        let finite = "a finite number of at least 0";
+        let cases = [
+            (
+                r#"{"load_best_model_at_end": true, "metric_for_best_model": ""}"#,
+                "eval_strategy: found no, expected steps or epoch, as load_best_model_at_end requires evaluations; \
+                 metric_for_best_model: found \"\", expected the name of a metric"
+                    .to_owned(),
+            ),
+            (
+                r#"{"load_best_model_at_end": true, "eval_strategy": "epoch"}"#,
+                "save_strategy: found steps, expected epoch as eval_strategy, or best, which load_best_model_at_end requires"
+                    .to_owned(),
+            ),
+            (
+                r#"{"load_best_model_at_end": true, "eval_strategy": "steps", "eval_steps": 3, "save_steps": 10}"#,
+                "save_steps: found 10, expected a multiple of eval_steps (3), which load_best_model_at_end requires".to_owned(),
+            ),
+            (
+                r#"{"load_best_model_at_end": true, "eval_strategy": "steps", "eval_steps": 0.5, "save_steps": 10}"#,
+                "save_steps: found 10, expected a multiple of eval_steps (0.5), which load_best_model_at_end requires"
+                    .to_owned(),
+            ),
+            (
+                r#"{"save_strategy": "best"}"#,
+                "eval_strategy: found no, expected steps or epoch, as save_strategy best requires evaluations; \
+                 metric_for_best_model: found no value, expected the name of a metric, which save_strategy best requires"
+                    .to_owned(),
+            ),
+            (
+                r#"{"lr_scheduler_kwargs": {"power": 2, "num_decay_steps": 3}}"#,
+                "lr_scheduler_kwargs.power: found 2, expected no value, as linear has no arguments; \
+                 lr_scheduler_kwargs.num_decay_steps: found 3, expected no value, as linear has no arguments"
+                    .to_owned(),
+            ),
+            (
+                r#"{"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"lr_end": 0.1, "min_lr": 0}}"#,
+                "lr_scheduler_kwargs.min_lr: found 0, expected no value, as polynomial has only lr_end, power; \
+                 lr_scheduler_kwargs.lr_end: found 0.1, expected a number below learning_rate (0.00005)"
+                    .to_owned(),
+            ),
+            (
+                r#"{"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"num_cycles": -1}}"#,
+                format!(
+                    "lr_scheduler_kwargs.num_cycles: found -1, expected {finite}; lr_scheduler_kwargs: found neither min_lr \
+                     nor min_lr_rate, expected exactly one of them for cosine_with_min_lr"
+                ),
+            ),
+            (
+                r#"{"lr_scheduler_type": "warmup_stable_decay"}"#,
+                "lr_scheduler_kwargs.num_decay_steps: found no value, expected a number of steps, which warmup_stable_decay \
+                 requires"
+                    .to_owned(),
+            ),
+            (
+                r#"{"lr_scheduler_type": "inverse_sqrt", "lr_scheduler_kwargs": {"timescale": 0}}"#,
+                "lr_scheduler_kwargs.timescale: found 0, expected at least 1".to_owned(),
+            ),
+            (
+                r#"{"learning_rate": 0, "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 0}}"#,
+                "learning_rate: found 0, expected above 0, as cosine_with_min_lr divides min_lr by it".to_owned(),
+            ),
+        ];
+        check_errors(&cases);
+    }
+
+    fn check_errors(cases: &[(&str, String)]) {
+        for (json, expected) in cases {
+            let error = read(json).validate().unwrap_err().to_string();
+            assert_eq!(&error, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_invalid() {
+        let not_finite = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        type Set = fn(&mut TrainingArguments, f64);
+        let set: [(&str, Set); 12] = [
+            ("num_train_epochs", |a, x| a.num_train_epochs = x),
+            ("learning_rate", |a, x| a.learning_rate = x),
+            ("weight_decay", |a, x| a.weight_decay = x),
+            ("adam_epsilon", |a, x| a.adam_epsilon = x),
+            ("max_grad_norm", |a, x| a.max_grad_norm = x),
+            ("adam_beta1", |a, x| a.adam_beta1 = x),
+            ("adam_beta2", |a, x| a.adam_beta2 = x),
+            ("label_smoothing_factor", |a, x| {
+                a.label_smoothing_factor = x;
+            }),
+            ("warmup_ratio", |a, x| a.warmup_ratio = x),
+            ("warmup_steps", |a, x| a.warmup_steps = x),
+            ("logging_steps", |a, x| a.logging_steps = x),
+            ("save_steps", |a, x| a.save_steps = x),
+        ];
+        for (name, set) in set {
+            for number in not_finite {
+                let mut arguments = TrainingArguments::default();
+                set(&mut arguments, number);
+                let error = arguments.validate().unwrap_err();
+                assert_eq!(error.arguments[0].argument, name);
+            }
+        }
+    }
+
+    #[test]
+    fn valid_arguments_pass() {
+        for json in [
+            r#"{"num_train_epochs": 0, "max_steps": 10, "learning_rate": 0, "max_grad_norm": 0, "save_total_limit": 0}"#,
+            r#"{"load_best_model_at_end": true, "eval_strategy": "steps", "eval_steps": 0.1, "save_steps": 0.3}"#,
+            r#"{"load_best_model_at_end": true, "eval_strategy": "steps", "eval_steps": 0, "save_steps": 1000}"#,
+            r#"{"load_best_model_at_end": true, "eval_strategy": "steps", "save_strategy": "best"}"#,
+            r#"{"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}}"#,
+            r#"{"save_strategy": "no", "save_steps": 0}"#,
+        ] {
+            read(json).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_or_name_is_an_error() {
+        for json in [
+            r#"{"lerning_rate": 1}"#,
+            r#"{"lr_scheduler_type": "greedy"}"#,
+            r#"{"lr_scheduler_kwargs": {"cycles": 1}}"#,
+            r#"{"per_device_train_batch_size": -1}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<TrainingArguments>(json).is_err(),
+                "{json}"
+            );
+        }
+        let error = "greedy".parse::<SchedulerType>().unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "lr_scheduler_type: found \"greedy\", expected one of linear, cosine, "
+            ),
+            "{error}"
+        );
+        let error = "always"
+            .parse::<IntervalStrategy>()
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "eval_strategy: found \"always\", expected one of no, steps, epoch"
+        );
+        let error = "always".parse::<SaveStrategy>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "save_strategy: found \"always\", expected one of no, steps, epoch, best"
+        );
+    }
+
+    #[test]
+    fn the_warmup_has_an_exact_number_or_a_fraction() {
+        let warmup = |json: &str| read(json).warmup(15);
+        assert_eq!(warmup("{}"), 0);
+        assert_eq!(warmup(r#"{"warmup_steps": 7}"#), 7);
+        assert_eq!(warmup(r#"{"warmup_steps": 20}"#), 20);
+        assert_eq!(warmup(r#"{"warmup_steps": 0.1}"#), 2);
+        assert_eq!(warmup(r#"{"warmup_ratio": 0.1}"#), 2);
+        assert_eq!(warmup(r#"{"warmup_ratio": 1}"#), 15);
+        assert_eq!(warmup(r#"{"warmup_steps": 3, "warmup_ratio": 1}"#), 3);
+    }
+
+    #[test]
+    fn a_data_set_without_examples_has_no_steps() {
+        assert_eq!(read(r#"{"max_steps": 5}"#).total_steps(0), 0);
+        assert_eq!(read("{}").total_steps(0), 0);
+        assert_eq!(read("{}").num_train_epochs(0), 0);
+        assert_eq!(read(r#"{"max_steps": 5}"#).total_steps(1), 5);
+    }
+
+    #[test]
+    fn the_metric_has_a_prefix_and_a_direction() {
+        let metric = |json: &str| {
+            let arguments = read(json);
+            (
+                arguments.metric_for_best_model(),
+                arguments.greater_is_better(),
+            )
+        };
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(metric("{}"), (None, false));
+        assert_eq!(
+            metric(r#"{"load_best_model_at_end": true}"#),
+            (named("eval_loss"), false)
+        );
+        assert_eq!(
+            metric(r#"{"metric_for_best_model": "eval_map"}"#),
+            (named("eval_map"), true)
+        );
+        assert_eq!(
+            metric(r#"{"metric_for_best_model": "cer", "greater_is_better": false}"#),
+            (named("eval_cer"), false)
+        );
+    }
 }

@@ -139,10 +139,8 @@ impl Checkpoints {
         let output_dir = &self.output_dir;
         fs::create_dir_all(output_dir).map_err(write_error(output_dir))?;
         for (step, folder) in self.folders(TEMPORARY)? {
-            let named = self.folder(PREFIX, step);
-            let complete = read_step(&folder, step).is_some();
-            if complete && read_step(&named, step).is_none() && !named.exists() {
-                fs::rename(&folder, &named).map_err(write_error(&named))?;
+            if read_step(&folder, step).is_some() {
+                self.replace(step, &folder, &self.folder(PREFIX, step))?;
             } else {
                 remove(&folder)?;
             }
@@ -163,7 +161,7 @@ impl Checkpoints {
     /// # Errors
     ///
     /// Fails if a file cannot be written, for example because the disk is full, and if `write` fails. No other checkpoint
-    /// is changed, and the temporary folder is removed.
+    /// is changed, the temporary folder is removed, and `state` remains as it is.
     pub fn save<E>(
         &self,
         state: &mut TrainerState,
@@ -175,7 +173,8 @@ impl Checkpoints {
         let step = state.global_step;
         let path = self.folder(PREFIX, step);
         let temporary = self.folder(TEMPORARY, step);
-        state.best_model_checkpoint = self.best_model_checkpoint(state);
+        let mut saved_state = state.clone();
+        saved_state.best_model_checkpoint = self.best_model_checkpoint(state);
         let saved = remove(&temporary)
             .and_then(|()| fs::create_dir(&temporary).map_err(write_error(&temporary)))
             .and_then(|()| {
@@ -184,16 +183,17 @@ impl Checkpoints {
                     source: source.into(),
                 })
             })
-            .and_then(|()| complete(&temporary, state))
+            .and_then(|()| complete(&temporary, &saved_state))
             .and_then(|()| self.replace(step, &temporary, &path));
         if let Err(error) = saved {
             // The first error is the one to report. `prepare` removes what remains.
             let _ = fs::remove_dir_all(&temporary);
             return Err(error);
         }
+        state.clone_from(&saved_state);
         Ok(Checkpoint {
             path,
-            state: state.clone(),
+            state: saved_state,
         })
     }
 
@@ -250,6 +250,24 @@ impl Checkpoints {
             }
             self.delete(checkpoint)?;
             deleted.push(checkpoint.path.clone());
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the complete checkpoints after `step`, for a run that continues from `step` and not from the newest one.
+    /// They would otherwise remain its newest checkpoints. Returns the deleted folders.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the output folder cannot be read or a checkpoint cannot be deleted.
+    pub fn delete_after(&self, step: u64) -> Result<Vec<PathBuf>> {
+        let mut deleted = Vec::new();
+        // The newest first, so that those that a kill leaves are of one run.
+        for checkpoint in self.complete()?.into_iter().rev() {
+            if checkpoint.step() > step {
+                self.delete(&checkpoint)?;
+                deleted.push(checkpoint.path);
+            }
         }
         Ok(deleted)
     }
@@ -353,8 +371,11 @@ fn sync_files(folder: &Path, prefix: &str, sizes: &mut BTreeMap<String, u64>) ->
             sync_files(&path, &format!("{name}/"), sizes)?;
             continue;
         }
-        // Windows requires write access.
-        let file = OpenOptions::new().write(true).open(&path);
+        // Windows requires write access. Elsewhere, a file may be read-only, for example a copy of one.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(cfg!(windows))
+            .open(&path);
         let size = file.and_then(|file| {
             file.sync_all()?;
             file.metadata()

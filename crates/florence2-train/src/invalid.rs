@@ -24,7 +24,7 @@ impl Display for InvalidArgument {
     }
 }
 
-/// All invalid arguments, in the order of the fields of [`TrainingArguments`](crate::TrainingArguments).
+/// All invalid arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidArguments {
     /// At least one argument.

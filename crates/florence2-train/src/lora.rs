@@ -7,37 +7,28 @@ use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::layers::Linear;
+use florence2_core::weights::{LoraConfig, ModuleMatcher};
 use florence2_kernels::{Backend, LoraUpdate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// The settings of the updates: those of PEFT's `LoraConfig` that the forward pass depends on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct UpdateSettings {
-    /// The rank of an update: PEFT `r`.
-    pub rank: usize,
-    /// The factor of an update: `lora_alpha / r`, or `lora_alpha / sqrt(r)` with rsLoRA.
-    pub scaling: f64,
-    /// The probability with which an input of an update is dropped.
-    pub dropout: f64,
-}
-
 /// Creates a model in training from a base model, whose weights remain packed: all parameters are frozen
 /// but for the updates of the target modules and the modules that are trained as a whole.
 ///
-/// `modules_to_save` names these by the end of their names, as in PEFT. The output matrix `lm_head`
-/// becomes untied. An embedding cannot be trained as a whole beside updates.
+/// An output matrix `lm_head` that is trained as a whole becomes untied. Embeddings cannot be trained as
+/// a whole beside updates, and convolutions and embeddings cannot be targets.
 ///
 /// # Errors
-/// [`Error::Modules`] with the names of `modules_to_save` that no module has, and
-/// [`Error::NothingToTrain`] if nothing else is trained.
+/// - Those of [`ModuleMatcher::new`]
+/// - [`Error::Modules`] with the names of `modules_to_save` that no such module has
+/// - [`Error::NothingToTrain`] if no module is a target or trained as a whole
 pub fn adapt<B: Backend>(
     base: Florence2ForConditionalGeneration<B>,
-    settings: &UpdateSettings,
+    config: &LoraConfig,
     seed: u64,
-    is_target: impl Fn(&str) -> bool,
-    modules_to_save: &[String],
 ) -> Result<Florence2ForConditionalGeneration<Autodiff<B>>> {
+    let matcher = ModuleMatcher::new(config)?;
+    let modules_to_save = config.modules_to_save.as_slice();
     let mut model = Florence2ForConditionalGeneration::<Autodiff<B>>::from_inner(base);
     if model.lm_head.is_none() && is_saved("lm_head", modules_to_save) {
         untie_output(&mut model);
@@ -63,9 +54,7 @@ pub fn adapt<B: Backend>(
     if !unknown.is_empty() {
         return Err(Error::Modules { unknown });
     }
-    let targets = add_updates(&mut model, settings, seed, |name| {
-        is_target(name) && !is_saved(name, modules_to_save)
-    });
+    let targets = add_updates(&mut model, config, seed, &matcher);
     if targets.is_empty() && saved.is_empty() {
         return Err(Error::NothingToTrain);
     }
@@ -87,33 +76,31 @@ fn untie_output<B: Backend>(model: &mut Florence2ForConditionalGeneration<B>) {
     });
 }
 
-/// Freezes the linear layers for whose names `is_target` is true, and adds updates to them. Returns
-/// the names of these layers.
+/// Freezes the linear layers that are targets, and adds updates to them. Returns the names of these
+/// layers.
 ///
 /// `lora_a` is uniform in `+-1 / sqrt(in)`, as PEFT's Kaiming initialisation, and `lora_b` is 0. The
 /// values depend on the seed only and differ from torch's.
-pub fn add_updates<B: Backend>(
+fn add_updates<B: Backend>(
     model: &mut Florence2ForConditionalGeneration<B>,
-    settings: &UpdateSettings,
+    config: &LoraConfig,
     seed: u64,
-    is_target: impl Fn(&str) -> bool,
+    matcher: &ModuleMatcher,
 ) -> Vec<String> {
     let device = model.device();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut names = Vec::new();
-    let targets = model.linears_mut().filter(|(name, _)| is_target(name));
+    let targets = model
+        .linears_mut()
+        .filter(|(name, _)| matcher.targets(name));
     for (name, linear) in targets {
         let [outputs, inputs] = linear.weight.dims();
-        let a = uniform(&mut random, settings.rank * inputs, inputs);
+        let a = uniform(&mut random, config.r * inputs, inputs);
         let update = LoraUpdate {
-            lora_a: parameter(a, [settings.rank, inputs], &device),
-            lora_b: parameter(
-                vec![0.0; outputs * settings.rank],
-                [outputs, settings.rank],
-                &device,
-            ),
-            scaling: settings.scaling,
-            dropout: settings.dropout,
+            lora_a: parameter(a, [config.r, inputs], &device),
+            lora_b: parameter(vec![0.0; outputs * config.r], [outputs, config.r], &device),
+            scaling: config.scaling(),
+            dropout: config.lora_dropout,
             dropout_seed: None,
         };
         let weight = linear.weight.clone();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ impl MetricsLog {
             }
         }
         let opened = replace_if_changed(&path, &contents, &kept)
-            .and_then(|()| OpenOptions::new().append(true).open(&path));
+            .and_then(|()| open_at(&path, kept.len() as u64));
         match opened {
             Ok(file) => Ok(Self {
                 path,
@@ -207,12 +207,27 @@ impl MetricsLog {
             }
             Err(source) => {
                 // If this fails too, `resume` and `read_metrics` ignore the incomplete line.
-                let _ = self.file.set_len(self.length);
+                let _ = self.remove_incomplete_line();
                 let path = self.path.clone();
                 Err(MetricsLogError::Write { path, source })
             }
         }
     }
+
+    /// Removes what a failed write left after the last complete line.
+    fn remove_incomplete_line(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        Ok(())
+    }
+}
+
+/// Opens a file to continue it at `length` bytes.
+fn open_at(path: &Path, length: u64) -> io::Result<File> {
+    // Not to append: Windows then refuses to truncate the file.
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.seek(SeekFrom::Start(length))?;
+    Ok(file)
 }
 
 /// Reads the records of a `metrics.jsonl`. An incomplete last line, as of a killed process, is ignored.
@@ -419,6 +434,26 @@ mod tests {
             read_metrics(&missing),
             Err(MetricsLogError::Read { .. })
         ));
+    }
+
+    #[test]
+    fn a_record_after_a_failed_write_is_a_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        for resumed in [false, true] {
+            let mut log = if resumed {
+                MetricsLog::resume(&path, 2).unwrap()
+            } else {
+                MetricsLog::create(&path).unwrap()
+            };
+            log.append(&training(1)).unwrap();
+            // A write that fails after some bytes, as on a full disk.
+            log.file.write_all(b"{\"step\":2,\"ep").unwrap();
+            log.remove_incomplete_line().unwrap();
+            log.append(&training(2)).unwrap();
+        }
+        let expected = [training(1), training(2), training(1), training(2)];
+        assert_eq!(read_metrics(&path).unwrap(), expected);
     }
 
     /// Linux's `/dev/full` is a device on a full disk.

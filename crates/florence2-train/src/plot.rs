@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files::write_atomic;
 use crate::metrics_log::MetricsRecord;
@@ -12,21 +12,23 @@ const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 450.0;
 /// The edges of the area with the curves.
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = WIDTH - 24.0;
+const RIGHT: f64 = WIDTH - 32.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = HEIGHT - 56.0;
 
 /// Colours with a contrast of at least 3:1 on white and on the dark backgrounds of GitHub and editors.
-const INK: &str = "#767676";
+const INK: &str = "#7c7c7c";
 const TRAINING: &str = "#3b82f6";
 const VALIDATION: &str = "#e8590c";
 
 /// A loss axis whose largest value is at least this multiple of the smallest is logarithmic.
 const LOG_RANGE: f64 = 20.0;
-/// Fewer training losses are not smoothed.
+/// Fewer training losses are not smoothed. It is at least the smallest window.
 const MIN_SMOOTHED: usize = 10;
 /// At most this many validation losses are marked with circles.
 const MAX_MARKED: usize = 60;
+
+const MAX_DECIMALS: usize = 12;
 
 /// A step and a loss, or their place in the image.
 type Point = (f64, f64);
@@ -34,18 +36,13 @@ type Point = (f64, f64);
 /// Plots `loss` and `eval_loss` over the steps. Returns an SVG document of 800 x 450 pixels, without a background and
 /// scripts, for light and dark pages.
 ///
-/// The thin line is `loss` as recorded, and the thick one its exponential moving average over a 25th of the records, with
-/// the correction of its start that Adam's moments have. The loss axis is logarithmic if all losses are above 0 and the
-/// largest is at least 20 times the smallest. Losses that are not finite are left out. A curve of very many records is
-/// reduced to the extremes per pixel column.
+/// The thin line is `loss` as recorded. The thick one is its moving average over a 25th of the records, which is computed from
+/// the logarithms if the axis is logarithmic. The loss axis is logarithmic if all losses are above 0 and the largest is at
+/// least 20 times the smallest. Losses that are not finite are left out. A curve of very many records is reduced to the
+/// extremes per pixel column.
 pub fn loss_plot(records: &[MetricsRecord], title: &str) -> String {
     let training = points(records, |record| record.loss);
     let validation = points(records, |record| record.eval_loss);
-    let smoothed = if training.len() < MIN_SMOOTHED {
-        Vec::new()
-    } else {
-        moving_average(&training)
-    };
     let mut svg = header(title);
     let all = || training.iter().chain(&validation).copied();
     let (Some(x), Some(y)) = (
@@ -66,31 +63,39 @@ pub fn loss_plot(records: &[MetricsRecord], title: &str) -> String {
         let place = |&(step, loss): &Point| (x.place(step), y.place(loss));
         points.iter().map(place).collect()
     };
-    let raw_opacity = if smoothed.is_empty() { 1.0 } else { 0.45 };
-    let mut curves = vec![Curve {
-        label: "training loss",
-        colour: TRAINING,
-        width: if smoothed.is_empty() { 1.5 } else { 0.8 },
-        opacity: raw_opacity,
-        marked: training.len() < MIN_SMOOTHED,
-        places: place(&training),
-    }];
-    curves.push(Curve {
-        label: "training loss, smoothed",
-        colour: TRAINING,
-        width: 2.2,
-        opacity: 1.0,
-        marked: false,
-        places: place(&smoothed),
-    });
-    curves.push(Curve {
-        label: "validation loss",
-        colour: VALIDATION,
-        width: 1.8,
-        opacity: 1.0,
-        marked: validation.len() <= MAX_MARKED,
-        places: place(&validation),
-    });
+    let places = place(&training);
+    let smoothed = smoothed(&places);
+    let (width, opacity) = if smoothed.is_empty() {
+        (1.5, 1.0)
+    } else {
+        (1.0, 0.5)
+    };
+    let mut curves = vec![
+        Curve {
+            label: "training loss",
+            colour: TRAINING,
+            width,
+            opacity,
+            marked: training.len() < MIN_SMOOTHED,
+            places,
+        },
+        Curve {
+            label: "training loss, smoothed",
+            colour: TRAINING,
+            width: 2.2,
+            opacity: 1.0,
+            marked: false,
+            places: smoothed,
+        },
+        Curve {
+            label: "validation loss",
+            colour: VALIDATION,
+            width: 1.8,
+            opacity: 1.0,
+            marked: validation.len() <= MAX_MARKED,
+            places: place(&validation),
+        },
+    ];
     curves.retain(|curve| !curve.places.is_empty());
     for curve in &curves {
         curve.draw(&mut svg);
@@ -100,13 +105,31 @@ pub fn loss_plot(records: &[MetricsRecord], title: &str) -> String {
     svg
 }
 
+/// The plot cannot be written, for example because the disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot be written: {source}", .path.display())]
+pub struct PlotError {
+    /// The file.
+    pub path: PathBuf,
+    /// The error of the operating system.
+    pub source: io::Error,
+}
+
 /// Writes [`loss_plot`] into a file, which is replaced completely or not at all.
 ///
 /// # Errors
 ///
 /// Fails if the file cannot be written.
-pub fn write_loss_plot(path: &Path, records: &[MetricsRecord], title: &str) -> io::Result<()> {
-    write_atomic(path, loss_plot(records, title).as_bytes())
+pub fn write_loss_plot(
+    path: &Path,
+    records: &[MetricsRecord],
+    title: &str,
+) -> Result<(), PlotError> {
+    let svg = loss_plot(records, title);
+    write_atomic(path, svg.as_bytes()).map_err(|source| PlotError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The finite losses, by their steps.
@@ -120,19 +143,64 @@ fn points(records: &[MetricsRecord], loss: impl Fn(&MetricsRecord) -> Option<f64
     points
 }
 
-/// The exponential moving average with the bias correction of Adam (Kingma and Ba, 2015, section 3).
-fn moving_average(points: &[Point]) -> Vec<Point> {
-    let window = (points.len() as f64 / 25.0).max(3.0);
-    let decay = 1.0 - 2.0 / (window + 1.0);
-    let (mut average, mut correction) = (0.0, 0.0);
-    points
-        .iter()
-        .map(|&(step, loss)| {
-            average = decay * average + (1.0 - decay) * loss;
-            correction = decay * correction + (1.0 - decay);
-            (step, average / correction)
-        })
-        .collect()
+/// The moving average of a curve over a 25th of its points. Near its ends, it is the line that fits the first or last window
+/// best. This is the filter of Savitzky and Golay (1964) of degree 1, `scipy.signal.savgol_filter` with `mode="interp"`,
+/// which does not lag behind a trend. Empty for few points.
+fn smoothed(places: &[Point]) -> Vec<Point> {
+    let count = places.len();
+    if count < MIN_SMOOTHED {
+        return Vec::new();
+    }
+    let half = (count / 50).max(2);
+    let window = 2 * half + 1;
+    let heights: Vec<f64> = places.iter().map(|place| place.1).collect();
+    let first = Line::fit(&heights[..window]);
+    let last = Line::fit(&heights[count - window..]);
+    let mut sum: f64 = heights[..window].iter().sum();
+    let mut smoothed = Vec::with_capacity(count);
+    for (index, (x, _)) in places.iter().enumerate() {
+        let height = if index < half {
+            first.at(index as f64 - half as f64)
+        } else if index + half >= count {
+            last.at((index + half + 1 - count) as f64)
+        } else {
+            if index > half {
+                sum += heights[index + half] - heights[index - half - 1];
+            }
+            sum / window as f64
+        };
+        smoothed.push((*x, height.clamp(TOP, BOTTOM)));
+    }
+    smoothed
+}
+
+/// A line through the heights of a window, by least squares.
+struct Line {
+    mean: f64,
+    slope: f64,
+}
+
+impl Line {
+    /// The number of heights is odd and at least 3.
+    fn fit(heights: &[f64]) -> Self {
+        let half = (heights.len() / 2) as f64;
+        let (mut sum, mut product, mut square) = (0.0, 0.0, 0.0);
+        for (index, height) in heights.iter().enumerate() {
+            let offset = index as f64 - half;
+            sum += height;
+            product += offset * height;
+            square += offset * offset;
+        }
+        Self {
+            mean: sum / heights.len() as f64,
+            slope: product / square,
+        }
+    }
+
+    /// The height at an offset from the middle of the window.
+    fn at(&self, offset: f64) -> f64 {
+        self.mean + self.slope * offset
+    }
 }
 
 /// An axis: the range of its values, their ticks, and the places of the ends of the range in the image.
@@ -149,7 +217,7 @@ impl Axis {
         let (first, last) = extremes(steps)?;
         // A single step is in the middle.
         let range = if first == last {
-            (first - 1.0, last + 1.0)
+            ((first - 1.0).max(0.0), last + 1.0)
         } else {
             (first, last)
         };
@@ -168,10 +236,10 @@ impl Axis {
         if smallest > 0.0 && largest / smallest >= LOG_RANGE {
             return Some(Self::logarithmic(smallest, largest));
         }
-        let margin = match (largest - smallest) * 0.05 {
-            // All losses are equal.
-            0.0 => smallest.abs().max(1.0) * 0.1,
-            margin => margin,
+        let margin = if smallest == largest {
+            smallest.abs().max(1.0) * 0.1
+        } else {
+            (largest - smallest) * 0.05
         };
         let mut range = (smallest - margin, largest + margin);
         if smallest >= 0.0 {
@@ -242,8 +310,10 @@ fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 /// 1, 2 or 5 times a power of ten that is at least `interval`.
 fn nice_interval(interval: f64) -> f64 {
     let power = power_of_10(interval.log10().floor() as i32);
-    let mut nice = [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power);
-    nice.find(|nice| *nice >= interval * 0.999)
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|digit| digit * power)
+        .find(|nice| *nice >= interval * 0.999)
         .unwrap_or(10.0 * power)
 }
 
@@ -342,12 +412,12 @@ fn header(title: &str) -> String {
 }
 
 fn grid(svg: &mut String, x: &Axis, y: &Axis) {
-    for (tick, label) in labels(&x.ticks) {
+    for (tick, label) in labels(x) {
         let place = x.place(tick);
         rule(svg, (place, TOP), (place, BOTTOM), 0.25);
         text(svg, (place, BOTTOM + 20.0), "middle", &label);
     }
-    for (tick, label) in labels(&y.ticks) {
+    for (tick, label) in labels(y) {
         let place = y.place(tick);
         rule(svg, (LEFT, place), (RIGHT, place), 0.25);
         text(svg, (LEFT - 8.0, place + 4.5), "end", &label);
@@ -370,32 +440,28 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     );
 }
 
-/// The ticks with their labels, which have as few decimals as tell all of them apart.
-fn labels(ticks: &[f64]) -> Vec<(f64, String)> {
+/// The ticks with their labels. Those of a linear axis have the same number of decimals: as few as all of them need.
+fn labels(axis: &Axis) -> Vec<(f64, String)> {
+    let ticks = &axis.ticks;
     let extreme = |tick: &f64| *tick != 0.0 && !(1e-4..1e7).contains(&tick.abs());
-    let scientific = ticks.iter().any(extreme);
-    ticks
-        .iter()
-        .map(|&tick| {
-            let label = if scientific {
-                shortest(tick, |tick, digits| format!("{tick:.digits$e}"))
-            } else {
-                shortest(tick, |tick, digits| format!("{tick:.digits$}"))
-            };
-            (tick, label)
-        })
-        .collect()
-}
-
-/// The format with the fewest digits that is the number, apart from its rounding.
-fn shortest(number: f64, format: impl Fn(f64, usize) -> String) -> String {
-    (0..12)
-        .map(|digits| format(number, digits))
-        .find(|label| {
-            let read: f64 = label.parse().unwrap_or(f64::NAN);
-            (read - number).abs() <= number.abs() * 1e-9
-        })
-        .unwrap_or_else(|| format(number, 12))
+    let format = if ticks.iter().any(extreme) {
+        |tick: f64, digits: usize| format!("{tick:.digits$e}")
+    } else {
+        |tick: f64, digits: usize| format!("{tick:.digits$}")
+    };
+    let needed = |tick: f64| {
+        let is_exact = |digits: &usize| {
+            let read: f64 = format(tick, *digits).parse().unwrap_or(f64::NAN);
+            (read - tick).abs() <= tick.abs() * 1e-9
+        };
+        (0..MAX_DECIMALS).find(is_exact).unwrap_or(MAX_DECIMALS)
+    };
+    let most = ticks.iter().map(|tick| needed(*tick)).max().unwrap_or(0);
+    let label = |&tick: &f64| {
+        let digits = if axis.logarithmic { needed(tick) } else { most };
+        (tick, format(tick, digits))
+    };
+    ticks.iter().map(label).collect()
 }
 
 fn legend(svg: &mut String, curves: &[Curve]) {
@@ -468,4 +534,76 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(heights: &[f64]) -> Vec<Point> {
+        let heights = heights.iter().enumerate();
+        heights
+            .map(|(index, height)| (index as f64, *height))
+            .collect()
+    }
+
+    /// Values of `numpy.polyfit` for the first and the last two points, and means of five for the others.
+    #[test]
+    fn the_smoothed_line_is_a_filter_of_savitzky_and_golay() {
+        let heights = [
+            100.0, 130.0, 90.0, 170.0, 200.0, 150.0, 160.0, 220.0, 300.0, 260.0, 240.0, 280.0,
+        ];
+        let expected = [
+            90.0, 114.0, 138.0, 148.0, 154.0, 180.0, 206.0, 218.0, 236.0, 260.0, 266.0, 272.0,
+        ];
+        for (place, expected) in smoothed(&curve(&heights)).into_iter().zip(curve(&expected)) {
+            assert_eq!(place.0, expected.0);
+            assert!(
+                (place.1 - expected.1).abs() < 1e-9,
+                "{place:?} {expected:?}"
+            );
+        }
+        assert_eq!(smoothed(&curve(&heights[..9])), []);
+    }
+
+    #[test]
+    fn a_straight_line_stays_as_it_is() {
+        for count in [10, 11, 149, 1000] {
+            let line: Vec<_> = (0..count)
+                .map(|index| 390.0 - f64::from(index) * 0.3)
+                .collect();
+            for ((_, smoothed), height) in smoothed(&curve(&line)).into_iter().zip(line) {
+                assert!((smoothed - height).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn intervals_are_1_2_or_5_times_a_power_of_10() {
+        for (interval, nice) in [
+            (1.0, 1.0),
+            (1.1, 2.0),
+            (3.0, 5.0),
+            (5.1, 10.0),
+            (0.03, 0.05),
+            (1e-9, 1e-9),
+            (2e20, 2e20),
+        ] {
+            assert_eq!(nice_interval(interval), nice);
+        }
+    }
+
+    #[test]
+    fn a_column_of_pixels_keeps_its_extremes() {
+        let places = [
+            (0.1, 5.0),
+            (0.2, 9.0),
+            (0.3, 7.0),
+            (0.4, 1.0),
+            (0.5, 6.0),
+            (1.0, 3.0),
+        ];
+        let expected = [(0.1, 5.0), (0.2, 9.0), (0.4, 1.0), (0.5, 6.0), (1.0, 3.0)];
+        assert_eq!(reduced(&places), expected);
+    }
 }

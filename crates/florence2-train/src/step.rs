@@ -49,6 +49,38 @@ pub enum FrozenFeatures<B: Backend> {
     Projector(Tensor<B, 3>),
 }
 
+impl<B: Backend> FrozenFeatures<B> {
+    /// The features of one image, as a batch of one.
+    pub(crate) fn row(&self, row: usize) -> Self {
+        match self {
+            Self::VisionTower(features) => Self::VisionTower(features.clone().narrow(0, row, 1)),
+            Self::Projector(features) => Self::Projector(features.clone().narrow(0, row, 1)),
+        }
+    }
+
+    /// Concatenates batches; `None` if their kinds or sizes differ.
+    pub(crate) fn cat(batches: Vec<Self>) -> Option<Self> {
+        let (mut towers, mut projected) = (Vec::new(), Vec::new());
+        for batch in batches {
+            match batch {
+                Self::VisionTower(features) => towers.push(features),
+                Self::Projector(features) => projected.push(features),
+            }
+        }
+        let is_one_size = towers
+            .windows(2)
+            .all(|pair| pair[0].dims()[1..] == pair[1].dims()[1..])
+            && projected
+                .windows(2)
+                .all(|pair| pair[0].dims()[1..] == pair[1].dims()[1..]);
+        match (is_one_size, towers.is_empty(), projected.is_empty()) {
+            (true, false, true) => Some(Self::VisionTower(Tensor::cat(towers, 0))),
+            (true, true, false) => Some(Self::Projector(Tensor::cat(projected, 0))),
+            _ => None,
+        }
+    }
+}
+
 /// The results of an optimiser step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
@@ -135,6 +167,20 @@ impl<B: Backend> TrainStep<B> {
     /// The model with its current parameters.
     pub fn model(&self) -> &Florence2ForConditionalGeneration<Autodiff<B>> {
         &self.model
+    }
+
+    /// Changes the values of the trained parameters.
+    ///
+    /// # Errors
+    /// Those of `map`. The model is then unchanged.
+    pub(crate) fn map_model(
+        &mut self,
+        map: impl FnOnce(
+            Florence2ForConditionalGeneration<Autodiff<B>>,
+        ) -> Result<Florence2ForConditionalGeneration<Autodiff<B>>>,
+    ) -> Result<()> {
+        self.model = map(self.model.clone())?;
+        Ok(())
     }
 
     /// The features of images that no training step changes; `None` if the vision tower is trained.

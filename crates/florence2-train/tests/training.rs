@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
-use florence2_core::weights::{self, Checkpoint};
+use florence2_core::weights::{self, Checkpoint, LoraConfig};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::Dtype;
 use florence2_train::{
-    AdamWSettings, Batch, Images, ParameterValues, TrainStep, TrainingArguments, UpdateSettings,
-    adapt, decays, load_values, select, values,
+    AdamWSettings, Batch, Images, ParameterValues, TrainStep, TrainingArguments, adapt, decays,
+    load_values, select, values,
 };
 use serde_json::Value;
 
@@ -93,31 +93,8 @@ impl Case {
     }
 
     fn adapted(&self, base: Florence2ForConditionalGeneration<Flex>) -> Model {
-        let lora = &self.golden["lora"];
-        let names = |key: &str| -> Vec<String> {
-            serde_json::from_value(lora[key].clone()).unwrap_or_default()
-        };
-        let (rank, alpha) = (
-            lora["r"].as_f64().unwrap(),
-            lora["lora_alpha"].as_f64().unwrap(),
-        );
-        let is_rank_stabilised = lora["use_rslora"].as_bool().unwrap_or_default();
-        let settings = UpdateSettings {
-            rank: rank as usize,
-            scaling: alpha
-                / if is_rank_stabilised {
-                    rank.sqrt()
-                } else {
-                    rank
-                },
-            dropout: 0.0,
-        };
-        let targets = names("target_modules");
-        let is_target = |name: &str| {
-            let mut targets = targets.iter();
-            targets.any(|target| name.ends_with(&format!(".{target}")))
-        };
-        let model = adapt(base, &settings, 1, is_target, &names("modules_to_save")).unwrap();
+        let config: LoraConfig = serde_json::from_value(self.golden["lora"].clone()).unwrap();
+        let model = adapt(base, &config, 1).unwrap();
         let mut start = values(&model);
         for (key, parameter) in &mut start {
             if key.contains("lora_A") {

@@ -159,5 +159,48 @@ fn generation_config_of(config: &[u8]) -> Result<Vec<u8>> {
     let defaults = fields(&GenerationConfig::default());
     let mut options = fields(&options);
     options.retain(|key, value| !value.is_null() && defaults.get(key) != Some(value));
+    for (key, value) in &mut options {
+        // transformers accepts lists of one token, but not for `forced_bos_token_id`.
+        if let (true, Some([id])) = (
+            key.ends_with("_token_id"),
+            value.as_array().map(Vec::as_slice),
+        ) {
+            *value = id.clone();
+        }
+    }
     Ok(format!("{:#}\n", Value::from(options)).into_bytes())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn options_of_config_json_become_a_file_of_their_own() {
+        let config = json!({
+            "text_config": {"decoder_start_token_id": 2, "bos_token_id": 0, "eos_token_id": 2,
+                "pad_token_id": 1, "forced_bos_token_id": 0, "num_beams": 3, "early_stopping": true,
+                "suppress_tokens": [7]},
+            "vision_config": {},
+        });
+        let written = generation_config_of(config.to_string().as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        for (key, value) in [
+            ("forced_bos_token_id", json!(0)),
+            ("eos_token_id", json!(2)),
+            ("num_beams", json!(3)),
+            ("early_stopping", json!(true)),
+            ("suppress_tokens", json!([7])),
+        ] {
+            assert_eq!(written[key], value, "{written}");
+        }
+        let read = GenerationConfig::from_json(None, config.to_string().as_bytes()).unwrap();
+        let written = written.to_string();
+        let again =
+            GenerationConfig::from_json(Some(written.as_bytes()), config.to_string().as_bytes());
+        assert_eq!(again.unwrap().0, read.0);
+    }
 }

@@ -189,7 +189,7 @@ impl<'a> Loader<'a> {
 }
 
 /// Larger values would be infinite in f16, and no result would be finite.
-pub(super) fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
+fn check_range_of_f16(key: &str, values: &[f32]) -> Result<()> {
     let largest = f16::MAX.to_f32();
     match values.par_iter().find_any(|value| value.abs() > largest) {
         None => Ok(()),

@@ -6,13 +6,13 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use florence2_checkpoint::{FloatType, SafetensorsWriter, TensorSpec, write_atomic};
 use florence2_kernels::{Backend, Dtype};
+use half::f16;
 
 use super::hf_config::hugging_face_config;
 use super::key_map::{
     DECODER_EMBEDDING_KEY, ENCODER_EMBEDDING_KEY, LM_HEAD_KEY, SHARED_KEY, TOKEN_EMBEDDING_KEYS,
     module_path_to_key,
 };
-use super::loader::check_range_of_f16;
 use super::save_files::{create_folder, pretty_json};
 use crate::config::Florence2Config;
 use crate::error::{Error, Result};
@@ -29,6 +29,9 @@ const ADDED_BIASES: [&str; 2] = [
     "lm_head.bias",
     "model.multi_modal_projector.image_projection.bias",
 ];
+
+/// The last part of the keys of an update that is not merged.
+const UPDATES: [&str; 2] = ["lora_A", "lora_B"];
 
 /// How a model is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,10 +77,12 @@ impl<'a> SaveOptions<'a> {
 /// `<image>` token. If the vocabulary has no row for it, the mean of the other rows is added, so that
 /// its score is the mean of the others' and a search never selects it.
 ///
+/// A model in training with LoRA updates is an error. `AutodiffModule::valid` merges the updates.
+///
 /// # Errors
 /// [`Error::Argument`] if the dtype is int8, if `image_token_id` exceeds the vocabulary by more than
-/// one token, or with a tensor that exceeds the range of f16;
-/// [`Error::Malformed`] with all parameters that transformers does not have, or that are not finite;
+/// one token; [`Error::Malformed`] with all parameters that transformers does not have, that are not
+/// finite, or that exceed the range of f16, or if the source configuration is no JSON object;
 /// [`Error::Write`] with the file.
 pub fn save<B: Backend>(
     model: &Florence2ForConditionalGeneration<B>,
@@ -90,6 +95,7 @@ pub fn save<B: Backend>(
     let path = directory.join(WEIGHTS_FILE);
     shapes.check_names(&path)?;
     let layout = Layout::new(model.config(), &shapes.keys(), options.image_token_id)?;
+    let config = hugging_face_config(&layout.config, options.dtype, options.source_config)?;
     create_folder(directory)?;
     let specs = shapes.tensors.iter().flat_map(|(key, shape)| {
         let shape = layout.shape(key, shape);
@@ -101,12 +107,11 @@ pub fn save<B: Backend>(
         layout: &layout,
         dtype: options.dtype,
         modules: Vec::new(),
-        not_finite: Vec::new(),
+        problems: Vec::new(),
         failure: None,
     };
     model.visit(&mut writer);
     writer.finish(&path)?;
-    let config = hugging_face_config(&layout.config, options.dtype, options.source_config)?;
     Ok(write_atomic(
         &directory.join(CONFIG_FILE),
         &pretty_json(&config),
@@ -136,16 +141,17 @@ impl Shapes {
 
     /// Rejects parameters that transformers does not have.
     fn check_names(&self, path: &Path) -> Result<()> {
-        let keys = self.keys();
-        let added: Vec<&str> = ADDED_BIASES
-            .into_iter()
-            .filter(|bias| keys.contains(bias))
-            .collect();
+        let is_added = |key: &&str| {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            ADDED_BIASES.contains(key) || UPDATES.contains(&name)
+        };
+        let added: Vec<&str> = self.keys().into_iter().filter(is_added).collect();
         if added.is_empty() {
             return Ok(());
         }
         let reason = format!(
-            "found {}, added by an adapter with lora_bias, expected the parameters of transformers",
+            "found {}, expected the parameters of transformers alone: merged updates, and no bias of \
+             an adapter with lora_bias",
             added.join(", ")
         );
         Err(Error::malformed(path.display().to_string(), reason))
@@ -264,22 +270,17 @@ struct ModelWriter<'a> {
     layout: &'a Layout,
     dtype: Dtype,
     modules: Vec<String>,
-    /// The keys of the parameters with NaN or infinity.
-    not_finite: Vec<String>,
+    /// The parameters whose values cannot be written, each with the reason.
+    problems: Vec<String>,
     /// The first other error.
     failure: Option<Error>,
 }
 
 impl ModelWriter<'_> {
     fn write(&mut self, key: &str, width: usize, mut values: Vec<f32>) -> Result<()> {
-        if values.iter().any(|value| !value.is_finite()) {
-            self.not_finite.push(key.to_owned());
-        }
-        if !self.not_finite.is_empty() {
+        self.problems.extend(problem(key, &values, self.dtype));
+        if !self.problems.is_empty() {
             return Ok(());
-        }
-        if self.dtype == Dtype::F16 {
-            check_range_of_f16(key, &values)?;
         }
         self.layout.add_row(key, width, &mut values);
         for name in self.layout.names(key) {
@@ -292,13 +293,24 @@ impl ModelWriter<'_> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        if !self.not_finite.is_empty() {
-            let keys = self.not_finite.join(", ");
-            let reason = format!("found NaN or infinity, expected finite values: {keys}");
-            return Err(Error::malformed(path.display().to_string(), reason));
+        if !self.problems.is_empty() {
+            let file = path.display().to_string();
+            return Err(Error::malformed(file, self.problems.join("; ")));
         }
         Ok(self.file.finish()?)
     }
+}
+
+/// The first value that cannot be written, if any. Beyond the range of f16, a value would be infinite.
+fn problem(key: &str, values: &[f32], dtype: Dtype) -> Option<String> {
+    let (limit, expected) = match dtype {
+        Dtype::F16 => (f16::MAX.to_f32(), "at most 65504, the largest value of f16"),
+        _ => (f32::MAX, "a finite number"),
+    };
+    // NaN is not within the limit.
+    let is_within = |value: &&f32| value.abs() <= limit;
+    let value = values.iter().find(|value| !is_within(value))?;
+    Some(format!("`{key}`: found {value}, expected {expected}"))
 }
 
 impl<B: Backend> ModuleVisitor<B> for ModelWriter<'_> {

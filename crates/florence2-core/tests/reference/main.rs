@@ -11,5 +11,6 @@ mod demo;
 mod fixture;
 mod generation;
 mod gradients;
+mod saving;
 mod stages;
 mod weights;
