@@ -56,9 +56,10 @@ pub struct AdapterTensor {
 }
 
 impl LoraTensors {
-    /// Sorts the trained parameters of a model with updates: the factors of the update of a weight with
-    /// the key `fc1.weight` have the keys `fc1.weight.lora_A` and `fc1.weight.lora_B`, and all others are
-    /// those of [`LoraConfig::modules_to_save`].
+    /// Sorts the trained parameters of a model with updates by their keys
+    /// ([`module_path_to_key`](super::module_path_to_key)): the factors of the update of the layer `fc1`
+    /// have the keys `fc1.lora_A.weight` and `fc1.lora_B.weight`, and all others are those of
+    /// [`LoraConfig::modules_to_save`].
     ///
     /// # Errors
     /// [`Error::Malformed`] with every update that lacks a factor.
@@ -68,9 +69,9 @@ impl LoraTensors {
         let mut tensors = Self::default();
         let mut parts: BTreeMap<String, [Option<AdapterTensor>; 2]> = BTreeMap::new();
         for (key, tensor) in parameters {
-            if let Some(module) = key.strip_suffix(".weight.lora_A") {
+            if let Some(module) = key.strip_suffix(".lora_A.weight") {
                 parts.entry(module.to_owned()).or_default()[0] = Some(tensor);
-            } else if let Some(module) = key.strip_suffix(".weight.lora_B") {
+            } else if let Some(module) = key.strip_suffix(".lora_B.weight") {
                 parts.entry(module.to_owned()).or_default()[1] = Some(tensor);
             } else {
                 tensors.modules_to_save.insert(key, tensor);
@@ -204,9 +205,9 @@ mod tests {
     #[test]
     fn the_parameters_of_a_model_are_sorted() {
         let found = LoraTensors::from_parameters(parameters(&[
-            "a.fc1.weight.lora_A",
+            "a.fc1.lora_A.weight",
             "lm_head.weight",
-            "a.fc1.weight.lora_B",
+            "a.fc1.lora_B.weight",
             "a.norm.bias",
         ]))
         .unwrap();
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_error_names_every_missing_factor() {
-        let parameters = parameters(&["a.fc1.weight.lora_A", "b.weight.lora_B"]);
+        let parameters = parameters(&["a.fc1.lora_A.weight", "b.lora_B.weight"]);
         let error = LoraTensors::from_parameters(parameters).unwrap_err();
         let expected = "adapter: `a.fc1`: lora_B is missing; `b`: lora_A is missing";
         assert_eq!(error.to_string(), expected);
