@@ -14,9 +14,6 @@ const TEXT_FIELDS: [&str; 4] = [
     "use_cache",
 ];
 
-/// Fields of `vision_config` that transformers writes and [`Florence2Config`] does not contain.
-const VISION_FIELDS: [&str; 1] = ["initializer_range"];
-
 /// The content of `config.json` as transformers writes it for weights of a dtype. Fields that
 /// [`Florence2Config`] does not contain are copied from the source model's `config.json`, whose
 /// layout may be Microsoft's.
@@ -36,7 +33,7 @@ pub(super) fn hugging_face_config(
     let mut written = json!(config);
     for (part, fields, model_type) in [
         ("text_config", &TEXT_FIELDS[..], "bart"),
-        ("vision_config", &VISION_FIELDS, "florence_vision"),
+        ("vision_config", &[], "florence_vision"),
     ] {
         let part_of_source = source.get(part);
         let part = &mut written[part];
