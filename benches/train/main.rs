@@ -114,7 +114,8 @@ fn options() -> Options {
 
 fn model(config: Florence2Config, method: &str) -> Florence2ForConditionalGeneration<Train> {
     if method == "lora" {
-        let base = weights::initialise::<Flex>(config, SEED, Dtype::F32, &FlexDevice).unwrap();
+        // As the published checkpoints, which are f16.
+        let base = weights::initialise::<Flex>(config, SEED, Dtype::F16, &FlexDevice).unwrap();
         let lora = json!({ "r": 8, "lora_alpha": 16, "target_modules": TARGETS });
         let lora: LoraConfig = serde_json::from_value(lora).unwrap();
         return florence2_train::adapt(base, &lora, SEED).unwrap();

@@ -38,16 +38,11 @@ impl Packing for Flex {
     }
 
     fn packed_transpose(packed: &Packed) -> &Packed {
-        packed.transpose.get_or_init(|| {
-            let matrix = &packed.matrix;
-            let weight = tensor(matrix.unpack(), [matrix.outputs, matrix.inputs]);
-            // Gradients are not quantised: their values vary too much within a row.
-            let dtype = match packed.dtype {
-                Dtype::Int8 => Dtype::Bf16,
-                dtype => dtype,
-            };
-            // INVARIANT: the values are f32, and a packed matrix has at least one.
-            Self::pack(weight.transpose(), dtype).expect("a matrix of f32")
+        packed.transpose.get_or_init(|| Packed {
+            matrix: Arc::new(packed.matrix.transpose()),
+            shape: vec![packed.matrix.inputs, packed.matrix.outputs],
+            dtype: packed.dtype,
+            transpose: Arc::default(),
         })
     }
 

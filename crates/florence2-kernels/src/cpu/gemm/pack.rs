@@ -7,6 +7,7 @@
 //! f32 weights that f16 represents exactly, as in published checkpoints, are stored as f16.
 //! Products are identical, and half as much memory is read.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use half::f16;
@@ -55,49 +56,66 @@ impl PackedMatrix {
             }
             format => format,
         };
+        let panel_size = PANEL * inputs;
+        Self::pack_rows([outputs, inputs], format, |panel| {
+            let first = panel * panel_size;
+            Cow::Borrowed(&values[first..values.len().min(first + panel_size)])
+        })
+    }
+
+    /// Packs the transpose, `[inputs, outputs]`, whose values are not quantised.
+    pub(crate) fn transpose(&self) -> Self {
+        let format = match self.format {
+            Format::Int8 => Format::Bf16,
+            format => format,
+        };
+        Self::pack_rows([self.inputs, self.outputs], format, |panel| {
+            let first = panel * PANEL;
+            Cow::Owned(self.inputs_of_all_outputs(first..self.inputs.min(first + PANEL)))
+        })
+    }
+
+    /// Packs a weight `[outputs, inputs]` in a format. `rows` returns the up to 32 rows of a panel.
+    fn pack_rows<'a>(
+        [outputs, inputs]: [usize; 2],
+        format: Format,
+        rows: impl Fn(usize) -> Cow<'a, [f32]> + Sync,
+    ) -> Self {
         let mut packed = Self::zeros(outputs, inputs, format);
         if kernel(format, LhsFormat::SplitInt8).is_some() {
             packed.allocate_column_max();
         }
         let blocks = packed.blocks().count();
         let panel_lines = packed.panel_lines();
-        let panels = packed.lines.par_chunks_mut(panel_lines);
-        let values = values.par_chunks(PANEL * inputs);
         let column_max = packed.column_max.par_chunks_mut(PANEL * blocks);
-        column_max
-            .zip(values.clone())
-            .for_each(|(column_max, rows)| {
-                write_column_max_of_rows(rows, inputs, format, column_max);
-            });
+        column_max.enumerate().for_each(|(panel, column_max)| {
+            write_column_max_of_rows(&rows(panel), inputs, format, column_max);
+        });
+        let panels = packed.lines.par_chunks_mut(panel_lines).enumerate();
         match format {
-            Format::F32 => panels.zip(values).for_each(|(lines, rows)| {
-                pack_panel(rows, inputs, 1, bytemuck::cast_slice_mut(lines), |value| {
-                    value[0].to_bits()
-                });
+            Format::F32 => panels.for_each(|(panel, lines)| {
+                let lines = bytemuck::cast_slice_mut(lines);
+                pack_panel(&rows(panel), inputs, 1, lines, |value| value[0].to_bits());
             }),
-            Format::F16 => panels.zip(values).for_each(|(lines, rows)| {
+            Format::F16 => panels.for_each(|(panel, lines)| {
+                let rows = rows(panel);
                 let mut halves = vec![f16::ZERO; rows.len()];
-                halves.convert_from_f32_slice(rows);
-                pack_panel(
-                    &halves,
-                    inputs,
-                    1,
-                    bytemuck::cast_slice_mut(lines),
-                    |value| value[0].to_bits(),
-                );
+                halves.convert_from_f32_slice(&rows);
+                let lines = bytemuck::cast_slice_mut(lines);
+                pack_panel(&halves, inputs, 1, lines, |value| value[0].to_bits());
             }),
-            Format::Bf16 => panels.zip(values).for_each(|(lines, rows)| {
-                pack_panel(rows, inputs, 2, bytemuck::cast_slice_mut(lines), |pair| {
+            Format::Bf16 => panels.for_each(|(panel, lines)| {
+                let lines = bytemuck::cast_slice_mut(lines);
+                pack_panel(&rows(panel), inputs, 2, lines, |pair| {
                     bf16(pair[0]) | pair.get(1).map_or(0, |second| bf16(*second) << 16)
                 });
             }),
             Format::Int8 => panels
-                .zip(values)
                 .zip(packed.scales.par_chunks_mut(PANEL))
                 .zip(packed.corrections.par_chunks_mut(PANEL * blocks))
-                .for_each(|(((lines, rows), scales), corrections)| {
+                .for_each(|(((panel, lines), scales), corrections)| {
                     let words = bytemuck::cast_slice_mut(lines);
-                    quantise_panel(rows, inputs, words, scales);
+                    quantise_panel(&rows(panel), inputs, words, scales);
                     write_corrections(words, corrections);
                 }),
         }
@@ -258,6 +276,32 @@ impl PackedMatrix {
             .collect()
     }
 
+    /// The weights of some inputs, `[inputs, outputs]`.
+    fn inputs_of_all_outputs(&self, inputs: Range<usize>) -> Vec<f32> {
+        let mut result = vec![0.0; inputs.len() * self.outputs];
+        let per_word = self.format.values_per_word();
+        for panel in 0..self.panels() {
+            let words = self.words(panel, 0..self.k());
+            let halves: &[u16] = bytemuck::cast_slice(words);
+            let first = panel * PANEL;
+            let rows = inputs.clone().zip(result.chunks_exact_mut(self.outputs));
+            for (input, row) in rows {
+                for (column, value_of) in row[first..][..self.columns(panel)].iter_mut().enumerate()
+                {
+                    let place = input / per_word * PANEL + column;
+                    let scale = self.scales.get(first + column).copied().unwrap_or(1.0);
+                    *value_of = scale
+                        * if self.format == Format::F16 {
+                            f16::from_bits(halves[place]).to_f32()
+                        } else {
+                            value(words[place], self.format, input % per_word)
+                        };
+                }
+            }
+        }
+        result
+    }
+
     /// All weights, `[outputs, inputs]`.
     pub(crate) fn unpack(&self) -> Vec<f32> {
         let outputs = (0..self.outputs).into_par_iter();
@@ -383,6 +427,33 @@ fn write_corrections(panel: &[[u32; PANEL]], corrections: &mut [i32]) {
             for (correction, word) in corrections.iter_mut().zip(words) {
                 let bytes = word.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
                 *correction += ZERO_POINT * bytes.iter().sum::<i32>();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transpose_has_the_values_of_the_weight() {
+        for [outputs, inputs] in [[70, 45], [32, 64], [1, 3], [5, 1]] {
+            let values: Vec<f32> = (0..outputs * inputs)
+                .map(|index| (index as f32 * 0.37).sin())
+                .collect();
+            for format in [Format::F32, Format::F16, Format::Bf16, Format::Int8] {
+                let packed = PackedMatrix::pack(&values, inputs, format);
+                let transpose = packed.transpose();
+                assert_eq!([transpose.outputs, transpose.inputs], [inputs, outputs]);
+                let (values, transposed) = (packed.unpack(), transpose.unpack());
+                // A transpose of int8 is rounded to bf16.
+                let tolerance = if format == Format::Int8 { 0.004 } else { 0.0 };
+                for (index, found) in transposed.iter().enumerate() {
+                    let expected = values[index % outputs * inputs + index / outputs];
+                    let difference = (found - expected).abs();
+                    assert!(difference <= tolerance, "{format:?}: {found}, {expected}");
+                }
             }
         }
     }
