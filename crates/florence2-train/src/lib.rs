@@ -5,6 +5,7 @@
 
 mod arguments;
 mod checkpoints;
+mod dataset_source;
 mod error;
 mod examples;
 mod feature_cache;
@@ -12,6 +13,7 @@ mod files;
 mod gradients;
 mod invalid;
 mod lora;
+mod method;
 mod metrics_log;
 mod optimizer;
 mod optimizer_state;
@@ -19,6 +21,7 @@ mod output;
 mod plot;
 mod sampler;
 mod schedule;
+mod seed;
 mod step;
 mod trained_parameters;
 mod trainer;
@@ -26,12 +29,14 @@ mod trainer_state;
 
 pub use arguments::{IntervalStrategy, SaveStrategy, StepActions, TrainingArguments};
 pub use checkpoints::{Checkpoint, CheckpointError, Checkpoints};
+pub use dataset_source::{DatasetSource, DatasetSourceOptions};
 pub use error::{Error, Result};
 pub use examples::{Example, ExampleError, ExampleSource, Pixels};
 pub use feature_cache::CacheLimits;
 pub use gradients::Gradients;
 pub use invalid::{InvalidArgument, InvalidArguments};
 pub use lora::adapt;
+pub use method::Method;
 pub use metrics_log::{MetricsLog, MetricsLogError, MetricsRecord, read_metrics};
 pub use optimizer::{AdamW, AdamWSettings, decays};
 pub use output::{ModelFiles, Output};
