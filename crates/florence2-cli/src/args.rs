@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
 use crate::generation_args::GenerationArgs;
+use crate::train::TrainArgs;
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Merge LoRA adapters into their base model and write one checkpoint in Hugging Face's layout.
     Merge(MergeArgs),
+    /// Fine-tune a model on a data set: LoRA, or all parameters.
+    Train(Box<TrainArgs>),
     /// Compare a model's answers with the published outputs of Florence-2-base and -large.
     Verify(VerifyArgs),
     /// Download a model of the Hugging Face hub into the hub's cache.
@@ -234,7 +237,7 @@ pub(crate) struct ModelArgs {
     pub(crate) dtype: Dtype,
 }
 
-fn dtype(name: &str) -> Result<Dtype, String> {
+pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
     let expected = || Dtype::choice(&Dtype::ALL);
     Dtype::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
 }

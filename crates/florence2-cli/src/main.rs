@@ -15,6 +15,7 @@ mod pull;
 mod run;
 mod score;
 mod tasks;
+mod train;
 mod verify;
 mod warnings;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Merge(args) => merge::merge(&args),
+        Command::Train(args) => train::train(&args),
         Command::Verify(args) => verify::verify(&args),
         #[cfg(feature = "hub")]
         Command::Pull(args) => {
