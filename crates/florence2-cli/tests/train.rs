@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{demo_model, florence2};
+use common::{demo_model, florence2, scene};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ impl Folder {
         for index in 0..images {
             let (file, suffix) = square(&folder, index);
             let line = json!({"image": file, "prefix": "<OD>", "suffix": suffix});
-            lines += &format!("{line}\n");
+            lines.push_str(&line.to_string());
+            lines.push('\n');
         }
         fs::write(folder.join("annotations.jsonl"), lines).unwrap();
         folder.display().to_string()
@@ -56,8 +57,6 @@ impl Folder {
             model.to_str().unwrap(),
             "--output",
             &output,
-            "--device",
-            "cpu",
         ];
         florence2(&[&command, arguments].concat())
     }
@@ -105,8 +104,9 @@ fn records(folder: &Path) -> Vec<Value> {
         .collect()
 }
 
-fn run_on(folder: &Folder, arguments: &[&str]) -> Value {
-    let image = folder.text("data/0.png");
+/// The answer of a model about a scene.
+fn run(arguments: &[&str]) -> Value {
+    let image = scene().display().to_string();
     let command = [
         &["run", &image, "--format", "json", "--max-new-tokens", "20"],
         arguments,
@@ -173,8 +173,8 @@ fn an_adapter_is_trained_and_runs() {
     assert!(folder.path("out/checkpoint-6/trainer_state.json").exists());
 
     let model = model.to_str().unwrap();
-    let before = run_on(&folder, &["--model", model]);
-    let after = run_on(&folder, &["--model", model, "--adapter", &out]);
+    let before = run(&["--model", model]);
+    let after = run(&["--model", model, "--adapter", &out]);
     assert_ne!(before["sequence_score"], after["sequence_score"]);
 }
 
@@ -202,7 +202,7 @@ fn a_full_checkpoint_is_a_model_of_its_own() {
         ] {
             assert!(folder.path(method).join(file).exists(), "{method}: {file}");
         }
-        let answer = run_on(&folder, &["--model", &out]);
+        let answer = run(&["--model", &out]);
         assert_eq!(answer["task"], "<OD>");
     }
     let vision = |folder: &Path| {
@@ -228,7 +228,7 @@ fn a_run_that_was_ended_continues_to_the_bit() {
     let folder = Folder::new();
     let data = folder.squares("data", 6);
     let arguments = [
-        "--max-steps=12",
+        "--max-steps=8",
         "--gradient-accumulation-steps=2",
         "--lora-dropout=0.1",
         "--learning-rate=1e-3",
@@ -246,13 +246,13 @@ fn a_run_that_was_ended_continues_to_the_bit() {
         let model = demo_model();
         let mut process = Command::new(env!("CARGO_BIN_EXE_florence2"))
             .args(["train", &data, "--model", model.to_str().unwrap()])
-            .args(["--output", &folder.text(&output), "--device", "cpu"])
+            .args(["--output", &folder.text(&output)])
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let checkpoint = folder.path(&output).join("checkpoint-4/checkpoint.json");
+        let checkpoint = folder.path(&output).join("checkpoint-2/checkpoint.json");
         while !checkpoint.exists() {
             assert!(process.try_wait().unwrap().is_none(), "the process ended");
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -421,7 +421,7 @@ fn invalid_arguments_are_all_named() {
         ),
         (
             &["--target-modules=(", "--max-steps=1"],
-            &["target_modules: found"],
+            &["--target-modules: found `(`, expected a regular expression"],
         ),
         (&["--device=abacus"], &["device: found `abacus`"]),
         (&["--max-steps=0"], &["--max-steps: found 0"]),

@@ -45,5 +45,5 @@ pub use sampler::{ExampleSampler, SamplerError, SamplerState, UpdateBatches};
 pub use schedule::{LrSchedule, LrSchedulerKwargs, SchedulerType, WarmupDecayType};
 pub use step::{Batch, FrozenFeatures, Images, StepReport, TrainStep};
 pub use trained_parameters::{ParameterValues, load_values, select, trained, values};
-pub use trainer::{Outcome, StepProgress, TrainObserver, Trainer, TrainerOptions};
+pub use trainer::{ARGUMENTS_FILE, Outcome, StepProgress, TrainObserver, Trainer, TrainerOptions};
 pub use trainer_state::TrainerState;

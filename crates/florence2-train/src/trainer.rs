@@ -31,8 +31,9 @@ use crate::trainer_state::TrainerState;
 
 /// The position in the order of the examples, in a checkpoint.
 const SAMPLER_FILE: &str = "sampler.json";
-/// transformers' name of the arguments' file, with the ending of its format.
-const ARGUMENTS_FILE: &str = "training_args.json";
+/// The file of a checkpoint and of a result with the [`TrainingArguments`]: transformers' name, with the
+/// ending of its format.
+pub const ARGUMENTS_FILE: &str = "training_args.json";
 const METRICS_FILE: &str = "metrics.jsonl";
 const PLOT_FILE: &str = "loss.svg";
 

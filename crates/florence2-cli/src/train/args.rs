@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use florence2::{Dtype, Task};
+use florence2::{Dtype, ModelError, Task};
+use florence2_core::weights::ModuleMatcher;
 use florence2_dataset::{AugmentOptions, DatasetOptions, Format, Split};
 use florence2_train::{CacheLimits, InvalidArgument, Method, TrainingArguments};
 
@@ -32,7 +33,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) processor: Option<PathBuf>,
     /// The folder of the result, of checkpoints, metrics.jsonl and loss.svg; empty or new, except with
-    /// --resume.
+    /// --resume. Required except with --check.
     #[arg(long, value_name = "DIR", required_unless_present = "check")]
     pub(crate) output: Option<PathBuf>,
     /// Continue from the newest checkpoint of --output. The other arguments must be the same.
@@ -84,7 +85,7 @@ pub(crate) struct DataArgs {
     /// The split of DATASET: train, valid or test. Default: the folder itself, else train.
     #[arg(long)]
     split: Option<Split>,
-    /// The split of --eval-dataset. Default: valid if it has this split, else as --split.
+    /// The split of --eval-dataset. Default: valid if it has this split, else the folder itself.
     #[arg(long, requires = "eval_dataset")]
     eval_split: Option<Split>,
     /// The task of which COCO's and YOLO's examples are made, and the prefix of entries without one.
@@ -203,7 +204,18 @@ impl TrainArgs {
             "r" => invalid_argument("--lora-rank", found, expected),
             setting => invalid_argument(&flag(setting), found, expected),
         });
-        settings.collect()
+        let settings: Vec<InvalidArgument> = settings.collect();
+        match ModuleMatcher::new(&config) {
+            // A regular expression, which is checked after the settings.
+            Err(ModelError::Argument {
+                argument,
+                found,
+                expected,
+            }) if settings.is_empty() => {
+                vec![invalid_argument(&flag(argument), found, &expected)]
+            }
+            _ => settings,
+        }
     }
 }
 

@@ -17,9 +17,10 @@ use florence2::{Florence2Config, Florence2Processor, LoadOptions, ProcessorError
 use florence2_core::weights::Checkpoint;
 use florence2_dataset::{Dataset, DatasetOptions, Finding, Severity};
 use florence2_train::{
-    DatasetSource, DatasetSourceOptions, InvalidArguments, Method, ModelFiles, Output,
-    TrainerOptions,
+    ARGUMENTS_FILE, Checkpoints, DatasetSource, DatasetSourceOptions, InvalidArguments, Method,
+    ModelFiles, Output, TrainerOptions, TrainingArguments,
 };
+use serde_json::Value;
 
 pub(crate) use args::TrainArgs;
 use interrupt::Interrupt;
@@ -177,6 +178,9 @@ fn train_into(args: &TrainArgs, base: &Base, output: &Path) -> Result<(), Failur
             Some((path, base.source(dataset, source_options(args))?))
         }
     };
+    if args.resume {
+        warn_of_other_arguments(output, &args.training_arguments())?;
+    }
     let interrupt = Interrupt::install()?;
     let method = args.method();
     let session = Session {
@@ -221,6 +225,35 @@ fn train_into(args: &TrainArgs, base: &Base, output: &Path) -> Result<(), Failur
         "run it with: {}",
         run_command(args, output, train.dataset())
     ))
+}
+
+/// Warns of training arguments that differ from those of the newest checkpoint. The result then differs
+/// from that of an uninterrupted run.
+fn warn_of_other_arguments(output: &Path, arguments: &TrainingArguments) -> Result<(), Failure> {
+    let latest = match output.is_dir() {
+        true => Checkpoints::new(output)
+            .latest()
+            .map_err(florence2_train::Error::from)?,
+        false => None,
+    };
+    // The trainer reports files that are missing or malformed.
+    let stored = latest.and_then(|latest| std::fs::read(latest.path.join(ARGUMENTS_FILE)).ok());
+    let stored: Option<Value> = stored.and_then(|json| serde_json::from_slice(&json).ok());
+    let Some(Value::Object(stored)) = stored else {
+        return Ok(());
+    };
+    // INVARIANT: arguments are a struct of numbers and texts.
+    let current = serde_json::to_value(arguments).expect("arguments");
+    for (name, earlier) in &stored {
+        if current[name] != *earlier {
+            log::warn!(
+                "--{}: found {}, expected {earlier} as before; the result is not that of an uninterrupted run",
+                name.replace('_', "-"),
+                current[name]
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The files of the result.
