@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
+use florence2::{Dtype, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
+use crate::common_args::{DecodingArgs, dtype};
 use crate::generation_args::GenerationArgs;
-use crate::train::TrainArgs;
+use crate::train::args::TrainArgs;
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -93,19 +94,6 @@ pub(crate) struct ScoreArgs {
     /// Output format of the score.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-}
-
-#[derive(Args)]
-pub(crate) struct DecodingArgs {
-    /// The largest number of pixels (width times height) of an image file.
-    #[arg(long, value_name = "N", default_value_t = Image::DEFAULT_MAX_PIXELS)]
-    max_pixels: u64,
-}
-
-impl DecodingArgs {
-    pub(crate) fn options(&self) -> DecodeOptions {
-        DecodeOptions::default().max_pixels(self.max_pixels)
-    }
 }
 
 #[derive(Args)]
@@ -235,11 +223,6 @@ pub(crate) struct ModelArgs {
     /// Number type of weights and matrix products: f32, f16, bf16 or int8; int8 on the CPU only.
     #[arg(long, default_value = "f32", value_parser = dtype)]
     pub(crate) dtype: Dtype,
-}
-
-pub(crate) fn dtype(name: &str) -> Result<Dtype, String> {
-    let expected = || Dtype::choice(&Dtype::ALL);
-    Dtype::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
 }
 
 #[derive(Args)]

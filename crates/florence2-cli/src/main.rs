@@ -1,6 +1,7 @@
 //! The command `florence2`.
 
 mod args;
+mod common_args;
 mod draw;
 mod failure;
 mod generation_args;

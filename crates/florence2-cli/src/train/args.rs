@@ -12,7 +12,7 @@ use florence2_train::{CacheLimits, InvalidArgument, Method, TrainingArguments};
 use super::lora_args::LoraArgs;
 use super::training_args::TrainingArgs;
 use super::values::bytes;
-use crate::args::{DecodingArgs, dtype};
+use crate::common_args::{DecodingArgs, dtype};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {

@@ -1,8 +1,9 @@
 //! `florence2 train`: fine-tunes a model on a data set.
 
-mod args;
+pub(crate) mod args;
 mod check;
 mod interrupt;
+mod left_out;
 mod lora_args;
 mod output;
 mod progress;
@@ -15,17 +16,18 @@ use std::path::{Path, PathBuf};
 
 use florence2::{Florence2Config, Florence2Processor, LoadOptions, ProcessorError};
 use florence2_core::weights::Checkpoint;
-use florence2_dataset::{Dataset, DatasetOptions, Finding, Severity};
+use florence2_dataset::{Dataset, DatasetOptions};
 use florence2_train::{
     ARGUMENTS_FILE, Checkpoints, DatasetSource, DatasetSourceOptions, InvalidArguments, Method,
     ModelFiles, Output, TrainerOptions, TrainingArguments,
 };
 use serde_json::Value;
 
-pub(crate) use args::TrainArgs;
+use args::TrainArgs;
 use interrupt::Interrupt;
+use left_out::{print_left_out, reader_errors};
 use output::{check_output, resume_command, run_command};
-use session::{Session, Trained, print_left_out};
+use session::{Session, Trained};
 
 use crate::failure::Failure;
 use crate::model;
@@ -153,14 +155,6 @@ fn open(what: &str, path: &Path, options: &DatasetOptions) -> Result<Dataset, Fa
         eprintln!("florence2:   {task}: {count} examples");
     }
     Ok(dataset)
-}
-
-/// The faults for which the reader left out entries or parts of them.
-fn reader_errors(dataset: &Dataset) -> Vec<&Finding> {
-    let findings = dataset.report().findings.iter();
-    findings
-        .filter(|finding| finding.severity == Severity::Error)
-        .collect()
 }
 
 fn train_into(args: &TrainArgs, base: &Base, output: &Path) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! A training on a device.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use florence2::{DeviceWork, Florence2Config};
 use florence2_core::weights::Checkpoint;
@@ -98,23 +98,4 @@ fn parameters(config: &Florence2Config, checkpoint: &Checkpoint) -> usize {
         .filter(|(key, _)| !is_copy(key))
         .map(|(_, tensor)| tensor.shape.iter().product::<usize>());
     sizes.sum()
-}
-
-/// Prints the examples of a data set that the reader or the training left out.
-pub(crate) fn print_left_out(
-    path: &Path,
-    source: &DatasetSource<'_>,
-    skipped: &std::collections::BTreeMap<usize, florence2_train::ExampleError>,
-) {
-    let errors = super::reader_errors(source.dataset());
-    if errors.is_empty() && skipped.is_empty() {
-        return;
-    }
-    eprintln!("florence2: left out of {}:", path.display());
-    for error in errors {
-        eprintln!("  {error}");
-    }
-    for error in skipped.values() {
-        eprintln!("  {error}");
-    }
 }
