@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
+use florence2::{Dtype, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
+use crate::common_args::{DecodingArgs, dtype};
 use crate::generation_args::GenerationArgs;
+use crate::train::args::TrainArgs;
 
 /// Caption, detect, ground, segment and read text with Florence-2.
 #[derive(Parser)]
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Merge LoRA adapters into their base model and write one checkpoint in Hugging Face's layout.
     Merge(MergeArgs),
+    /// Fine-tune a model on a data set: LoRA, or all parameters.
+    Train(Box<TrainArgs>),
     /// Compare a model's answers with the published outputs of Florence-2-base and -large.
     Verify(VerifyArgs),
     /// Download a model of the Hugging Face hub into the hub's cache.
@@ -90,19 +94,6 @@ pub(crate) struct ScoreArgs {
     /// Output format of the score.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-}
-
-#[derive(Args)]
-pub(crate) struct DecodingArgs {
-    /// The largest number of pixels (width times height) of an image file.
-    #[arg(long, value_name = "N", default_value_t = Image::DEFAULT_MAX_PIXELS)]
-    max_pixels: u64,
-}
-
-impl DecodingArgs {
-    pub(crate) fn options(&self) -> DecodeOptions {
-        DecodeOptions::default().max_pixels(self.max_pixels)
-    }
 }
 
 #[derive(Args)]
@@ -232,11 +223,6 @@ pub(crate) struct ModelArgs {
     /// Number type of weights and matrix products: f32, f16, bf16 or int8; int8 on the CPU only.
     #[arg(long, default_value = "f32", value_parser = dtype)]
     pub(crate) dtype: Dtype,
-}
-
-fn dtype(name: &str) -> Result<Dtype, String> {
-    let expected = || Dtype::choice(&Dtype::ALL);
-    Dtype::named(name).ok_or_else(|| format!("found {name}, expected {}", expected()))
 }
 
 #[derive(Args)]

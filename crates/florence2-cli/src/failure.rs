@@ -1,6 +1,8 @@
 //! The errors that end a command.
 
+use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +50,57 @@ pub(crate) enum Failure {
         failed: usize,
         skipped: usize,
     },
+    /// Arguments are invalid.
+    #[error(transparent)]
+    Arguments(#[from] florence2_train::InvalidArguments),
+    /// A data set cannot be opened.
+    #[error(transparent)]
+    Dataset(#[from] florence2_dataset::Error),
+    /// A training failed.
+    #[error(transparent)]
+    Training(#[from] florence2_train::Error),
+    /// No example of a data set can be used. The report has been printed.
+    #[error("{dataset}: found no usable example, expected at least one")]
+    Unusable { dataset: String },
+    /// The output folder of a training is not empty.
+    #[error("--output {path}: found {found}, expected {expected}")]
+    OutputFolder {
+        path: String,
+        found: String,
+        expected: &'static str,
+    },
+    /// The handler of Ctrl-C cannot be installed.
+    #[error("Ctrl-C: the handler cannot be installed: {0}")]
+    Interrupt(String),
+    /// The user ended a training.
+    #[error(
+        "stopped after step {step} of {total}; the checkpoint: {}; continue with: {command}",
+        .checkpoint.display()
+    )]
+    Interrupted {
+        step: u64,
+        total: u64,
+        checkpoint: PathBuf,
+        command: String,
+    },
     /// The checkpoint does not fit its configuration. The differences have been printed.
     #[error("the checkpoint does not fit its configuration")]
     Unfit,
 }
 
 impl Failure {
-    /// The message of the failure and of its sources, in one line.
+    /// The message of the failure and of its sources, in one line. The messages of some errors already
+    /// include those of their sources.
     pub(crate) fn message(&self) -> String {
-        florence2::error_chain(self)
+        let mut message = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            let reason = error.to_string();
+            if !message.ends_with(&reason) {
+                message = format!("{message}: {reason}");
+            }
+            source = error.source();
+        }
+        message
     }
 }

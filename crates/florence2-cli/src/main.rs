@@ -1,6 +1,7 @@
 //! The command `florence2`.
 
 mod args;
+mod common_args;
 mod draw;
 mod failure;
 mod generation_args;
@@ -15,6 +16,7 @@ mod pull;
 mod run;
 mod score;
 mod tasks;
+mod train;
 mod verify;
 mod warnings;
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Score(args) => score::score(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Merge(args) => merge::merge(&args),
+        Command::Train(args) => train::train(&args),
         Command::Verify(args) => verify::verify(&args),
         #[cfg(feature = "hub")]
         Command::Pull(args) => {

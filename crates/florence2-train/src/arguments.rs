@@ -243,6 +243,22 @@ impl TrainingArguments {
         invalid.into_result()
     }
 
+    /// Checks that the trainer supports the arguments.
+    ///
+    /// # Errors
+    ///
+    /// Returns `label_smoothing_factor` and `gradient_checkpointing` unless they have their defaults: they are not
+    /// implemented.
+    pub fn check_supported(&self) -> Result<(), InvalidArguments> {
+        let mut invalid = InvalidArguments::default();
+        let (factor, checkpointing) = (self.label_smoothing_factor, self.gradient_checkpointing);
+        let expected = "0, since label smoothing is not implemented";
+        invalid.require(factor == 0.0, "label_smoothing_factor", factor, expected);
+        let expected = "false, since gradient checkpointing is not implemented";
+        invalid.require(!checkpointing, "gradient_checkpointing", true, expected);
+        invalid.into_result()
+    }
+
     /// The number of steps of the training with `examples` examples: `max_steps` of Hugging Face's `TrainerState`.
     ///
     /// It is 0 without examples.

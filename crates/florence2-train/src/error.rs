@@ -111,6 +111,9 @@ pub enum Error {
     /// The evaluation of a metric failed.
     #[error("evaluation: {0}")]
     Evaluation(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file of the processor or of the tokenizer is missing or malformed.
+    #[error(transparent)]
+    Processor(#[from] florence2_processor::Error),
     /// An error of the model or of its files.
     #[error(transparent)]
     Model(#[from] florence2_core::Error),

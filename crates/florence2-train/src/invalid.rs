@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 /// An argument with an invalid value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidArgument {
     /// The argument's name, such as `learning_rate`.
     pub argument: String,

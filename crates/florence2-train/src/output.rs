@@ -5,11 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use florence2_core::Florence2ForConditionalGeneration;
+use florence2_core::generate::GenerationConfig;
 use florence2_core::weights::{
     AdapterTensor, Checkpoint, LoraConfig, LoraFactors, LoraTensors, SaveOptions, save,
     write_atomic,
 };
 use florence2_kernels::Backend;
+use florence2_processor::HuggingFaceFiles;
 
 use crate::error::{Error, Result};
 use crate::trained_parameters::{ParameterValues, values};
@@ -35,6 +37,44 @@ pub struct ModelFiles {
     pub image_token_id: Option<u32>,
     /// Other files by name: those of the processor, and `generation_config.json`.
     pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl ModelFiles {
+    /// Reads the files of a model's folder, and those of its processor from `processor`, which may be
+    /// the same folder. They are written as transformers 5.17 reads them: a model in Microsoft's layout
+    /// receives the token `<image>`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] and [`Error::Processor`] with a file that is missing or malformed.
+    pub fn from_dir(directory: &Path, processor: &Path) -> Result<Self> {
+        let source_config = read(&directory.join("config.json"))?;
+        let path = directory.join("generation_config.json");
+        let generation_config = path.exists().then(|| read(&path)).transpose()?;
+        let generation_config =
+            GenerationConfig::file(generation_config.as_deref(), &source_config)?;
+        let HuggingFaceFiles {
+            files,
+            image_token_id,
+            ..
+        } = HuggingFaceFiles::from_dir(processor)?;
+        let files = files.into_iter();
+        let files = files.map(|(name, content)| (name.to_owned(), content));
+        let generation_config = ("generation_config.json".to_owned(), generation_config);
+        Ok(Self {
+            source_config,
+            image_token_id: Some(image_token_id),
+            files: files.chain([generation_config]).collect(),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| {
+        Error::Model(florence2_core::Error::Io {
+            path: path.to_owned(),
+            source,
+        })
+    })
 }
 
 impl Output {

@@ -10,6 +10,7 @@ use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::weights::write_atomic;
 use florence2_kernels::Backend;
+use rayon::prelude::*;
 
 use crate::arguments::TrainingArguments;
 use crate::checkpoints::{Checkpoint, Checkpoints};
@@ -23,14 +24,16 @@ use crate::output::{Output, read_trained};
 use crate::plot::write_loss_plot;
 use crate::sampler::{ExampleSampler, SamplerState, UpdateBatches};
 use crate::schedule::LrSchedule;
+use crate::seed::mixed_seed;
 use crate::step::{Batch, Images, StepReport, TrainStep};
 use crate::trained_parameters::{load_values, trained};
 use crate::trainer_state::TrainerState;
 
 /// The position in the order of the examples, in a checkpoint.
 const SAMPLER_FILE: &str = "sampler.json";
-/// transformers' name of the arguments' file, with the ending of its format.
-const ARGUMENTS_FILE: &str = "training_args.json";
+/// The file of a checkpoint and of a result with the [`TrainingArguments`]: transformers' name, with the
+/// ending of its format.
+pub const ARGUMENTS_FILE: &str = "training_args.json";
 const METRICS_FILE: &str = "metrics.jsonl";
 const PLOT_FILE: &str = "loss.svg";
 
@@ -71,7 +74,7 @@ pub trait TrainObserver<B: Backend> {
     /// Called after each optimiser step.
     fn on_step(&mut self, _progress: &StepProgress) {}
 
-    /// Called for each example that is left out, once.
+    /// Called once for each example of either data set that is left out.
     fn on_skipped(&mut self, _index: usize, _error: &ExampleError) {}
 
     /// Called with each line of `metrics.jsonl`.
@@ -104,8 +107,10 @@ pub struct Outcome {
     pub state: TrainerState,
     /// False if the observer stopped the training before its last step.
     pub is_complete: bool,
-    /// The examples that were left out, by index.
+    /// The examples of the training set that were left out, by index.
     pub skipped: BTreeMap<usize, ExampleError>,
+    /// The examples of the evaluation set that were left out, by index.
+    pub skipped_evaluation: BTreeMap<usize, ExampleError>,
 }
 
 /// A training: the model, its data and its position.
@@ -124,6 +129,7 @@ pub struct Trainer<'a, B: Backend> {
     train_features: FeatureCache,
     evaluation_features: FeatureCache,
     skipped: BTreeMap<usize, ExampleError>,
+    skipped_evaluation: BTreeMap<usize, ExampleError>,
     since_log: SinceLog,
 }
 
@@ -164,6 +170,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         options: TrainerOptions,
     ) -> Result<Self> {
         arguments.validate()?;
+        arguments.check_supported()?;
         require_examples("training", train)?;
         if let Some(evaluation) = evaluation {
             require_examples("evaluation", evaluation)?;
@@ -221,6 +228,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             train_features: cache()?,
             evaluation_features: cache()?,
             skipped: BTreeMap::new(),
+            skipped_evaluation: BTreeMap::new(),
             since_log: SinceLog::new(),
             arguments,
             options,
@@ -266,6 +274,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             state: self.state,
             is_complete,
             skipped: self.skipped,
+            skipped_evaluation: self.skipped_evaluation,
         })
     }
 
@@ -310,8 +319,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         observer: &mut dyn TrainObserver<B>,
     ) -> Result<(StepReport, usize)> {
         let mut batches = Vec::new();
-        for indices in &update.batches {
-            let read = self.read(indices, epoch, observer);
+        for read in self.read(&update.batches, epoch, observer) {
             if !read.is_empty() {
                 batches.push(self.batch(read)?);
             }
@@ -327,7 +335,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let tokens = batches.iter().map(|batch| batch.label_tokens).sum();
         let images = batches.iter().map(|batch| batch.labels.dims()[0]).sum();
         for (number, batch) in batches.into_iter().enumerate() {
-            let seed = dropout_seed(self.arguments.seed, self.state.global_step, number);
+            let seed = mixed_seed(self.arguments.seed, self.state.global_step, number as u64);
             self.step.accumulate(batch, tokens, seed)?;
         }
         match self.step.update(learning_rate) {
@@ -346,28 +354,38 @@ impl<'a, B: Backend> Trainer<'a, B> {
         }
     }
 
-    /// Reads the examples that can be used. The others are reported once.
+    /// Reads the examples of the micro-batches of a step that can be used. The others are reported
+    /// once.
     fn read(
         &mut self,
-        indices: &[usize],
+        batches: &[Vec<usize>],
         epoch: u64,
         observer: &mut dyn TrainObserver<B>,
-    ) -> Vec<(usize, Example)> {
-        let mut read = Vec::with_capacity(indices.len());
-        for index in indices {
-            if self.skipped.contains_key(index) {
-                continue;
-            }
-            let is_cached = self.train_features.contains(*index) && !self.train.is_augmented();
-            match self.train.example(*index, epoch, !is_cached) {
-                Ok(example) => read.push((*index, example)),
+    ) -> Vec<Vec<(usize, Example)>> {
+        let is_augmented = self.train.is_augmented();
+        let wanted = batches.iter().flatten().copied();
+        let wanted: Vec<(usize, bool)> = wanted
+            .filter(|index| !self.skipped.contains_key(index))
+            .map(|index| (index, is_augmented || !self.train_features.contains(index)))
+            .collect();
+        let mut read = BTreeMap::new();
+        for (index, example) in read_all(self.train, &wanted, epoch) {
+            match example {
+                Ok(example) => {
+                    read.insert(index, example);
+                }
                 Err(error) => {
-                    observer.on_skipped(*index, &error);
-                    self.skipped.insert(*index, error);
+                    observer.on_skipped(index, &error);
+                    self.skipped.insert(index, error);
                 }
             }
         }
-        read
+        let of_batch = |indices: &Vec<usize>| {
+            let indices = indices.iter();
+            let examples = indices.filter_map(|index| Some((*index, read.remove(index)?)));
+            examples.collect()
+        };
+        batches.iter().map(of_batch).collect()
     }
 
     /// Collates a micro-batch of the training set, with cached features if there are any.
@@ -403,7 +421,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     fn evaluate(&mut self, observer: &mut dyn TrainObserver<B>) -> Result<bool> {
         let started = Instant::now();
         let model = self.step.inference_model();
-        let eval_loss = self.evaluation_loss(&model)?;
+        let eval_loss = self.evaluation_loss(&model, observer)?;
         let metrics = observer.evaluate(&model).map_err(Error::Evaluation)?;
         let record = MetricsRecord {
             step: self.state.global_step,
@@ -441,20 +459,27 @@ impl<'a, B: Backend> Trainer<'a, B> {
     fn evaluation_loss(
         &mut self,
         model: &Florence2ForConditionalGeneration<B>,
+        observer: &mut dyn TrainObserver<B>,
     ) -> Result<Option<f64>> {
         let Some(evaluation) = self.evaluation else {
             return Ok(None);
         };
         let indices: Vec<usize> = (0..evaluation.len()).collect();
         let (mut sum, mut count) = (0.0, 0);
-        let mut errors = Vec::new();
         for indices in indices.chunks(self.arguments.per_device_eval_batch_size) {
+            let wanted = indices.iter().copied();
+            let wanted: Vec<(usize, bool)> = wanted
+                .filter(|index| !self.skipped_evaluation.contains_key(index))
+                .map(|index| (index, !self.evaluation_features.contains(index)))
+                .collect();
             let mut read = Vec::new();
-            for index in indices {
-                let is_cached = self.evaluation_features.contains(*index);
-                match evaluation.example(*index, 0, !is_cached) {
-                    Ok(example) => read.push((*index, example)),
-                    Err(error) => errors.push(error.to_string()),
+            for (index, example) in read_all(evaluation, &wanted, 0) {
+                match example {
+                    Ok(example) => read.push((index, example)),
+                    Err(error) => {
+                        observer.on_skipped(index, &error);
+                        self.skipped_evaluation.insert(index, error);
+                    }
                 }
             }
             if read.is_empty() {
@@ -468,6 +493,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
         }
         if count == 0 {
             let what = "evaluation";
+            let errors = self.skipped_evaluation.values();
+            let errors = errors.map(ToString::to_string).collect();
             return Err(Error::NoExamples { what, errors });
         }
         Ok(Some(sum / f64::from(count as u32)))
@@ -525,6 +552,18 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let path = output_dir.join(PLOT_FILE);
         Ok(write_loss_plot(&path, &records, "Loss")?)
     }
+}
+
+/// Reads examples in parallel: their indices, and whether their pixels are read.
+fn read_all(
+    source: &dyn ExampleSource,
+    wanted: &[(usize, bool)],
+    epoch: u64,
+) -> Vec<(usize, Result<Example, ExampleError>)> {
+    let read = |(index, with_pixels): &(usize, bool)| {
+        (*index, source.example(*index, epoch, *with_pixels))
+    };
+    wanted.par_iter().map(read).collect()
 }
 
 fn require_examples(what: &'static str, source: &dyn ExampleSource) -> Result<()> {
@@ -627,17 +666,6 @@ fn stack<B: Backend>(read: Vec<(usize, Example)>, device: &B::Device) -> Result<
         .flat_map(|pixels| pixels.values)
         .collect();
     Ok(Tensor::from_data(TensorData::new(values, shape), device))
-}
-
-/// The seed of the masks of a micro-batch: SplitMix64 of its numbers.
-fn dropout_seed(seed: u64, step: u64, micro_batch: usize) -> u64 {
-    let mix = |state: u64| {
-        let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
-    mix(mix(mix(seed) ^ step) ^ micro_batch as u64)
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {

@@ -2,11 +2,13 @@
 
 use florence2_kernels::Backend;
 
+use crate::device_work::DeviceWork;
 use crate::engine::Loaded;
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::load_input::LoadInput;
+use crate::load_input::{LoadInput, check_dtype};
+use crate::load_options::LoadOptions;
 
 /// The backend of [`inspect`](crate::inspect()), which computes nothing.
 #[cfg(feature = "flex")]
@@ -55,25 +57,47 @@ pub(crate) fn load(input: &LoadInput<'_>) -> Result<Loaded> {
     if let Some(loaded) = gpu::load(input)? {
         return Ok(loaded);
     }
-    let device = input.options.device.as_str();
-    let name = match device {
+    match cpu(&input.options.device) {
+        #[cfg(feature = "flex")]
+        "cpu" => load_on_cpu::<burn_flex::Flex>("cpu", input),
+        #[cfg(feature = "ndarray")]
+        "ndarray" => load_on_cpu::<burn_ndarray::NdArray>("ndarray", input),
+        _ => Err(unknown(&input.options.device)),
+    }
+}
+
+/// Runs work on the device of the options.
+pub(crate) fn run<W: DeviceWork>(options: &LoadOptions, work: W) -> Result<W::Output> {
+    #[cfg(feature = "gpu")]
+    if let Some(gpu) = gpu::select(options)? {
+        return gpu.run(work);
+    }
+    match cpu(&options.device) {
+        #[cfg(feature = "flex")]
+        "cpu" => run_on_cpu::<burn_flex::Flex, W>("cpu", options, work),
+        #[cfg(feature = "ndarray")]
+        "ndarray" => run_on_cpu::<burn_ndarray::NdArray, W>("ndarray", options, work),
+        _ => Err(unknown(&options.device)),
+    }
+}
+
+/// The name of the CPU backend for a device that is no GPU.
+fn cpu(device: &str) -> &str {
+    match device {
         "auto" => cpus().first().copied().unwrap_or("auto"),
         name => name,
-    };
-    match name {
-        #[cfg(feature = "flex")]
-        "cpu" => load_on_cpu::<burn_flex::Flex>(name, input),
-        #[cfg(feature = "ndarray")]
-        "ndarray" => load_on_cpu::<burn_ndarray::NdArray>(name, input),
-        _ => Err(Error::Device {
-            found: device.to_owned(),
-            expected: format!("auto, {}", devices().join(", ")),
-        }),
+    }
+}
+
+fn unknown(device: &str) -> Error {
+    Error::Device {
+        found: device.to_owned(),
+        expected: format!("auto, {}", devices().join(", ")),
     }
 }
 
 fn load_on_cpu<B: Backend>(name: &str, input: &LoadInput<'_>) -> Result<Loaded> {
-    input.check_dtype(name, B::dtypes())?;
+    check_dtype(name, input.options.dtype, B::dtypes())?;
     let (model, warnings) =
         input.load::<B>(&B::Device::default(), &mut input.options.load_monitor())?;
     Ok(Loaded {
@@ -81,4 +105,13 @@ fn load_on_cpu<B: Backend>(name: &str, input: &LoadInput<'_>) -> Result<Loaded> 
         engine: Box::new(model),
         warnings,
     })
+}
+
+fn run_on_cpu<B: Backend, W: DeviceWork>(
+    name: &str,
+    options: &LoadOptions,
+    work: W,
+) -> Result<W::Output> {
+    check_dtype(name, options.dtype, B::dtypes())?;
+    Ok(work.run::<B>(&B::Device::default()))
 }

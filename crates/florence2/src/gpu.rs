@@ -11,10 +11,12 @@ use florence2_kernels::gpu::wgpu::{self, Wgpu, WgpuDevice};
 use florence2_kernels::gpu::{self as backends, Unavailable};
 use florence2_kernels::{Dtype, tensor_dtype};
 
+use crate::device_work::DeviceWork;
 use crate::engine::Loaded;
 use crate::error::{Error, Result};
-use crate::gpu_engine::load_on;
+use crate::gpu_engine::{load_on, run_on, start_on};
 use crate::load_input::LoadInput;
+use crate::load_options::LoadOptions;
 
 /// A GPU of this machine.
 pub(crate) struct Gpu {
@@ -136,18 +138,31 @@ pub(crate) fn load(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
 }
 
 fn load_on_best(input: &LoadInput<'_>) -> Result<Option<Loaded>> {
-    let dtype = input.options.dtype;
+    first_usable(input.options.dtype, |gpu| gpu.load(input))
+}
+
+/// Starts the GPU of a device name for work, as [`load`] selects it.
+pub(crate) fn select(options: &LoadOptions) -> Result<Option<&'static Gpu>> {
+    let start = |gpu: &'static Gpu| gpu.start(options.dtype).map(|()| gpu);
+    match options.device.as_str() {
+        "auto" => first_usable(options.dtype, start),
+        name => by_name(name)?.map(start).transpose(),
+    }
+}
+
+/// The result for the best GPU for which `attempt` succeeds.
+fn first_usable<T>(dtype: Dtype, attempt: impl Fn(&'static Gpu) -> Result<T>) -> Result<Option<T>> {
     // A driver takes time to start, so no GPU is queried for a dtype that no GPU supports.
     if tensor_dtype(dtype).is_none() {
         log::info!("device auto: no GPU supports {dtype}, the CPU is used");
         return Ok(None);
     }
     for gpu in gpus().filter(|gpu| !gpu.software) {
-        match gpu.load(input) {
+        match attempt(gpu) {
             Err(error @ (Error::DeviceUnavailable { .. } | Error::Dtype { .. })) => {
                 log::warn!("device auto: {} is not used: {error}", gpu.name);
             }
-            loaded => return loaded.map(Some),
+            result => return result.map(Some),
         }
     }
     let missing: Vec<String> = missing(dtype).collect();
@@ -167,6 +182,29 @@ impl Gpu {
             Device::Rocm(device) => load_on::<Rocm>(&self.name, device, input),
             #[cfg(feature = "wgpu")]
             Device::Wgpu(device) => load_on::<Wgpu>(&self.name, device, input),
+        }
+    }
+
+    fn start(&self, dtype: Dtype) -> Result<()> {
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => start_on::<Cuda>(&self.name, device, dtype),
+            #[cfg(feature = "rocm")]
+            Device::Rocm(device) => start_on::<Rocm>(&self.name, device, dtype),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => start_on::<Wgpu>(&self.name, device, dtype),
+        }
+    }
+
+    /// Runs work on the GPU, which has been started.
+    pub(crate) fn run<W: DeviceWork>(&self, work: W) -> Result<W::Output> {
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => run_on::<Cuda, W>(&self.name, device, work),
+            #[cfg(feature = "rocm")]
+            Device::Rocm(device) => run_on::<Rocm, W>(&self.name, device, work),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => run_on::<Wgpu, W>(&self.name, device, work),
         }
     }
 }

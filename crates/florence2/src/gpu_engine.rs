@@ -7,12 +7,13 @@ use std::sync::OnceLock;
 use florence2_core::generate::{CancelToken, GeneratedSequence, GenerationObserver};
 use florence2_core::{Error as ModelError, Florence2Config, Warning};
 use florence2_kernels::gpu::{GpuBackend, Unavailable, dtypes, run_checked, start};
-use florence2_kernels::tensor_dtype;
+use florence2_kernels::{Dtype, tensor_dtype};
 use florence2_processor::{PixelValues, TokenizedPrompts};
 
+use crate::device_work::DeviceWork;
 use crate::engine::{Engine, FeatureRow, Features, Generation, Loaded, LoadedModel};
 use crate::error::{Error, Result};
-use crate::load_input::LoadInput;
+use crate::load_input::{LoadInput, check_dtype};
 
 /// Loads a model onto the GPU `device` with the name `name`.
 ///
@@ -29,11 +30,7 @@ pub(crate) fn load_on<B: GpuBackend>(
         reason,
     };
     let refused = |reason: Unavailable| unavailable(reason.to_string());
-    let supported = dtypes::<B>(device).map_err(refused)?;
-    input.check_dtype(name, &supported)?;
-    // INVARIANT: the dtypes of a GPU are those with a data type.
-    let dtype = tensor_dtype(input.options.dtype).expect("a data type");
-    start::<B>(device, dtype).map_err(refused)?;
+    start_on::<B>(name, device, input.options.dtype)?;
     let loaded = load_weights::<B>(device, input).map_err(refused)?;
     let (model, warnings) = loaded.map_err(|error| match error {
         ModelError::TooLarge { .. } => unavailable(error.to_string()),
@@ -49,6 +46,38 @@ pub(crate) fn load_on<B: GpuBackend>(
         device: name.to_owned(),
         engine: Box::new(engine),
         warnings,
+    })
+}
+
+/// Starts the GPU `device` with the name `name`.
+///
+/// # Errors
+/// [`Error::DeviceUnavailable`] if the GPU does not work, [`Error::Dtype`] if it does not support
+/// `dtype`.
+pub(crate) fn start_on<B: GpuBackend>(name: &str, device: &B::Device, dtype: Dtype) -> Result<()> {
+    let refused = |reason: Unavailable| Error::DeviceUnavailable {
+        device: name.to_owned(),
+        reason: reason.to_string(),
+    };
+    let supported = dtypes::<B>(device).map_err(refused)?;
+    check_dtype(name, dtype, &supported)?;
+    // INVARIANT: the dtypes of a GPU are those with a data type.
+    let dtype = tensor_dtype(dtype).expect("a data type");
+    start::<B>(device, dtype).map_err(refused)
+}
+
+/// Runs work on the GPU `device` with the name `name`, and waits until it is complete.
+///
+/// # Errors
+/// [`Error::DeviceFailed`] if the device failed.
+pub(crate) fn run_on<B: GpuBackend, W: DeviceWork>(
+    name: &str,
+    device: &B::Device,
+    work: W,
+) -> Result<W::Output> {
+    run_checked::<B, _>(device, || work.run::<B>(device)).map_err(|reason| Error::DeviceFailed {
+        device: name.to_owned(),
+        reason: reason.to_string(),
     })
 }
 

@@ -52,6 +52,7 @@ mod batch;
 #[cfg(feature = "demo")]
 mod demo;
 mod device;
+mod device_work;
 mod engine;
 mod error;
 mod event;
@@ -76,6 +77,7 @@ mod model_folder;
 mod pipeline;
 mod request;
 mod request_builder;
+mod run_on_device;
 mod run_options;
 mod score;
 mod stream;
@@ -85,6 +87,8 @@ mod threads;
 pub use answer::{Answer, JSON_SCHEMA, ScoredToken, TargetScore, Timings};
 pub use batch::BatchBuilder;
 pub use device::devices;
+#[doc(hidden)]
+pub use device_work::DeviceWork;
 pub use error::{Error, Result, error_chain};
 pub use event::{RunEvent, Token};
 pub use florence2::Florence2;
@@ -120,6 +124,8 @@ pub use memory_files::MemoryFiles;
 pub use merge::merge;
 pub use request::{ImageFeatures, ImageInput, Request};
 pub use request_builder::RequestBuilder;
+#[doc(hidden)]
+pub use run_on_device::run_on_device;
 pub use run_options::RunOptions;
 pub use stream::StreamBuilder;
 pub use system_info::SystemInfo;

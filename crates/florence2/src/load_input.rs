@@ -17,21 +17,20 @@ pub(crate) struct LoadInput<'a> {
     pub(crate) adapters: &'a [Adapter],
 }
 
-impl LoadInput<'_> {
-    /// Returns an error if the requested data type of the weights is not one of `supported`, the
-    /// data types of the device with the name `device`.
-    pub(crate) fn check_dtype(&self, device: &str, supported: &[Dtype]) -> Result<()> {
-        let dtype = self.options.dtype;
-        if supported.contains(&dtype) {
-            return Ok(());
-        }
-        Err(Error::Dtype {
-            device: device.to_owned(),
-            found: dtype,
-            expected: supported.to_vec(),
-        })
+/// Returns an error if `dtype` is not one of `supported`, the data types of the weights that the device
+/// with the name `device` supports.
+pub(crate) fn check_dtype(device: &str, dtype: Dtype, supported: &[Dtype]) -> Result<()> {
+    if supported.contains(&dtype) {
+        return Ok(());
     }
+    Err(Error::Dtype {
+        device: device.to_owned(),
+        found: dtype,
+        expected: supported.to_vec(),
+    })
+}
 
+impl LoadInput<'_> {
     /// Loads the weights onto a device of the backend. `monitor` is called with the progress.
     pub(crate) fn load<B: Backend>(
         &self,

@@ -8,7 +8,6 @@ use florence2_core::weights::{Adapter, SaveOptions, load_monitored, save, write_
 use florence2_core::{Error as ModelError, Florence2Config, Warning};
 use florence2_kernels::{Backend, Dtype};
 use florence2_processor::HuggingFaceFiles;
-use serde_json::{Map, Value};
 
 use crate::device::InspectBackend;
 use crate::error::{Error, Result};
@@ -104,10 +103,8 @@ impl<'a> Source<'a> {
     fn read(directory: &'a Path) -> Result<Self> {
         let folder = ModelFolder::new(directory);
         let config = folder.config()?;
-        let generation_config = match folder.generation_config()? {
-            Some(json) => json,
-            None => generation_config_of(&config)?,
-        };
+        let generation_config = folder.generation_config()?;
+        let generation_config = GenerationConfig::file(generation_config.as_deref(), &config)?;
         Ok(Self {
             folder,
             config,
@@ -142,65 +139,5 @@ impl<'a> Source<'a> {
             .image_token_id(image_token_id);
         save(&model, output, &options)?;
         Ok(warnings)
-    }
-}
-
-/// The generation options in `config.json`, where older models have them, as a
-/// `generation_config.json`.
-fn generation_config_of(config: &[u8]) -> Result<Vec<u8>> {
-    let (options, _) = GenerationConfig::from_json(None, config)?;
-    let fields = |config: &GenerationConfig| -> Map<String, Value> {
-        // INVARIANT: the options are a struct of numbers, texts and lists.
-        match serde_json::to_value(config) {
-            Ok(Value::Object(fields)) => fields,
-            _ => Map::new(),
-        }
-    };
-    let defaults = fields(&GenerationConfig::default());
-    let mut options = fields(&options);
-    options.retain(|key, value| !value.is_null() && defaults.get(key) != Some(value));
-    for (key, value) in &mut options {
-        // transformers accepts lists of one token, but not for `forced_bos_token_id`.
-        if let (true, Some([id])) = (
-            key.ends_with("_token_id"),
-            value.as_array().map(Vec::as_slice),
-        ) {
-            *value = id.clone();
-        }
-    }
-    Ok(format!("{:#}\n", Value::from(options)).into_bytes())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn options_of_config_json_become_a_file_of_their_own() {
-        let config = json!({
-            "text_config": {"decoder_start_token_id": 2, "bos_token_id": 0, "eos_token_id": 2,
-                "pad_token_id": 1, "forced_bos_token_id": 0, "num_beams": 3, "early_stopping": true,
-                "suppress_tokens": [7]},
-            "vision_config": {},
-        });
-        let written = generation_config_of(config.to_string().as_bytes()).unwrap();
-        let written: Value = serde_json::from_slice(&written).unwrap();
-        for (key, value) in [
-            ("forced_bos_token_id", json!(0)),
-            ("eos_token_id", json!(2)),
-            ("num_beams", json!(3)),
-            ("early_stopping", json!(true)),
-            ("suppress_tokens", json!([7])),
-        ] {
-            assert_eq!(written[key], value, "{written}");
-        }
-        let read = GenerationConfig::from_json(None, config.to_string().as_bytes()).unwrap();
-        let written = written.to_string();
-        let again =
-            GenerationConfig::from_json(Some(written.as_bytes()), config.to_string().as_bytes());
-        assert_eq!(again.unwrap().0, read.0);
     }
 }

@@ -45,6 +45,38 @@ impl GenerationConfig {
         Self::from_file(file, &config)
     }
 
+    /// The contents of `generation_config.json` for transformers: those of the model's file, or without it
+    /// the options of `config.json`, where older models have them.
+    ///
+    /// # Errors
+    /// Those of [`Self::from_json`] without `generation_config`.
+    pub fn file(generation_config: Option<&[u8]>, config: &[u8]) -> Result<Vec<u8>> {
+        if let Some(json) = generation_config {
+            return Ok(json.to_vec());
+        }
+        let (options, _) = Self::from_json(None, config)?;
+        let fields = |config: &Self| -> Map<String, Value> {
+            // INVARIANT: the options are a struct of numbers, texts and lists.
+            match serde_json::to_value(config) {
+                Ok(Value::Object(fields)) => fields,
+                _ => Map::new(),
+            }
+        };
+        let defaults = fields(&Self::default());
+        let mut options = fields(&options);
+        options.retain(|key, value| !value.is_null() && defaults.get(key) != Some(value));
+        for (key, value) in &mut options {
+            // transformers accepts lists of one token, but not for `forced_bos_token_id`.
+            if let (true, Some([id])) = (
+                key.ends_with("_token_id"),
+                value.as_array().map(Vec::as_slice),
+            ) {
+                *value = id.clone();
+            }
+        }
+        Ok(format!("{:#}\n", Value::from(options)).into_bytes())
+    }
+
     fn from_file(
         FileOptions {
             file,

@@ -314,4 +314,30 @@ mod tests {
         assert_eq!(config, expected);
         assert!(warnings.is_empty(), "{warnings:?}");
     }
+
+    #[test]
+    fn options_of_config_json_become_a_file_of_their_own() {
+        let config = json!({
+            "text_config": {"decoder_start_token_id": 2, "bos_token_id": 0, "eos_token_id": 2,
+                "pad_token_id": 1, "forced_bos_token_id": 0, "num_beams": 3, "early_stopping": true,
+                "suppress_tokens": [7]},
+            "vision_config": {},
+        });
+        let config = config.to_string();
+        let file = GenerationConfig::file(None, config.as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&file).unwrap();
+        for (key, value) in [
+            ("forced_bos_token_id", json!(0)),
+            ("eos_token_id", json!(2)),
+            ("num_beams", json!(3)),
+            ("early_stopping", json!(true)),
+            ("suppress_tokens", json!([7])),
+        ] {
+            assert_eq!(written[key], value, "{written}");
+        }
+        let read = |file: Option<&[u8]>| GenerationConfig::from_json(file, config.as_bytes());
+        assert_eq!(read(Some(&file)).unwrap().0, read(None).unwrap().0);
+        let kept = GenerationConfig::file(Some(b"{}"), config.as_bytes()).unwrap();
+        assert_eq!(kept, b"{}");
+    }
 }

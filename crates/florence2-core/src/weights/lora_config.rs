@@ -86,6 +86,17 @@ impl LoraConfig {
 
     /// Rejects settings that PEFT rejects.
     pub(super) fn validate(&self) -> Result<()> {
+        match self.invalid_settings().into_iter().next() {
+            None => Ok(()),
+            Some((setting, found, expected)) => {
+                Err(Error::argument(setting, format!("`{found}`"), expected))
+            }
+        }
+    }
+
+    /// Every setting that PEFT rejects: its name, the value that was found, and what was expected.
+    /// Regular expressions are not checked: see [`ModuleMatcher::new`](super::ModuleMatcher::new).
+    pub fn invalid_settings(&self) -> Vec<(&'static str, String, &'static str)> {
         let is_pattern = matches!(self.target_modules, NamesOrPattern::Pattern(_));
         let is_empty =
             matches!(&self.target_modules, NamesOrPattern::Names(names) if names.is_empty());
@@ -129,12 +140,11 @@ impl LoraConfig {
                 "none, because layers_to_transform is not set",
             ),
         ];
-        for (holds, setting, found, expected) in checks {
-            if !holds {
-                return Err(Error::argument(setting, format!("`{found}`"), expected));
-            }
-        }
-        Ok(())
+        checks
+            .into_iter()
+            .filter(|(holds, ..)| !holds)
+            .map(|(_, setting, found, expected)| (setting, found, expected))
+            .collect()
     }
 
     /// The content of `adapter_config.json`: every key that PEFT's `save_pretrained` writes.
