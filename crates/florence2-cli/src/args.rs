@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use florence2::{DecodeOptions, Dtype, Image, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
+use crate::eval::EvalArgs;
 use crate::generation_args::GenerationArgs;
 
 /// Caption, detect, ground, segment and read text with Florence-2.
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Compute the log-probability of a given answer.
     Score(ScoreArgs),
+    /// Evaluate a model on a data set, with the metrics of its tasks.
+    Eval(Box<EvalArgs>),
     /// Print a model's configuration and tensors, and check that they match.
     Inspect(InspectArgs),
     /// Merge LoRA adapters into their base model and write one checkpoint in Hugging Face's layout.

@@ -1,5 +1,6 @@
 //! The errors that end a command.
 
+use std::error::Error;
 use std::io;
 
 /// An error that ends a command.
@@ -48,14 +49,36 @@ pub(crate) enum Failure {
         failed: usize,
         skipped: usize,
     },
+    /// A data set cannot be opened.
+    #[error(transparent)]
+    Dataset(#[from] florence2_dataset::Error),
+    /// A metric cannot be computed.
+    #[error(transparent)]
+    Evaluation(#[from] florence2_eval::Error),
+    /// The handler of Ctrl-C cannot be installed.
+    #[error("Ctrl-C: the handler cannot be installed: {0}")]
+    Interrupt(String),
+    /// The user ended an evaluation.
+    #[error("interrupted after {answered} of {total} samples; no metric was computed")]
+    EvaluationInterrupted { answered: usize, total: usize },
     /// The checkpoint does not fit its configuration. The differences have been printed.
     #[error("the checkpoint does not fit its configuration")]
     Unfit,
 }
 
 impl Failure {
-    /// The message of the failure and of its sources, in one line.
+    /// The message of the failure and of its sources, in one line. The messages of some errors already
+    /// include those of their sources.
     pub(crate) fn message(&self) -> String {
-        florence2::error_chain(self)
+        let mut message = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            let reason = error.to_string();
+            if !message.ends_with(&reason) {
+                message += &format!(": {reason}");
+            }
+            source = error.source();
+        }
+        message
     }
 }

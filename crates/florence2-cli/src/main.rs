@@ -2,6 +2,7 @@
 
 mod args;
 mod draw;
+mod eval;
 mod failure;
 mod generation_args;
 mod generation_values;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Verify(args) => verify::verify(&args),

@@ -63,7 +63,9 @@ pub(crate) fn evaluate_boxes(
     let mut detections = Vec::new();
     let mut unknown_labels = BTreeMap::new();
     for (image_id, record) in (0..).zip(records) {
-        dataset.annotations.extend(classes.annotations(image_id, record));
+        dataset
+            .annotations
+            .extend(classes.annotations(image_id, record));
         for object in record.objects() {
             match classes.detection(image_id, &object, ranking) {
                 Some(detection) => detections.push(detection),
@@ -82,7 +84,11 @@ pub(crate) fn evaluate_boxes(
 fn ranking(records: &[&Record], options: &EvaluationOptions) -> Ranking {
     let mut regions = records.iter().flat_map(|record| record.regions());
     let is_scored = options.use_scores && regions.all(|region| region.score.is_some());
-    if is_scored { Ranking::Score } else { Ranking::Order }
+    if is_scored {
+        Ranking::Score
+    } else {
+        Ranking::Order
+    }
 }
 
 /// The classes by label.
@@ -180,7 +186,10 @@ impl fmt::Display for BoxEvaluation {
         let shown: Vec<String> = shown
             .map(|(label, count)| format!("{} ({count})", label.replace(char::is_control, " ")))
             .collect();
-        write!(f, "\ndetections with a label that the data set lacks, not evaluated: ")?;
+        write!(
+            f,
+            "\ndetections with a label that the data set lacks, not evaluated: "
+        )?;
         write!(f, "{}", shown.join(", "))?;
         match labels.len().saturating_sub(SHOWN_LABELS) {
             0 => Ok(()),

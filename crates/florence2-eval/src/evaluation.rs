@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use florence2_metrics::MetricsError;
 use florence2_metrics::caption::{self, CaptionSummary};
 use florence2_metrics::grounding::{self, GroundingSummary};
 use florence2_metrics::mask::{self, MaskSummary};
 use florence2_metrics::text::{
     AnswerSample, AnswerSummary, TranscriptionSummary, evaluate_answers, evaluate_transcriptions,
 };
-use florence2_metrics::MetricsError;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -241,7 +241,9 @@ fn scores(
             scores.answers = some(&samples, evaluate_answers)?;
         }
         TaskMetrics::Masks => {
-            let samples = records.iter().filter_map(|record| mask_sample(record).transpose());
+            let samples = records
+                .iter()
+                .filter_map(|record| mask_sample(record).transpose());
             scores.masks = some(&samples.collect::<Result<Vec<_>>>()?, mask::evaluate)?;
         }
     }
@@ -294,16 +296,27 @@ impl TaskScores {
         let detection = self.detection.as_ref();
         let scores = [
             detection.map(|scores| serde_json::to_value(scores.summary.overall)),
-            self.grounding.as_ref().map(|s| serde_json::to_value(s.overall)),
-            self.captions.as_ref().map(|s| serde_json::to_value(s.overall)),
-            self.answers.as_ref().map(|s| serde_json::to_value(s.overall)),
-            self.transcriptions.as_ref().map(|s| serde_json::to_value(s.overall)),
+            self.grounding
+                .as_ref()
+                .map(|s| serde_json::to_value(s.overall)),
+            self.captions
+                .as_ref()
+                .map(|s| serde_json::to_value(s.overall)),
+            self.answers
+                .as_ref()
+                .map(|s| serde_json::to_value(s.overall)),
+            self.transcriptions
+                .as_ref()
+                .map(|s| serde_json::to_value(s.overall)),
             self.masks.as_ref().map(|s| serde_json::to_value(s.overall)),
         ];
-        let objects = scores.into_iter().flatten().filter_map(|scores| match scores {
-            Ok(Value::Object(scores)) => Some(scores),
-            _ => None,
-        });
+        let objects = scores
+            .into_iter()
+            .flatten()
+            .filter_map(|scores| match scores {
+                Ok(Value::Object(scores)) => Some(scores),
+                _ => None,
+            });
         let scores = objects.flatten().filter(|(name, _)| name != "samples");
         scores.filter_map(|(name, value)| Some((name.replace(' ', "_"), value.as_f64()?)))
     }

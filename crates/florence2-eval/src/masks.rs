@@ -93,6 +93,8 @@ fn mask(size: ImageSize, object: &TruthObject) -> Result<Mask, MaskError> {
 /// The pixels of a mask that another one does not have.
 fn without(mask: &Mask, excluded: &Mask) -> Result<Mask, MaskError> {
     let pixels = mask.to_bitmap().into_iter().zip(excluded.to_bitmap());
-    let kept: Vec<bool> = pixels.map(|(pixel, is_excluded)| pixel && !is_excluded).collect();
+    let kept: Vec<bool> = pixels
+        .map(|(pixel, is_excluded)| pixel && !is_excluded)
+        .collect();
     Mask::from_bitmap(mask.height(), mask.width(), &kept)
 }

@@ -90,7 +90,9 @@ pub fn evaluate_model<B: Backend>(
 }
 
 fn require_answer(records: &[Record]) -> Result<()> {
-    let first = records.first().and_then(|record| record.outcome.as_ref().err());
+    let first = records
+        .first()
+        .and_then(|record| record.outcome.as_ref().err());
     match first {
         Some(first) if records.iter().all(|record| record.outcome.is_err()) => {
             Err(Error::NoAnswers {
@@ -121,17 +123,20 @@ impl<B: Backend> Answerer<'_, B> {
             batch.iter().map(|sample| self.read(sample)).collect();
         let questions: Vec<&Question> = read.iter().flatten().collect();
         let mut answers = self.answer_each(&questions)?.into_iter();
-        let records = batch.iter().zip(read).map(|(sample, question)| match question {
-            Err(reason) => Record::failed(sample, None, reason),
-            Ok(question) => {
-                let size = question.image.size();
-                // INVARIANT: there is one answer per question.
-                match answers.next().expect("an answer per question") {
-                    Ok(prediction) => Record::answered(sample, size, prediction),
-                    Err(error) => Record::failed(sample, Some(size), chain(&error)),
+        let records = batch
+            .iter()
+            .zip(read)
+            .map(|(sample, question)| match question {
+                Err(reason) => Record::failed(sample, None, reason),
+                Ok(question) => {
+                    let size = question.image.size();
+                    // INVARIANT: there is one answer per question.
+                    match answers.next().expect("an answer per question") {
+                        Ok(prediction) => Record::answered(sample, size, prediction),
+                        Err(error) => Record::failed(sample, Some(size), chain(&error)),
+                    }
                 }
-            }
-        });
+            });
         Ok(records.collect())
     }
 
@@ -156,9 +161,9 @@ impl<B: Backend> Answerer<'_, B> {
         }
         let error = match self.answer(questions) {
             Ok(answers) => return Ok(answers.into_iter().map(Ok).collect()),
-            Err(Failure::Model(
-                error @ (ModelError::Cancelled | ModelError::DeadlineExceeded),
-            )) => return Err(error.into()),
+            Err(Failure::Model(error @ (ModelError::Cancelled | ModelError::DeadlineExceeded))) => {
+                return Err(error.into());
+            }
             Err(error) => error,
         };
         if questions.len() == 1 {

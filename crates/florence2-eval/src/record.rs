@@ -136,9 +136,11 @@ impl Record {
     /// The record as a JSON object with the keys `image`, `source`, `prompt`, `width`, `height`,
     /// `answer` (null for a failure), `error` (null for an answer) and `truth`.
     pub fn to_json(&self) -> Value {
-        let answer = self.outcome.as_ref().ok().map(|answer| {
-            json!({ "text": answer.text, "regions": answer.regions })
-        });
+        let answer = self
+            .outcome
+            .as_ref()
+            .ok()
+            .map(|answer| json!({ "text": answer.text, "regions": answer.regions }));
         let objects: Vec<Value> = self.truth.objects.iter().map(object_json).collect();
         json!({
             "image": self.image.display().to_string(),

@@ -36,7 +36,9 @@ pub(crate) fn of_prefix(prefix: &str) -> (String, TaskMetrics) {
 }
 
 fn text_name(prefix: &str) -> String {
-    let token = prefix.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+    let token = prefix
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once('>'));
     match token {
         Some((name, _)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
             format!("<{name}>")
