@@ -269,7 +269,7 @@ fn ctrl_c_ends_with_a_message() {
     let prompts = (0..1000).map(|index| line(&format!("<VQA>{index}"), "star"));
     let (temporary, folder) = set(&prompts.collect::<Vec<_>>());
     let predictions = temporary.path().join("predictions.jsonl");
-    let child = Command::new(env!("CARGO_BIN_EXE_florence2"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_florence2"))
         .arg("eval")
         .arg(&folder)
         .arg("--predictions")
@@ -280,6 +280,7 @@ fn ctrl_c_ends_with_a_message() {
         .unwrap();
     let is_answered = || std::fs::metadata(&predictions).is_ok_and(|file| file.len() > 0);
     while !is_answered() {
+        assert_eq!(child.try_wait().unwrap(), None);
         std::thread::sleep(Duration::from_millis(20));
     }
     let killed = Command::new("kill")

@@ -1,6 +1,7 @@
 //! Small data sets, and answers as a model would generate them.
 
 #![allow(dead_code, reason = "each test uses a part")]
+
 use std::path::Path;
 
 use florence2_dataset::{Dataset, DatasetOptions};
