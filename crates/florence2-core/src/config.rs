@@ -83,6 +83,8 @@ pub struct Florence2VisionConfig {
     /// blocks rises linearly from 0 (default 0.1; null is 0).
     #[serde(deserialize_with = "null_is_default")]
     pub drop_path_rate: f64,
+    /// The standard deviation of initial weights (default 0.02).
+    pub initializer_range: f64,
 }
 
 impl Default for Florence2VisionConfig {
@@ -105,6 +107,7 @@ impl Default for Florence2VisionConfig {
             max_temporal_embeddings: 100,
             max_position_embeddings: 50,
             drop_path_rate: 0.1,
+            initializer_range: 0.02,
         }
     }
 }

@@ -9,13 +9,16 @@ use florence2_postprocess::{
 use florence2_processor::Prompt;
 
 use crate::example::{Annotation, Example};
-use crate::report::{Finding, FindingKind};
+use crate::report::{Finding, FindingKind, Severity};
 
 /// An image size with which the centre of bin N is N + 0.5.
 const BIN_SIZE: ImageSize = ImageSize {
     width: BINS,
     height: BINS,
 };
+
+/// Tokens that the parser removes, in its order.
+const FRAME_TOKENS: [&str; 3] = ["<s>", "</s>", "<pad>"];
 
 /// The faults of an example's texts.
 pub(crate) fn text_findings(example: &Example) -> Vec<Finding> {
@@ -115,74 +118,121 @@ pub(crate) fn regions(text: &str, post_processing_type: PostProcessingType) -> V
 
 /// Parts of a suffix that the parser of its task does not read, and faulty regions.
 fn grammar_findings(example: &Example, post_processing_type: PostProcessingType) -> Vec<Finding> {
-    let suffix = &example.suffix;
+    let frames = FRAME_TOKENS.iter();
+    // As the parser reads it.
+    let suffix = &frames.fold(example.suffix.clone(), |text, token| {
+        text.replace(token, "")
+    });
     let regions = regions(suffix, post_processing_type);
-    let (error, warning) = (
-        |found: String, expected: &str| {
-            Finding::error(
-                example.source.clone(),
-                FindingKind::Grammar,
-                found,
-                expected,
-            )
-        },
-        |kind: FindingKind, found: String, expected: &str| {
-            Finding::warning(example.source.clone(), kind, found, expected)
-        },
-    );
-    let mut findings = Vec::new();
-    let points: usize = regions
-        .iter()
-        .map(|region| region.shape.points().len())
-        .sum();
-    let locations = suffix.matches("<loc_").count();
-    let expected = grammar(post_processing_type);
-    if post_processing_type != PostProcessingType::PureText {
-        if regions.is_empty() {
-            findings.push(error(
-                format!("no region in the suffix {suffix:?}"),
-                expected,
-            ));
-            return findings;
-        }
-        if 2 * points < locations {
-            let lost = locations - 2 * points;
-            findings.push(error(
-                format!("{lost} locations that belong to no region"),
-                expected,
-            ));
-        } else if let Some(segment) = unread_text(suffix, &regions) {
-            let found = format!("the text {segment:?}, which the parser does not read as a label");
-            findings.push(warning(FindingKind::Grammar, found, expected));
-        }
-        if suffix.contains(" <loc_") {
-            let (found, expected) = (
-                "a space before a location",
-                "none, as in the published model's answers",
-            );
-            findings.push(warning(FindingKind::Grammar, found.to_owned(), expected));
-        }
-    } else if 2 * points < locations {
-        let lost = locations - 2 * points;
-        let found = format!("{lost} locations that form no box");
-        findings.push(warning(
-            FindingKind::Grammar,
-            found,
-            "four locations per box",
-        ));
-    }
+    let mut faults: Vec<Fault> = match post_processing_type {
+        PostProcessingType::PureText => lost_locations(suffix, &regions).into_iter().collect(),
+        with_regions => unread_parts(suffix, &regions, grammar(with_regions)),
+    };
     if post_processing_type == PostProcessingType::PhraseGrounding {
-        let banned = PostProcessorConfig::default().banned_phrases;
-        let labels: BTreeSet<&str> = regions.iter().map(|region| region.label.as_str()).collect();
-        for label in labels.into_iter().filter(|label| banned.contains(*label)) {
-            let found = format!("the phrase {label:?}, which the parser drops");
-            findings.push(warning(FindingKind::Label, found, "another phrase"));
+        faults.extend(banned_phrases(&regions));
+    }
+    faults.extend(frame_tokens(&example.suffix));
+    faults.extend(regions.iter().filter_map(region_fault));
+    let finding = |fault: Fault| Finding {
+        severity: fault.severity,
+        ..Finding::error(
+            example.source.clone(),
+            fault.kind,
+            fault.found,
+            fault.expected,
+        )
+    };
+    faults.into_iter().map(finding).collect()
+}
+
+/// A fault of a suffix.
+struct Fault {
+    severity: Severity,
+    kind: FindingKind,
+    found: String,
+    expected: &'static str,
+}
+
+impl Fault {
+    fn error(kind: FindingKind, found: String, expected: &'static str) -> Self {
+        Self {
+            severity: Severity::Error,
+            kind,
+            found,
+            expected,
         }
     }
-    for (found, expected) in regions.iter().filter_map(region_fault) {
-        findings.push(warning(FindingKind::Region, found, expected));
+
+    fn warning(kind: FindingKind, found: String, expected: &'static str) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(kind, found, expected)
+        }
     }
-    findings
+}
+
+/// Tokens that the tokenizer adds around an answer, and that the parser removes.
+fn frame_tokens(suffix: &str) -> Option<Fault> {
+    let tokens = FRAME_TOKENS.into_iter();
+    let found: Vec<&str> = tokens.filter(|token| suffix.contains(token)).collect();
+    (!found.is_empty()).then(|| {
+        let found = format!("{} in the suffix", found.join(", "));
+        let expected = "none, since the tokenizer adds <s> and </s>";
+        Fault::warning(FindingKind::Grammar, found, expected)
+    })
+}
+
+/// The number of locations that are not part of a region.
+fn lost(suffix: &str, regions: &[Region]) -> usize {
+    let points = regions.iter().map(|region| region.shape.points().len());
+    let locations = suffix.matches("<loc_").count();
+    // Removing frame tokens a second time, as the parser does, can join parts of a text to a location.
+    locations.saturating_sub(2 * points.sum::<usize>())
+}
+
+/// Locations of a text that form no box. A free answer may have them.
+fn lost_locations(suffix: &str, regions: &[Region]) -> Option<Fault> {
+    let lost = lost(suffix, regions);
+    (lost > 0).then(|| {
+        let found = format!("{lost} locations that form no box");
+        Fault::warning(FindingKind::Grammar, found, "four locations per box")
+    })
+}
+
+/// Parts of a suffix of regions that are not read.
+fn unread_parts(suffix: &str, regions: &[Region], grammar: &'static str) -> Vec<Fault> {
+    let kind = FindingKind::Grammar;
+    if regions.is_empty() {
+        let found = format!("no region in the suffix {suffix:?}");
+        return vec![Fault::error(kind, found, grammar)];
+    }
+    let mut faults = Vec::new();
+    let lost = lost(suffix, regions);
+    if lost > 0 {
+        let found = format!("{lost} locations that belong to no region");
+        faults.push(Fault::error(kind, found, grammar));
+    } else if let Some(segment) = unread_text(suffix, regions) {
+        let found = format!("the text {segment:?}, which the parser does not read as a label");
+        faults.push(Fault::warning(kind, found, grammar));
+    }
+    if suffix.contains(" <loc_") {
+        let found = "a space before a location".to_owned();
+        let expected = "none, as in the published model's answers";
+        faults.push(Fault::warning(kind, found, expected));
+    }
+    faults
+}
+
+/// Phrases of a grounding that the parser drops.
+fn banned_phrases(regions: &[Region]) -> Vec<Fault> {
+    let banned = PostProcessorConfig::default().banned_phrases;
+    let labels: BTreeSet<&str> = regions.iter().map(|region| region.label.as_str()).collect();
+    let labels = labels.into_iter().filter(|label| banned.contains(*label));
+    let fault = |label| {
+        let found = format!("the phrase {label:?}, which the parser drops");
+        Fault::warning(FindingKind::Label, found, "another phrase")
+    };
+    labels.map(fault).collect()
 }
 
 /// The grammar of a type.
@@ -228,7 +278,11 @@ fn segments(suffix: &str) -> impl Iterator<Item = &str> {
         }
         let tag = |text: &str| {
             let tag = tags.into_iter().find(|tag| text.starts_with(tag));
-            let location = || text.starts_with("<loc_").then(|| text.find('>')).flatten();
+            let location = || {
+                let after = text.strip_prefix("<loc_")?;
+                let end = after.find(['<', '>'])?;
+                after[end..].starts_with('>').then_some("<loc_".len() + end)
+            };
             tag.map(str::len).or_else(|| location().map(|end| end + 1))
         };
         let mut starts = rest.match_indices('<');
@@ -243,21 +297,21 @@ fn segments(suffix: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The fault of a region: a box without area or with swapped corners, or a polygon without area.
-fn region_fault(region: &Region) -> Option<(String, &'static str)> {
+fn region_fault(region: &Region) -> Option<Fault> {
     let label = &region.label;
-    let bins = |value: f64| value.floor();
-    match &region.shape {
+    let (found, expected) = match &region.shape {
         Shape::Box(corners) if corners.x1 >= corners.x2 || corners.y1 >= corners.y2 => {
-            let [x1, y1, x2, y2] = <[f64; 4]>::from(*corners).map(bins);
+            let [x1, y1, x2, y2] = <[f64; 4]>::from(*corners).map(f64::floor);
             let found = format!("the box <loc_{x1}><loc_{y1}><loc_{x2}><loc_{y2}> of {label:?}");
-            Some((found, "a box with an area, upper left corner first"))
+            (found, "a box with an area, upper left corner first")
         }
-        Shape::Polygon(ring) if ring.len() < 3 => Some((
-            format!("a polygon of {} points of {label:?}", ring.len()),
-            "at least 3 points",
-        )),
-        _ => None,
-    }
+        Shape::Polygon(ring) if ring.len() < 3 => {
+            let found = format!("a polygon of {} points of {label:?}", ring.len());
+            (found, "at least 3 points")
+        }
+        _ => return None,
+    };
+    Some(Fault::warning(FindingKind::Region, found, expected))
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ mod common;
 
 use common::{Folder, kinds, texts};
 use florence2_dataset::{
-    Dataset, DatasetOptions, Error, Finding, FindingKind, Format, Report, Severity,
+    AugmentOptions, Dataset, DatasetOptions, Error, Finding, FindingKind, Format, Report, Severity,
+    augment,
 };
-use florence2_processor::Task;
+use florence2_postprocess::{Coordinates, ImageSize, ScoredText, parse};
+use florence2_processor::{DecodeOptions, Task};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -218,6 +220,16 @@ fn doubtful_lines_are_used_with_a_warning() {
             "<CAPTION>",
             "a car<loc_0><loc_0>",
             "found 2 locations that form no box, expected four locations per box",
+        ),
+        (
+            "<CAPTION>",
+            "<s>a car</s>",
+            "found <s>, </s> in the suffix, expected none, since the tokenizer adds <s> and </s>",
+        ),
+        (
+            "<REGION_PROPOSAL>",
+            "<l<s>oc_1><loc_1><loc_2><loc_2>",
+            "found <s> in the suffix, expected none, since the tokenizer adds <s> and </s>",
         ),
         (
             "<OD>",
@@ -777,4 +789,120 @@ proptest! {
             Err(error) => prop_assert!(!error.to_string().contains('\n'), "{}", error),
         }
     }
+
+    /// Any texts are checked, counted and augmented.
+    #[test]
+    fn any_texts_are_checked_and_augmented(
+        lines in vec((proptest::sample::select(&PREFIXES[..]), vec(fragment(), 0..12)), 1..20),
+        seed: u64,
+    ) {
+        let lines = lines.into_iter().map(|(prefix, fragments)| {
+            json!({"image": "a.png", "prefix": prefix, "suffix": fragments.concat()}).to_string()
+        });
+        let lines: Vec<String> = lines.collect();
+        let folder = Folder::new()
+            .image("a.png", 20, 10)
+            .file("annotations.jsonl", lines.join("\n"));
+        let Ok(dataset) = folder.open(&DatasetOptions::default()) else {
+            return Ok(());
+        };
+        let options = AugmentOptions::default().flip_probability(0.5).crop_probability(0.5);
+        for (index, example) in dataset.examples().iter().enumerate() {
+            let image = example.open_image(&DecodeOptions::default()).expect("an image");
+            let seed = seed.wrapping_add(index as u64);
+            // Labels that cannot be written are errors.
+            if let Ok((image, augmented)) = augment(image, example, &options, seed) {
+                let objects = augmented.truth(image.size()).objects.len();
+                prop_assert!(objects <= example.truth(image.size()).objects.len());
+            }
+        }
+    }
+
+    /// Annotations with any numbers are written so that the parser reads all of them, or reported.
+    #[test]
+    fn any_annotation_is_used_or_reported(
+        boxes in vec([coordinate(), coordinate(), coordinate(), coordinate()], 1..4),
+        ring in vec(coordinate(), 0..9),
+        task in proptest::sample::select(&OBJECT_TASKS[..]),
+        is_yolo: bool,
+    ) {
+        let options = DatasetOptions::default().task(task);
+        let folder = if is_yolo {
+            let line = |numbers: &[f64]| {
+                let numbers = numbers.iter().map(|number| format!(" {}", number / 100.0));
+                format!("0{}\n", numbers.collect::<String>())
+            };
+            let boxes = boxes.iter().map(|corners| line(corners)).collect::<String>();
+            yolo_with((boxes + &line(&ring)).as_bytes())
+        } else {
+            let annotations = boxes.iter().map(|corners| {
+                json!({"image_id": 1, "category_id": 1, "bbox": corners, "segmentation": [ring]})
+            });
+            let annotations: Vec<Value> = annotations.collect();
+            coco_with(|file| file["annotations"] = json!(annotations)).0
+        };
+        let report = match folder.open(&options) {
+            Ok(dataset) => {
+                for example in dataset.examples() {
+                    let size = ImageSize { width: 200, height: 100 };
+                    let answer = ScoredText::unscored(&*example.suffix);
+                    let kind = example.post_processing_type();
+                    let coordinates = Coordinates::BinCenters;
+                    let parsed = parse(&answer, kind, size, coordinates);
+                    let instances = parsed.regions.chunk_by(|a, b| a.instance == b.instance).count();
+                    prop_assert_eq!(instances, example.truth(size).objects.len());
+                }
+                dataset.report().clone()
+            }
+            Err(Error::NoExamples { report, .. }) => *report,
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        prop_assert!(report.examples > 0 || report.count(Severity::Error) > 0);
+    }
+}
+
+const OBJECT_TASKS: [Task; 8] = [
+    Task::ObjectDetection,
+    Task::DenseRegionCaption,
+    Task::RegionProposal,
+    Task::OpenVocabularyDetection,
+    Task::ReferringExpressionSegmentation,
+    Task::RegionToSegmentation,
+    Task::RegionToCategory,
+    Task::RegionToDescription,
+];
+
+fn coordinate() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => 0.0..100.0,
+        4 => (0_u32..100).prop_map(f64::from),
+        2 => -300.0..300.0,
+        1 => any::<f64>().prop_filter("JSON has no other numbers", |number| number.is_finite()),
+    ]
+}
+
+const PREFIXES: [&str; 9] = [
+    "<OD>",
+    "<REGION_PROPOSAL>",
+    "<CAPTION_TO_PHRASE_GROUNDING>a car",
+    "<OCR_WITH_REGION>",
+    "<REFERRING_EXPRESSION_SEGMENTATION>a car",
+    "<OPEN_VOCABULARY_DETECTION>a car",
+    "<REGION_TO_CATEGORY><loc_1><loc_2><loc_300><loc_400>",
+    "<CAPTION>",
+    "a question",
+];
+
+/// Parts of texts that parsers search for, and misleading ones.
+fn fragment() -> impl Strategy<Value = String> {
+    let tags = [
+        "<sep>", "<poly>", "</poly>", "<s>", "</s>", "<pad>", "<", "<loc_", "\n", " ", "car",
+    ];
+    prop_oneof![
+        4 => (0_u32..1000).prop_map(|bin| format!("<loc_{bin}>")),
+        6 => [0_u32..1000, 0_u32..1000, 0_u32..1000, 0_u32..1000]
+            .prop_map(|bins| bins.map(|bin| format!("<loc_{bin}>")).concat()),
+        3 => proptest::sample::select(tags.to_vec()).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
 }

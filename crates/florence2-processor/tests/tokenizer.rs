@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use common::fixture;
 use florence2_postprocess::ImageSize;
 use florence2_processor::{
-    Error, Florence2Processor, Prompt, Task, TaskInput, TextStream, Tokenizer, TokenizerFiles,
+    Error, Florence2Processor, HuggingFaceFiles, Prompt, Task, TaskInput, TextStream, Tokenizer,
+    TokenizerFiles,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The output of `tests/fixtures/tokenizer_layouts.py`.
 #[derive(Deserialize)]
@@ -378,6 +379,58 @@ fn added_tokens_have_the_same_ids_in_every_form() {
             assert_eq!(tokenizer.id_to_token(id).as_deref(), Some(token), "{form}");
         }
         assert_eq!(tokenizer.id_to_token(u32::MAX), None);
+    }
+}
+
+/// A folder with the files of a tokenizer and an empty configuration of the image processor.
+fn with_preprocessor(files: &BTreeMap<&str, Vec<u8>>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    std::fs::write(folder.path().join("preprocessor_config.json"), "{}").unwrap();
+    folder
+}
+
+/// A tokenizer without an image token receives it with the id that transformers gives it.
+#[test]
+fn an_added_image_token_has_the_id_that_transformers_gives_it() {
+    let layouts: Layouts = fixture("tokenizer_layouts.json");
+    let mut added = 0;
+    for mut layout in layouts.cases {
+        let id = layout.read_from_memory().token_to_id("<image>");
+        let config = layout.files.get_mut("tokenizer_config.json").unwrap();
+        let config = config.as_object_mut().unwrap();
+        if config.get("extra_special_tokens") == Some(&json!({"image_token": "<image>"})) {
+            config.remove("extra_special_tokens");
+            added += 1;
+        }
+        let folder = with_preprocessor(&layout.contents());
+        let files = HuggingFaceFiles::from_dir(folder.path()).unwrap();
+        assert_eq!(Some(files.image_token_id), id, "{}", layout.name);
+        let folder = with_preprocessor(&files.files.into_iter().collect());
+        let tokenizer = Tokenizer::from_dir(folder.path()).unwrap();
+        for (text, ids) in layouts.texts.iter().zip(&layout.ids) {
+            let found = tokenizer.encode(text).unwrap();
+            assert_eq!(&found, ids, "{}: {text:?}", layout.name);
+        }
+    }
+    assert!(added >= 20, "{added}");
+}
+
+#[test]
+#[ignore = "needs Florence-2's vocabulary, which is not part of the project"]
+fn the_image_token_has_transformers_id() {
+    for layout in ["ms", "hf"] {
+        let entries = std::fs::read_dir(real_tokenizers().join(layout)).unwrap();
+        let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let names: Vec<String> = paths.iter().map(|path| name(path)).collect();
+        let contents = paths.iter().map(|path| std::fs::read(path).unwrap());
+        let files = names.iter().map(String::as_str).zip(contents).collect();
+        let folder = with_preprocessor(&files);
+        let files = HuggingFaceFiles::from_dir(folder.path()).unwrap();
+        assert_eq!(files.image_token_id, 51_289, "{layout}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! AdamW over a module's trained parameters: torch's `AdamW` with the parameter groups of
 //! transformers' `Trainer`.
+//!
+//! burn's AdamW is not used: it computes the bias corrections in f32, and `1 - beta2` alone is then
+//! wrong by 1e-5 in relative terms.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{AdamWConfig, AdamWState, SimpleOptimizer};
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use florence2_core::weights::module_path_to_key;
 
 use crate::gradients::Gradients;
@@ -24,25 +26,26 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
 }
 
+/// The state of a parameter: torch's `step`, `exp_avg` and `exp_avg_sq`. Moments are flattened.
+#[derive(Debug, Clone)]
+pub(crate) struct Moments<B: Backend> {
+    pub(crate) step: u64,
+    pub(crate) exp_avg: Tensor<B, 1>,
+    pub(crate) exp_avg_sq: Tensor<B, 1>,
+}
+
 /// AdamW and its state for each parameter, by key.
+#[derive(Debug)]
 pub struct AdamW<B: AutodiffBackend> {
-    decaying: burn::optim::AdamW,
-    constant: burn::optim::AdamW,
-    /// The moments, flattened.
-    pub(crate) states: BTreeMap<String, AdamWState<B::InnerBackend, 1>>,
+    settings: AdamWSettings,
+    pub(crate) states: BTreeMap<String, Moments<B::InnerBackend>>,
 }
 
 impl<B: AutodiffBackend> AdamW<B> {
     /// Creates an optimiser without state.
-    pub fn new(settings: &AdamWSettings) -> Self {
-        let config = AdamWConfig::new()
-            .with_beta_1(settings.adam_beta1 as f32)
-            .with_beta_2(settings.adam_beta2 as f32)
-            .with_epsilon(settings.adam_epsilon as f32);
-        let with_decay = |decay: f64| config.clone().with_weight_decay(decay as f32).build();
+    pub fn new(settings: AdamWSettings) -> Self {
         Self {
-            decaying: with_decay(settings.weight_decay),
-            constant: with_decay(0.0),
+            settings,
             states: BTreeMap::new(),
         }
     }
@@ -64,16 +67,53 @@ impl<B: AutodiffBackend> AdamW<B> {
     }
 }
 
+impl AdamWSettings {
+    /// The value of a parameter after a step: torch's `_single_tensor_adamw`.
+    fn update<B: Backend>(
+        &self,
+        value: Tensor<B, 1>,
+        moments: &Moments<B>,
+        learning_rate: f64,
+        decay: f64,
+    ) -> Tensor<B, 1> {
+        let step = moments.step as f64;
+        let correction1 = 1.0 - self.adam_beta1.powf(step);
+        let correction2 = 1.0 - self.adam_beta2.powf(step);
+        let root = moments.exp_avg_sq.clone().sqrt() / correction2.sqrt();
+        let update = moments.exp_avg.clone() / (root + self.adam_epsilon);
+        value * (1.0 - learning_rate * decay) - update * (learning_rate / correction1)
+    }
+}
+
+impl<B: Backend> Moments<B> {
+    fn next(state: Option<Self>, gradient: Tensor<B, 1>, settings: &AdamWSettings) -> Self {
+        let square = gradient.clone() * gradient.clone();
+        let gradient = gradient * (1.0 - settings.adam_beta1);
+        let square = square * (1.0 - settings.adam_beta2);
+        match state {
+            None => Self {
+                step: 1,
+                exp_avg: gradient,
+                exp_avg_sq: square,
+            },
+            Some(state) => Self {
+                step: state.step + 1,
+                exp_avg: state.exp_avg * settings.adam_beta1 + gradient,
+                exp_avg_sq: state.exp_avg_sq * settings.adam_beta2 + square,
+            },
+        }
+    }
+}
+
 /// Returns whether weight decay applies to a parameter: neither to biases nor to layer norms, as in
 /// transformers' `Trainer.get_decay_parameter_names`.
 pub fn decays(key: &str) -> bool {
     let key = key.to_lowercase();
     let mut parts = key.split('.');
     let is_norm = |part: &str| {
-        part == "norm"
+        part.contains("layernorm")
             || part.ends_with("_norm")
-            || part.contains("layernorm")
-            || matches!(part, "norm1" | "norm2")
+            || matches!(part, "norm" | "norm1" | "norm2")
     };
     !key.contains("bias") && !parts.any(is_norm)
 }
@@ -99,19 +139,20 @@ impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_, B> {
         let Some(gradient) = self.gradients.by_key.remove(&key) else {
             return parameter;
         };
-        let optimizer = if decays(&key) {
-            &self.optimizer.decaying
+        let settings = self.optimizer.settings;
+        let decay = if decays(&key) {
+            settings.weight_decay
         } else {
-            &self.optimizer.constant
+            0.0
         };
         let (id, value) = (parameter.id, parameter.val().inner());
+        drop(parameter);
         let shape = value.shape();
         let state = self.optimizer.states.remove(&key);
-        let flat = value.reshape([-1]);
-        let (updated, state) = optimizer.step(self.learning_rate, flat, gradient, state);
-        if let Some(state) = state {
-            self.optimizer.states.insert(key, state);
-        }
+        let moments = Moments::next(state, gradient, &settings);
+        let value = value.reshape([-1]);
+        let updated = settings.update(value, &moments, self.learning_rate, decay);
+        self.optimizer.states.insert(key, moments);
         let updated = Tensor::from_inner(updated.reshape(shape)).require_grad();
         Param::initialized(id, updated)
     }

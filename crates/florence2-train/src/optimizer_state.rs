@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::optim::{AdamWState, AdaptiveMomentumState};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use florence2_checkpoint::{Checkpoint, FloatType, SafetensorsWriter, TensorSpec};
 
 use crate::error::{Error, Result};
+use crate::optimizer::Moments;
 
 /// The name of the file.
 pub(crate) const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 
 /// The state of the optimiser by parameter.
-pub(crate) type OptimizerState<B> = BTreeMap<String, AdamWState<B, 1>>;
+pub(crate) type OptimizerState<B> = BTreeMap<String, Moments<B>>;
 
 /// Writes the state to a folder.
 ///
@@ -23,12 +23,11 @@ pub(crate) type OptimizerState<B> = BTreeMap<String, AdamWState<B, 1>>;
 /// [`Error::Model`] with the file.
 pub(crate) fn write<B: Backend>(states: &OptimizerState<B>, folder: &Path) -> Result<()> {
     let tensors = states.iter().flat_map(|(key, state)| {
-        let momentum = &state.momentum;
-        let step = Tensor::from_data([momentum.time as f32], &momentum.moment_1.device());
+        let step = Tensor::from_data([state.step as f32], &state.exp_avg.device());
         [
             (format!("step.{key}"), step),
-            (format!("exp_avg.{key}"), momentum.moment_1.clone()),
-            (format!("exp_avg_sq.{key}"), momentum.moment_2.clone()),
+            (format!("exp_avg.{key}"), state.exp_avg.clone()),
+            (format!("exp_avg_sq.{key}"), state.exp_avg_sq.clone()),
         ]
     });
     let named: Vec<(String, Tensor<B, 1>)> = tensors.collect();
@@ -76,7 +75,7 @@ pub(crate) fn read<B: Backend>(
             Err(format!("`{name}`: found {found} values, expected {size}"))
         }
     };
-    let state = |key: &str, size: usize| -> Result<Option<AdamWState<B, 1>>, String> {
+    let state = |key: &str, size: usize| -> Result<Option<Moments<B>>, String> {
         // A parameter of a layer that was always skipped has no state.
         let Some(step) = read(&format!("step.{key}"), 1)? else {
             return Ok(None);
@@ -86,9 +85,11 @@ pub(crate) fn read<B: Backend>(
             let values = read(&name, size)?.ok_or_else(|| format!("`{name}` is missing"))?;
             Ok::<_, String>(Tensor::from_data(TensorData::new(values, [size]), device))
         };
-        let (first, second) = (moment("exp_avg")?, moment("exp_avg_sq")?);
-        let momentum = AdaptiveMomentumState::new(step[0] as usize, first, second);
-        Ok(Some(AdamWState::new(momentum)))
+        Ok(Some(Moments {
+            step: step[0] as u64,
+            exp_avg: moment("exp_avg")?,
+            exp_avg_sq: moment("exp_avg_sq")?,
+        }))
     };
     let mut problems = Vec::new();
     let mut states = OptimizerState::new();

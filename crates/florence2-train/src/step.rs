@@ -1,5 +1,7 @@
 //! One optimiser step: forward and backward passes over micro-batches, gradient clipping, AdamW.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
@@ -12,6 +14,11 @@ use crate::error::{Error, Result};
 use crate::gradients::Gradients;
 use crate::optimizer::{AdamW, AdamWSettings};
 use crate::trained_parameters::trained;
+
+/// Held while a graph of autodiff exists. When a backward pass ends, burn-autodiff 0.21 removes nodes
+/// from the graphs that other threads build at that time
+/// (`GraphCleaner::cleanup_orphaned_entries`): their gradients would be incomplete.
+static GRAPH: Mutex<()> = Mutex::new(());
 
 /// torch's `clip_grad_norm_` adds this number to the norm.
 const NORM_EPSILON: f64 = 1e-6;
@@ -157,7 +164,7 @@ impl<B: Backend> TrainStep<B> {
         Ok(Self {
             frozen: FrozenEncoder::new(&model),
             model,
-            optimizer: AdamW::new(settings),
+            optimizer: AdamW::new(*settings),
             gradients: Gradients::default(),
             loss: None,
             max_grad_norm,
@@ -207,9 +214,14 @@ impl<B: Backend> TrainStep<B> {
     /// micro-batches of the step: transformers' `num_items_in_batch`. `seed` is that of dropout and
     /// drop path.
     ///
+    /// One call at a time runs in a process. Other code must not run backward passes of burn's
+    /// autodiff meanwhile.
+    ///
     /// # Errors
     /// Those of the model's forward pass.
     pub fn accumulate(&mut self, batch: Batch<B>, step_tokens: usize, seed: u64) -> Result<()> {
+        // The mutex protects no value that a panic could leave inconsistent.
+        let _graph = GRAPH.lock().unwrap_or_else(PoisonError::into_inner);
         self.model.set_dropout_seed(Some(seed));
         let image_features = self.image_features(batch.images)?;
         let mut text = ForwardText::new(Tensor::from_inner(batch.input_ids));

@@ -20,6 +20,9 @@ use serde_json::Value;
 /// The largest difference of losses and gradient norms, relative to the golden, and of updates, relative
 /// to the norm of the golden's update.
 const TOLERANCE: f64 = 1e-3;
+/// The largest difference of gradient norms as a multiple of that which torch has in f32, if it is more
+/// than [`TOLERANCE`]. Training amplifies rounding errors: in `tiny-a-mean` by 1e4 in 40 steps.
+const MULTIPLE_OF_TORCH: f64 = 10.0;
 /// The number of micro-batches of the data, which are used in turns.
 const MICRO_BATCHES: usize = 5;
 /// The number of images of a micro-batch.
@@ -171,6 +174,8 @@ fn compare(name: &str) {
     let mut training = TrainStep::new(model, &settings, arguments.max_grad_norm).unwrap();
     let golden = |key: &str, step: usize| case.golden[key][step].as_f64().unwrap();
     let accumulation = arguments.gradient_accumulation_steps;
+    let torch = &case.golden["trainer_f32_differences"]["grad_norm"];
+    let norm_tolerance = TOLERANCE.max(MULTIPLE_OF_TORCH * torch.as_f64().unwrap());
     let is_mean_of_means = case.golden["loss_rule"] == "mean of means";
     for step in 0..case.golden["loss"].as_array().unwrap().len() {
         let batches: Vec<_> = (step * accumulation..(step + 1) * accumulation)
@@ -193,17 +198,24 @@ fn compare(name: &str) {
         } else {
             "loss"
         };
-        assert_relative(name, step, "loss", report.loss, golden(loss, step));
-        let norm = golden("grad_norm", step);
-        assert_relative(name, step, "grad_norm", report.grad_norm, norm);
+        assert_relative(
+            name,
+            step,
+            "loss",
+            report.loss,
+            golden(loss, step),
+            TOLERANCE,
+        );
+        let (found, expected) = (report.grad_norm, golden("grad_norm", step));
+        assert_relative(name, step, "grad_norm", found, expected, norm_tolerance);
     }
     compare_updates(name, &case, &initial, &values(training.model()));
 }
 
-fn assert_relative(name: &str, step: usize, what: &str, found: f64, expected: f64) {
+fn assert_relative(name: &str, step: usize, what: &str, found: f64, expected: f64, tolerance: f64) {
     let difference = (found - expected).abs() / expected.abs();
     assert!(
-        difference <= TOLERANCE,
+        difference <= tolerance,
         "{name}, step {step}: {what}: found {found}, expected {expected}"
     );
 }

@@ -7,21 +7,12 @@ use crate::config::Florence2Config;
 use crate::error::{Error, Result};
 
 /// Fields of `text_config` that transformers writes and [`Florence2Config`] does not contain.
-const TEXT_FIELDS: [&str; 10] = [
-    "activation_dropout",
-    "attention_dropout",
+const TEXT_FIELDS: [&str; 4] = [
     "classifier_dropout",
-    "decoder_layerdrop",
-    "dropout",
-    "encoder_layerdrop",
     "forced_eos_token_id",
-    "init_std",
     "is_decoder",
     "use_cache",
 ];
-
-/// Fields of `vision_config` that transformers writes and [`Florence2Config`] does not contain.
-const VISION_FIELDS: [&str; 2] = ["drop_path_rate", "initializer_range"];
 
 /// The content of `config.json` as transformers writes it for weights of a dtype. Fields that
 /// [`Florence2Config`] does not contain are copied from the source model's `config.json`, whose
@@ -42,14 +33,14 @@ pub(super) fn hugging_face_config(
     let mut written = json!(config);
     for (part, fields, model_type) in [
         ("text_config", &TEXT_FIELDS[..], "bart"),
-        ("vision_config", &VISION_FIELDS, "florence_vision"),
+        ("vision_config", &[], "florence_vision"),
     ] {
         let part_of_source = source.get(part);
         let part = &mut written[part];
         for field in fields {
             let value = part_of_source.and_then(|part| part.get(field));
-            if let Some(value) = value.filter(|_| part.get(field).is_none()) {
-                part[field] = value.clone();
+            if let Some(value) = value {
+                part[*field] = value.clone();
             }
         }
         part["model_type"] = json!(model_type);

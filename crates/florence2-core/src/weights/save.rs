@@ -30,8 +30,8 @@ const ADDED_BIASES: [&str; 2] = [
     "model.multi_modal_projector.image_projection.bias",
 ];
 
-/// The last part of the keys of an update that is not merged.
-const UPDATES: [&str; 2] = ["lora_A", "lora_B"];
+/// The end of the keys of an update that is not merged.
+const UPDATES: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 
 /// How a model is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -142,8 +142,7 @@ impl Shapes {
     /// Rejects parameters that transformers does not have.
     fn check_names(&self, path: &Path) -> Result<()> {
         let is_added = |key: &&str| {
-            let name = key.rsplit('.').next().unwrap_or(key);
-            ADDED_BIASES.contains(key) || UPDATES.contains(&name)
+            ADDED_BIASES.contains(key) || UPDATES.iter().any(|update| key.ends_with(update))
         };
         let added: Vec<&str> = self.keys().into_iter().filter(is_added).collect();
         if added.is_empty() {

@@ -56,43 +56,6 @@ pub struct AdapterTensor {
 }
 
 impl LoraTensors {
-    /// Sorts the trained parameters of a model with updates: the factors of the update of a weight with
-    /// the key `fc1.weight` have the keys `fc1.weight.lora_A` and `fc1.weight.lora_B`, and all others are
-    /// those of [`LoraConfig::modules_to_save`].
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] with every update that lacks a factor.
-    pub fn from_parameters(
-        parameters: impl IntoIterator<Item = (String, AdapterTensor)>,
-    ) -> Result<Self> {
-        let mut tensors = Self::default();
-        let mut parts: BTreeMap<String, [Option<AdapterTensor>; 2]> = BTreeMap::new();
-        for (key, tensor) in parameters {
-            if let Some(module) = key.strip_suffix(".weight.lora_A") {
-                parts.entry(module.to_owned()).or_default()[0] = Some(tensor);
-            } else if let Some(module) = key.strip_suffix(".weight.lora_B") {
-                parts.entry(module.to_owned()).or_default()[1] = Some(tensor);
-            } else {
-                tensors.modules_to_save.insert(key, tensor);
-            }
-        }
-        let mut missing = Vec::new();
-        for (module, parts) in parts {
-            match parts {
-                [Some(a), Some(b)] => {
-                    tensors.updates.insert(module, LoraFactors { a, b });
-                }
-                [None, _] => missing.push(format!("`{module}`: lora_A is missing")),
-                [_, None] => missing.push(format!("`{module}`: lora_B is missing")),
-            }
-        }
-        if missing.is_empty() {
-            Ok(tensors)
-        } else {
-            Err(Error::malformed("adapter", missing.join("; ")))
-        }
-    }
-
     /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) to a folder, which is
     /// created if it does not exist. PEFT and [`Adapter::open`](super::Adapter::open) read them. Each
     /// file replaces an earlier one only if it is written completely.
@@ -182,45 +145,4 @@ impl LoraTensors {
 fn is_embedding(module: &str) -> bool {
     let name = module.rsplit('.').next().unwrap_or(module);
     EMBEDDINGS.contains(&name)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn parameters(keys: &[&str]) -> Vec<(String, AdapterTensor)> {
-        let keys = keys.iter().enumerate();
-        keys.map(|(index, key)| {
-            let tensor = AdapterTensor {
-                shape: vec![index],
-                values: Vec::new(),
-            };
-            ((*key).to_owned(), tensor)
-        })
-        .collect()
-    }
-
-    #[test]
-    fn the_parameters_of_a_model_are_sorted() {
-        let found = LoraTensors::from_parameters(parameters(&[
-            "a.fc1.weight.lora_A",
-            "lm_head.weight",
-            "a.fc1.weight.lora_B",
-            "a.norm.bias",
-        ]))
-        .unwrap();
-        let factors = &found.updates["a.fc1"];
-        assert_eq!((&factors.a.shape, &factors.b.shape), (&vec![0], &vec![2]));
-        let saved: Vec<&String> = found.modules_to_save.keys().collect();
-        assert_eq!(saved, ["a.norm.bias", "lm_head.weight"]);
-    }
-
-    #[test]
-    fn an_error_names_every_missing_factor() {
-        let parameters = parameters(&["a.fc1.weight.lora_A", "b.weight.lora_B"]);
-        let error = LoraTensors::from_parameters(parameters).unwrap_err();
-        let expected = "adapter: `a.fc1`: lora_B is missing; `b`: lora_A is missing";
-        assert_eq!(error.to_string(), expected);
-    }
 }

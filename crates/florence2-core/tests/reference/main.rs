@@ -11,6 +11,7 @@ mod demo;
 mod fixture;
 mod generation;
 mod gradients;
+mod initialisation;
 mod saving;
 mod stages;
 mod weights;

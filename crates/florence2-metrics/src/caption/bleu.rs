@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ngrams::{self, LONGEST};
-use super::summary::CaptionSample;
+use super::sample::CaptionSample;
 use crate::error::MetricsError;
 
 /// Added to the number of matches, so that a product is never 0.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ngrams::{self, LONGEST};
-use super::summary::CaptionSample;
+use super::sample::CaptionSample;
 use crate::error::MetricsError;
 
 /// Standard deviation of the penalty on the difference of lengths.

@@ -4,9 +4,11 @@ mod bleu;
 mod cider;
 mod ngrams;
 mod ptb_tokenizer;
+mod sample;
 mod summary;
 
 pub use bleu::{Bleu, bleu};
 pub use cider::{Cider, cider_d};
 pub use ptb_tokenizer::{tokenize, tokenize_captions};
-pub use summary::{CaptionSample, CaptionScores, CaptionSummary, evaluate, evaluate_tokenized};
+pub use sample::CaptionSample;
+pub use summary::{CaptionScores, CaptionSummary, evaluate, evaluate_tokenized};

@@ -1,7 +1,8 @@
 //! Splits text into tokens: at each position, the longest match of all rules.
 
 use super::chars::{is_alphanumeric, is_symbol};
-use super::matchers::{Match, longest};
+use super::rules::longest;
+use super::scan::Match;
 
 /// Iterator over tokens. It yields `None` for a line break.
 pub(super) struct Lexer<'a> {

@@ -7,7 +7,9 @@
 mod chars;
 mod lexer;
 mod lists;
-mod matchers;
+mod marks;
+mod rules;
+mod scan;
 mod words;
 
 use self::lexer::Lexer;
@@ -18,8 +20,9 @@ const PUNCTUATION: [&str; 11] = ["'", "''", "`", ".", "?", "!", ",", ":", "-", "
 
 /// Tokenizes a caption: tokens in lower case, without punctuation, separated by spaces.
 ///
-/// Within captions in English, this equals the tokenizer of pycocoevalcap, except that its no-break
-/// space in tokens such as `1 1/2` is a space, at which BLEU and CIDEr-D split as well.
+/// Captions in English get the tokens of pycocoevalcap's tokenizer. Its no-break space in tokens such as
+/// `1 1/2` is a space here, at which BLEU and CIDEr-D split as well. Differences remain in rare text: phone
+/// numbers in several parts, and abbreviations joined by hyphens (`a 1980s-dr.`).
 pub fn tokenize(caption: &str) -> String {
     tokenize_captions(&[caption]).remove(0)
 }

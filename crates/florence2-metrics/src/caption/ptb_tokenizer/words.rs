@@ -5,7 +5,7 @@ use super::lists::{
     APOSTROPHE_PREFIXES, APOSTROPHE_WORDS, assimilation, is_abbreviation,
     is_abbreviation_before_number, is_sentence_starter,
 };
-use super::matchers::{LONGEST_SPAN, Match, contraction, count, is_at, starts_with};
+use super::scan::{LONGEST_SPAN, Match, contraction, count, is_at, starts_with};
 
 /// A word: letters and digits, and further ones after a period or a question or exclamation mark
 /// without a space. It takes precedence before a contraction, so that `cannot's` is not `can not`.

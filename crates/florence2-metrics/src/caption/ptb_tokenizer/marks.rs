@@ -1,122 +1,11 @@
 //! Rules for tokens other than words.
 
 use super::chars::{is_alphanumeric, is_apostrophe, is_digit, is_letter};
-use super::lists::{CONTRACTIONS, DOMAINS, ENTITIES};
-use super::words;
-
-/// Longest address, tag and the like, in characters, which bounds the time per position.
-pub(super) const LONGEST_SPAN: usize = 300;
-
-/// A token at the beginning of a text.
-pub(super) struct Match {
-    /// Number of characters of the token.
-    pub(super) length: usize,
-    /// Number of characters that the rule compares, with those that must follow the token. The rule
-    /// with the largest number applies.
-    pub(super) priority: usize,
-    /// The token, if it is not the text in lower case.
-    pub(super) replacement: Option<String>,
-}
-
-impl Match {
-    /// A token that is the text in lower case.
-    pub(super) fn source(length: usize) -> Self {
-        Self {
-            length,
-            priority: length,
-            replacement: None,
-        }
-    }
-
-    /// A token that must be followed by some more characters.
-    pub(super) fn before(length: usize, following: usize) -> Self {
-        Self {
-            length,
-            priority: length + following,
-            replacement: None,
-        }
-    }
-
-    fn replaced(length: usize, token: &str) -> Self {
-        Self {
-            length,
-            priority: length,
-            replacement: Some(token.to_owned()),
-        }
-    }
-}
-
-type Rule = fn(&[char]) -> Option<Match>;
-
-/// All rules. The first of those that compare as many characters applies.
-const RULES: [Rule; 26] = [
-    tag,
-    entity,
-    url,
-    host_path,
-    email,
-    words::contraction_stem,
-    words::negation,
-    contraction,
-    words::assimilated,
-    words::sentence_end,
-    words::abbreviation,
-    words::acronym,
-    words::with_apostrophe,
-    words::elision,
-    year,
-    words::word,
-    words::before_punctuation,
-    words::hyphenated,
-    words::dotted_hyphenated,
-    words::slashed,
-    words::ampersand,
-    number,
-    mixed_fraction,
-    currency,
-    mention,
-    run,
-];
-
-/// Returns the match of the rule that compares the most characters.
-pub(super) fn longest(text: &[char]) -> Option<Match> {
-    let mut best: Option<Match> = emoticon(text);
-    for rule in RULES {
-        if let Some(found) = rule(text)
-            && best
-                .as_ref()
-                .is_none_or(|best| found.priority > best.priority)
-        {
-            best = Some(found);
-        }
-    }
-    best
-}
-
-/// Number of characters from `start` on that satisfy a predicate.
-pub(super) fn count(text: &[char], start: usize, predicate: impl Fn(char) -> bool) -> usize {
-    text[start.min(text.len())..]
-        .iter()
-        .take_while(|&&c| predicate(c))
-        .count()
-}
-
-/// Whether a character exists and satisfies a predicate.
-pub(super) fn is_at(text: &[char], index: usize, predicate: impl Fn(char) -> bool) -> bool {
-    text.get(index).is_some_and(|&c| predicate(c))
-}
-
-/// Whether a text begins with another, in any case. A straight apostrophe also matches the
-/// typographic one.
-pub(super) fn starts_with(text: &[char], prefix: &str) -> bool {
-    let equal = |(found, expected): (&char, char)| {
-        found.eq_ignore_ascii_case(&expected) || (expected == '\'' && is_apostrophe(*found))
-    };
-    text.len() >= prefix.chars().count() && text.iter().zip(prefix.chars()).all(equal)
-}
+use super::lists::{DOMAINS, ENTITIES};
+use super::scan::{LONGEST_SPAN, Match, count, is_at, starts_with};
 
 /// Tags such as `<loc_1>` and `</a>`.
-fn tag(text: &[char]) -> Option<Match> {
+pub(super) fn tag(text: &[char]) -> Option<Match> {
     if text[0] != '<' {
         return None;
     }
@@ -134,7 +23,7 @@ fn tag(text: &[char]) -> Option<Match> {
     is_at(span, end, |c| c == '>').then(|| Match::source(end + 1))
 }
 
-fn entity(text: &[char]) -> Option<Match> {
+pub(super) fn entity(text: &[char]) -> Option<Match> {
     let found = ENTITIES
         .iter()
         .find(|(entity, _)| starts_with(text, entity));
@@ -146,7 +35,7 @@ fn is_url_character(c: char) -> bool {
 }
 
 /// `https://example.com/path`, without punctuation at the end.
-fn url(text: &[char]) -> Option<Match> {
+pub(super) fn url(text: &[char]) -> Option<Match> {
     let scheme = ["https://", "http://"]
         .into_iter()
         .find(|scheme| starts_with(text, scheme))?;
@@ -158,7 +47,7 @@ fn url(text: &[char]) -> Option<Match> {
 }
 
 /// `example.com/path`.
-fn host_path(text: &[char]) -> Option<Match> {
+pub(super) fn host_path(text: &[char]) -> Option<Match> {
     let span = &text[..text.len().min(LONGEST_SPAN)];
     let mut dot = 0;
     loop {
@@ -183,7 +72,7 @@ fn host_path(text: &[char]) -> Option<Match> {
 }
 
 /// `name@example.com`. As in the reference, punctuation after it belongs to it.
-fn email(text: &[char]) -> Option<Match> {
+pub(super) fn email(text: &[char]) -> Option<Match> {
     let is_local = |c: char| is_url_character(c) && c != '@';
     if !text[0].is_ascii_alphanumeric() {
         return None;
@@ -199,20 +88,8 @@ fn email(text: &[char]) -> Option<Match> {
     Some(Match::source(at + last + 2))
 }
 
-/// `'s`, `'re` and so on, if no letter or digit follows. The apostrophe becomes a straight one.
-pub(super) fn contraction(text: &[char]) -> Option<Match> {
-    if !is_apostrophe(text[0]) {
-        return None;
-    }
-    let is_whole = |ending: &&&str| {
-        starts_with(&text[1..], ending) && !is_at(text, 1 + ending.len(), is_alphanumeric)
-    };
-    let ending = CONTRACTIONS.iter().find(is_whole)?;
-    Some(Match::replaced(1 + ending.len(), &format!("'{ending}")))
-}
-
 /// `'90s` and `'90`.
-fn year(text: &[char]) -> Option<Match> {
+pub(super) fn year(text: &[char]) -> Option<Match> {
     if !is_apostrophe(text[0]) || count(text, 1, is_digit) != 2 {
         return None;
     }
@@ -235,7 +112,7 @@ pub(super) fn number(text: &[char]) -> Option<Match> {
 }
 
 /// `1-1/2`, and `1 1/2`, of which the reference makes one token with a no-break space.
-fn mixed_fraction(text: &[char]) -> Option<Match> {
+pub(super) fn mixed_fraction(text: &[char]) -> Option<Match> {
     let is_space = |c: char| matches!(c, ' ' | '\t' | '\u{a0}');
     let whole = count(text, 0, is_digit);
     let has_hyphen = is_at(text, whole, |c| c == '-');
@@ -260,13 +137,13 @@ fn mixed_fraction(text: &[char]) -> Option<Match> {
 }
 
 /// `US$`.
-fn currency(text: &[char]) -> Option<Match> {
+pub(super) fn currency(text: &[char]) -> Option<Match> {
     let letters = count(text, 0, |c| c.is_ascii_uppercase());
     (letters > 0 && is_at(text, letters, |c| c == '$')).then(|| Match::source(letters + 1))
 }
 
 /// `@user` and `#topic`.
-fn mention(text: &[char]) -> Option<Match> {
+pub(super) fn mention(text: &[char]) -> Option<Match> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let length = match text[0] {
         '@' if !is_at(text, 1, |c| c.is_ascii_digit()) => count(text, 1, is_name),
@@ -278,7 +155,7 @@ fn mention(text: &[char]) -> Option<Match> {
 
 /// Runs of the same character, or of question and exclamation marks, that are one token. Quotes,
 /// ellipses and dashes are removed.
-fn run(text: &[char]) -> Option<Match> {
+pub(super) fn run(text: &[char]) -> Option<Match> {
     let first = text[0];
     let length = match first {
         '!' | '?' => count(text, 0, |c| matches!(c, '!' | '?')),
@@ -298,7 +175,7 @@ fn run(text: &[char]) -> Option<Match> {
 }
 
 /// `:)`, `;-P`, `=D` and `-_-`.
-fn emoticon(text: &[char]) -> Option<Match> {
+pub(super) fn emoticon(text: &[char]) -> Option<Match> {
     if starts_with(text, "-_-") || starts_with(text, "^_^") {
         return Some(Match::source(3));
     }
