@@ -1,6 +1,7 @@
 //! The command `florence2`.
 
 mod args;
+mod command;
 mod draw;
 mod eval;
 mod failure;
@@ -25,7 +26,7 @@ use std::process::{self, ExitCode};
 use clap::{CommandFactory, Parser};
 use florence2::SystemInfo;
 
-use args::{Cli, Command};
+use command::{Cli, Command};
 use failure::Failure;
 use output::print;
 

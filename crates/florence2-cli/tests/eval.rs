@@ -70,7 +70,7 @@ fn each_task_of_a_data_set_is_evaluated() {
     let (printed, said, succeeded) = eval(&folder, &files);
     assert!(succeeded, "{said}");
     for part in [
-        "<OD>: 1 samples",
+        "<OD>: 1 sample\n",
         "white circle",
         "CER",
         "CIDEr-D",

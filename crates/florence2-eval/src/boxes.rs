@@ -9,7 +9,7 @@ use florence2_metrics::detection::{
 };
 use serde::Serialize;
 
-use crate::evaluation::EvaluationOptions;
+use crate::options::EvaluationOptions;
 use crate::record::{PredictedObject, Record, xywh};
 
 /// The number of labels in the table that the data set does not have. JSON has all of them.

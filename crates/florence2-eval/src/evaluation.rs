@@ -17,48 +17,12 @@ use crate::boxes::{BoxEvaluation, Labels, evaluate_boxes};
 use crate::error::{Error, Result};
 use crate::grounding::grounding_samples;
 use crate::masks::mask_sample;
+use crate::options::EvaluationOptions;
 use crate::record::Record;
 use crate::task_metrics::{TaskMetrics, of_prefix};
 use crate::texts::{
     answer_sample, caption_sample, category_sample, text_lines_sample, transcription_sample,
 };
-
-/// Options of [`evaluate`].
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct EvaluationOptions {
-    /// The classes of the data set, which also lists those without objects:
-    /// [`Dataset::classes`](florence2_dataset::Dataset::classes). May be empty.
-    pub classes: Vec<String>,
-    /// Whether detections are ranked by their scores, if all have one.
-    pub use_scores: bool,
-}
-
-impl Default for EvaluationOptions {
-    fn default() -> Self {
-        Self {
-            classes: Vec::new(),
-            use_scores: true,
-        }
-    }
-}
-
-impl EvaluationOptions {
-    /// Sets the classes of the data set.
-    #[must_use]
-    pub fn classes(self, classes: impl Into<Vec<String>>) -> Self {
-        Self {
-            classes: classes.into(),
-            ..self
-        }
-    }
-
-    /// Sets whether detections are ranked by their scores.
-    #[must_use]
-    pub fn use_scores(self, use_scores: bool) -> Self {
-        Self { use_scores, ..self }
-    }
-}
 
 /// The result of an evaluation.
 ///
@@ -336,7 +300,8 @@ impl fmt::Display for Evaluation {
 
 impl fmt::Display for TaskEvaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} samples", self.task, self.samples)?;
+        let plural = if self.samples == 1 { "" } else { "s" };
+        write!(f, "{}: {} sample{plural}", self.task, self.samples)?;
         if self.failed > 0 {
             write!(f, ", {} without an answer", self.failed)?;
         }

@@ -35,6 +35,7 @@ mod evaluation;
 mod grounding;
 mod masks;
 mod model;
+mod options;
 mod record;
 mod sample;
 mod task_metrics;
@@ -42,9 +43,8 @@ mod texts;
 
 pub use boxes::{BoxEvaluation, Ranking};
 pub use error::{Error, Result};
-pub use evaluation::{
-    Evaluation, EvaluationOptions, FailedSample, TaskEvaluation, TaskScores, evaluate,
-};
+pub use evaluation::{Evaluation, FailedSample, TaskEvaluation, TaskScores, evaluate};
 pub use model::{ModelOptions, evaluate_model};
+pub use options::EvaluationOptions;
 pub use record::{Prediction, Record};
 pub use sample::{Sample, samples};

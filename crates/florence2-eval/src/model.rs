@@ -15,7 +15,8 @@ use florence2_postprocess::{Coordinates, ImageSize, LOCATION_TOLERANCE};
 use florence2_processor::{DecodeOptions, Florence2Processor, Image, Prompt, TokenizedPrompts};
 
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, EvaluationOptions, evaluate};
+use crate::evaluation::{Evaluation, evaluate};
+use crate::options::EvaluationOptions;
 use crate::record::{Prediction, Record};
 use crate::sample::{Sample, samples};
 

@@ -69,7 +69,7 @@ fn tasks_without_true_objects_have_no_scores() {
     assert!(
         evaluation
             .to_string()
-            .ends_with("1 samples\nno true objects")
+            .ends_with("1 sample\nno true objects")
     );
     let nothing = evaluate(&[], &EvaluationOptions::default()).unwrap();
     assert!(nothing.tasks.is_empty());
