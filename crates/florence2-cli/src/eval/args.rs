@@ -19,8 +19,6 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
     pub(crate) generation: GenerationArgs,
     /// Samples per batch.
     #[arg(long, value_name = "N", default_value = "1")]
@@ -45,6 +43,9 @@ pub(crate) struct EvalArgs {
     pub(crate) predictions: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) decoding: DecodingArgs,
+    // The last one: its heading applies to all arguments after it.
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
