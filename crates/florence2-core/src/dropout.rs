@@ -7,6 +7,7 @@
 
 use burn::tensor::backend::Backend as BurnBackend;
 use burn::tensor::{Tensor, TensorData};
+use florence2_kernels::DropoutMask;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -70,6 +71,16 @@ impl Dropout {
         self.drop(x, shape)
     }
 
+    /// The mask of the next forward pass; `None` if nothing is dropped.
+    pub(crate) fn mask<B: BurnBackend>(&self, device: &B::Device) -> Option<DropoutMask> {
+        let seed = self.seed?;
+        let is_active = self.probability > 0.0 && B::ad_enabled(device);
+        is_active.then_some(DropoutMask {
+            probability: self.probability,
+            seed,
+        })
+    }
+
     /// Multiplies by a mask of the given shape, which is expanded to that of `x`.
     fn drop<B: BurnBackend, const D: usize>(
         &self,
@@ -77,14 +88,11 @@ impl Dropout {
         shape: [usize; D],
     ) -> Tensor<B, D> {
         let device = x.device();
-        let Some(seed) = self.seed else {
+        let Some(mask) = self.mask::<B>(&device) else {
             return x;
         };
-        if self.probability == 0.0 || !B::ad_enabled(&device) {
-            return x;
-        }
-        let mask = TensorData::new(mask(shape.iter().product(), self.probability, seed), shape);
-        x * Tensor::from_data(mask, &device)
+        let factors = TensorData::new(mask.factors(shape.iter().product()), shape);
+        x * Tensor::from_data(factors, &device)
     }
 }
 
@@ -120,32 +128,11 @@ impl LayerDrop {
 
     /// Returns whether the forward pass skips the layer.
     pub fn is_skipped(&self) -> bool {
-        self.0
-            .seed
-            .is_some_and(|seed| mask(1, self.0.probability, seed) == [0.0])
-    }
-}
-
-/// The number of values that 16 random bits distinguish. A probability is rounded to a multiple of
-/// the inverse.
-const LEVELS: f64 = 65_536.0;
-
-/// Zeros with a probability, else the inverse of the probability to keep a value.
-fn mask(values: usize, probability: f64, seed: u64) -> Vec<f32> {
-    let dropped = (probability * LEVELS).round().min(LEVELS);
-    let kept = (LEVELS / (LEVELS - dropped)) as f32;
-    let mut bits = vec![0; 2 * values];
-    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bits);
-    bits.chunks_exact(2)
-        .map(|pair| {
-            let level = u16::from_le_bytes([pair[0], pair[1]]);
-            if f64::from(level) < dropped {
-                0.0
-            } else {
-                kept
-            }
+        self.0.seed.is_some_and(|seed| {
+            let probability = self.0.probability;
+            DropoutMask { probability, seed }.factors(1) == [0.0]
         })
-        .collect()
+    }
 }
 
 /// The probability of drop path per block of a network: from 0 at the first to `rate` at the last;
@@ -158,20 +145,6 @@ pub(crate) fn drop_path_rates(rate: f64, blocks: usize) -> impl Iterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mask_has_the_probability_and_keeps_the_expectation() {
-        for probability in [0.0, 0.1, 0.5, 0.9, 1.0] {
-            let mask = mask(100_000, probability, 7);
-            let dropped = mask.iter().filter(|value| **value == 0.0).count() as f64;
-            assert!((dropped / 1e5 - probability).abs() < 0.01, "{probability}");
-            let mean = mask.iter().map(|value| f64::from(*value)).sum::<f64>() / 1e5;
-            let expected = if probability == 1.0 { 0.0 } else { 1.0 };
-            assert!((mean - expected).abs() < 0.03, "{probability}: {mean}");
-        }
-        assert_eq!(mask(64, 0.5, 1), mask(64, 0.5, 1));
-        assert_ne!(mask(64, 0.5, 1), mask(64, 0.5, 2));
-    }
 
     #[test]
     fn rates_rise_to_the_last_block() {

@@ -11,7 +11,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, DType, Int, Tensor, activation};
 use florence2_kernels::activation::{GELU_CUBE, GELU_TANH, QUICK_GELU};
 use florence2_kernels::layer_weights::LinearWeights;
-use florence2_kernels::{Activation, Backend, Dtype, LoraUpdate, Weight};
+use florence2_kernels::{Activation, AttentionSettings, Backend, Dtype, LoraUpdate, Weight};
 
 use crate::dropout::{Dropout, Seeds};
 
@@ -229,6 +229,9 @@ pub(crate) fn layer_norm<B: Backend, const D: usize>(
     norm: &LayerNorm<B>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
+    if let Some(y) = B::fused_layer_norm(norm, &x) {
+        return y;
+    }
     let dtype = x.dtype();
     norm.forward(x.cast(DType::F32)).cast(dtype)
 }
@@ -237,7 +240,7 @@ pub(crate) fn layer_norm<B: Backend, const D: usize>(
 pub fn activate<B: Backend, const D: usize>(function: Activation, x: Tensor<B, D>) -> Tensor<B, D> {
     let times_sigmoid = |x: Tensor<B, D>, argument| x * activation::sigmoid(argument);
     match function {
-        Activation::Gelu => activation::gelu(x),
+        Activation::Gelu => B::fused_gelu(&x).unwrap_or_else(|| activation::gelu(x)),
         Activation::GeluTanh => {
             let cube = x.clone() * x.clone() * x.clone();
             let argument = (x.clone() + cube * f64::from(GELU_CUBE)) * f64::from(GELU_TANH);
@@ -264,6 +267,14 @@ pub(crate) fn scaled_dot_product_attention<B: Backend>(
     scale: f64,
     dropout: &Dropout,
 ) -> Tensor<B, 4> {
+    let settings = AttentionSettings {
+        mask,
+        scale,
+        dropout: dropout.mask::<B>(&q.device()),
+    };
+    if let Some(attention) = B::fused_attention([&q, &k, &v], &settings) {
+        return attention;
+    }
     let dtype = q.dtype();
     let queries = q.dims()[2];
     let mut scores = (q * scale).matmul(k.swap_dims(2, 3));
@@ -271,7 +282,7 @@ pub(crate) fn scaled_dot_product_attention<B: Backend>(
         scores = fusion_barrier(scores);
     }
     scores = scores.cast(DType::F32);
-    if let Some(mask) = mask {
+    if let Some(mask) = settings.mask {
         let shape = scores.shape();
         // Equivalent to -inf, but the result of a fully masked row is still a number.
         scores = scores.mask_fill(mask.expand(shape), f32::MIN);

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
+use burn::nn::LayerNorm;
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::cpu_level::CpuLevelError;
@@ -11,6 +12,7 @@ use crate::layer_weights::{
     SpatialBlockWeights,
 };
 use crate::packing::Packing;
+use crate::training_ops::{AttentionSettings, TrainingOps};
 use crate::weight::Weight;
 
 /// A burn backend on which the model runs.
@@ -21,7 +23,7 @@ use crate::weight::Weight;
 /// specification of the fused operations.
 ///
 /// Layer norms use an epsilon of 1e-5, the default of burn and of the model.
-pub trait Backend: Packing {
+pub trait Backend: TrainingOps {
     /// The state of [`Self::fused_decoder_layer`]'s self-attention: the keys and values of the
     /// tokens decoded so far. `()` on a backend that does not fuse decoder layers.
     type SelfAttentionCache: SelectRows + Default;
@@ -142,6 +144,31 @@ pub trait Backend: Packing {
         None
     }
 
+    /// The exact GELU of every value.
+    fn fused_gelu<const D: usize>(_x: &Tensor<Self, D>) -> Option<Tensor<Self, D>> {
+        None
+    }
+
+    /// The layer norm of the last dimension.
+    fn fused_layer_norm<const D: usize>(
+        _norm: &LayerNorm<Self>,
+        _x: &Tensor<Self, D>,
+    ) -> Option<Tensor<Self, D>> {
+        None
+    }
+
+    /// `softmax(q k^T * scale) v`, with dropout of the attention weights.
+    ///
+    /// # Shapes
+    /// - `q` and output: `[batch, heads, queries, head_dim]`
+    /// - `k`, `v`: `[batch, heads, keys, head_dim]`
+    fn fused_attention(
+        _qkv: [&Tensor<Self, 4>; 3],
+        _settings: &AttentionSettings<Self>,
+    ) -> Option<Tensor<Self, 4>> {
+        None
+    }
+
     /// The `count` largest log-probabilities of each row, or all of a shorter row. Returns `None`
     /// if the backend does not find them faster than it copies all logits to the host.
     ///
@@ -165,6 +192,9 @@ impl SelectRows for () {
 
 #[cfg(feature = "ndarray")]
 impl Packing for burn_ndarray::NdArray {}
+
+#[cfg(feature = "ndarray")]
+impl TrainingOps for burn_ndarray::NdArray {}
 
 #[cfg(feature = "ndarray")]
 impl Backend for burn_ndarray::NdArray {

@@ -26,6 +26,7 @@ mod backend;
 #[cfg(feature = "flex")]
 mod cpu;
 mod cpu_level;
+mod dropout_mask;
 mod dtype;
 mod exp;
 #[cfg(feature = "gpu")]
@@ -35,6 +36,7 @@ mod lora;
 mod multiply_add;
 mod packing;
 mod top_k;
+mod training_ops;
 mod weight;
 
 pub use activation::Activation;
@@ -44,11 +46,13 @@ pub use backend::{Backend, SelectRows};
 #[cfg(feature = "flex")]
 pub use cpu::{cpu_level, cpu_levels, set_cpu_level, with_spin_limit};
 pub use cpu_level::CpuLevelError;
+pub use dropout_mask::DropoutMask;
 pub use dtype::{Dtype, tensor_dtype};
 pub use exp::exp;
 pub use lora::LoraUpdate;
 pub use packing::{Packed, Packing};
 pub use top_k::top_k;
+pub use training_ops::{AttentionSettings, LayerNormGradients, TrainingOps};
 pub use weight::Weight;
 
 /// Frees memory that is kept for later operations: the buffers of the process and of this thread,

@@ -30,8 +30,8 @@ pub struct Batch<B: Backend> {
     pub images: Images<B>,
     /// The prompts, `[batch, tokens]`, without `<image>` placeholders.
     pub input_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`: 1 for a prompt, 0 for padding.
-    pub attention_mask: Tensor<B, 2, Int>,
+    /// `[batch, tokens]`: 1 for a prompt, 0 for padding; `None` if nothing is padded.
+    pub attention_mask: Option<Tensor<B, 2, Int>>,
     /// The labels, `[batch, tokens]`, with [`IGNORE_INDEX`] as padding.
     pub labels: Tensor<B, 2, Int>,
     /// The number of labels that are not ignored.
@@ -108,11 +108,14 @@ impl<B: Backend> Batch<B> {
     ) -> Self {
         let ids = padded(prompts, i64::from(pad_token_id));
         let counted = labels.iter().flatten().filter(|id| **id != IGNORE_INDEX);
+        let is_padded = prompts
+            .windows(2)
+            .any(|pair| pair[0].len() != pair[1].len());
         let mask: Vec<Vec<i64>> = prompts.iter().map(|prompt| vec![1; prompt.len()]).collect();
         Self {
             images,
             input_ids: Tensor::from_data(ids, device),
-            attention_mask: Tensor::from_data(padded(&mask, 0), device),
+            attention_mask: is_padded.then(|| Tensor::from_data(padded(&mask, 0), device)),
             labels: Tensor::from_data(padded(labels, IGNORE_INDEX), device),
             label_tokens: counted.count(),
         }
@@ -225,7 +228,7 @@ impl<B: Backend> TrainStep<B> {
         self.model.set_dropout_seed(Some(seed));
         let image_features = self.image_features(batch.images)?;
         let mut text = ForwardText::new(Tensor::from_inner(batch.input_ids));
-        text.attention_mask = Some(Tensor::from_inner(batch.attention_mask));
+        text.attention_mask = batch.attention_mask.map(Tensor::from_inner);
         text.labels = Some(Tensor::from_inner(batch.labels));
         let output = self.model.forward_text(image_features, text)?;
         // INVARIANT: a forward pass with labels returns a loss.
@@ -253,7 +256,7 @@ impl<B: Backend> TrainStep<B> {
             }
         };
         let mut text = ForwardText::new(batch.input_ids);
-        text.attention_mask = Some(batch.attention_mask);
+        text.attention_mask = batch.attention_mask;
         text.labels = Some(batch.labels);
         let output = model.forward_text(image_features, text)?;
         // INVARIANT: as in `accumulate`.

@@ -12,6 +12,7 @@ mod parameters;
 mod simd;
 mod tensor;
 mod threads;
+mod training;
 mod workspace;
 
 pub(crate) use gemm::pack::PackedMatrix;

@@ -2,11 +2,13 @@
 
 use burn::tensor::{DType, Tensor};
 
-use crate::{Backend, Dtype, Packing};
+use crate::{Backend, Dtype, Packing, TrainingOps};
 
 /// The implementation of [`Backend`] for a GPU.
 macro_rules! on_gpu {
     ($backend:ty, $runtime:ty) => {
+        impl TrainingOps for $backend {}
+
         impl Packing for $backend {
             fn dtypes() -> &'static [Dtype] {
                 &[Dtype::F32, Dtype::F16, Dtype::Bf16]

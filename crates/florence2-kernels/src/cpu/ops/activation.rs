@@ -81,7 +81,7 @@ fn gelu(values: &mut [f32]) {
     clippy::inline_always,
     reason = "it must be compiled for its caller's instruction set"
 )]
-fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
+pub(crate) fn erf(multiply_add: MultiplyAdd, x: f32) -> f32 {
     const END: f32 = 3.8;
     // Maps the squares within the polynomial's range to -1..=1.
     let square = multiply_add.of(x * x, 2.0 / (END * END), -1.0);

@@ -6,7 +6,7 @@ use crate::cpu::simd::vectorised;
 use crate::multiply_add::MultiplyAdd;
 
 /// The epsilon of layer norms: the default of burn and of the model.
-const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Layer norm of rows that have as many values as the norm has channels.
 pub(crate) fn layer_norm(input: &[f32], norm: &Norm, output: &mut [f32]) {

@@ -1,7 +1,6 @@
-//! Training: [`Backend`] for burn's autodiff. Frozen weights stay packed, and their products run on
-//! the fused operations of the inner backend, in the forward and in the backward pass.
+//! The product with a frozen weight.
 
-use burn::tensor::{Int, Tensor, TensorPrimitive};
+use burn::tensor::{Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::NoCheckpointing;
@@ -9,55 +8,13 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 
 use crate::layer_weights::LinearWeights;
-use crate::packing::{Packed, Packing};
+use crate::packing::Packed;
 use crate::{Backend, Weight};
-
-impl<B: Backend> Packing for Autodiff<B> {
-    fn unpack<const D: usize>(packed: &Packed, shape: [usize; D]) -> Tensor<Self, D> {
-        Tensor::from_inner(B::unpack(packed, shape))
-    }
-
-    fn packed_transpose(packed: &Packed) -> &Packed {
-        B::packed_transpose(packed)
-    }
-}
-
-impl<B: Backend> Backend for Autodiff<B> {
-    type SelfAttentionCache = ();
-    type CrossAttentionCache = ();
-
-    fn check_settings() -> Result<(), crate::CpuLevelError> {
-        B::check_settings()
-    }
-
-    fn largest_buffer(device: &Self::Device) -> Option<u64> {
-        B::largest_buffer(device)
-    }
-
-    fn fused_embedding(
-        weight: &Weight<Self, 2>,
-        input_ids: &Tensor<Self, 2, Int>,
-    ) -> Option<Tensor<Self, 3>> {
-        let frozen = Weight::Packed(weight.as_packed()?.clone());
-        B::fused_embedding(&frozen, &input_ids.clone().inner()).map(Tensor::from_inner)
-    }
-
-    fn fused_linear<const D: usize>(
-        hidden_states: &Tensor<Self, D>,
-        weights: &LinearWeights<'_, Self>,
-    ) -> Option<Tensor<Self, D>> {
-        let product = frozen_product(hidden_states, weights.weight.as_packed()?)?;
-        Some(match weights.bias {
-            Some(bias) => product + bias.val().unsqueeze(),
-            None => product,
-        })
-    }
-}
 
 /// `x * weight^T` for a frozen, packed weight. Nothing but the weight is kept for the backward pass.
 ///
 /// Shapes: `[.., tokens, in]` to `[.., tokens, out]`.
-fn frozen_product<B: Backend, const D: usize>(
+pub(super) fn frozen_product<B: Backend, const D: usize>(
     x: &Tensor<Autodiff<B>, D>,
     weight: &Packed,
 ) -> Option<Tensor<Autodiff<B>, D>> {
