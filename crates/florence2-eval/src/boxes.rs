@@ -108,11 +108,15 @@ impl Classes {
             classes.add(name);
             return classes;
         }
-        listed.iter().for_each(|label| classes.add(label));
+        for label in listed {
+            classes.add(label);
+        }
         let objects = records.iter().flat_map(|record| &record.truth.objects);
         let mut others: Vec<&str> = objects.map(|object| object.label.as_str()).collect();
         others.sort_unstable();
-        others.into_iter().for_each(|label| classes.add(label));
+        for label in others {
+            classes.add(label);
+        }
         classes
     }
 
