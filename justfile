@@ -18,8 +18,8 @@ semver baseline:
     cargo semver-checks --baseline-rev {{baseline}} --default-features --features demo,hub,mimalloc,ndarray -p florence2
     cargo semver-checks --baseline-rev {{baseline}} --only-explicit-features --features flex,mimalloc,ndarray -p florence2-kernels
     cargo semver-checks --baseline-rev {{baseline}} --default-features \
-        -p florence2-checkpoint -p florence2-core -p florence2-dataset -p florence2-metrics -p florence2-postprocess \
-        -p florence2-processor -p florence2-train
+        -p florence2-checkpoint -p florence2-core -p florence2-dataset -p florence2-eval -p florence2-metrics \
+        -p florence2-postprocess -p florence2-processor -p florence2-train
 
 # Checks that every backend compiles alone, and with a second backend in one build.
 features:

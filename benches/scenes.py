@@ -3,9 +3,11 @@
     pip install pillow
     python3 benches/scenes.py FOLDER [COUNT] [SEED]
 
+FOLDER is also a data set, with the objects in annotations.jsonl: `florence2 eval FOLDER` evaluates a model on it.
 benches/agreement.py compares precisions on these scenes, benches/detections.py measures detections.
 """
 
+import json
 import math
 import pathlib
 import random
@@ -106,14 +108,24 @@ def scene(rng):
     return image.resize((SIDE, SIDE), Image.LANCZOS), [shape for shape in shapes if shape]
 
 
+def locations(box):
+    """Returns the location tokens of a box."""
+    return "".join(f"<loc_{max(0, min(999, int(side / SIDE * 1000)))}>" for side in box)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     count, seed = (int(text) for text in (sys.argv[2:] + ["300", "77"][len(sys.argv) - 2 :])[:2])
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
-    for index in range(count):
-        image, _ = scene(rng)
-        image.save(folder / f"{index:03}.png")
+    with open(folder / "annotations.jsonl", "w") as annotations:
+        for index in range(count):
+            image, shapes = scene(rng)
+            name = f"{index:03}.png"
+            image.save(folder / name)
+            suffix = "".join(label + locations(box) for label, box in shapes)
+            line = {"image": name, "prefix": "<OD>", "suffix": suffix}
+            annotations.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,12 @@ pub(crate) enum Failure {
         checkpoint: PathBuf,
         command: String,
     },
+    /// A metric cannot be computed.
+    #[error(transparent)]
+    Evaluation(#[from] florence2_eval::Error),
+    /// The user ended an evaluation.
+    #[error("interrupted after {answered} of {total} samples; no metric was computed")]
+    EvaluationInterrupted { answered: usize, total: usize },
     /// The checkpoint does not fit its configuration. The differences have been printed.
     #[error("the checkpoint does not fit its configuration")]
     Unfit,

@@ -68,7 +68,7 @@ mod tests {
     use clap::{Args, Command, Parser};
 
     use super::*;
-    use crate::args::Cli;
+    use crate::command::Cli;
     use crate::generation_args::GenerationArgs;
 
     fn message_of(arguments: &[&str]) -> String {

@@ -1,8 +1,10 @@
 //! The command `florence2`.
 
 mod args;
+mod command;
 mod common_args;
 mod draw;
+mod eval;
 mod failure;
 mod generation_args;
 mod generation_values;
@@ -26,7 +28,7 @@ use std::process::{self, ExitCode};
 use clap::{CommandFactory, Parser};
 use florence2::SystemInfo;
 
-use args::{Cli, Command};
+use command::{Cli, Command};
 use failure::Failure;
 use output::print;
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Score(args) => score::score(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Merge(args) => merge::merge(&args),
         Command::Train(args) => train::train(&args),

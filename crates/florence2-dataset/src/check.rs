@@ -9,7 +9,7 @@ use florence2_processor::DecodeOptions;
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
-use crate::example::{Annotation, Example};
+use crate::example::Example;
 use crate::report::{Finding, FindingKind, Report, TokenCount};
 
 /// The number of images that are decoded between two calls of the progress callback.
@@ -205,10 +205,8 @@ impl<'a> Checker<'a> {
 
 /// The finding for an image of another size than the annotated one, in which its coordinates are wrong.
 fn size_finding(example: &Example, size: ImageSize) -> Option<Finding> {
-    let Annotation::Pixels { image_size, .. } = &example.annotation else {
-        return None;
-    };
-    (*image_size != size).then(|| {
+    let image_size = example.annotated_size()?;
+    (image_size != size).then(|| {
         Finding::error(
             example.source.clone(),
             FindingKind::ImageSize,

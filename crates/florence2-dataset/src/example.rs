@@ -129,6 +129,15 @@ impl Example {
         })
     }
 
+    /// The size of the image as the annotation states it; `None` if the format states none. The
+    /// coordinates of the truth are wrong if the decoded image has another size.
+    pub fn annotated_size(&self) -> Option<ImageSize> {
+        match &self.annotation {
+            Annotation::Pixels { image_size, .. } => Some(*image_size),
+            _ => None,
+        }
+    }
+
     /// Decodes the image.
     ///
     /// # Errors
