@@ -133,16 +133,26 @@ impl Head<'_> {
         let q = &self.q[first * dim..(first + count) * dim];
         let (lhs, rhs) = ((q, count, [dim, 1]), (transposed_k, 0));
         multiply(lhs, dim, rhs, keys, (weights, keys), false);
-        for (index, row) in weights.chunks_exact_mut(keys).take(count).enumerate() {
-            if let Some(mask) = &self.mask {
-                let query = if mask.is_shared { 0 } else { first + index };
-                let is_masked = &mask.is_masked[query * keys..][..keys];
-                for (score, is_masked) in row.iter_mut().zip(is_masked) {
-                    // Equivalent to -inf, but the result of a fully masked row is still a number.
-                    *score = if *is_masked { f32::MIN } else { *score };
-                }
-            }
+        let weights = &mut weights[..count * keys];
+        // Equivalent to -inf, but the result of a fully masked row is still a number.
+        self.fill_masked(first, weights, f32::MIN);
+        for row in weights.chunks_exact_mut(keys) {
             softmax(row, self.scale);
+        }
+    }
+
+    /// Sets the values of masked keys in rows of `keys` values, those of the queries from `first` on.
+    fn fill_masked(&self, first: usize, rows: &mut [f32], value: f32) {
+        let keys = self.keys();
+        let Some(mask) = &self.mask else {
+            return;
+        };
+        for (index, row) in rows.chunks_exact_mut(keys).enumerate() {
+            let query = if mask.is_shared { 0 } else { first + index };
+            let is_masked = &mask.is_masked[query * keys..][..keys];
+            for (x, is_masked) in row.iter_mut().zip(is_masked) {
+                *x = if *is_masked { value } else { *x };
+            }
         }
     }
 
@@ -212,6 +222,7 @@ impl Head<'_> {
             let rhs = (&padded_gradient, first);
             multiply((dropped, keys, [1, keys]), count, rhs, dim, (dv, dim), true);
             softmax_gradient(&weights[..size], &mut scores[..size], keys, self.scale);
+            self.fill_masked(first, &mut scores[..size], 0.0);
             let lhs = (&scores[..], count, [keys, 1]);
             multiply(
                 lhs,
