@@ -11,7 +11,6 @@ use crate::layer_weights::{
     ChannelBlockWeights, ConvEmbedWeights, DecoderLayerWeights, EncoderLayerWeights, LinearWeights,
     SpatialBlockWeights,
 };
-use crate::packing::Packing;
 use crate::training_ops::{AttentionSettings, TrainingOps};
 use crate::weight::Weight;
 
@@ -191,7 +190,7 @@ impl SelectRows for () {
 }
 
 #[cfg(feature = "ndarray")]
-impl Packing for burn_ndarray::NdArray {}
+impl crate::Packing for burn_ndarray::NdArray {}
 
 #[cfg(feature = "ndarray")]
 impl TrainingOps for burn_ndarray::NdArray {}
