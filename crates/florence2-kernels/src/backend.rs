@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::ops::ControlFlow;
 
 use burn::nn::LayerNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::cpu_level::CpuLevelError;
@@ -140,6 +141,13 @@ pub trait Backend: TrainingOps {
         _cross_attention: &Self::CrossAttentionCache,
         _weights: &DecoderLayerWeights<'_, Self>,
     ) -> Option<Tensor<Self, 3>> {
+        None
+    }
+
+    /// A depthwise 3x3 convolution that preserves the size.
+    ///
+    /// Shapes: `[batch, height, width, channels]` in and out.
+    fn fused_depthwise(_conv: &Conv2d<Self>, _x: &Tensor<Self, 4>) -> Option<Tensor<Self, 4>> {
         None
     }
 

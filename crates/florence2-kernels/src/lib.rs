@@ -52,7 +52,7 @@ pub use exp::exp;
 pub use lora::LoraUpdate;
 pub use packing::{Packed, Packing};
 pub use top_k::top_k;
-pub use training_ops::{AttentionSettings, LayerNormGradients, TrainingOps};
+pub use training_ops::{AttentionSettings, DepthwiseGradients, LayerNormGradients, TrainingOps};
 pub use weight::Weight;
 
 /// Frees memory that is kept for later operations: the buffers of the process and of this thread,

@@ -12,6 +12,28 @@ use crate::packing::Packing;
 /// An operation returns `None` if the backend does not implement it, or not for these tensors; this is
 /// the default. If it is `Some`, so is its gradient for the same inputs.
 pub trait TrainingOps: Packing {
+    /// A depthwise 3x3 convolution that preserves the size.
+    ///
+    /// # Shapes
+    /// - `weight`: `[channels, 1, 3, 3]`
+    /// - `x` and output: `[batch, height, width, channels]`
+    fn train_depthwise(
+        _weight: &Tensor<Self, 4>,
+        _bias: &Tensor<Self, 1>,
+        _x: &Tensor<Self, 4>,
+    ) -> Option<Tensor<Self, 4>> {
+        None
+    }
+
+    /// The gradients of [`Self::train_depthwise`], if that is `Some`.
+    fn train_depthwise_backward(
+        _weight: &Tensor<Self, 4>,
+        _x: &Tensor<Self, 4>,
+        _gradient: &Tensor<Self, 4>,
+    ) -> Option<DepthwiseGradients<Self>> {
+        None
+    }
+
     /// The exact GELU of every value.
     fn train_gelu<const D: usize>(_x: &Tensor<Self, D>) -> Option<Tensor<Self, D>> {
         None
@@ -62,6 +84,17 @@ pub trait TrainingOps: Packing {
     ) -> Option<[Tensor<Self, 4>; 3]> {
         None
     }
+}
+
+/// The gradients of a depthwise convolution.
+#[derive(Debug)]
+pub struct DepthwiseGradients<B: Packing> {
+    /// Of the input, `[batch, height, width, channels]`.
+    pub input: Tensor<B, 4>,
+    /// Of the weight, `[channels, 1, 3, 3]`.
+    pub weight: Tensor<B, 4>,
+    /// Of the bias, `[channels]`.
+    pub bias: Tensor<B, 1>,
 }
 
 /// The gradients of a layer norm.

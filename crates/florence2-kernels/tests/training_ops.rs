@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use burn::nn::LayerNormConfig;
+use burn::nn::conv::Conv2dConfig;
+use burn::nn::{LayerNormConfig, PaddingConfig2d};
 use burn::tensor::{Bool, Distribution, Tensor, TensorData, activation};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
@@ -138,6 +139,26 @@ fn layer_norm_equals_the_plain_operation() {
         let gamma = norm.gamma.val();
         let found = Train::fused_layer_norm(&norm, &x).unwrap();
         compare(&what, &[&gamma, &beta], [found, norm.forward(x)]);
+    }
+}
+
+#[test]
+fn depthwise_convolution_equals_the_plain_operation() {
+    for shape in [[1, 1, 1, 1], [2, 5, 7, 40], [1, 30, 9, 64], [3, 1, 4, 3]] {
+        let channels = shape[3];
+        let config = Conv2dConfig::new([channels, channels], [3, 3]).with_groups(channels);
+        let config = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        let conv = config.init::<Train>(&FlexDevice);
+        let plain = |x: &Tensor<Train, 4>| {
+            let y = conv.forward(x.clone().permute([0, 3, 1, 2]));
+            y.permute([0, 2, 3, 1])
+        };
+        let x = random(shape);
+        let found = || Train::fused_depthwise(&conv, &x).unwrap();
+        let what = format!("{shape:?}");
+        compare(&what, &[&x, &conv.weight.val()], [found(), plain(&x)]);
+        let bias = conv.bias.as_ref().unwrap().val();
+        compare(&what, &[&bias], [found(), plain(&x)]);
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) fn depthwise<B: Backend>(channels: usize, device: &B::Device) -> Conv
 ///
 /// Shapes: `[batch, height, width, channels]` in and out.
 pub(super) fn convolve<B: Backend>(conv: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    if let Some(y) = B::fused_depthwise(conv, &x) {
+        return y;
+    }
     channels_last(conv.forward(channels_first(x)))
 }
 

@@ -3,11 +3,13 @@
 //! layer norm and GELU run on its [`TrainingOps`].
 
 mod attention;
+mod depthwise;
 mod frozen_product;
 mod gelu;
 mod layer_norm;
 
 use burn::nn::LayerNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::{Int, Tensor};
 use burn_autodiff::Autodiff;
 
@@ -57,6 +59,10 @@ impl<B: Backend> Backend for Autodiff<B> {
             Some(bias) => product + bias.val().unsqueeze(),
             None => product,
         })
+    }
+
+    fn fused_depthwise(conv: &Conv2d<Self>, x: &Tensor<Self, 4>) -> Option<Tensor<Self, 4>> {
+        depthwise::depthwise(conv, x)
     }
 
     fn fused_gelu<const D: usize>(x: &Tensor<Self, D>) -> Option<Tensor<Self, D>> {

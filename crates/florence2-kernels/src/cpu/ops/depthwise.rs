@@ -46,24 +46,35 @@ impl Depthwise {
             return None;
         }
         let (weight, bias) = convolution(conv);
+        let bias = bias.map_or(vec![0.0; channels], |bias| slice(&bias).to_vec());
+        let mut depthwise = Self::of([height, width, channels], slice(&weight), bias);
+        // The residual is an identity convolution: 1 at the middle tap.
+        let middle = SIDE * SIDE / 2 * channels;
+        for tap in &mut depthwise.taps[middle..middle + channels] {
+            *tap += 1.0;
+        }
+        Some(depthwise)
+    }
+
+    /// The convolution without a residual connection, of weights `[channels, 1, 3, 3]`.
+    pub(crate) fn of(
+        [height, width, channels]: [usize; 3],
+        weight: &[f32],
+        bias: Vec<f32>,
+    ) -> Self {
         let mut taps = vec![0.0; SIDE * SIDE * channels];
-        for (channel, kernel) in slice(&weight).chunks_exact(SIDE * SIDE).enumerate() {
+        for (channel, kernel) in weight.chunks_exact(SIDE * SIDE).enumerate() {
             for (tap, weight) in kernel.iter().enumerate() {
                 taps[tap * channels + channel] = *weight;
             }
         }
-        // The residual is an identity convolution: 1 at the middle tap.
-        let middle = SIDE * SIDE / 2 * channels;
-        for tap in &mut taps[middle..middle + channels] {
-            *tap += 1.0;
-        }
-        Some(Self {
+        Self {
             height,
             width,
             channels,
             taps,
-            bias: bias.map_or(vec![0.0; channels], |bias| slice(&bias).to_vec()),
-        })
+            bias,
+        }
     }
 
     /// Computes `x + conv(x)` at the positions from `first` on, counted over all images.

@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod depthwise;
 mod heads;
 mod layer_norm;
 
@@ -16,9 +17,42 @@ use super::gemm::driver;
 use super::ops;
 use super::parameters::Norm;
 use super::tensor::{into_values, is_f32, slice, tensor, values};
-use crate::{AttentionSettings, LayerNormGradients, TrainingOps};
+use crate::{AttentionSettings, DepthwiseGradients, LayerNormGradients, TrainingOps};
 
 impl TrainingOps for Flex {
+    fn train_depthwise(
+        weight: &Tensor<Self, 4>,
+        bias: &Tensor<Self, 1>,
+        x: &Tensor<Self, 4>,
+    ) -> Option<Tensor<Self, 4>> {
+        let [_, height, width, channels] = x.dims();
+        if weight.dims() != [channels, 1, 3, 3] || x.shape().num_elements() == 0 {
+            return None;
+        }
+        let (weight, bias, input) = (values(weight)?, values(bias)?, values(x)?);
+        let (shape, bias) = ([height, width, channels], slice(&bias).to_vec());
+        let output = depthwise::forward(shape, slice(&weight), bias, slice(&input));
+        Some(tensor(output, x.dims()))
+    }
+
+    fn train_depthwise_backward(
+        weight: &Tensor<Self, 4>,
+        x: &Tensor<Self, 4>,
+        gradient: &Tensor<Self, 4>,
+    ) -> Option<DepthwiseGradients<Self>> {
+        let [_, height, width, channels] = x.dims();
+        let shape = [height, width, channels];
+        let (values_of_weight, input, gradient) = (values(weight)?, values(x)?, values(gradient)?);
+        let (input, gradient) = (slice(&input), slice(&gradient));
+        let of_input = depthwise::input_gradient(shape, slice(&values_of_weight), gradient);
+        let [of_weight, of_bias] = depthwise::parameter_gradients(shape, input, gradient);
+        Some(DepthwiseGradients {
+            input: tensor(of_input, x.dims()),
+            weight: tensor(of_weight, weight.dims()),
+            bias: tensor(of_bias, [channels]),
+        })
+    }
+
     fn train_gelu<const D: usize>(x: &Tensor<Self, D>) -> Option<Tensor<Self, D>> {
         let mut output = slice(&values(x)?).to_vec();
         activation::gelu(&mut output);
