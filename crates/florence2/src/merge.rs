@@ -84,7 +84,16 @@ fn check_output(output: &Path) -> Result<()> {
     let found = match fs::read_dir(output).map(|mut entries| entries.next().is_none()) {
         Ok(true) => return Ok(()),
         Ok(false) => format!("the folder `{name}` with files in it"),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // On Windows, a path below a file is not found, too.
+            let mut above = output.ancestors().skip(1);
+            match above.find(|folder| folder.exists()) {
+                Some(file) if !file.is_dir() => {
+                    format!("`{name}` below the file `{}`", file.display())
+                }
+                _ => return Ok(()),
+            }
+        }
         Err(error) => format!("`{name}` ({error})"),
     };
     let expected = "a folder that is empty or does not exist";
