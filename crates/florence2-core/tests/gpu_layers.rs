@@ -63,7 +63,7 @@ fn large_numbers_are_normed_in_f16() {
 fn a_row_that_is_masked_as_a_whole_stays_a_number_in_f16() {
     let device = device();
     // The projections return their input.
-    let mut attention = Attention::<Wgpu>::new(4, 2, Dtype::F16, &device);
+    let mut attention = Attention::<Wgpu>::new(4, 2, 0.0, Dtype::F16, &device);
     for linear in [&mut attention.q_proj, &mut attention.out_proj] {
         linear.weight = Weight::from_tensor(identity(4, &device), Dtype::F16);
         linear.bias = None;
