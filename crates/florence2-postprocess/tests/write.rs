@@ -168,7 +168,8 @@ fn valid_regions(kind: PostProcessingType) -> BoxedStrategy<Vec<Region>> {
     let point = move || [coordinate(), coordinate()];
     let label = match kind {
         PostProcessingType::Bboxes | PostProcessingType::Polygons => Just(String::new()).boxed(),
-        PostProcessingType::Ocr => "[a-z<>&é中]{1,9}x".boxed(),
+        // Without the letters of `<s>` and `<pad>`, which a label must not contain.
+        PostProcessingType::Ocr => "[b-oqrt-z<>&é中]{1,9}x".boxed(),
         _ => "[b-d]{2}( [a-z>&é中]{1,9})?".boxed(),
     };
     let boxes = [coordinate(), coordinate(), coordinate(), coordinate()]
