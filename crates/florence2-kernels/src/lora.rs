@@ -1,7 +1,8 @@
 //! [`LoraUpdate`]: a low-rank update that is trained beside a frozen weight.
 
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, backend::Backend as BurnBackend};
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend as BurnBackend};
 
 /// The update `lora_b * lora_a * scaling` of a weight (LoRA paper, arXiv:2106.09685; PEFT's
 /// `LoraLayer`).
@@ -59,6 +60,30 @@ impl<B: BurnBackend> LoraUpdate<B> {
             lora_a: map(self.lora_a),
             lora_b: map(self.lora_b),
             ..self
+        }
+    }
+}
+
+impl<B: AutodiffBackend> LoraUpdate<B> {
+    /// The update without autodiff.
+    pub(crate) fn valid(&self) -> LoraUpdate<B::InnerBackend> {
+        LoraUpdate {
+            lora_a: self.lora_a.valid(),
+            lora_b: self.lora_b.valid(),
+            scaling: self.scaling,
+            dropout: self.dropout,
+            dropout_seed: self.dropout_seed,
+        }
+    }
+
+    /// The update with autodiff.
+    pub(crate) fn from_inner(update: LoraUpdate<B::InnerBackend>) -> Self {
+        Self {
+            lora_a: AutodiffModule::from_inner(update.lora_a),
+            lora_b: AutodiffModule::from_inner(update.lora_b),
+            scaling: update.scaling,
+            dropout: update.dropout,
+            dropout_seed: update.dropout_seed,
         }
     }
 }

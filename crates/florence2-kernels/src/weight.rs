@@ -228,7 +228,10 @@ where
         match self {
             Self::Parameter(parameter, dtype) => Weight::Parameter(parameter.valid(), *dtype),
             Self::Packed(packed) => Weight::Packed(packed.clone()),
-            Self::Adapted(..) => Weight::from_tensor(self.val().inner(), self.dtype()),
+            Self::Adapted(base, update) => {
+                let adapted = Weight::Adapted(Box::new(base.valid()), update.valid());
+                Weight::from_tensor(adapted.val(), self.dtype())
+            }
         }
     }
 
@@ -240,13 +243,7 @@ where
             Weight::Packed(packed) => Self::Packed(packed),
             Weight::Adapted(base, update) => Self::Adapted(
                 Box::new(Self::from_inner(*base)),
-                LoraUpdate {
-                    lora_a: AutodiffModule::from_inner(update.lora_a),
-                    lora_b: AutodiffModule::from_inner(update.lora_b),
-                    scaling: update.scaling,
-                    dropout: update.dropout,
-                    dropout_seed: update.dropout_seed,
-                },
+                LoraUpdate::from_inner(update),
             ),
         }
     }
