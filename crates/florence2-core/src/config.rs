@@ -350,6 +350,19 @@ impl Florence2Config {
         Ok(config)
     }
 
+    /// Checks the shape of pixel values, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the image's size or channels do not fit the model.
+    pub fn check_pixel_values(&self, [_, channels, height, width]: [usize; 4]) -> Result<()> {
+        let expected = self.vision_config.in_channels;
+        if channels != expected {
+            let found = format!("{channels} channels");
+            return Err(Error::argument("pixel_values", found, expected.to_string()));
+        }
+        self.vision_config.grid_size(height, width).map(drop)
+    }
+
     /// Checks that a model can be built from these values.
     ///
     /// # Errors

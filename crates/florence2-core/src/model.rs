@@ -206,17 +206,7 @@ impl<B: Backend> Florence2ForConditionalGeneration<B> {
         pixel_values: Tensor<B, 4>,
         cancel: &CancelToken,
     ) -> Result<Tensor<B, 3>> {
-        let [_, channels, height, width] = pixel_values.dims();
-        let config = &self.config.vision_config;
-        if channels != config.in_channels {
-            let found = format!("{channels} channels");
-            return Err(Error::argument(
-                "pixel_values",
-                found,
-                config.in_channels.to_string(),
-            ));
-        }
-        config.grid_size(height, width)?;
+        self.config.check_pixel_values(pixel_values.dims())?;
         let features = self.model.vision_tower.forward(pixel_values, cancel)?;
         Ok(self.model.multi_modal_projector.forward(features))
     }

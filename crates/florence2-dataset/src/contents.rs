@@ -1,4 +1,4 @@
-//! What a reader found in a data set.
+//! The findings and examples of a reader.
 
 use crate::example::Example;
 use crate::report::Finding;

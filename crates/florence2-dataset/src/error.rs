@@ -26,9 +26,9 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The value that was found.
         found: String,
-        /// What was expected.
+        /// The values that are accepted.
         expected: String,
     },
     /// The folder has none of the layouts, or several files that could be the annotations.
@@ -36,9 +36,9 @@ pub enum Error {
     Layout {
         /// The folder.
         path: PathBuf,
-        /// What was found.
+        /// The value that was found.
         found: String,
-        /// What was expected.
+        /// The values that are accepted.
         expected: String,
     },
     /// An option is missing or does not fit the data set.
@@ -46,9 +46,9 @@ pub enum Error {
     Option {
         /// The option.
         option: &'static str,
-        /// What was found.
+        /// The value that was found.
         found: String,
-        /// What was expected.
+        /// The values that are accepted.
         expected: String,
     },
     /// No example can be used.

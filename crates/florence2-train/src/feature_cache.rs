@@ -83,122 +83,80 @@ impl FeatureCache {
         self.memory.contains_key(&index) || self.stored.contains_key(&index)
     }
 
-    /// Stores the features of a batch. Those that exceed the limits are left out.
-    ///
-    /// # Errors
-    /// The file cannot be written. The features that are already stored remain.
-    pub(crate) fn insert<B: Backend>(
-        &mut self,
-        indices: &[usize],
-        features: &FrozenFeatures<B>,
-    ) -> io::Result<()> {
+    /// Stores the features of a batch. Those that exceed the limits are left out, and so are all later
+    /// ones that do not fit in memory if the file cannot be written, for example because the disk is
+    /// full.
+    pub(crate) fn insert<B: Backend>(&mut self, indices: &[usize], features: &FrozenFeatures<B>) {
         for (row, index) in indices.iter().enumerate() {
             if !self.contains(*index) {
-                self.insert_one(*index, row_of(features, row))?;
+                self.insert_one(*index, values_of(features.row(row)));
             }
         }
-        Ok(())
     }
 
-    fn insert_one(&mut self, index: usize, features: Features) -> io::Result<()> {
+    fn insert_one(&mut self, index: usize, features: Features) {
         let bytes = size_of_val(features.values.as_slice()) as u64;
         if self.memory_bytes + bytes <= self.limits.memory {
             self.memory_bytes += bytes;
             self.memory.insert(index, features);
         } else if self.file_bytes + bytes <= self.limits.disk {
-            self.file.seek(SeekFrom::Start(self.file_bytes))?;
-            self.file
-                .write_all(bytemuck::cast_slice(&features.values))?;
+            let values = bytemuck::cast_slice(&features.values);
+            let position = SeekFrom::Start(self.file_bytes);
+            let written = self
+                .file
+                .seek(position)
+                .and_then(|_| self.file.write_all(values));
+            if let Err(error) = written {
+                log::warn!("image features are no longer stored on disk: {error}");
+                self.limits.disk = 0;
+                return;
+            }
             self.stored.insert(index, (self.file_bytes, features.shape));
             self.file_bytes += bytes;
         }
-        Ok(())
     }
 
-    /// The features of the examples as a batch; `None` unless all are stored with one shape.
+    /// The features of an example, as a batch of one; `None` if they are not stored.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn batch<B: Backend>(
+    pub(crate) fn get<B: Backend>(
         &mut self,
-        indices: &[usize],
+        index: usize,
         device: &B::Device,
     ) -> io::Result<Option<FrozenFeatures<B>>> {
-        let mut values = Vec::new();
-        let mut shape = None;
-        for index in indices {
-            let found = match self.memory.get(index) {
-                Some(features) => {
-                    values.extend_from_slice(&features.values);
-                    features.shape
-                }
-                None => match self.stored.get(index) {
-                    Some((offset, shape)) => {
-                        let (offset, shape) = (*offset, *shape);
-                        self.read(offset, shape.count(), &mut values)?;
-                        shape
-                    }
-                    None => return Ok(None),
-                },
-            };
-            if *shape.get_or_insert(found) != found {
-                return Ok(None);
-            }
-        }
-        let images = indices.len();
-        Ok(shape.map(|shape| match shape {
+        let (shape, values) = if let Some(features) = self.memory.get(&index) {
+            (features.shape, features.values.clone())
+        } else if let Some((offset, shape)) = self.stored.get(&index).copied() {
+            (shape, self.read(offset, shape.count())?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(match shape {
             Shape::VisionTower([rows, columns, dim]) => {
-                let data = TensorData::new(values, [images, rows, columns, dim]);
+                let data = TensorData::new(values, [1, rows, columns, dim]);
                 FrozenFeatures::VisionTower(Tensor::from_data(data, device))
             }
             Shape::Projector([tokens, dim]) => {
-                let data = TensorData::new(values, [images, tokens, dim]);
+                let data = TensorData::new(values, [1, tokens, dim]);
                 FrozenFeatures::Projector(Tensor::from_data(data, device))
             }
         }))
     }
 
-    /// The features of the examples as a batch, some of which are stored and the others are rows of
-    /// `computed`, in the order of `computed_indices`.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(crate) fn merge<B: Backend>(
-        &mut self,
-        indices: &[usize],
-        computed_indices: &[usize],
-        computed: &FrozenFeatures<B>,
-        device: &B::Device,
-    ) -> io::Result<Option<FrozenFeatures<B>>> {
-        let mut rows = Vec::with_capacity(indices.len());
-        for index in indices {
-            let row = computed_indices
-                .iter()
-                .position(|computed| computed == index);
-            rows.push(match row {
-                Some(row) => Some(computed.row(row)),
-                None => self.batch(&[*index], device)?,
-            });
-        }
-        Ok(rows
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .and_then(FrozenFeatures::cat))
-    }
-
-    /// Appends `count` values from the file.
-    fn read(&mut self, offset: u64, count: usize, values: &mut Vec<f32>) -> io::Result<()> {
-        let start = values.len();
-        values.resize(start + count, 0.0);
+    /// Reads `count` values from the file.
+    fn read(&mut self, offset: u64, count: usize) -> io::Result<Vec<f32>> {
+        let mut values = vec![0.0; count];
         self.file.seek(SeekFrom::Start(offset))?;
         self.file
-            .read_exact(bytemuck::cast_slice_mut(&mut values[start..]))
+            .read_exact(bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
     }
 }
 
-/// The features of one image of a batch.
-fn row_of<B: Backend>(features: &FrozenFeatures<B>, row: usize) -> Features {
-    let (shape, data) = match features.row(row) {
+/// The values of one image.
+fn values_of<B: Backend>(features: FrozenFeatures<B>) -> Features {
+    let (shape, data) = match features {
         FrozenFeatures::VisionTower(row) => {
             let [_, rows, columns, dim] = row.dims();
             (Shape::VisionTower([rows, columns, dim]), row.into_data())
@@ -219,17 +177,20 @@ mod tests {
 
     use super::*;
 
+    /// The features of two images with six values each.
     fn features(first: f32) -> FrozenFeatures<Flex> {
         let values: Vec<f32> = (0..12).map(|index| first + index as f32).collect();
         let data = TensorData::new(values, [2, 3, 2]);
         FrozenFeatures::Projector(Tensor::from_data(data, &FlexDevice))
     }
 
-    fn values(features: &FrozenFeatures<Flex>) -> Vec<f32> {
-        match features {
-            FrozenFeatures::Projector(features) => features.to_data().to_vec().unwrap(),
-            FrozenFeatures::VisionTower(_) => panic!("expected the projector's features"),
-        }
+    fn found(cache: &mut FeatureCache, index: usize) -> Option<Vec<f32>> {
+        let features = cache.get::<Flex>(index, &FlexDevice).unwrap()?;
+        Some(values_of(features).values)
+    }
+
+    fn six_from(first: u8) -> Vec<f32> {
+        (first..first + 6).map(f32::from).collect()
     }
 
     #[test]
@@ -240,12 +201,30 @@ mod tests {
             disk: 48,
         };
         let mut cache = FeatureCache::new(folder.path(), limits).unwrap();
-        cache.insert(&[5, 7], &features(0.0)).unwrap();
-        cache.insert(&[1, 2], &features(100.0)).unwrap();
+        cache.insert(&[5, 7], &features(0.0));
+        cache.insert(&[1, 2], &features(100.0));
         assert_eq!((cache.memory_bytes, cache.file_bytes), (24, 48));
-        let found: FrozenFeatures<Flex> = cache.batch(&[1, 5, 7], &FlexDevice).unwrap().unwrap();
-        let expected: Vec<f32> = (100..106).chain(0..12).map(|value| value as f32).collect();
-        assert_eq!(values(&found), expected);
-        assert!(cache.batch::<Flex>(&[1, 2], &FlexDevice).unwrap().is_none());
+        assert_eq!(found(&mut cache, 5), Some(six_from(0)));
+        assert_eq!(found(&mut cache, 7), Some(six_from(6)));
+        assert_eq!(found(&mut cache, 1), Some(six_from(100)));
+        assert_eq!(found(&mut cache, 2), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_loses_no_features() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = CacheLimits {
+            memory: 24,
+            disk: 48,
+        };
+        let mut cache = FeatureCache::new(folder.path(), limits).unwrap();
+        let path = folder.path().join("read-only");
+        std::fs::write(&path, []).unwrap();
+        cache.file = File::open(&path).unwrap();
+        cache.insert(&[5, 7], &features(0.0));
+        cache.insert(&[1], &features(100.0));
+        assert_eq!(found(&mut cache, 5), Some(six_from(0)));
+        assert_eq!(found(&mut cache, 7), None);
+        assert_eq!(found(&mut cache, 1), None);
     }
 }

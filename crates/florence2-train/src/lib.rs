@@ -5,6 +5,7 @@
 
 mod arguments;
 mod checkpoints;
+mod collate;
 mod dataset_source;
 mod error;
 mod examples;
@@ -44,6 +45,6 @@ pub use plot::{PlotError, loss_plot, write_loss_plot};
 pub use sampler::{ExampleSampler, SamplerError, SamplerState, UpdateBatches};
 pub use schedule::{LrSchedule, LrSchedulerKwargs, SchedulerType, WarmupDecayType};
 pub use step::{Batch, FrozenFeatures, Images, StepReport, TrainStep};
-pub use trained_parameters::{ParameterValues, load_values, select, trained, values};
+pub use trained_parameters::{load_values, select, trained, values};
 pub use trainer::{ARGUMENTS_FILE, Outcome, StepProgress, TrainObserver, Trainer, TrainerOptions};
 pub use trainer_state::TrainerState;

@@ -1,16 +1,17 @@
 //! LoRA: the updates of the target modules, with PEFT's rules and initial values.
 
-use crate::error::{Error, Result};
-use crate::trained_parameters::{select, trained};
 use burn::module::{AutodiffModule, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::layers::Linear;
-use florence2_core::weights::{LoraConfig, ModuleMatcher};
+use florence2_core::weights::{LoraConfig, ModuleMatcher, is_embedding};
 use florence2_kernels::{Backend, LoraUpdate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::error::{Error, Result};
+use crate::trained_parameters::{select, trained};
 
 /// Creates a model in training from a base model, whose weights remain packed: all parameters are frozen
 /// but for the updates of the target modules and the modules that are trained as a whole.
@@ -38,17 +39,11 @@ pub fn adapt<B: Backend>(
             linear.weight = linear.weight.clone().trained();
         }
     }
-    let mut model = select(model, |key| {
-        let module = key.rsplit_once('.').map_or("", |(module, _)| module);
-        is_saved(module, modules_to_save)
-    });
+    let mut model = select(model, |key| is_saved(module_of(key), modules_to_save));
     let saved = trained(&model, "");
     let unknown = modules_to_save.iter().filter(|name| {
-        let module = |key: &str| {
-            key.rsplit_once('.')
-                .is_some_and(|(module, _)| module.ends_with(name.as_str()))
-        };
-        !saved.iter().any(|(key, _)| module(key))
+        let mut modules = saved.iter().map(|(key, _)| module_of(key));
+        !modules.any(|module| module.ends_with(name.as_str()))
     });
     let unknown: Vec<String> = unknown.cloned().collect();
     if !unknown.is_empty() {
@@ -61,10 +56,16 @@ pub fn adapt<B: Backend>(
     Ok(model)
 }
 
+/// The name of the module of a parameter.
+fn module_of(key: &str) -> &str {
+    key.rsplit_once('.').map_or("", |(module, _)| module)
+}
+
+/// Returns whether a module is trained as a whole. An embedding is not: PEFT replaces only the copy of
+/// one place by a trained one.
 fn is_saved(module: &str, modules_to_save: &[String]) -> bool {
-    modules_to_save
-        .iter()
-        .any(|name| module.ends_with(name.as_str()))
+    let mut names = modules_to_save.iter();
+    !is_embedding(module) && names.any(|name| module.ends_with(name.as_str()))
 }
 
 /// Gives the model an output matrix of its own, with the values of the shared embedding.

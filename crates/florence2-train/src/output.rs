@@ -7,19 +7,18 @@ use std::path::Path;
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::generate::GenerationConfig;
 use florence2_core::weights::{
-    AdapterTensor, Checkpoint, LoraConfig, LoraFactors, LoraTensors, SaveOptions, save,
-    write_atomic,
+    Checkpoint, LoraConfig, LoraFactors, LoraTensors, SaveOptions, TensorValues, save, write_atomic,
 };
 use florence2_kernels::Backend;
 use florence2_processor::HuggingFaceFiles;
 
 use crate::error::{Error, Result};
-use crate::trained_parameters::{ParameterValues, values};
+use crate::trained_parameters::values;
 
 /// The prefix of PEFT's names.
 const PEFT_PREFIX: &str = "base_model.model.";
 
-/// What a training writes.
+/// The kind of result that a training writes.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// `adapter_config.json` and `adapter_model.safetensors`.
@@ -101,65 +100,73 @@ impl Output {
             }
         }
     }
+
+    /// Reads the values of the trained parameters, keys and numbers of values, from the files that
+    /// [`Self::write`] wrote to a folder.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the file.
+    pub(crate) fn read(
+        &self,
+        folder: &Path,
+        trained: &[(String, usize)],
+    ) -> Result<BTreeMap<String, TensorValues>> {
+        let (name, prefix) = match self {
+            Self::Adapter(_) => ("adapter_model.safetensors", PEFT_PREFIX),
+            Self::Model(_) => ("model.safetensors", ""),
+        };
+        let path = folder.join(name);
+        let malformed = |error: florence2_checkpoint::Error| Error::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let checkpoint = Checkpoint::open_file(&path).map_err(malformed)?;
+        let mut read = BTreeMap::new();
+        for (key, size) in trained {
+            // A missing key is reported with those of other shapes.
+            let Some(tensor) = checkpoint.tensors.get(&format!("{prefix}{key}")) else {
+                continue;
+            };
+            let stored = TensorValues {
+                shape: tensor.shape.clone(),
+                values: tensor.to_f32().map_err(malformed)?,
+            };
+            read.insert(key.clone(), without_image_row(stored, *size));
+        }
+        Ok(read)
+    }
+}
+
+/// The values of a parameter from a stored tensor. The file of a model in Microsoft's layout has a row
+/// for `<image>` at the end of each token embedding, which the model lacks.
+fn without_image_row(stored: TensorValues, size: usize) -> TensorValues {
+    let TensorValues {
+        mut shape,
+        mut values,
+    } = stored;
+    if let [rows, columns] = &mut shape[..]
+        && values.len() == size + *columns
+    {
+        *rows -= 1;
+        values.truncate(size);
+    }
+    TensorValues { shape, values }
 }
 
 /// The trained parameters by the names of PEFT's modules.
-fn lora_tensors(values: BTreeMap<String, ParameterValues>) -> LoraTensors {
-    let mut tensors = LoraTensors::default();
-    let mut first_factors = BTreeMap::new();
-    for (key, ParameterValues { shape, values }) in values {
-        let tensor = AdapterTensor { shape, values };
-        if let Some(module) = key.strip_suffix(".lora_A.weight") {
-            first_factors.insert(module.to_owned(), tensor);
-        } else if let Some(module) = key.strip_suffix(".lora_B.weight") {
-            // Keys are sorted, so that lora_A comes first.
-            if let Some(a) = first_factors.remove(module) {
-                let factors = LoraFactors { a, b: tensor };
-                tensors.updates.insert(module.to_owned(), factors);
-            }
-        } else {
-            tensors.modules_to_save.insert(key, tensor);
-        }
+fn lora_tensors(mut values: BTreeMap<String, TensorValues>) -> LoraTensors {
+    let keys: Vec<String> = values.keys().cloned().collect();
+    let modules = keys
+        .iter()
+        .filter_map(|key| key.strip_suffix(".lora_A.weight"));
+    let updates = modules.filter_map(|module| {
+        let a = values.remove(&format!("{module}.lora_A.weight"))?;
+        let b = values.remove(&format!("{module}.lora_B.weight"))?;
+        Some((module.to_owned(), LoraFactors { a, b }))
+    });
+    let updates = updates.collect();
+    LoraTensors {
+        updates,
+        modules_to_save: values,
     }
-    tensors
-}
-
-/// Reads the values of the trained parameters from the files that [`Output::write`] wrote.
-///
-/// # Errors
-/// [`Error::Io`] and [`Error::Malformed`] with the file.
-pub(crate) fn read_trained(
-    folder: &Path,
-    trained: &[(String, usize)],
-) -> Result<BTreeMap<String, ParameterValues>> {
-    let entries = fs::read_dir(folder).map_err(|source| Error::Io {
-        path: folder.to_owned(),
-        source,
-    })?;
-    let mut stored = BTreeMap::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        if name != "adapter_model.safetensors" && name != "model.safetensors" {
-            continue;
-        }
-        let malformed = |reason: String| Error::Malformed {
-            path: path.clone(),
-            reason,
-        };
-        let checkpoint =
-            Checkpoint::open_file(&path).map_err(|error| malformed(error.to_string()))?;
-        for (name, tensor) in checkpoint.tensors {
-            let key = name.strip_prefix(PEFT_PREFIX).unwrap_or(&name);
-            if !trained.iter().any(|(trained, _)| trained == key) {
-                continue;
-            }
-            let values = tensor
-                .to_f32()
-                .map_err(|error| malformed(error.to_string()))?;
-            let shape = tensor.shape.clone();
-            stored.insert(key.to_owned(), ParameterValues { shape, values });
-        }
-    }
-    Ok(stored)
 }

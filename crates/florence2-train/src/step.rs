@@ -1,5 +1,6 @@
 //! One optimiser step: forward and backward passes over micro-batches, gradient clipping, AdamW.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::{AutodiffModule, Module};
@@ -65,25 +66,35 @@ impl<B: Backend> FrozenFeatures<B> {
         }
     }
 
-    /// Concatenates batches; `None` if their kinds or sizes differ.
-    pub(crate) fn cat(batches: Vec<Self>) -> Option<Self> {
+    /// Concatenates the features of images.
+    ///
+    /// # Errors
+    /// [`Error::ImageSizes`] if the images had several sizes.
+    pub(crate) fn cat(images: Vec<Self>) -> Result<Self> {
+        let sizes: BTreeSet<String> = images.iter().map(Self::size).collect();
+        if sizes.len() != 1 {
+            let sizes = sizes.into_iter().collect();
+            return Err(Error::ImageSizes { sizes });
+        }
         let (mut towers, mut projected) = (Vec::new(), Vec::new());
-        for batch in batches {
-            match batch {
+        for features in images {
+            match features {
                 Self::VisionTower(features) => towers.push(features),
                 Self::Projector(features) => projected.push(features),
             }
         }
-        let is_one_size = towers
-            .windows(2)
-            .all(|pair| pair[0].dims()[1..] == pair[1].dims()[1..])
-            && projected
-                .windows(2)
-                .all(|pair| pair[0].dims()[1..] == pair[1].dims()[1..]);
-        match (is_one_size, towers.is_empty(), projected.is_empty()) {
-            (true, false, true) => Some(Self::VisionTower(Tensor::cat(towers, 0))),
-            (true, true, false) => Some(Self::Projector(Tensor::cat(projected, 0))),
-            _ => None,
+        Ok(if towers.is_empty() {
+            Self::Projector(Tensor::cat(projected, 0))
+        } else {
+            Self::VisionTower(Tensor::cat(towers, 0))
+        })
+    }
+
+    /// The size of the features of an image, for messages.
+    fn size(&self) -> String {
+        match self {
+            Self::VisionTower(features) => format!("features {:?}", &features.dims()[1..]),
+            Self::Projector(features) => format!("features {:?}", &features.dims()[1..]),
         }
     }
 }
@@ -201,8 +212,9 @@ impl<B: Backend> TrainStep<B> {
         let Some(frozen) = &self.frozen else {
             return Ok(None);
         };
-        let [_, _, height, width] = pixel_values.dims();
-        self.model.config().vision_config.grid_size(height, width)?;
+        self.model
+            .config()
+            .check_pixel_values(pixel_values.dims())?;
         let features = frozen
             .vision_tower
             .forward(pixel_values, &CancelToken::default())?;
@@ -291,23 +303,22 @@ impl<B: Backend> TrainStep<B> {
     }
 
     fn image_features(&self, images: Images<B>) -> Result<Tensor<Autodiff<B>, 3>> {
-        let frozen = match images {
-            Images::Frozen(features) => Some(features),
+        let features = match images {
+            Images::Frozen(features) => features,
             Images::Pixels(pixels) => match self.encode_frozen(pixels.clone())? {
-                Some(features) => Some(features),
+                Some(features) => features,
                 None => {
                     let pixels = Tensor::from_inner(pixels);
                     return Ok(self.model.encode_image(pixels, &CancelToken::default())?);
                 }
             },
         };
-        Ok(match frozen {
-            Some(FrozenFeatures::Projector(features)) => Tensor::from_inner(features),
-            Some(FrozenFeatures::VisionTower(features)) => {
+        Ok(match features {
+            FrozenFeatures::Projector(features) => Tensor::from_inner(features),
+            FrozenFeatures::VisionTower(features) => {
                 let projector = &self.model.model.multi_modal_projector;
                 projector.forward(Tensor::from_inner(features))
             }
-            None => unreachable!("pixels that are not frozen features return above"),
         })
     }
 }

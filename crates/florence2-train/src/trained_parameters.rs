@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use florence2_core::weights::module_path_to_key;
+use florence2_core::weights::{TensorValues, module_path_to_key};
 
 use crate::error::{Error, Result};
 
@@ -30,17 +30,8 @@ pub fn trained<B: Backend, M: Module<B>>(module: &M, path: &str) -> Vec<(String,
     list.trained
 }
 
-/// A parameter's shape and values, in f32.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ParameterValues {
-    /// The shape, outputs first.
-    pub shape: Vec<usize>,
-    /// The values in the order of the shape.
-    pub values: Vec<f32>,
-}
-
 /// The values of the trained parameters, by key.
-pub fn values<B: Backend, M: Module<B>>(module: &M) -> BTreeMap<String, ParameterValues> {
+pub fn values<B: Backend, M: Module<B>>(module: &M) -> BTreeMap<String, TensorValues> {
     let mut values = Values {
         path: Vec::new(),
         by_key: BTreeMap::new(),
@@ -55,7 +46,7 @@ pub fn values<B: Backend, M: Module<B>>(module: &M) -> BTreeMap<String, Paramete
 /// [`Error::Parameters`] with every key that has no parameter, another size or no values.
 pub fn load_values<B: Backend, M: Module<B>>(
     module: M,
-    stored: BTreeMap<String, ParameterValues>,
+    stored: BTreeMap<String, TensorValues>,
 ) -> Result<M> {
     let mut loader = Loader {
         path: Vec::new(),
@@ -77,7 +68,7 @@ pub fn load_values<B: Backend, M: Module<B>>(
 
 struct Values {
     path: Vec<String>,
-    by_key: BTreeMap<String, ParameterValues>,
+    by_key: BTreeMap<String, TensorValues>,
 }
 
 impl<B: Backend> ModuleVisitor<B> for Values {
@@ -96,14 +87,14 @@ impl<B: Backend> ModuleVisitor<B> for Values {
             // INVARIANT: `convert` returned the type that is read.
             let values = data.into_vec().expect("f32");
             let key = module_path_to_key(&self.path);
-            self.by_key.insert(key, ParameterValues { shape, values });
+            self.by_key.insert(key, TensorValues { shape, values });
         }
     }
 }
 
 struct Loader {
     path: Vec<String>,
-    stored: BTreeMap<String, ParameterValues>,
+    stored: BTreeMap<String, TensorValues>,
     problems: Vec<String>,
 }
 

@@ -1,31 +1,30 @@
 //! The training loop: transformers' `Trainer`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use florence2_core::Florence2ForConditionalGeneration;
 use florence2_core::weights::write_atomic;
 use florence2_kernels::Backend;
-use rayon::prelude::*;
 
 use crate::arguments::TrainingArguments;
 use crate::checkpoints::{Checkpoint, Checkpoints};
+use crate::collate::{Collator, read_all};
 use crate::error::{Error, Result};
 use crate::examples::{Example, ExampleError, ExampleSource};
 use crate::feature_cache::{CacheLimits, FeatureCache};
 use crate::metrics_log::{MetricsLog, MetricsRecord, read_metrics};
 use crate::optimizer::AdamWSettings;
 use crate::optimizer_state;
-use crate::output::{Output, read_trained};
+use crate::output::Output;
 use crate::plot::write_loss_plot;
 use crate::sampler::{ExampleSampler, SamplerState, UpdateBatches};
 use crate::schedule::LrSchedule;
 use crate::seed::mixed_seed;
-use crate::step::{Batch, Images, StepReport, TrainStep};
+use crate::step::{Batch, StepReport, TrainStep};
 use crate::trained_parameters::{load_values, trained};
 use crate::trainer_state::TrainerState;
 
@@ -46,7 +45,7 @@ pub struct TrainerOptions {
     pub resume: bool,
     /// The token that pads prompts.
     pub pad_token_id: u32,
-    /// What is written.
+    /// The kind of the result.
     pub output: Output,
     /// The sizes of the cache of image features.
     pub cache: CacheLimits,
@@ -198,7 +197,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
                 path: options.output_dir.clone(),
             });
         }
-        let device = model.device().clone();
+        let device = model.device();
         let state = TrainerState {
             max_steps: total,
             num_train_epochs: total.div_ceil(arguments.steps_per_epoch(train.len())),
@@ -216,7 +215,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             })
         };
         let mut trainer = Self {
-            device: B::Device::clone(&device),
+            device,
             step: TrainStep::new(model, &settings, arguments.max_grad_norm)?,
             train,
             evaluation,
@@ -254,7 +253,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     ///
     /// # Errors
     /// - [`Error::Diverged`] if the loss is NaN or infinite
-    /// - [`Error::NoExamples`] if no example of a step can be used
+    /// - [`Error::NoExamples`] if no example can be used
     /// - errors of the model, of the observer's evaluation and of files. Earlier checkpoints remain.
     pub fn train(mut self, observer: &mut dyn TrainObserver<B>) -> Result<Outcome> {
         self.since_log = SinceLog::new();
@@ -278,12 +277,13 @@ impl<'a, B: Backend> Trainer<'a, B> {
         })
     }
 
-    /// Runs one optimiser step and what is due after it. Returns whether it was the last one.
+    /// Runs one optimiser step, then logs, evaluates and saves if the arguments say so. Returns whether
+    /// it was the last step.
     fn next_step(&mut self, observer: &mut dyn TrainObserver<B>) -> Result<bool> {
-        let epoch = self.sampler.state().epoch;
-        let update = self.sampler.next_update();
+        let (update, batches) = self.next_batches(observer)?;
         let learning_rate = self.schedule.learning_rate(self.state.global_step);
-        let (report, images) = self.update(&update, epoch, learning_rate, observer)?;
+        let images = batches.iter().map(|batch| batch.labels.dims()[0]).sum();
+        let report = self.update(&update, batches, learning_rate)?;
         self.state.global_step += 1;
         self.state.epoch = update.epoch;
         self.since_log.loss += report.loss;
@@ -310,47 +310,58 @@ impl<'a, B: Backend> Trainer<'a, B> {
         Ok(actions.should_training_stop)
     }
 
-    /// Runs the micro-batches of a step and updates the parameters. Returns the number of images, too.
+    /// The micro-batches of the next step that has an example that can be used.
+    fn next_batches(
+        &mut self,
+        observer: &mut dyn TrainObserver<B>,
+    ) -> Result<(UpdateBatches, Vec<Batch<B>>)> {
+        let mut epoch_ended = false;
+        while self.skipped.len() < self.train.len() {
+            let epoch = self.sampler.state().epoch;
+            let mut update = self.sampler.next_update();
+            epoch_ended |= update.epoch_ended;
+            let mut batches = Vec::new();
+            for read in self.read(&update.batches, epoch, observer) {
+                if !read.is_empty() {
+                    batches.push(self.batch(read)?);
+                }
+            }
+            if !batches.is_empty() {
+                update.epoch_ended = epoch_ended;
+                return Ok((update, batches));
+            }
+        }
+        let errors = self.skipped.values().map(ToString::to_string);
+        Err(Error::NoExamples {
+            what: "training",
+            errors: errors.collect(),
+        })
+    }
+
+    /// Runs the micro-batches of a step and updates the parameters.
     fn update(
         &mut self,
         update: &UpdateBatches,
-        epoch: u64,
+        batches: Vec<Batch<B>>,
         learning_rate: f64,
-        observer: &mut dyn TrainObserver<B>,
-    ) -> Result<(StepReport, usize)> {
-        let mut batches = Vec::new();
-        for read in self.read(&update.batches, epoch, observer) {
-            if !read.is_empty() {
-                batches.push(self.batch(read)?);
-            }
-        }
-        let indices: BTreeSet<usize> = update.batches.iter().flatten().copied().collect();
-        if batches.is_empty() {
-            let skipped = indices.iter().filter_map(|index| self.skipped.get(index));
-            return Err(Error::NoExamples {
-                what: "training",
-                errors: skipped.map(ToString::to_string).collect(),
-            });
-        }
+    ) -> Result<StepReport> {
         let tokens = batches.iter().map(|batch| batch.label_tokens).sum();
-        let images = batches.iter().map(|batch| batch.labels.dims()[0]).sum();
         for (number, batch) in batches.into_iter().enumerate() {
             let seed = mixed_seed(self.arguments.seed, self.state.global_step, number as u64);
             self.step.accumulate(batch, tokens, seed)?;
         }
         match self.step.update(learning_rate) {
-            Ok(report) => Ok((report, images)),
-            Err(Error::NotFinite { loss, grad_norm }) => Err(Error::Diverged {
-                step: self.state.global_step + 1,
-                loss,
-                grad_norm,
-                examples: indices
-                    .iter()
-                    .map(|index| self.train.place(*index))
-                    .collect(),
-                checkpoint: self.checkpoints.latest()?.map(|checkpoint| checkpoint.path),
-            }),
-            Err(error) => Err(error),
+            Err(Error::NotFinite { loss, grad_norm }) => {
+                let examples = update.batches.iter().flatten();
+                Err(Error::Diverged {
+                    step: self.state.global_step + 1,
+                    loss,
+                    grad_norm,
+                    examples: examples.map(|index| self.train.place(*index)).collect(),
+                    checkpoint: self.checkpoints.latest()?.map(|checkpoint| checkpoint.path),
+                })
+            }
+            result => result,
         }
     }
 
@@ -391,7 +402,13 @@ impl<'a, B: Backend> Trainer<'a, B> {
     /// Collates a micro-batch of the training set, with cached features if there are any.
     fn batch(&mut self, read: Vec<(usize, Example)>) -> Result<Batch<B>> {
         let cache = (!self.train.is_augmented()).then_some(&mut self.train_features);
-        collate(&self.step, cache, read, &self.options, &self.device)
+        let collator = Collator {
+            step: &self.step,
+            pad_token_id: self.options.pad_token_id,
+            folder: &self.options.output_dir,
+            device: &self.device,
+        };
+        collator.collate(cache, read)
     }
 
     fn log_training(
@@ -486,8 +503,13 @@ impl<'a, B: Backend> Trainer<'a, B> {
                 continue;
             }
             let examples = read.len();
-            let cache = Some(&mut self.evaluation_features);
-            let batch = collate(&self.step, cache, read, &self.options, &self.device)?;
+            let collator = Collator {
+                step: &self.step,
+                pad_token_id: self.options.pad_token_id,
+                folder: &self.options.output_dir,
+                device: &self.device,
+            };
+            let batch = collator.collate(Some(&mut self.evaluation_features), read)?;
             sum += TrainStep::evaluate(model, batch)? * examples as f64;
             count += examples;
         }
@@ -520,7 +542,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let folder = &checkpoint.path;
         let trained = self.trained_parameters();
-        let stored = read_trained(folder, &trained)?;
+        let stored = self.options.output.read(folder, &trained)?;
         self.step.map_model(|model| load_values(model, stored))?;
         self.step.optimizer.states = optimizer_state::read(folder, &trained, &self.device)?;
         let state: SamplerState = read_json(&folder.join(SAMPLER_FILE))?;
@@ -538,7 +560,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let best = self.state.best_model_checkpoint.clone();
         if let Some(best) = best.filter(|_| self.arguments.load_best_model_at_end) {
             let trained = self.trained_parameters();
-            let stored = read_trained(Path::new(&best), &trained)?;
+            let stored = self.options.output.read(Path::new(&best), &trained)?;
             self.step.map_model(|model| load_values(model, stored))?;
         }
         let output_dir = &self.options.output_dir;
@@ -554,118 +576,12 @@ impl<'a, B: Backend> Trainer<'a, B> {
     }
 }
 
-/// Reads examples in parallel: their indices, and whether their pixels are read.
-fn read_all(
-    source: &dyn ExampleSource,
-    wanted: &[(usize, bool)],
-    epoch: u64,
-) -> Vec<(usize, Result<Example, ExampleError>)> {
-    let read = |(index, with_pixels): &(usize, bool)| {
-        (*index, source.example(*index, epoch, *with_pixels))
-    };
-    wanted.par_iter().map(read).collect()
-}
-
 fn require_examples(what: &'static str, source: &dyn ExampleSource) -> Result<()> {
     if source.is_empty() {
         let errors = Vec::new();
         return Err(Error::NoExamples { what, errors });
     }
     Ok(())
-}
-
-/// Collates a micro-batch, with cached features if there are any. Features that are computed are
-/// stored in the cache.
-fn collate<B: Backend>(
-    step: &TrainStep<B>,
-    cache: Option<&mut FeatureCache>,
-    read: Vec<(usize, Example)>,
-    options: &TrainerOptions,
-    device: &B::Device,
-) -> Result<Batch<B>> {
-    let indices: Vec<usize> = read.iter().map(|(index, _)| *index).collect();
-    let ids = |ids: &[u32]| ids.iter().map(|id| i64::from(*id)).collect::<Vec<i64>>();
-    let prompts: Vec<Vec<i64>> = read
-        .iter()
-        .map(|(_, example)| ids(&example.prompt))
-        .collect();
-    let labels: Vec<Vec<i64>> = read
-        .iter()
-        .map(|(_, example)| ids(&example.labels))
-        .collect();
-    let images = images(step, cache, &indices, read, options, device)?;
-    Ok(Batch::new(
-        images,
-        &prompts,
-        &labels,
-        options.pad_token_id,
-        device,
-    ))
-}
-
-fn images<B: Backend>(
-    step: &TrainStep<B>,
-    cache: Option<&mut FeatureCache>,
-    indices: &[usize],
-    read: Vec<(usize, Example)>,
-    options: &TrainerOptions,
-    device: &B::Device,
-) -> Result<Images<B>> {
-    let io_error = |source| Error::Io {
-        path: options.output_dir.clone(),
-        source,
-    };
-    let Some(cache) = cache else {
-        return Ok(Images::Pixels(stack(read, device)?));
-    };
-    let missing: Vec<(usize, Example)> = read
-        .into_iter()
-        .filter(|(index, _)| !cache.contains(*index))
-        .collect();
-    if missing.is_empty()
-        && let Some(features) = cache.batch(indices, device).map_err(io_error)?
-    {
-        return Ok(Images::Frozen(features));
-    }
-    let missing_indices: Vec<usize> = missing.iter().map(|(index, _)| *index).collect();
-    let pixels = stack::<B>(missing, device)?;
-    let Some(features) = step.encode_frozen(pixels.clone())? else {
-        return Ok(Images::Pixels(pixels));
-    };
-    cache
-        .insert(&missing_indices, &features)
-        .map_err(io_error)?;
-    if missing_indices.len() == indices.len() {
-        return Ok(Images::Frozen(features));
-    }
-    let merged = cache.merge(indices, &missing_indices, &features, device);
-    let merged = merged.map_err(io_error)?;
-    merged.map(Images::Frozen).ok_or_else(|| Error::ImageSizes {
-        sizes: vec!["several".to_owned()],
-    })
-}
-
-/// The pixel values of examples, `[batch, channels, height, width]`.
-fn stack<B: Backend>(read: Vec<(usize, Example)>, device: &B::Device) -> Result<Tensor<B, 4>> {
-    let pixels: Vec<_> = read
-        .into_iter()
-        .filter_map(|(_, example)| example.pixels)
-        .collect();
-    let shapes: BTreeSet<[usize; 3]> = pixels.iter().map(|pixels| pixels.shape).collect();
-    let Some(shape) = shapes.first().filter(|_| shapes.len() == 1) else {
-        let size =
-            |[channels, height, width]: &[usize; 3]| format!("{channels} x {height} x {width}");
-        return Err(Error::ImageSizes {
-            sizes: shapes.iter().map(size).collect(),
-        });
-    };
-    let [channels, height, width] = *shape;
-    let shape = [pixels.len(), channels, height, width];
-    let values: Vec<f32> = pixels
-        .into_iter()
-        .flat_map(|pixels| pixels.values)
-        .collect();
-    Ok(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {

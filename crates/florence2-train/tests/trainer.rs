@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn_autodiff::Autodiff;
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexDevice};
 use florence2_core::weights::{self, Checkpoint, LoraConfig};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::{Backend, Dtype};
@@ -23,12 +23,15 @@ use serde_json::json;
 /// The size of the images.
 const SHAPE: [usize; 3] = [3, 40, 56];
 
-fn model_folder() -> PathBuf {
-    let repository = std::env::var_os("FLORENCE2_REPOSITORY").map_or_else(
+fn repository() -> PathBuf {
+    std::env::var_os("FLORENCE2_REPOSITORY").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
         PathBuf::from,
-    );
-    repository.join("tests/fixtures/training/tiny-a")
+    )
+}
+
+fn model_folder() -> PathBuf {
+    repository().join("tests/fixtures/training/tiny-a")
 }
 
 fn source_config() -> Vec<u8> {
@@ -305,6 +308,63 @@ fn a_stopped_training_resumes_to_the_bit() {
     }
 }
 
+/// A checkpoint of a model in Microsoft's layout has a row for `<image>` that the model lacks.
+#[test]
+fn a_model_in_microsofts_layout_resumes_and_returns_its_best_checkpoint() {
+    let examples = Examples::new(4);
+    let folder = tempfile::tempdir().unwrap();
+    let start = |resume: bool, observer: &mut Observer| {
+        let mut run = Run::new(Method::FrozenVision, &examples, folder.path());
+        run.evaluation = Some(&examples);
+        let microsoft = repository().join("tests/fixtures/tiny-a/ms");
+        let config = fs::read(microsoft.join("config.json")).unwrap();
+        let checkpoint = Checkpoint::open(&microsoft).unwrap();
+        let parsed = Florence2Config::from_json(&config, "config.json").unwrap();
+        assert_eq!(parsed.image_token_id, None);
+        run.options.output = Output::Model(ModelFiles {
+            image_token_id: Some(parsed.text_config.vocab_size as u32),
+            source_config: config,
+            files: Vec::new(),
+        });
+        run.options.resume = resume;
+        run.arguments = serde_json::from_value(json!({
+            "per_device_train_batch_size": 2, "max_steps": 3, "eval_strategy": "steps",
+            "eval_steps": 1.0, "save_strategy": "steps", "save_steps": 1.0,
+            "load_best_model_at_end": true, "metric_for_best_model": "AP",
+        }))
+        .unwrap();
+        let (model, _) = florence2_train::Method::FrozenVision
+            .load::<Flex>(&parsed, &checkpoint, Dtype::F32, 1, &FlexDevice)
+            .unwrap();
+        Trainer::new(
+            model,
+            &examples,
+            Some(&examples),
+            run.arguments,
+            run.options,
+        )
+        .unwrap()
+        .train(observer)
+        .unwrap()
+    };
+    let mut observer = Observer {
+        stop_after: Some(2),
+        metrics: vec![0.5, 0.4],
+        ..Observer::default()
+    };
+    start(false, &mut observer);
+    let mut observer = Observer {
+        metrics: vec![0.3],
+        ..Observer::default()
+    };
+    let outcome = start(true, &mut observer);
+    assert_eq!(outcome.state.best_global_step, Some(1));
+    assert_eq!(
+        result(folder.path()),
+        result(&folder.path().join("checkpoint-1"))
+    );
+}
+
 #[test]
 fn cached_features_change_nothing_and_spare_the_images() {
     let mut losses = Vec::new();
@@ -358,6 +418,20 @@ fn examples_that_cannot_be_used_are_left_out_and_listed_once() {
     let skipped: Vec<String> = outcome.skipped.values().map(ToString::to_string).collect();
     let expected = "annotations.jsonl:3: found no image, expected a file";
     assert_eq!(skipped[0], expected);
+
+    // Steps that consist of such an example only are passed over.
+    let mut examples = Examples::new(6);
+    examples.broken = vec![2, 5];
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::new(Method::Lora, &examples, folder.path());
+    run.arguments.per_device_train_batch_size = 1;
+    run.arguments.gradient_accumulation_steps = 1;
+    run.arguments.save_strategy = SaveStrategy::Epoch;
+    let mut observer = Observer::default();
+    let outcome = run.start::<Flex>(&mut observer).unwrap();
+    assert!(outcome.is_complete);
+    assert_eq!((observer.losses.len(), outcome.skipped.len()), (8, 2));
+    assert_eq!(observer.checkpoints.len(), 2);
 
     let mut examples = Examples::new(3);
     examples.broken = vec![0, 1, 2];
@@ -512,4 +586,14 @@ fn invalid_settings_are_errors() {
     let error = adapt(load::<Flex>(0.0), &config, 1).unwrap_err();
     assert!(error.to_string().contains("no_module"), "{error}");
     assert!(!error.to_string().contains("image_proj_norm,"), "{error}");
+
+    // On every backend: burn-ndarray does not pack the embedding.
+    config.modules_to_save = vec!["shared".to_owned()];
+    let errors = [
+        adapt(load::<Flex>(0.0), &config, 1).map(drop),
+        adapt(load::<burn_ndarray::NdArray>(0.0), &config, 1).map(drop),
+    ];
+    for error in errors {
+        assert!(matches!(error, Err(Error::Modules { .. })), "{error:?}");
+    }
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
-use florence2_core::weights::{self, Checkpoint, LoraConfig};
+use florence2_core::weights::{self, Checkpoint, LoraConfig, TensorValues};
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::Dtype;
 use florence2_train::{
-    AdamWSettings, Batch, Images, ParameterValues, TrainStep, TrainingArguments, adapt, decays,
-    load_values, select, values,
+    AdamWSettings, Batch, Images, TrainStep, TrainingArguments, adapt, decays, load_values, select,
+    values,
 };
 use serde_json::Value;
 
@@ -107,9 +107,9 @@ impl Case {
         load_values(model, start).unwrap()
     }
 
-    fn tensor(&self, name: &str) -> Option<ParameterValues> {
+    fn tensor(&self, name: &str) -> Option<TensorValues> {
         let stored = self.tensors.as_ref()?.tensors.get(name)?;
-        Some(ParameterValues {
+        Some(TensorValues {
             shape: stored.shape.clone(),
             values: stored.to_f32().unwrap(),
         })
@@ -223,8 +223,8 @@ fn assert_relative(name: &str, step: usize, what: &str, found: f64, expected: f6
 fn compare_updates(
     name: &str,
     case: &Case,
-    initial: &BTreeMap<String, ParameterValues>,
-    last: &BTreeMap<String, ParameterValues>,
+    initial: &BTreeMap<String, TensorValues>,
+    last: &BTreeMap<String, TensorValues>,
 ) {
     let goldens = case.golden["parameters"].as_object().unwrap();
     let expected = goldens.keys().map(|key| key.trim_start_matches(PEFT));

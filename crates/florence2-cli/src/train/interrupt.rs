@@ -9,7 +9,7 @@ use crate::failure::Failure;
 /// The exit status of a process that Ctrl-C ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// Whether the user has requested the end of the training.
+/// True after the user has requested the end of the training.
 #[derive(Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 

@@ -67,4 +67,4 @@ pub use module_matcher::ModuleMatcher;
 pub use progress::{LoadMonitor, LoadProgress};
 pub use report::{ShapeMismatch, WeightsReport};
 pub use save::{SaveOptions, save};
-pub use save_adapter::{AdapterTensor, LoraFactors, LoraTensors};
+pub use save_adapter::{LoraFactors, LoraTensors, TensorValues, is_embedding};

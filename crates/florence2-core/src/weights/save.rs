@@ -33,7 +33,7 @@ const ADDED_BIASES: [&str; 2] = [
 /// The end of the keys of an update that is not merged.
 const UPDATES: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 
-/// How a model is written.
+/// The settings for writing a model.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 #[must_use]

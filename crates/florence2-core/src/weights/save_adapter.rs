@@ -32,7 +32,7 @@ pub struct LoraTensors {
     pub updates: BTreeMap<String, LoraFactors>,
     /// The parameters of [`LoraConfig::modules_to_save`] by their full names, such as
     /// `lm_head.weight`.
-    pub modules_to_save: BTreeMap<String, AdapterTensor>,
+    pub modules_to_save: BTreeMap<String, TensorValues>,
 }
 
 /// The factors of the update `scaling * B A` of one module.
@@ -40,15 +40,15 @@ pub struct LoraTensors {
 pub struct LoraFactors {
     /// PEFT's `lora_A`: `[r, in]`; of a convolution `[r, in, size, size]`, of an embedding
     /// `[r, rows]`.
-    pub a: AdapterTensor,
+    pub a: TensorValues,
     /// PEFT's `lora_B`: `[out, r]`; of a convolution `[out, r, 1, 1]`, of an embedding
     /// `[columns, r]`.
-    pub b: AdapterTensor,
+    pub b: TensorValues,
 }
 
-/// A tensor of an adapter.
+/// The shape and the values of a tensor, in f32.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AdapterTensor {
+pub struct TensorValues {
     /// The dimensions.
     pub shape: Vec<usize>,
     /// The values in row-major order.
@@ -85,7 +85,7 @@ impl LoraTensors {
     }
 
     /// The tensors by PEFT's names.
-    fn named(&self) -> Vec<(String, &AdapterTensor)> {
+    fn named(&self) -> Vec<(String, &TensorValues)> {
         let mut named = Vec::new();
         for (module, factors) in &self.updates {
             let [a, b] = if is_embedding(module) {
@@ -142,7 +142,8 @@ impl LoraTensors {
     }
 }
 
-fn is_embedding(module: &str) -> bool {
+/// Returns whether a module is an embedding of tokens or positions, by its full name.
+pub fn is_embedding(module: &str) -> bool {
     let name = module.rsplit('.').next().unwrap_or(module);
     EMBEDDINGS.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! What the writers of checkpoints and of adapters have in common.
+//! Functions that the writers of checkpoints and of adapters share.
 
 use std::path::Path;
 

@@ -12,8 +12,8 @@ use burn_autodiff::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use burn_ndarray::NdArray;
 use florence2_core::weights::{
-    Adapter, AdapterTensor, Checkpoint, LoraConfig, LoraFactors, LoraTensors, ModuleMatcher,
-    NamesOrPattern, SaveOptions, save,
+    Adapter, Checkpoint, LoraConfig, LoraFactors, LoraTensors, ModuleMatcher, NamesOrPattern,
+    SaveOptions, TensorValues, save,
 };
 use florence2_core::{Florence2Config, Florence2ForConditionalGeneration};
 use florence2_kernels::{Backend, Dtype, LoraUpdate};
@@ -265,9 +265,9 @@ fn adapter_of(folder: &Path) -> (LoraConfig, LoraTensors) {
     let config: LoraConfig = serde_json::from_value(config).unwrap();
     let file = folder.join("adapter_model.safetensors");
     let mut tensors = LoraTensors::default();
-    let mut factors: BTreeMap<String, [Option<AdapterTensor>; 2]> = BTreeMap::new();
+    let mut factors: BTreeMap<String, [Option<TensorValues>; 2]> = BTreeMap::new();
     for (name, (shape, values)) in read(&Checkpoint::open_file(&file).unwrap()) {
-        let tensor = AdapterTensor { shape, values };
+        let tensor = TensorValues { shape, values };
         let name = name.strip_prefix(PEFT_PREFIX).unwrap();
         let parts = [
             (".lora_A.weight", 0),
@@ -346,12 +346,12 @@ fn adapters_that_are_written_have_the_logits_of_peft() {
 }
 
 /// Tensors whose values are distinct for each name and position.
-fn tensor(seed: usize, shape: &[usize]) -> AdapterTensor {
+fn tensor(seed: usize, shape: &[usize]) -> TensorValues {
     let values = (0..shape.iter().product()).map(|index: usize| {
         let number = (index * 7919 + seed * 104_729) % 1009;
         number as f32 / 1009.0 - 0.5
     });
-    AdapterTensor {
+    TensorValues {
         shape: shape.to_vec(),
         values: values.collect(),
     }
