@@ -8,6 +8,7 @@ mod backends;
 mod adapters;
 mod cpu_level;
 mod demo;
+mod dropout;
 mod fixture;
 mod generation;
 mod gradients;
