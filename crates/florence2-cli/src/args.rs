@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use florence2::{Dtype, LOCATION_TOLERANCE, Prompt, Task, TaskInput};
 
-use crate::common_args::{DecodingArgs, dtype};
+use crate::common_args::{DecodingArgs, ModelFilesArgs, dtype};
 use crate::generation_args::GenerationArgs;
 
 #[derive(Args)]
@@ -78,16 +78,8 @@ pub(crate) struct MergeArgs {
     /// The base model's folder, or its name on the hub.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: PathBuf,
-    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
-    #[cfg_attr(feature = "hub", arg(long))]
-    #[cfg_attr(not(feature = "hub"), arg(skip))]
-    pub(crate) revision: Option<String>,
-    /// A weights file of any name, or an index of shards, instead of those in the model's folder.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
-    /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) processor: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) files: ModelFilesArgs,
     /// A LoRA adapter's folder, or its name on the hub; may be repeated.
     #[arg(long, value_name = "DIR|HUB_ID", required = true)]
     pub(crate) adapter: Vec<PathBuf>,

@@ -9,10 +9,10 @@ use crate::output::print;
 
 pub(crate) fn merge(args: &MergeArgs) -> Result<(), Failure> {
     let mut options = LoadOptions::default().dtype(args.dtype);
-    options.weights.clone_from(&args.weights);
-    options.processor.clone_from(&args.processor);
+    options.weights.clone_from(&args.files.weights);
+    options.processor.clone_from(&args.files.processor);
     options.adapters = model::adapters(&args.adapter, &args.adapter_scale)?;
-    let folder = model::folder(&args.model, args.revision.as_deref())?;
+    let folder = model::folder(&args.model, args.files.revision.as_deref())?;
     florence2::merge(folder, &options, &args.output)?;
     print(args.output.display())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bbox::{box_iou, invalid_box};
 use crate::error::MetricsError;
 use crate::group::{Group, by_class};
-use crate::table::{Column, Table};
+use crate::table::Table;
 
 /// Smallest intersection over union at which a predicted box is correct.
 pub const IOU_THRESHOLD: f64 = 0.5;
@@ -90,23 +90,7 @@ fn scores(ious: &[f64]) -> Option<GroundingScores> {
 
 impl fmt::Display for GroundingSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = [
-            Column::Score("accuracy@0.5"),
-            Column::Score("mIoU"),
-            Column::Count("samples"),
-        ];
-        let row = |scores: &GroundingScores| {
-            [
-                Some(scores.accuracy),
-                Some(scores.mean_iou),
-                Some(scores.samples as f64),
-            ]
-        };
-        let mut table = Table::new("class", &columns);
-        for group in &self.classes {
-            table.row(&group.class, &row(&group.scores));
-        }
-        table.row("all", &row(&self.overall));
-        table.fmt(f)
+        let row = |scores: &GroundingScores| ([scores.accuracy, scores.mean_iou], scores.samples);
+        Table::of_classes(["accuracy@0.5", "mIoU"], &self.classes, &self.overall, row).fmt(f)
     }
 }

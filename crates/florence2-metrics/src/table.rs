@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::group::Group;
+
 /// A column of numbers.
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
@@ -42,6 +44,28 @@ impl Table {
             columns: columns.to_vec(),
             rows: vec![header],
         }
+    }
+
+    /// A table with a row per class, then one of all samples. `row` returns the scores and the number
+    /// of samples.
+    pub(crate) fn of_classes<S, const SCORES: usize>(
+        scores: [&'static str; SCORES],
+        classes: &[Group<S>],
+        overall: &S,
+        row: impl Fn(&S) -> ([f64; SCORES], usize),
+    ) -> Self {
+        let columns = scores.map(Column::Score);
+        let columns = [columns.as_slice(), &[Column::Count("samples")]].concat();
+        let mut table = Self::new("class", &columns);
+        let classes = classes
+            .iter()
+            .map(|group| (group.class.as_str(), &group.scores));
+        for (name, scores) in classes.chain([("all", overall)]) {
+            let (scores, samples) = row(scores);
+            let values = [scores.map(Some).as_slice(), &[Some(samples as f64)]].concat();
+            table.row(name, &values);
+        }
+        table
     }
 
     /// Adds a row. Line breaks and other control characters in the name are replaced by spaces.

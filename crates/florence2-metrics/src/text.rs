@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{InvalidValue, MetricsError};
 use crate::group::{Group, by_class};
-use crate::table::{Column, Table};
+use crate::table::Table;
 use crate::unicode::{is_space, split, strip};
 
 /// Smallest similarity that counts in ANLS. A smaller one counts 0.
@@ -246,44 +246,29 @@ fn transcription_scores(errors: &[Errors]) -> Option<TranscriptionScores> {
 
 impl fmt::Display for AnswerSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = [
-            Column::Score("ANLS"),
-            Column::Score("exact match"),
-            Column::Count("samples"),
-        ];
-        let row = |scores: &AnswerScores| {
-            [
-                Some(scores.anls),
-                Some(scores.exact_match),
-                Some(scores.samples as f64),
-            ]
-        };
-        let mut table = Table::new("class", &columns);
-        for group in &self.classes {
-            table.row(&group.class, &row(&group.scores));
-        }
-        table.row("all", &row(&self.overall));
-        table.fmt(f)
+        let row = |scores: &AnswerScores| ([scores.anls, scores.exact_match], scores.samples);
+        Table::of_classes(["ANLS", "exact match"], &self.classes, &self.overall, row).fmt(f)
     }
 }
 
 impl fmt::Display for TranscriptionSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scores = ["CER", "WER", "exact match"].map(Column::Score);
-        let columns = [scores.as_slice(), &[Column::Count("samples")]].concat();
         let row = |scores: &TranscriptionScores| {
-            let rates = [
-                scores.character_error_rate,
-                scores.word_error_rate,
-                scores.exact_match,
-            ];
-            [rates.map(Some).as_slice(), &[Some(scores.samples as f64)]].concat()
+            (
+                [
+                    scores.character_error_rate,
+                    scores.word_error_rate,
+                    scores.exact_match,
+                ],
+                scores.samples,
+            )
         };
-        let mut table = Table::new("class", &columns);
-        for group in &self.classes {
-            table.row(&group.class, &row(&group.scores));
-        }
-        table.row("all", &row(&self.overall));
-        table.fmt(f)
+        Table::of_classes(
+            ["CER", "WER", "exact match"],
+            &self.classes,
+            &self.overall,
+            row,
+        )
+        .fmt(f)
     }
 }

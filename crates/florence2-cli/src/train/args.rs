@@ -12,7 +12,7 @@ use florence2_train::{CacheLimits, InvalidArgument, Method, TrainingArguments};
 use super::lora_args::LoraArgs;
 use super::training_args::TrainingArgs;
 use super::values::bytes;
-use crate::common_args::{DecodingArgs, dtype};
+use crate::common_args::{DecodingArgs, ModelFilesArgs, dtype};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -22,16 +22,8 @@ pub(crate) struct TrainArgs {
     /// The model's folder, or its name on the hub.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub(crate) model: PathBuf,
-    /// The model's branch, tag, commit or refs/pr/N on the hub; main by default.
-    #[cfg_attr(feature = "hub", arg(long))]
-    #[cfg_attr(not(feature = "hub"), arg(skip))]
-    pub(crate) revision: Option<String>,
-    /// A weights file of any name, or an index of shards, instead of those in the model's folder.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
-    /// The folder with preprocessor_config.json and the tokenizer, if the model's folder lacks them.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) processor: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) files: ModelFilesArgs,
     /// The folder of the result, of checkpoints, metrics.jsonl and loss.svg; empty or new, except with
     /// --resume. Required except with --check.
     #[arg(long, value_name = "DIR", required_unless_present = "check")]

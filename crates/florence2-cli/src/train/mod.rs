@@ -61,9 +61,14 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
 
 impl Base {
     fn open(args: &TrainArgs) -> Result<Self, Failure> {
-        let folder = model::folder(&args.model, args.revision.as_deref())?;
-        let processor_folder = args.processor.clone().unwrap_or_else(|| folder.clone());
-        let (config, checkpoint, _) = florence2::inspect_with(&folder, args.weights.as_deref())?;
+        let folder = model::folder(&args.model, args.files.revision.as_deref())?;
+        let processor_folder = args
+            .files
+            .processor
+            .clone()
+            .unwrap_or_else(|| folder.clone());
+        let (config, checkpoint, _) =
+            florence2::inspect_with(&folder, args.files.weights.as_deref())?;
         let processor =
             Florence2Processor::from_dir(&processor_folder).map_err(|source| match &source {
                 ProcessorError::Io { source: error, .. } if error.kind() == ErrorKind::NotFound => {

@@ -62,9 +62,9 @@ pub(crate) fn run_command(args: &TrainArgs, output: &Path, dataset: &Dataset) ->
     let mut options = vec![("--model", displayed(Some(model)))];
     if is_adapter {
         options.extend([
-            ("--revision", args.revision.clone()),
-            ("--weights", displayed(args.weights.as_deref())),
-            ("--processor", displayed(args.processor.as_deref())),
+            ("--revision", args.files.revision.clone()),
+            ("--weights", displayed(args.files.weights.as_deref())),
+            ("--processor", displayed(args.files.processor.as_deref())),
             ("--adapter", displayed(Some(output))),
         ]);
     }

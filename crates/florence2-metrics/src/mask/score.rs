@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::rle::Mask;
 use crate::error::{InvalidValue, MetricsError};
 use crate::group::{Group, by_class};
-use crate::table::{Column, Table};
+use crate::table::Table;
 
 /// A predicted mask and the true one.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,23 +114,7 @@ fn ratio(intersection: u64, union: u64) -> f64 {
 
 impl fmt::Display for MaskSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = [
-            Column::Score("mIoU"),
-            Column::Score("cIoU"),
-            Column::Count("samples"),
-        ];
-        let row = |scores: &MaskScores| {
-            [
-                Some(scores.mean_iou),
-                Some(scores.cumulative_iou),
-                Some(scores.samples as f64),
-            ]
-        };
-        let mut table = Table::new("class", &columns);
-        for group in &self.classes {
-            table.row(&group.class, &row(&group.scores));
-        }
-        table.row("all", &row(&self.overall));
-        table.fmt(f)
+        let row = |scores: &MaskScores| ([scores.mean_iou, scores.cumulative_iou], scores.samples);
+        Table::of_classes(["mIoU", "cIoU"], &self.classes, &self.overall, row).fmt(f)
     }
 }
